@@ -1,0 +1,1 @@
+"""Backends: models that can continue a half-written turn."""

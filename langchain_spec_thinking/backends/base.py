@@ -1,0 +1,117 @@
+"""What a backend is: one method that continues a half-written turn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.backends.threads import iterate_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from langchain_spec_thinking.policy.commands import EndReason
+    from langchain_spec_thinking.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to continue a turn.
+
+    Attributes:
+        max_tokens: The most to write, in tokens of the model that writes.
+        stop: Strings after which nothing is needed. A backend may leave them in the text or out of it.
+        temperature: 0 is greedy; None leaves it to the engine.
+        top_p: Nucleus sampling; None leaves it to the engine.
+        top_k: Sample among the k most likely tokens; None leaves it to the engine.
+        seed: For reproducible sampling, where the engine can.
+    """
+
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that continues the turn, in any size, with the number of tokens it cost.
+
+    Think tags stand in the text as `<think>` and `</think>`, whatever the model's own markup is.
+    """
+
+    text: str
+    tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request used so far, in tokens; None where the engine does not tell."""
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why the text ended: the model ended the turn (or hit a stop string), or `max_tokens` were written."""
+
+    reason: EndReason
+    usage: Usage | None = None
+
+
+Event = Piece | Usage | End
+
+
+class Backend(ABC):
+    """A model that can continue a turn which somebody else may have begun.
+
+    A backend of your own implements `continue_turn`. Where the work is done by a server, implement `acontinue_turn` too;
+    by default it runs the synchronous method in a thread.
+
+    Attributes:
+        name: The model, for people and for `response_metadata["model_name"]`.
+        thinks: Whether the model reasons between `<think>` and `</think>`.
+    """
+
+    name: str
+    thinks: bool = False
+
+    @abstractmethod
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Continue the turn right where its text ends.
+
+        Closing the generator cancels the request. The turn must not be changed.
+
+        Args:
+            turn: The conversation and what was written so far.
+            request: How much and how to write.
+
+        Yields:
+            `Piece`s of text, then an `End`. A `Usage` may come at any time, as soon as something is known: a request that
+            is cancelled never gets to its end.
+
+        Raises:
+            BackendError: The model cannot be reached or cannot continue the turn.
+        """
+
+    def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        """Like `continue_turn`, without blocking the event loop."""
+        return iterate_in_thread(self.continue_turn(turn, request))
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text; without a tokenizer at hand, about one for four characters."""
+        return -(-len(text) // 4)
+
+    def describe(self) -> dict[str, Any]:
+        """Return every setting that changes what the model writes, and no secret. It tells cached answers apart."""
+        return {"type": type(self).__name__, "name": self.name, "thinks": self.thinks}
+
+    def __repr__(self) -> str:
+        """Show the settings. No secret is among them."""
+        settings = ", ".join(f"{key}={value!r}" for key, value in self.describe().items() if key != "type")
+        return f"{type(self).__name__}({settings})"

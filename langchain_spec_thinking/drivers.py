@@ -1,0 +1,193 @@
+"""The two loops that carry the policy's commands to the backends and their text back.
+
+`Run` holds all that the loops share; what is left of them is who waits how.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.policy.commands import (
+    CloseThinking,
+    Command,
+    Commit,
+    Drop,
+    EndReason,
+    Finish,
+    Generate,
+    Insert,
+    Kind,
+    OpenThinking,
+)
+from langchain_spec_thinking.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+
+    from langchain_spec_thinking.backends.base import Backend, Event
+    from langchain_spec_thinking.policy.delegation import Delegation
+    from langchain_spec_thinking.turn import Author, Channel, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text that was committed: it is final, and comes in the order in which it is to be shown.
+
+    Attributes:
+        segment: Index of the report's segment that it belongs to.
+    """
+
+    author: Author
+    channel: Channel
+    kind: Kind
+    text: str
+    segment: int
+
+
+class Run:
+    """One turn on its way: the policy's state machine, the turn it writes, the report on it.
+
+    Args:
+        turn: The turn to write.
+        machine: The policy, not started yet.
+        backends: Who writes as whom.
+        sampling: Settings of every request; its `max_tokens` is replaced, its `seed` differs from request to request.
+
+    Attributes:
+        wanted: The request to carry out next, or None where the turn is finished.
+        finish_reason: Why the turn ended.
+    """
+
+    def __init__(
+        self, turn: Turn, machine: Delegation, backends: Mapping[Author, Backend], sampling: Request
+    ) -> None:
+        self.turn = turn
+        self.report = Report()
+        self.wanted: Generate | None = None
+        self.finish_reason: EndReason = "stop"
+        self._machine = machine
+        self._backends = backends
+        self._sampling = sampling
+        self._requests = 0
+        self._received = 0  # tokens of the running request
+        self._usage = Usage()
+
+    @property
+    def backend(self) -> Backend:
+        """Who carries out the wanted request."""
+        return self._backends[self._wanted.author]
+
+    def request(self) -> Request:
+        """Return the wanted request. The seed differs each time: the same one would repeat the same dice."""
+        seed = self._sampling.seed
+        stop = self._sampling.stop if self.turn.channel == "answer" else ()
+        return replace(
+            self._sampling,
+            max_tokens=self._wanted.max_tokens,
+            stop=stop,
+            seed=None if seed is None else seed + self._requests - 1,
+        )
+
+    def start(self) -> list[Delta]:
+        """Begin the turn."""
+        return self._obey(self._machine.start())
+
+    def receive(self, event: Event) -> list[Delta]:
+        """Take in what the backend that carries out the wanted request has to say."""
+        author = self._wanted.author
+        if isinstance(event, Piece):
+            self._received += event.tokens
+            self.report.usage[author].completion_tokens += event.tokens
+            return self._obey(self._machine.receive(event.text, event.tokens))
+        usage = event.usage if isinstance(event, End) else event
+        late = 0
+        if usage:
+            self.report.used(author, usage, self._usage)
+            self._usage = usage
+            if isinstance(event, End) and usage.completion_tokens is not None:
+                late = usage.completion_tokens - self._received
+                self.report.usage[author].completion_tokens += late
+        return self._obey(self._machine.end(event.reason, late)) if isinstance(event, End) else []
+
+    def fail(self, error: BackendError) -> NoReturn:
+        """Give the error what was written so far: bad luck never loses text."""
+        error.thinking, error.answer = self.turn.thinking, self.turn.answer
+        raise error
+
+    @property
+    def _wanted(self) -> Generate:
+        if self.wanted is None:
+            msg = "the turn is finished"
+            raise RuntimeError(msg)
+        return self.wanted
+
+    def _obey(self, commands: Sequence[Command]) -> list[Delta]:
+        deltas = []
+        for command in commands:
+            match command:
+                case Commit(text, tokens, kind):
+                    deltas += self._append(self._wanted.author, kind, text, tokens)
+                case Insert(text, kind):
+                    deltas += self._append("inserted", kind, text, 0)
+                case Drop(_, tokens):
+                    self.report.drop(self._wanted.author, tokens)
+                case OpenThinking():
+                    self.turn.thinks = True
+                case CloseThinking(markup):
+                    self.turn.closing = markup
+                case Generate(author, _, _, cue):
+                    self.wanted = command
+                    self._requests += 1
+                    self._received, self._usage = 0, Usage()
+                    self.report.request(author, cue)
+                case Finish(reason):
+                    self.wanted = None
+                    self.finish_reason = reason
+        return deltas
+
+    def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[Delta]:
+        channel = self.turn.channel
+        self.report.commit(author, channel, kind, text, tokens)
+        if not text:
+            return []
+        self.turn.append(author, text)
+        return [Delta(author, channel, kind, text, len(self.report.segments) - 1)]
+
+
+def drive(run: Run) -> Generator[Delta, None, None]:
+    """Write the turn, yielding text as it becomes final. Closing the generator cancels the running request."""
+    yield from run.start()
+    while (wanted := run.wanted) is not None:
+        try:
+            with closing(run.backend.continue_turn(run.turn, run.request())) as events:
+                for event in events:
+                    yield from run.receive(event)
+                    if run.wanted is not wanted:
+                        break
+                else:  # a backend that does not say why it ended has ended the turn
+                    yield from run.receive(End("stop"))
+        except BackendError as error:
+            run.fail(error)
+
+
+async def adrive(run: Run) -> AsyncGenerator[Delta, None]:
+    """Like `drive`, on an event loop."""
+    for delta in run.start():
+        yield delta
+    while (wanted := run.wanted) is not None:
+        try:
+            async with aclosing(run.backend.acontinue_turn(run.turn, run.request())) as events:
+                async for event in events:
+                    for delta in run.receive(event):
+                        yield delta
+                    if run.wanted is not wanted:
+                        break
+                else:
+                    for delta in run.receive(End("stop")):
+                        yield delta
+        except BackendError as error:
+            run.fail(error)

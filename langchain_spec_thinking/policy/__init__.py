@@ -1,0 +1,8 @@
+"""The policy of Speculative Thinking: pure, without a model, a network or a clock."""
+
+from langchain_spec_thinking.policy.cues import Lexicon
+from langchain_spec_thinking.policy.delegation import Delegation
+from langchain_spec_thinking.policy.settings import DelegationPolicy
+from langchain_spec_thinking.policy.triggers import CueTrigger
+
+__all__ = ["CueTrigger", "Delegation", "DelegationPolicy", "Lexicon"]

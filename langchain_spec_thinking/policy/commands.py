@@ -1,0 +1,78 @@
+"""What the policy tells the driver to do. Small frozen classes, named for what happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.turn import Author
+
+Kind = Literal[
+    "draft",
+    "opening",
+    "affirmation",
+    "reflection",
+    "verification",
+    "excessive_reflection",
+    "trigger",
+    "answer",
+]
+EndReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Let `author` continue the turn by at most `max_tokens` tokens. Ends the stream that ran before."""
+
+    author: Author
+    max_tokens: int
+    kind: Kind
+    cue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """`text` is final: append it to the turn and show it."""
+
+    text: str
+    tokens: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """`text` was written but is not part of the turn."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Append `text`, which no model wrote."""
+
+    text: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class OpenThinking:
+    """The turn has a thinking part, and it begins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseThinking:
+    """The thought ends here; `markup` is the tag with the white space around it."""
+
+    markup: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The turn is over, because a model (or a stop string) ended it or because its tokens are used up."""
+
+    reason: EndReason
+
+
+Command = Generate | Commit | Drop | Insert | OpenThinking | CloseThinking | Finish

@@ -1,0 +1,105 @@
+"""Cue words, and what a sentence that holds them is: an affirmation, a reflection, or just a statement."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+SentenceClass = Literal["affirmation", "reflection", "statement"]
+
+AFFIRMATION = ("yeah", "yes", "final answer", "confident")
+REFLECTION = ("wait", "alternatively", "hold on", "another", "verify", "think again", "recap", "check")
+VERIFICATION = ("verify", "think again", "recap", "check")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A cue found in a sentence.
+
+    Attributes:
+        text: The cue as the lexicon spells it.
+        kind: What it speaks for.
+        end: Where it ends, in characters from the start of the sentence.
+    """
+
+    text: str
+    kind: Literal["affirmation", "reflection"]
+    end: int
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The three cue sets of the method (arXiv:2504.12329, appendix A.2), matched without regard to case.
+
+    Attributes:
+        affirmation: Cues that agree with what was written.
+        reflection: Cues that doubt it.
+        verification: Cues after which the target model writes a longer passage.
+        substrings: Match inside words too, as the reference implementation does: "eyes" counts as "yes". Off by
+            default; a switch for fidelity only.
+    """
+
+    affirmation: tuple[str, ...] = AFFIRMATION
+    reflection: tuple[str, ...] = REFLECTION
+    verification: tuple[str, ...] = VERIFICATION
+    substrings: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an empty cue, which would match everywhere."""
+        for name in ("affirmation", "reflection", "verification"):
+            cues = getattr(self, name)
+            if isinstance(cues, str) or not all(isinstance(cue, str) and cue.strip() for cue in cues):
+                msg = f"{name}: expected a tuple of non-empty cues, got {cues!r}"
+                raise ValueError(msg)
+
+    def first(self, sentence: str, limit: int, *, final: bool) -> Cue | None:
+        """Find the cue that ends first, if it is certain that it is one.
+
+        Args:
+            sentence: The text so far. More may follow it.
+            limit: A cue must end at or before this many characters.
+            final: Nothing follows `sentence`. Otherwise a cue at its very end is not one yet: "wait" may still
+                become "waiting".
+        """
+        found = None
+        for kind, pattern in self._decisive:
+            match = pattern.search(sentence)
+            if match and match.end() <= limit and (found is None or match.end() < found.end):
+                found = Cue(_spelling(match.group()), kind, match.end())
+        if found is None or final or self.substrings or found.end < len(sentence):
+            return found
+        return None
+
+    def classify(self, sentence: str) -> SentenceClass:
+        """Classify a whole sentence: the more frequent kind of cue wins, a tie goes to reflection (appendix A.2)."""
+        counts = {kind: len(pattern.findall(sentence)) for kind, pattern in self._decisive}
+        if not any(counts.values()):
+            return "statement"
+        return "affirmation" if counts["affirmation"] > counts["reflection"] else "reflection"
+
+    def verifies(self, sentence: str, limit: int | None = None) -> str | None:
+        """Return the verification cue that the first `limit` characters of `sentence` hold, if any."""
+        match = _pattern(self.verification, self.substrings).search(sentence)
+        return _spelling(match.group()) if match and (limit is None or match.end() <= limit) else None
+
+    @cached_property
+    def _decisive(self) -> tuple[tuple[Literal["affirmation", "reflection"], re.Pattern[str]], ...]:
+        return (
+            ("reflection", _pattern(self.reflection, self.substrings)),
+            ("affirmation", _pattern(self.affirmation, self.substrings)),
+        )
+
+
+@lru_cache(maxsize=64)
+def _pattern(cues: tuple[str, ...], substrings: bool) -> re.Pattern[str]:  # noqa: FBT001 - a cache key, not an interface
+    if not cues:
+        return re.compile(r"(?!)")
+    # Shortest first: where one cue begins another, the one that is complete first decides, however the text arrives.
+    spelled = "|".join(r"\s+".join(map(re.escape, cue.split())) for cue in sorted(cues, key=len))
+    return re.compile(f"(?:{spelled})" if substrings else rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE)
+
+
+def _spelling(found: str) -> str:
+    return " ".join(found.lower().split())

@@ -1,0 +1,418 @@
+"""The policy: a pure state machine that decides who writes next and what becomes of it.
+
+All state and all transitions of Speculative Thinking (arXiv:2504.12329) live in this file. Text goes in, commands come
+out. It knows no model, no network, no clock. Its commands depend on the text alone, not on how it was cut into chunks.
+
+The state is the method that looks at text next (`self._step`):
+
+    _begin -> _free <-> _draft -> _takeover -> _free ...      while delegating
+                \\__________\\__________\\__-> _closing -> _answer
+
+    _begin     the first characters of the turn, which may open a thought
+    _free      the speculative model writes, in the middle of a step
+    _draft     the speculative model writes right after a boundary; its text is held until a rule has decided
+    _takeover  the target model writes
+    _closing   the white space after the tag that closes the thought
+    _answer    one model writes the answer, whole
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.policy.boundary import Boundary
+from langchain_spec_thinking.policy.commands import (
+    CloseThinking,
+    Command,
+    Commit,
+    Drop,
+    EndReason,
+    Finish,
+    Generate,
+    Insert,
+    Kind,
+    OpenThinking,
+)
+from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, half_word, last_word
+from langchain_spec_thinking.policy.held import Held
+from langchain_spec_thinking.policy.triggers import sentence_end
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_spec_thinking.policy.settings import DelegationPolicy
+    from langchain_spec_thinking.turn import Author
+
+    Step = Callable[[bool], bool]
+    """Looks at the held text; `final` says that nothing follows it. True where the next state is to look on."""
+
+_SENTENCE_KINDS = ("affirmation", "reflection", "trigger")
+"""Takeovers that write the sentence after a boundary, which is then classified itself."""
+
+
+class Delegation:
+    """The state machine of one turn.
+
+    Call `start` once. While the last `Generate` command is being carried out, pass what its author writes to `receive`
+    and why it ended to `end`. A new `Generate` or a `Finish` among the returned commands ends the running stream.
+
+    Args:
+        policy: The numbers of the method.
+        thinks: A model of the pair is a reasoning model: the turn begins inside a thought. Otherwise there is no thought
+            to delegate in (unless a model opens one), and the steps of the answer are delegated instead.
+        answer_by: Who writes the answer once the thought is closed.
+        max_tokens: Limit of the text kept, in tokens of whoever wrote it.
+        stop: Strings that end the answer.
+    """
+
+    def __init__(
+        self,
+        policy: DelegationPolicy,
+        *,
+        thinks: bool,
+        answer_by: Author = "speculative",
+        max_tokens: int,
+        stop: Sequence[str] = (),
+    ) -> None:
+        self._policy = policy
+        self._lexicon = policy.trigger.lexicon
+        self._boundary = Boundary(policy.boundary)
+        self._answer_by: Author = answer_by
+        self._stop = Terminators(tuple(stop))
+        self._max_tokens = max_tokens
+        self._thinks = thinks
+        self._closed = False
+        self._held = Held()
+        self._kept = 0  # tokens
+        self._tail = ""  # the end of the committed text, in which a boundary may have begun
+        self._last = ""  # the last character committed
+        self._sentence = ""  # what the current takeover has committed
+        self._reflections = 0
+        self._reflection_limit = policy.reflection_limit
+        self._recap_tokens = policy.recap_tokens
+        self._spared = False  # the draft at hand follows a whole step of the target
+        self._answered: set[Author] = set()  # who was asked for the answer
+        self._blank = True  # nothing but white space has been answered
+        self._commands: list[Command] = []
+        self._generation: Generate | None = None
+        self._step: Step = self._free
+        self._after_begin: Step = self._free
+
+    # -- what the driver calls ------------------------------------------------------------------------------------------
+
+    def start(self) -> list[Command]:
+        """Begin the turn."""
+        if self._thinks:
+            self._commands.append(OpenThinking())
+        if self._policy.opening_tokens:
+            self._generate("target", self._policy.opening_tokens, "opening", None, self._takeover)
+        else:
+            self._generate("speculative", None, "draft", None, self._free)
+        self._after_begin, self._step = self._step, self._begin
+        return self._flush()
+
+    def receive(self, text: str, tokens: int = 1) -> list[Command]:
+        """Take in what the current author wrote.
+
+        Args:
+            text: A piece of any size.
+            tokens: How many tokens it cost.
+        """
+        self._held.add(text, tokens)
+        self._advance(final=False)
+        return self._flush()
+
+    def end(self, reason: EndReason, tokens: int = 0) -> list[Command]:
+        """Take in that the current author's stream ended.
+
+        Args:
+            reason: `"stop"`: the model ended the turn; `"length"`: it wrote as many tokens as it was asked for.
+            tokens: A late correction of the tokens received, where the backend counts better at the end.
+        """
+        self._held.add("", tokens)
+        generation = self._generation
+        self._advance(final=True)
+        if generation is not None and generation is self._generation:
+            self._ended(generation, reason)
+        return self._flush()
+
+    # -- the states -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a Step
+        """Take a think tag at the very start for what it is, however the model came to write it."""
+        text = self._held.text
+        start = text.lstrip()
+        if not final and THINK_OPEN.startswith(start):
+            return False
+        if start.startswith(THINK_OPEN):
+            thought = start.removeprefix(THINK_OPEN).lstrip()
+            if not thought and not final:
+                return False
+            self._take_markup(len(text) - len(thought))
+            if not self._thinks:
+                self._thinks = True
+                self._commands.append(OpenThinking())
+        self._step = self._after_begin
+        return True
+
+    def _free(self, final: bool) -> bool:  # noqa: FBT001
+        stop, safe = self._safe(final=final)
+        boundary = self._boundary.search(self._tail, self._held.text[:safe])
+        if boundary:
+            self._commit(boundary[1])
+            return self._at_boundary()
+        self._commit(safe)
+        return self._terminate() if stop else False
+
+    def _draft(self, final: bool) -> bool:  # noqa: FBT001
+        """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft has decided."""
+        stop, safe = self._safe(final=final)
+        extension = self._boundary.extension(self._held.text[:safe])
+        self._commit(extension)
+        safe -= extension
+        text = self._held.text
+        head = text[:safe]
+        if not head.strip():
+            if final or stop:
+                self._commit(safe)
+            return self._terminate() if stop else False
+        if self._reflections >= self._reflection_limit:
+            return self._recap()
+        if self._policy.takeover_every_boundary and not self._spared:
+            return self._take_over("trigger", None)
+        following = self._boundary.search("", head)
+        ends = [sentence_end(head, self._policy.sentence_tokens), following and following[0], safe if stop else None]
+        end = min((end for end in ends if end is not None), default=None)
+        limit = safe if end is None else end
+        cue = self._policy.trigger.examine(text, limit, final=final)
+        if cue:
+            return self._take_over(cue.kind, cue.text)
+        if end is None and not final:
+            return False
+        verifying = self._lexicon.verifies(text, limit)
+        self._commit(limit)
+        self._spared = False
+        if verifying:
+            return self._take_over("verification", verifying)
+        self._step = self._free
+        return True
+
+    def _takeover(self, final: bool) -> bool:  # noqa: FBT001
+        stop, safe = self._safe(final=final)
+        head = self._held.text[:safe]
+        if self._policy.takeover_tokens is None and self._kind in _SENTENCE_KINDS:
+            written = len(head) - len(head.lstrip()) if not self._sentence.strip() else 0
+            boundary = self._boundary.search(self._tail if not written else "", head[written:])
+            if boundary:
+                end = written + boundary[1]
+                end += self._boundary.extension(head[end:])
+                if head[end:].strip() or final:
+                    self._commit(end)
+                    self._drop()
+                    return self._sentence_done()
+                if not stop:
+                    return False
+        if stop:
+            self._commit(safe)
+            return self._terminate()
+        if not final:  # the last word may go on, and is dropped if another model has to finish it
+            context = self._sentence[-WORD_MAX - 2 :]
+            self._commit(min(safe, max(0, last_word(context + head) - len(context))))
+        return False
+
+    def _closing(self, final: bool) -> bool:  # noqa: FBT001
+        answer = self._held.text.lstrip()
+        if not answer and not final:
+            return False
+        space = self._held.text[: len(self._held.text) - len(answer)]
+        self._take_markup(len(space))
+        self._close(THINK_CLOSE + space)
+        self._answered.add(self._author)
+        self._step = self._answer
+        return True
+
+    def _answer(self, final: bool) -> bool:  # noqa: FBT001
+        stop, safe = self._safe(final=final)
+        self._commit(safe)
+        return self._terminate() if stop else False
+
+    # -- transitions ----------------------------------------------------------------------------------------------------
+
+    def _at_boundary(self) -> bool:
+        self._tail = ""
+        self._step = self._draft
+        return True
+
+    def _take_over(self, kind: Kind, cue: str | None) -> bool:
+        tokens = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
+        self._drop()
+        self._generate("target", tokens, kind, cue, self._takeover)
+        return False
+
+    def _recap(self) -> bool:
+        """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, start counting anew."""
+        policy = self._policy
+        self._drop()
+        if policy.recap_sentence:
+            self._commands.append(Insert(policy.recap_sentence, "excessive_reflection"))
+            self._remember(policy.recap_sentence)
+        self._generate("target", self._recap_tokens, "excessive_reflection", None, self._takeover)
+        self._reflections = 0
+        self._recap_tokens = _grow(self._recap_tokens, policy.recap_growth, policy.recap_tokens_max)
+        self._reflection_limit = _grow(
+            self._reflection_limit, policy.reflection_limit_growth, policy.reflection_limit_max
+        )
+        return False
+
+    def _sentence_done(self) -> bool:
+        """The target has written what it was asked for: let it verify, or hand back."""
+        sentence = self._sentence + self._held.text
+        if self._kind in _SENTENCE_KINDS:
+            if self._lexicon.classify(sentence) == "reflection":
+                self._reflections += 1
+            cue = self._lexicon.verifies(sentence)
+            if cue:
+                self._commit(len(self._held.text))
+                return self._take_over("verification", cue)
+        kept = max(0, half_word(sentence) - len(self._sentence))
+        self._commit(kept)
+        self._drop()
+        self._hand_back()
+        return False
+
+    def _hand_back(self) -> None:
+        at_boundary = self._boundary.closes(self._tail)
+        self._spared = at_boundary and self._policy.takeover_tokens is None
+        self._generate("speculative", None, "draft", None, self._free)
+        if at_boundary:
+            self._at_boundary()
+
+    def _terminate(self) -> bool:
+        """Handle the terminator that the held text begins with."""
+        if self._channel_is_answer:
+            self._drop()
+            self._finish("stop")
+            return False
+        self._take_markup(len(THINK_CLOSE))
+        if self._author == self._answer_by:
+            self._step = self._closing
+            return True
+        self._drop()
+        self._close(f"{THINK_CLOSE}\n\n")
+        self._generate(self._answer_by, None, "answer", None, self._answer)
+        return False
+
+    def _ended(self, generation: Generate, reason: EndReason) -> None:
+        """Go on from a stream that ended without a rule having decided anything."""
+        if reason == "length" and self._step == self._takeover and self._remaining > self._held.tokens:
+            self._sentence_done()
+            return
+        self._commit(len(self._held.text))
+        if reason == "length":
+            # A takeover in which the target closed the thought and began the answer goes on with the answer.
+            if self._step == self._answer and generation.kind not in {"answer", "draft"} and self._remaining > 0:
+                self._generate(generation.author, None, "answer", None, self._answer)
+            else:
+                self._finish("length")
+        elif not self._channel_is_answer:
+            line_end = "" if self._last in {"", "\n"} else "\n"
+            self._close(f"{line_end}{THINK_CLOSE}\n\n")
+            self._generate(self._answer_by, None, "answer", None, self._answer)
+        else:
+            self._answered.add(generation.author)
+            others: list[Author] = [a for a in ("speculative", "target") if a not in self._answered]
+            if self._blank and others:
+                self._generate(others[0], None, "answer", None, self._answer)
+            else:
+                self._finish("stop")
+
+    # -- small things ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _author(self) -> Author:
+        return self._generation.author if self._generation else "speculative"
+
+    @property
+    def _kind(self) -> Kind:
+        return self._generation.kind if self._generation else "draft"
+
+    @property
+    def _remaining(self) -> int:
+        return self._max_tokens - self._kept
+
+    @property
+    def _channel_is_answer(self) -> bool:
+        return self._closed or not self._thinks
+
+    def _safe(self, *, final: bool) -> tuple[bool, int]:
+        """Return whether a terminator stands in the held text, and how much of the text is certainly before any."""
+        terminators = self._stop if self._channel_is_answer else _CLOSE
+        text = self._held.text
+        found = terminators.find(text)
+        if found:
+            return True, found[0]
+        return False, len(text) if final else len(text) - terminators.unsure(text)
+
+    def _advance(self, *, final: bool) -> None:
+        while self._step(final):
+            pass
+
+    def _generate(self, author: Author, limit: int | None, kind: Kind, cue: str | None, step: Step) -> None:
+        if self._remaining <= 0:
+            self._finish("length")
+            return
+        self._sentence = ""
+        tokens = self._remaining if limit is None else min(limit, self._remaining)
+        self._generation = Generate(author, tokens, kind, cue)
+        self._commands.append(self._generation)
+        self._step = step
+
+    def _finish(self, reason: EndReason) -> None:
+        self._generation = None
+        self._commands.append(Finish(reason))
+        self._step = _done
+
+    def _close(self, markup: str) -> None:
+        self._closed = True
+        self._commands.append(CloseThinking(markup))
+
+    def _commit(self, characters: int) -> None:
+        text, tokens = self._held.take(characters)
+        self._kept += tokens
+        if not text and not tokens:
+            return
+        self._commands.append(Commit(text, tokens, "answer" if self._closed else self._kind))
+        if self._channel_is_answer and text.strip():
+            self._blank = False
+        if self._step == self._takeover:
+            self._sentence += text
+        self._remember(text)
+
+    def _remember(self, text: str) -> None:
+        self._tail = self._boundary.tail(self._tail + text)
+        self._last = text[-1:] or self._last
+
+    def _drop(self) -> None:
+        text, tokens = self._held.take(len(self._held.text))
+        if text or tokens:
+            self._commands.append(Drop(text, tokens))
+
+    def _take_markup(self, characters: int) -> None:
+        _, tokens = self._held.take(characters)
+        self._kept += tokens
+
+    def _flush(self) -> list[Command]:
+        commands, self._commands = self._commands, []
+        return commands
+
+
+_CLOSE = Terminators((THINK_CLOSE,))
+
+
+def _done(final: bool) -> bool:  # noqa: FBT001, ARG001 - the signature of a Step
+    return False
+
+
+def _grow(value: int, by: int, most: int) -> int:
+    return max(value, min(value + by, most))

@@ -1,0 +1,53 @@
+"""Where text must end: at a stop string, or at the end of a word where another model goes on."""
+
+from __future__ import annotations
+
+WORD_MAX = 24
+"""A longer run without white space is no word (a script without spaces, an address); it is not waited for."""
+
+
+class Terminators:
+    """Strings that end a channel: the closing think tag, or the user's stop strings.
+
+    Args:
+        strings: The strings, none of them empty.
+    """
+
+    def __init__(self, strings: tuple[str, ...]) -> None:
+        self._strings = strings
+
+    def find(self, text: str) -> tuple[int, int] | None:
+        """Return start and end of the string that is complete first; of those that end together, the longest."""
+        found = [(start + len(s), start) for s in self._strings if (start := text.find(s)) >= 0]
+        if not found:
+            return None
+        end, start = min(found)
+        return start, end
+
+    def unsure(self, text: str) -> int:
+        """Return how many characters at the end of `text` may be the beginning of a terminator."""
+        for size in range(min(len(text), max(map(len, self._strings), default=1) - 1), 0, -1):
+            if any(s.startswith(text[-size:]) for s in self._strings):
+                return size
+        return 0
+
+
+def last_word(text: str) -> int:
+    """Return where the last word of `text` begins, with the spaces before it, in characters.
+
+    Models write a space as the first character of a word's token, and newlines as the last of a line's. Text cut there
+    is split into the same tokens by the model that goes on from it. Nothing is a last word where it is longer than
+    `WORD_MAX`.
+    """
+    start = max(text.rfind(" "), text.rfind("\t"), text.rfind("\n")) + 1
+    start = len(text[:start].rstrip(" \t"))
+    return start if len(text) - start <= WORD_MAX else len(text)
+
+
+def half_word(text: str) -> int:
+    """Return where `text` must be cut so as not to end inside a word, in characters; its length where it need not be.
+
+    A text that is a single word is not cut: something must remain.
+    """
+    start = last_word(text)
+    return start if text[-1:].isalnum() and text[:start].strip() else len(text)

@@ -1,0 +1,101 @@
+"""The numbers of the method, with the paper's values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_spec_thinking.policy.triggers import CueTrigger
+
+RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
+WHOLE_STEP_TOKENS_MAX = 512
+"""How far a takeover of a whole step may go, in tokens."""
+SENTENCE_TOKENS = 20
+"""How much of a draft is looked at where `takeover_tokens` does not say, in tokens."""
+
+_AT_LEAST_ONE = (
+    "verification_tokens",
+    "recap_tokens",
+    "recap_tokens_max",
+    "reflection_limit",
+    "reflection_limit_max",
+)
+_AT_LEAST_ZERO = ("recap_growth", "reflection_limit_growth", "opening_tokens")
+
+
+@dataclass(frozen=True)
+class DelegationPolicy:
+    r"""When the target model takes over, and for how long (arXiv:2504.12329, section 3 and appendix A.2).
+
+    Attributes:
+        trigger: What makes the target take over at a boundary.
+        takeover_tokens: Length of a takeover, in tokens (n1); also how much of a draft is looked at. `None`: the whole
+            step, to the next boundary, at most 512 tokens.
+        verification_tokens: How much more the target writes where the sentence after a boundary verifies, in tokens (n2).
+        recap_tokens: Length of the takeover that ends excessive reflection, in tokens (n3).
+        recap_growth: By how many tokens `recap_tokens` grows with each of them.
+        recap_tokens_max: Where that growth ends, in tokens.
+        reflection_limit: How many reflecting sentences are too many.
+        reflection_limit_growth: By how many sentences the limit grows each time it is reached.
+        reflection_limit_max: Where that growth ends, in sentences.
+        recap_sentence: What is inserted before that takeover; empty for nothing.
+        opening_tokens: How much of the turn the target writes first, in tokens.
+        takeover_every_boundary: The target begins every paragraph; no draft is needed to decide.
+        boundary: The delimiter between steps.
+    """
+
+    trigger: CueTrigger = field(default_factory=CueTrigger)
+    takeover_tokens: int | None = 20
+    verification_tokens: int = 125
+    recap_tokens: int = 125
+    recap_growth: int = 25
+    recap_tokens_max: int = 200
+    reflection_limit: int = 15
+    reflection_limit_growth: int = 5
+    reflection_limit_max: int = 30
+    recap_sentence: str = RECAP_SENTENCE
+    opening_tokens: int = 0
+    takeover_every_boundary: bool = False
+    boundary: str = "\n\n"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, naming the field."""
+        if self.takeover_tokens is not None:
+            self._check("takeover_tokens", 1)
+        for name in _AT_LEAST_ONE:
+            self._check(name, 1)
+        for name in _AT_LEAST_ZERO:
+            self._check(name, 0)
+        if not isinstance(self.boundary, str) or not self.boundary:
+            msg = f"boundary: expected a non-empty string, got {self.boundary!r}"
+            raise ValueError(msg)
+        if not isinstance(self.recap_sentence, str):
+            msg = f"recap_sentence: expected a string (empty for none), got {self.recap_sentence!r}"
+            raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
+
+    @classmethod
+    def non_reasoning(cls, **settings: Any) -> DelegationPolicy:  # noqa: ANN401 - any field of the class
+        """Return the paper's policy for a speculative model that is a plain instruct model (section 4.3).
+
+        The target writes the first 100 tokens and the beginning of every paragraph.
+
+        Args:
+            **settings: Fields that are to differ.
+        """
+        return cls(**{"opening_tokens": 100, "takeover_every_boundary": True, **settings})
+
+    @property
+    def takeover_limit(self) -> int:
+        """The longest a takeover may be, in tokens."""
+        return WHOLE_STEP_TOKENS_MAX if self.takeover_tokens is None else self.takeover_tokens
+
+    @property
+    def sentence_tokens(self) -> int:
+        """How much of a draft is looked at, in tokens."""
+        return SENTENCE_TOKENS if self.takeover_tokens is None else self.takeover_tokens
+
+    def _check(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            msg = f"{name}: expected a whole number of at least {least}, got {value!r}"
+            raise ValueError(msg)

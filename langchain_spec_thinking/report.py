@@ -1,0 +1,143 @@
+"""What happened in a turn: who wrote what, why, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from langchain_spec_thinking.backends.base import Usage
+    from langchain_spec_thinking.policy.commands import Kind
+    from langchain_spec_thinking.turn import Author, Channel
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of text by one author, for one reason.
+
+    Attributes:
+        start: Where it begins in its channel, in characters.
+        end: Where it ends, in characters.
+        tokens: What was written, not what was asked for, in tokens of its author's vocabulary. Inserted text has none.
+        cue: The cue that led to it.
+        seconds: Time from the request, or the segment before in the same request, to its last token.
+    """
+
+    author: Author
+    channel: Channel
+    kind: Kind
+    start: int
+    end: int
+    tokens: int = 0
+    cue: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class AuthorUsage:
+    """What one model was paid for: unlike the logical usage of the message, every request counts.
+
+    Attributes:
+        requests: How often the model was asked to go on.
+        prompt_tokens: Prompt tokens over all requests.
+        cached_tokens: How many of them were read from a cache.
+        completion_tokens: Tokens written, dropped ones included.
+        discarded_tokens: Tokens written and dropped.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    discarded_tokens: int = 0
+
+
+@dataclass
+class Report:
+    """The record of a turn, kept while it runs.
+
+    Attributes:
+        segments: Stretches of text in the order they were written; joined per channel they are the text shown.
+        usage: What each model was paid for.
+        prompt_tokens: Tokens of the conversation, as the first model that answered counted them.
+        degraded: What did not work as set up, in words; None where all did.
+        clock: Seconds from any origin.
+    """
+
+    segments: list[Segment] = field(default_factory=list)
+    usage: dict[Author, AuthorUsage] = field(
+        default_factory=lambda: {"speculative": AuthorUsage(), "target": AuthorUsage()}
+    )
+    prompt_tokens: int | None = None
+    degraded: str | None = None
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _lengths: dict[Channel, int] = field(default_factory=lambda: {"thinking": 0, "answer": 0}, repr=False)
+    _cue: str | None = field(default=None, repr=False)
+    _marked: float = field(default=0.0, repr=False)
+    _open: bool = field(default=False, repr=False)
+
+    @property
+    def takeovers(self) -> int:
+        """How often the target was given the thread; its answer, where it writes one, is none."""
+        return sum(s.author == "target" and s.kind != "answer" for s in self.segments)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens kept, whoever wrote them."""
+        return sum(s.tokens for s in self.segments)
+
+    @property
+    def target_share(self) -> float:
+        """The part of the kept tokens that the target wrote, from 0 to 1."""
+        by_target = sum(s.tokens for s in self.segments if s.author == "target")
+        return by_target / max(1, self.completion_tokens)
+
+    def request(self, author: Author, cue: str | None) -> None:
+        """A model is asked to go on."""
+        self.usage[author].requests += 1
+        self._cue = cue
+        self._open = False
+        self._marked = self.clock()
+
+    def commit(self, author: Author, channel: Channel, kind: Kind, text: str, tokens: int = 0) -> None:
+        """Text was kept."""
+        last = self.segments[-1] if self.segments else None
+        if not (self._open and last and (last.author, last.channel, last.kind) == (author, channel, kind)):
+            if not text:
+                return
+            start = self._lengths[channel]
+            last = Segment(author, channel, kind, start, start, cue=None if author == "inserted" else self._cue)
+            self.segments.append(last)
+            self._open = author != "inserted"
+        self._lengths[channel] += len(text)
+        last.end = self._lengths[channel]
+        last.tokens = max(0, last.tokens + tokens)
+        if author != "inserted":
+            now = self.clock()
+            last.seconds += now - self._marked
+            self._marked = now
+
+    def drop(self, author: Author, tokens: int) -> None:
+        """Text was dropped."""
+        self.usage[author].discarded_tokens += tokens
+
+    def used(self, author: Author, usage: Usage, before: Usage) -> None:
+        """A request told its usage, after having told `before`."""
+        total = self.usage[author]
+        total.prompt_tokens += (usage.prompt_tokens or 0) - (before.prompt_tokens or 0)
+        total.cached_tokens += (usage.cached_tokens or 0) - (before.cached_tokens or 0)
+        if self.prompt_tokens is None:
+            self.prompt_tokens = usage.prompt_tokens
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `response_metadata["speculative_thinking"]` holds."""
+        return {
+            "segments": [asdict(segment) for segment in self.segments],
+            "takeovers": self.takeovers,
+            "target_share": self.target_share,
+            "usage": {author: asdict(usage) for author, usage in self.usage.items()},
+            "degraded": self.degraded,
+        }

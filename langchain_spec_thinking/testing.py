@@ -1,0 +1,62 @@
+"""Test support: a backend without a model.
+
+Use it for tests of your own chains; this package's tests are made of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from langchain_spec_thinking.turn import Turn
+
+Script = Callable[["Turn"], str]
+
+
+def words(text: str) -> list[str]:
+    """Split text into what a scripted model calls its tokens: words with the space before them, and line breaks."""
+    return re.findall(r"\n+|[^\S\n]*[^\s<]+|<[^\s>]*>?|[^\S\n]+", text)
+
+
+@dataclass(repr=False)
+class ScriptedBackend(Backend):
+    r"""A backend that continues any turn by what a function says.
+
+    ```python
+    small = ScriptedBackend(lambda turn: "One.\n\nWait, two." if not turn.answer else " Done.")
+    ```
+
+    Attributes:
+        script: Gives all that the model would write from here to the end of the turn, or is that text.
+        name: The model's name.
+        thinks: Whether it is a reasoning model. Its script writes `</think>` itself.
+        tokenize: Splits the text into pieces of one token each.
+        requests: Every request it got, with the text of the turn at that time.
+    """
+
+    script: Script | str = ""
+    name: str = "scripted"
+    thinks: bool = False
+    tokenize: Callable[[str], list[str]] = words
+    requests: list[tuple[Request, str]] = field(default_factory=list)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Yield the script's tokens, at most as many as asked for."""
+        self.requests.append((request, turn.body()))
+        prompt = sum(len(self.tokenize(m.content)) for m in turn.history) + len(self.tokenize(turn.body()))
+        yield Usage(prompt_tokens=prompt)
+        tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
+        for token in tokens[: request.max_tokens]:
+            yield Piece(token)
+        yield End("stop" if len(tokens) <= request.max_tokens else "length")
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text."""
+        return len(self.tokenize(text))

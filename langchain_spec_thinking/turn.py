@@ -1,0 +1,106 @@
+"""The neutral state of one assistant turn, and what it answers to.
+
+Models never see each other's token ids, chat templates or think tags. They share a `Turn`: plain text, split into what
+was thought and what was answered, with the author of every piece. Each backend renders it for its own model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Author = Literal["speculative", "target", "inserted"]
+Channel = Literal["thinking", "answer"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+OPENING = f"{THINK_OPEN}\n"
+"""How an open thought begins where the model's own template has not begun it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the conversation so far: a role and plain text."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of committed text: who wrote it, where it belongs, what it says."""
+
+    author: Author
+    channel: Channel
+    text: str
+
+
+@dataclass(slots=True)
+class _Rope:
+    """Text that grows at its end in constant time; reading joins what is new."""
+
+    parts: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        if len(self.parts) > 1:
+            self.parts[:] = ["".join(self.parts)]
+        return self.parts[0] if self.parts else ""
+
+
+@dataclass(eq=False)
+class Turn:
+    """A half-written assistant turn.
+
+    Compared and hashed by identity: backends key what they keep of a running turn (a KV cache, say) by the turn itself.
+
+    Attributes:
+        history: The conversation this turn answers, oldest message first.
+        thinks: Whether the turn has a thinking part. Set at the start where a model of the pair is a reasoning model,
+            later where a model opens a thought by itself.
+        closing: The markup that closed the thought, with the white space around it exactly as its author wrote it
+            (`"</think>\\n\\n"`); empty while the thought is open. Kept exactly so that a local model finds its own tokens
+            again.
+        spans: What was committed, in order, in the pieces it came in.
+    """
+
+    history: tuple[Message, ...]
+    thinks: bool = False
+    closing: str = ""
+    spans: list[Span] = field(default_factory=list)
+    _text: dict[Channel, _Rope] = field(default_factory=lambda: {"thinking": _Rope(), "answer": _Rope()}, repr=False)
+
+    @property
+    def channel(self) -> Channel:
+        """Where the next text belongs."""
+        return "thinking" if self.thinks and not self.closing else "answer"
+
+    @property
+    def thinking(self) -> str:
+        """All that was thought so far."""
+        return str(self._text["thinking"])
+
+    @property
+    def answer(self) -> str:
+        """All that was answered so far."""
+        return str(self._text["answer"])
+
+    @property
+    def thinking_closed(self) -> bool:
+        """Whether a thought was opened and closed again."""
+        return bool(self.closing)
+
+    def append(self, author: Author, text: str) -> None:
+        """Commit text to the current channel. It is final from here on."""
+        self._text[self.channel].parts.append(text)
+        self.spans.append(Span(author, self.channel, text))
+
+    def body(self, *, opened: bool = False) -> str:
+        """The turn as one string in the markup all reasoning models share.
+
+        Args:
+            opened: Leave out `OPENING`, because the chat template's generation prompt has written it.
+        """
+        if not self.thinks:
+            return self.answer
+        return f"{'' if opened else OPENING}{self.thinking}{self.closing}{self.answer}"
