@@ -62,7 +62,7 @@ class Report:
     Attributes:
         segments: Stretches of text in the order they were written; joined per channel they are the text shown.
         usage: What each model was paid for.
-        prompt_tokens: Tokens of the conversation, as the first model that answered counted them.
+        prompt_tokens: Tokens of the conversation, as the model that was asked first counted them.
         degraded: What did not work as set up, in words; None where all did.
         clock: Seconds from any origin.
     """
@@ -129,8 +129,8 @@ class Report:
         total = self.usage[author]
         total.prompt_tokens += (usage.prompt_tokens or 0) - (before.prompt_tokens or 0)
         total.cached_tokens += (usage.cached_tokens or 0) - (before.cached_tokens or 0)
-        if self.prompt_tokens is None:
-            self.prompt_tokens = usage.prompt_tokens
+        if sum(u.requests for u in self.usage.values()) == 1:
+            self.prompt_tokens = usage.prompt_tokens if usage.prompt_tokens is not None else self.prompt_tokens
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `response_metadata["speculative_thinking"]` holds."""

@@ -1,0 +1,80 @@
+"""Streamed chunks of an OpenAI-compatible server, read into events. Pure: chunks in, events out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.backends.base import End, Event, Piece, Usage
+from langchain_spec_thinking.backends.echo import EchoFilter
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_spec_thinking.backends.continuation import Payload
+    from langchain_spec_thinking.turn import Turn
+
+
+class ChunkReader:
+    """Reads the chunks of one response.
+
+    Reasoning that a server has moved to a field of its own (`reasoning` in vLLM, `reasoning_content` elsewhere) is put
+    back between think tags. Missing usage, a missing finish reason, empty choices and null deltas are put up with.
+
+    Args:
+        payload: What was asked.
+        turn: The turn that is continued.
+        max_tokens: The most that was asked for, in tokens.
+        count_tokens: Counts the tokens of a piece; None where each chunk is taken for one.
+    """
+
+    def __init__(
+        self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
+    ) -> None:
+        self._endpoint = payload.endpoint
+        self._echo = EchoFilter(payload.prefills, payload.seam)
+        self._max_tokens = max_tokens
+        self._count = count_tokens
+        self._thinking = turn.channel == "thinking" and bool(turn.spans)
+        self._in_field = False  # the open thought is told in a field of its own
+        self._tokens = 0
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+
+    def read(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 - a completion or a chat completion chunk
+        """Read one chunk."""
+        # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there.
+        if usage := getattr(chunk, "usage", None):
+            cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+            prompt, completion = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
+            self._usage = Usage(prompt, cached, completion)
+        for choice in (getattr(chunk, "choices", None) or [])[:1]:
+            text = self._echo.pass_on(self._text(choice))
+            if text:
+                tokens = self._count(text) if self._count else 1
+                self._tokens += tokens
+                yield Piece(text, tokens)
+            self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
+
+    def end(self) -> Iterator[Event]:
+        """Read the end of the stream."""
+        if text := self._echo.rest():
+            self._tokens += 1
+            yield Piece(text)
+        full = self._finish_reason is None and self._tokens >= self._max_tokens
+        yield End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def _text(self, choice: Any) -> str:  # noqa: ANN401
+        if self._endpoint == "completions":
+            return getattr(choice, "text", None) or ""
+        delta = getattr(choice, "delta", None)
+        reasoning = getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
+        text = getattr(delta, "content", None) or ""
+        if reasoning:
+            opening = "" if self._thinking else THINK_OPEN
+            self._thinking = self._in_field = True
+            reasoning = f"{opening}{reasoning}"
+        if text and self._in_field:
+            self._in_field = self._thinking = False
+            text = f"\n{THINK_CLOSE}\n\n{text}"
+        return f"{reasoning}{text}"

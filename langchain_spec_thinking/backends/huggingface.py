@@ -1,0 +1,151 @@
+"""Models of the Hugging Face kind, in this process."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.turn import Turn
+
+
+class HuggingFaceBackend(Backend):
+    """A causal language model of transformers.
+
+    Each running turn has one KV cache, and a model reads only what it has not read: its own tokens are kept as they are,
+    another author's text is tokenized as a delta, a dropped draft is cropped. Turns that run at the same time take turns
+    at every token, so a backend may be shared by threads and by both roles.
+
+    Args:
+        model: Hub id, folder, or a loaded model. A loaded model needs its `tokenizer`.
+        tokenizer: Hub id, folder, or a loaded tokenizer; by default the one that lies beside the model.
+        thinking: Whether the model reasons between `<think>` and `</think>`; None: as its chat template suggests.
+        dtype: Data type of the weights, as for `from_pretrained`. In `"auto"` it is the checkpoint's own.
+        device: Where the weights go: `"auto"`, or a device such as `"cuda:0"`.
+        trust_remote_code: Run code that comes with the checkpoint.
+
+    Raises:
+        ImportError: The extra `[huggingface]` is not installed.
+        BackendError: The model cannot be loaded.
+        ContinuationError: The model has no chat template.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | PreTrainedModel,
+        tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None = None,
+        *,
+        thinking: bool | None = None,
+        dtype: Any = "auto",  # noqa: ANN401 - a torch.dtype or its name; torch may not be installed
+        device: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> None:
+        try:
+            from langchain_spec_thinking.backends.local_model import LocalModel  # noqa: PLC0415 - imports torch
+        except ImportError as e:
+            msg = (
+                "HuggingFaceBackend needs torch and transformers. Install them with "
+                "`pip install 'langchain-spec-thinking[huggingface]'`."
+            )
+            raise ImportError(msg) from e
+        if not isinstance(model, (str, os.PathLike)):
+            if tokenizer is None:
+                msg = "tokenizer: a loaded model needs its tokenizer too, got None"
+                raise ValueError(msg)
+            loaded, path = model, model.name_or_path or type(model).__name__
+        else:
+            path = os.fspath(model)
+            loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
+            tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
+        self.name = path
+        self._dtype = str(loaded.dtype).removeprefix("torch.")
+        self._template = ChatTemplate(tokenizer, thinking=thinking)
+        self._model = LocalModel.of(loaded)
+        self.thinks = self._template.thinks
+        if tokenizer.eos_token_id is not None:
+            self._model.eos.add(tokenizer.eos_token_id)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Write one token after the other; stopping in between costs nothing."""
+        model = self._model
+        cache = model.turn_cache(turn, self._template)
+        room = request.max_tokens if model.context is None else min(request.max_tokens, model.context - len(cache.ids))
+        if room <= 0:
+            msg = (
+                f"{self.name}: the conversation has {len(cache.ids)} tokens, the model's context is {model.context}. "
+                "Shorten the messages or take a model with a longer context."
+            )
+            raise PromptTooLongError(msg)
+        read = len(cache.ids)
+        yield Usage(prompt_tokens=read, cached_tokens=min(cache.cached, read))
+        sampler = model.sampler(request)
+        unseen = 0  # tokens that end inside a character
+        for _ in range(room):
+            token = sampler.choose(model.read(cache), cache.ids)
+            if token in model.eos:
+                yield End("stop")
+                return
+            unseen += 1
+            if text := cache.append(token):
+                yield Piece(text, unseen)
+                unseen = 0
+        yield End("length")
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text with the model's own tokenizer."""
+        return len(self._template.tokenizer.encode(text, add_special_tokens=False))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model and the settings that change what it writes."""
+        return {**super().describe(), "dtype": self._dtype}
+
+
+def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
+    """Load a model from the hub or a folder.
+
+    Raises:
+        BackendError: It is not there, or is no model.
+    """
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
+
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as e:
+        raise BackendError(_not_loaded("model", path, e)) from e
+    return model
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from the hub or a folder.
+
+    Raises:
+        BackendError: It is not there, or cannot decode token by token.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as e:
+        raise BackendError(_not_loaded("tokenizer", path, e)) from e
+    if not tokenizer.is_fast:
+        msg = f"{path}: expected a tokenizer of the `tokenizers` library, got {type(tokenizer).__name__}"
+        raise BackendError(msg)
+    return tokenizer
+
+
+def _not_loaded(what: str, path: str, error: Exception) -> str:
+    return (
+        f"{path}: the {what} cannot be loaded ({str(error).splitlines()[0]}). "
+        "Expected the id of a model on the Hugging Face Hub or a folder with a checkpoint."
+    )

@@ -1,0 +1,136 @@
+"""A model in this process: reading tokens, choosing the next one."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from langchain_spec_thinking.backends.kv_cache import TurnCache
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.base import Request
+    from langchain_spec_thinking.backends.templates import ChatTemplate
+    from langchain_spec_thinking.turn import Turn
+
+_LOADED: WeakValueDictionary[int, LocalModel] = WeakValueDictionary()  # by the id of the model, which each keeps alive
+_LOADING = threading.Lock()
+
+
+class LocalModel:
+    """A loaded model, shared by all backends and all running turns that use it.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        eos: Token ids that end a turn.
+        context: How many tokens the model can read; None where its configuration does not say.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model.eval()
+        self._step = threading.Lock()  # held for one forward pass, so that turns take turns
+        self._turns: WeakKeyDictionary[Turn, TurnCache] = WeakKeyDictionary()
+        text_config = model.config.get_text_config()
+        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
+        eos = model.generation_config.eos_token_id if model.generation_config else None
+        self.eos = {eos} if isinstance(eos, int) else set(eos or ())
+        self._last_only = (
+            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+        )
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> LocalModel:
+        """Return the one instance for a model: two backends of one model share the caches of a turn."""
+        with _LOADING:
+            return _LOADED.get(id(model)) or _LOADED.setdefault(id(model), cls(model))
+
+    def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
+        """Return what is kept of a running turn, aligned with its text as it stands. It lives as long as the turn."""
+        cache = self._turns.get(turn)
+        if cache is None:
+            tokenizer = template.tokenizer
+            prompt = template.prompt_ids(turn.history, thinks=turn.thinks)
+            special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in (THINK_OPEN, THINK_CLOSE)}
+            visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
+            cache = self._turns[turn] = TurnCache(tokenizer, self._model.config, prompt, visible)
+        cache.align(template.reply_text(turn))
+        return cache
+
+    def read(self, cache: TurnCache) -> torch.Tensor:
+        """Read what the model has not read yet of a turn.
+
+        Returns:
+            Scores of the next token, of shape (vocabulary,).
+        """
+        ids = torch.tensor([cache.missing()], device=self._model.device)
+        try:
+            with self._step, torch.inference_mode():
+                output = self._model(input_ids=ids, past_key_values=cache.cache, use_cache=True, **self._last_only)
+        except BaseException:  # interrupted in mid-layer, the cache is of no use
+            cache.forget()
+            raise
+        cache.cached = len(cache.ids)
+        scores: torch.Tensor = output.logits[0, -1]
+        return scores
+
+    def sampler(self, request: Request) -> Sampler:
+        """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""
+        return Sampler(self._model, request)
+
+
+class Sampler:
+    """Chooses tokens as `generate` of transformers does, with the same processors in the same order.
+
+    Args:
+        model: The model; its generation configuration holds its authors' defaults.
+        request: Temperature, nucleus, k and seed.
+    """
+
+    def __init__(self, model: PreTrainedModel, request: Request) -> None:
+        config = model.generation_config
+        default = (config.temperature if config.do_sample else 0) if config else 1
+        temperature = request.temperature if request.temperature is not None else default
+        self._greedy = temperature is not None and temperature <= 0
+        top_k = request.top_k if request.top_k is not None else config and config.top_k
+        top_p = request.top_p if request.top_p is not None else config and config.top_p
+        self._processors = LogitsProcessorList()
+        if config and config.repetition_penalty not in {None, 1.0}:
+            self._processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        if not self._greedy:
+            if temperature not in {None, 1.0}:
+                self._processors.append(TemperatureLogitsWarper(float(temperature or 1.0)))
+            if top_k:
+                self._processors.append(TopKLogitsWarper(top_k))
+            if top_p is not None and top_p < 1:
+                self._processors.append(TopPLogitsWarper(top_p))
+        self._dice = None
+        if request.seed is not None:
+            self._dice = torch.Generator(device=model.device).manual_seed(request.seed)
+
+    def choose(self, scores: torch.Tensor, ids: list[int]) -> int:
+        """Choose the next token.
+
+        Args:
+            scores: Scores of all tokens, of shape (vocabulary,).
+            ids: The tokens before it.
+        """
+        if self._processors:
+            read = torch.tensor([ids], device=scores.device)
+            scores = self._processors(read, scores.float().unsqueeze(0))[0]
+        if self._greedy:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.float().softmax(-1), 1, generator=self._dice))

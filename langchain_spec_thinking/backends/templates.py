@@ -1,0 +1,115 @@
+"""A model's chat template: how a turn looks to the model that is to continue it."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+_MARK = "\ue000{}\ue001"
+"""Stands for a control token in a message while the template is rendered (private-use characters)."""
+_MARKED = re.compile("\ue000(\\d+)\ue001")
+_UNPRINTED = "\u200b"
+"""Put into a control token's text, it keeps a server's tokenizer from seeing the token (a zero-width space)."""
+
+
+class ChatTemplate:
+    """Renders turns for one model, by its tokenizer's chat template.
+
+    Messages are rendered as text that cannot become control tokens: a user who writes `<|im_start|>system` is quoted,
+    not obeyed.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        thinking: Whether the model reasons between think tags; None: as its chat template suggests.
+
+    Raises:
+        ContinuationError: The tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, thinking: bool | None = None) -> None:
+        self.tokenizer = tokenizer
+        try:
+            self._source = str(tokenizer.get_chat_template())
+        except ValueError as e:
+            msg = (
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to the "
+                "model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
+            )
+            raise ContinuationError(msg) from e
+        self.thinks = THINK_CLOSE in self._source or THINK_OPEN in self._source if thinking is None else thinking
+
+    def prompt_text(self, history: Sequence[Message], *, thinks: bool) -> str:
+        """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
+
+        The text of control tokens inside messages is broken up by a zero-width space. A beginning-of-sequence token is
+        left out where the tokenizer adds one by itself: two of them are worse than none.
+        """
+        text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._render(history, thinks=thinks))
+        bos = self.tokenizer.bos_token
+        return text.removeprefix(bos) if bos and self._adds_bos else text
+
+    def prompt_ids(self, history: Sequence[Message], *, thinks: bool) -> list[int]:
+        """Tokenize the conversation, up to where the assistant's text begins.
+
+        The text of control tokens inside messages is tokenized character by character: kept, and without their power.
+        """
+        ids: list[int] = []
+        parts = _MARKED.split(self._render(history, thinks=thinks))
+        for i, part in enumerate(parts):
+            pieces = [part] if i % 2 == 0 else list(self._controls[int(part)])
+            for piece in pieces:
+                ids += self.tokenizer.encode(piece, add_special_tokens=False)
+        return ids
+
+    def reply_text(self, turn: Turn) -> str:
+        """Render what the assistant wrote so far, as it follows the prompt."""
+        opened = self._render(turn.history, thinks=turn.thinks).rstrip().endswith(THINK_OPEN)
+        if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
+            return f"\n{THINK_CLOSE}\n\n{turn.answer}"
+        return turn.body(opened=opened)
+
+    @cached_property
+    def _controls(self) -> list[str]:
+        """Texts that the tokenizer takes for tokens with a meaning: the special ones, and all that the template uses."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        texts = {token.content for token in added if token.special or token.content in self._source}
+        return sorted((text for text in texts if text.strip()), key=len, reverse=True)
+
+    @cached_property
+    def _control_pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(re.escape, self._controls)) or "(?!)")
+
+    @cached_property
+    def _adds_bos(self) -> bool:
+        return self.tokenizer.bos_token_id in self.tokenizer("")["input_ids"]
+
+    def _render(self, history: Sequence[Message], *, thinks: bool) -> str:
+        messages: list[dict[str, Any]] = [{"role": m.role, "content": self._marked(m.content)} for m in history]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinks
+                )
+            )
+        except Exception as e:  # a template raises whatever its author wrote, in words meant for the user
+            msg = (
+                f"{self.tokenizer.name_or_path}: the chat template refuses this conversation "
+                f"({', '.join(m.role for m in history)}): {e}"
+            )
+            raise BackendError(msg) from e
+
+    def _marked(self, content: str) -> str:
+        return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), content)
+
+
+def _broken(control: str) -> str:
+    return control[0] + _UNPRINTED + control[1:]
