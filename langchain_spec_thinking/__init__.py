@@ -1,1 +1,19 @@
+"""A LangChain chat model made of two: a small model writes, a large one takes over where the reasoning gets hard."""
 
+from langchain_spec_thinking._version import __version__
+from langchain_spec_thinking.backends.base import Backend
+from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
+from langchain_spec_thinking.backends.openai import OpenAIBackend
+from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
+from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
+
+__all__ = [
+    "Backend",
+    "ChatSpeculativeThinking",
+    "CueTrigger",
+    "DelegationPolicy",
+    "HuggingFaceBackend",
+    "Lexicon",
+    "OpenAIBackend",
+    "__version__",
+]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
@@ -38,14 +39,17 @@ class Delta:
     """Text that was committed: it is final, and comes in the order in which it is to be shown.
 
     Attributes:
-        segment: Index of the report's segment that it belongs to.
+        block: Index of the content block that it belongs to: each stretch of thought by one author for one reason is a
+            block, all of the answer is one.
+        first: Nothing of the block came before.
     """
 
     author: Author
     channel: Channel
     kind: Kind
     text: str
-    segment: int
+    block: int
+    first: bool
 
 
 class Run:
@@ -62,9 +66,7 @@ class Run:
         finish_reason: Why the turn ended.
     """
 
-    def __init__(
-        self, turn: Turn, machine: Delegation, backends: Mapping[Author, Backend], sampling: Request
-    ) -> None:
+    def __init__(self, turn: Turn, machine: Delegation, backends: Mapping[Author, Backend], sampling: Request) -> None:
         self.turn = turn
         self.report = Report()
         self.wanted: Generate | None = None
@@ -75,6 +77,8 @@ class Run:
         self._requests = 0
         self._received = 0  # tokens of the running request
         self._usage = Usage()
+        self._block = -1
+        self._answer_block = sys.maxsize
 
     @property
     def backend(self) -> Backend:
@@ -155,7 +159,11 @@ class Run:
         if not text:
             return []
         self.turn.append(author, text)
-        return [Delta(author, channel, kind, text, len(self.report.segments) - 1)]
+        block = len(self.report.segments) - 1
+        if channel == "answer":
+            block = self._answer_block = min(block, self._answer_block)
+        first, self._block = block != self._block, block
+        return [Delta(author, channel, kind, text, block, first=first)]
 
 
 def drive(run: Run) -> Generator[Delta, None, None]:

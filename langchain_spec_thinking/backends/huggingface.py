@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
@@ -85,20 +86,21 @@ class HuggingFaceBackend(Backend):
                 "Shorten the messages or take a model with a longer context."
             )
             raise PromptTooLongError(msg)
-        read = len(cache.ids)
-        yield Usage(prompt_tokens=read, cached_tokens=min(cache.cached, read))
+        prompt = len(cache.ids)
+        usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
+        yield usage
         sampler = model.sampler(request)
-        unseen = 0  # tokens that end inside a character
-        for _ in range(room):
+        unseen = 0  # tokens that end inside a character, or have no text
+        for written in range(room):
             token = sampler.choose(model.read(cache), cache.ids)
             if token in model.eos:
-                yield End("stop")
+                yield End("stop", replace(usage, completion_tokens=written))
                 return
             unseen += 1
             if text := cache.append(token):
                 yield Piece(text, unseen)
                 unseen = 0
-        yield End("length")
+        yield End("length", replace(usage, completion_tokens=room))
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tokenizers.decoders import DecodeStream
 from transformers import DynamicCache
+
+from langchain_spec_thinking.backends.decoding import IncrementalDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _CONTEXT = 8
 """How many tokens an incremental decoder looks back; a token's text depends on the one before it at most."""
+
+
+_FOLLOWER = "A"
 
 
 class TurnCache:
@@ -31,7 +36,7 @@ class TurnCache:
 
     Attributes:
         ids: Token ids of the prompt and the turn.
-        cached: How many of them the KV cache holds.
+        cached: How many tokens the KV cache holds, tokens that were dropped since included.
     """
 
     def __init__(
@@ -49,13 +54,15 @@ class TurnCache:
         # Where each token of the turn ends in `_text`. A token that ends inside a character ends one later: it is of
         # use only together with what completes it.
         self._ends: list[int] = []
-        self._decoder = DecodeStream(skip_special_tokens=True)
+        self._decoder = IncrementalDecoder(tokenizer, [])
         self.ids = list(prompt)
         self.forget()
 
     def forget(self) -> None:
         """Start with an empty KV cache."""
         self.cached = 0
+        self._stale = 0
+        self._read = 0
         self.cache = DynamicCache(config=self._config)
         self.cache.activate_past_recording()  # sliding windows and linear attention can be cropped only then
 
@@ -71,32 +78,58 @@ class TurnCache:
         delta = text[len(self._text) :]
         if delta:
             self._extend(delta)
-        self._decoder = DecodeStream(ids=self.ids[-_CONTEXT:], skip_special_tokens=True)
+        self._decoder = IncrementalDecoder(self._tokenizer, self.ids[self._context_start() :])
 
     def append(self, token: int) -> str:
         """Add a token that the model wrote and return its text; empty while a character is incomplete."""
         self.ids.append(token)
-        text = self._visible.get(token) or self._decoder.step(self._tokenizer.backend_tokenizer, token)
+        text = self._visible.get(token) or self._decoder.add(token)
         self._text += text or ""
         self._ends.append(len(self._text) + (text is None))
         return text or ""
 
     def missing(self) -> list[int]:
         """Return the token ids that the model has to read before it can write the next one; at least one."""
-        if self.cached >= len(self.ids):
-            self._uncache(len(self.ids) - 1)
+        # The last token is read again where nothing else is new: its scores were not kept. One crop for all there is to
+        # crop, since layers with a window keep no more than one crop needs.
+        stale = max(self._stale, self.cached + 1 - len(self.ids))
+        if stale > 0:
+            self._uncache(stale)
         return self.ids[self.cached :]
 
-    def _extend(self, delta: str) -> None:
-        anchor = self._anchor if self._ends or self._prompt else ""
-        skip = self._tokenizer.encode(anchor, add_special_tokens=False) if anchor else []
-        encoded = self._tokenizer(anchor + delta, add_special_tokens=False, return_offsets_mapping=True)
-        base = len(self._text) - len(anchor)
-        self.ids += encoded["input_ids"][len(skip) :]
-        self._ends += [base + end for _, end in encoded["offset_mapping"][len(skip) :]]
-        self._text += delta
+    def read(self) -> None:
+        """Note that the model has read what was missing."""
+        self._read += len(self.ids) - self.cached
+        self.cached = len(self.ids)
 
-    @property
+    def _context_start(self) -> int:
+        """Return from which token on the text of the last tokens can be decoded: not from the middle of a character."""
+        start = max(0, len(self._ends) - _CONTEXT)
+        while start > 0 and self._ends[start - 1] == self._ends[start]:
+            start -= 1
+        return self._prompt + start if self._ends else max(0, self._prompt - _CONTEXT)
+
+    def _extend(self, delta: str) -> None:
+        """Add the tokens of new text, split as they would be in the middle of a text."""
+        # Line breaks at the end of a text are one token in vocabularies of GPT-2's kind, but several where a word follows
+        # them, as it will.
+        ids, ends = self._encode(delta + _FOLLOWER) if delta.endswith("\n") else self._encode(delta)
+        last = bisect_right(ends, len(delta))
+        if ends[last - 1] != len(delta):  # a vocabulary in which the follower melts into the line break
+            ids, ends = self._encode(delta)
+            last = len(ids)
+        self._ends += [len(self._text) + end for end in ends[:last]]
+        self._text += delta
+        self.ids += ids[:last]
+
+    def _encode(self, text: str) -> tuple[list[int], list[int]]:
+        """Tokenize text that something precedes; return ids, and where each ends in characters."""
+        anchor = self._anchor
+        before = len(self._tokenizer.encode(anchor, add_special_tokens=False)) if anchor else 0
+        encoded = self._tokenizer(anchor + text, add_special_tokens=False, return_offsets_mapping=True)
+        return encoded["input_ids"][before:], [end - len(anchor) for _, end in encoded["offset_mapping"]][before:]
+
+    @cached_property
     def _anchor(self) -> str:
         """Text to put before a delta where the tokenizer would take its beginning for the beginning of all text.
 
@@ -110,15 +143,17 @@ class TurnCache:
         del self._ends[keep:]
         del self.ids[self._prompt + keep :]
         self._text = self._text[: self._ends[-1] if self._ends else 0]
-        if self.cached > len(self.ids):
-            self._uncache(len(self.ids))
+        self._stale = max(self._stale, self.cached - len(self.ids))
 
-    def _uncache(self, keep: int) -> None:
-        if keep == 0 or not self.cache.is_croppable:
+    def _uncache(self, tokens: int) -> None:
+        """Take the last `tokens` tokens out of the KV cache; a cache that cannot do that is made anew."""
+        windowed = any(self.cache.is_sliding) or any(self.cache.is_linear)
+        if tokens >= self.cached or not self.cache.is_croppable or (windowed and tokens > self._read):
             self.forget()
-        else:
-            self.cache.crop(keep - self.cached)
-            self.cached = keep
+            return
+        self.cache.crop(-tokens)
+        self.cached -= tokens
+        self._stale = self._read = 0
 
 
 def _common_prefix(a: str, b: str) -> int:

@@ -83,7 +83,7 @@ class LocalModel:
         except BaseException:  # interrupted in mid-layer, the cache is of no use
             cache.forget()
             raise
-        cache.cached = len(cache.ids)
+        cache.read()
         scores: torch.Tensor = output.logits[0, -1]
         return scores
 

@@ -23,6 +23,7 @@ from langchain_spec_thinking.errors import BackendError, ContinuationError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
+    import httpx2
     import openai
     from transformers import PreTrainedTokenizerBase
 
@@ -50,6 +51,8 @@ class OpenAIBackend(Backend):
             without a tokenizer, as its first words show.
         timeout: How long to wait for a connection or for more text, in seconds.
         max_retries: How often a request is repeated that failed before its first token.
+        http_client: A client of your own, for a proxy or certificates.
+        http_async_client: The same for asynchronous calls.
 
     Raises:
         ValueError: A setting cannot work.
@@ -67,12 +70,16 @@ class OpenAIBackend(Backend):
         thinking: bool | None = None,
         timeout: float = 120.0,
         max_retries: int = 2,
+        http_client: httpx2.Client | None = None,
+        http_async_client: httpx2.AsyncClient | None = None,
     ) -> None:
         if continuation not in _STRATEGIES:
             msg = f"continuation: expected one of {', '.join(_STRATEGIES)}, got {continuation!r}"
             raise ValueError(msg)
         if continuation == "raw" and tokenizer is None:
-            msg = "tokenizer: continuation='raw' renders the chat template here and needs the model's tokenizer, got None"
+            msg = (
+                "tokenizer: continuation='raw' renders the chat template here and needs the model's tokenizer, got None"
+            )
             raise ValueError(msg)
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
@@ -84,6 +91,8 @@ class OpenAIBackend(Backend):
         self._api_key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         self._timeout = timeout
         self._max_retries = max_retries
+        self._http_client = http_client
+        self._http_async_client = http_async_client
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
         self._strategy: Strategy | None = None
@@ -147,7 +156,7 @@ class OpenAIBackend(Backend):
         """Return the model, the server and how it is asked; never the key."""
         return {**super().describe(), "base_url": self._place, "continuation": self._strategy and self._strategy.name}
 
-    # -- requests -------------------------------------------------------------------------------------------------------
+    # -- requests
 
     def _open(self, payload: Payload, request: Request) -> openai.Stream[Any]:
         client = self._client
@@ -212,7 +221,7 @@ class OpenAIBackend(Backend):
         self._counted[turn] = (len(text), tokens)
         return Usage(prompt_tokens=tokens)
 
-    # -- the connection -------------------------------------------------------------------------------------------------
+    # -- the connection
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -230,7 +239,7 @@ class OpenAIBackend(Backend):
     def _client(self) -> openai.OpenAI:
         import openai  # noqa: PLC0415 - heavy
 
-        return openai.OpenAI(**self._settings)
+        return openai.OpenAI(**self._settings, http_client=self._http_client)
 
     @property
     def _async_client(self) -> openai.AsyncOpenAI:
@@ -239,7 +248,7 @@ class OpenAIBackend(Backend):
 
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
-            self._async_clients[loop] = openai.AsyncOpenAI(**self._settings)
+            self._async_clients[loop] = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
         return self._async_clients[loop]
 
     @property

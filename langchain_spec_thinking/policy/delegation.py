@@ -33,7 +33,7 @@ from langchain_spec_thinking.policy.commands import (
     Kind,
     OpenThinking,
 )
-from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, half_word, last_word
+from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, half_word, indentation, last_word
 from langchain_spec_thinking.policy.held import Held
 from langchain_spec_thinking.policy.triggers import sentence_end
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
@@ -99,7 +99,7 @@ class Delegation:
         self._step: Step = self._free
         self._after_begin: Step = self._free
 
-    # -- what the driver calls ------------------------------------------------------------------------------------------
+    # -- what the driver calls
 
     def start(self) -> list[Command]:
         """Begin the turn."""
@@ -137,7 +137,7 @@ class Delegation:
             self._ended(generation, reason)
         return self._flush()
 
-    # -- the states -----------------------------------------------------------------------------------------------------
+    # -- the states
 
     def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a Step
         """Take a think tag at the very start for what it is, however the model came to write it."""
@@ -202,13 +202,15 @@ class Delegation:
         stop, safe = self._safe(final=final)
         head = self._held.text[:safe]
         if self._policy.takeover_tokens is None and self._kind in _SENTENCE_KINDS:
-            written = len(head) - len(head.lstrip()) if not self._sentence.strip() else 0
-            boundary = self._boundary.search(self._tail if not written else "", head[written:])
+            # White space that a step begins with does not end it.
+            begun = bool(self._sentence.strip())
+            skip = 0 if begun else len(head) - len(head.lstrip())
+            boundary = self._boundary.search(self._tail if begun else "", head[skip:])
             if boundary:
-                end = written + boundary[1]
+                end = skip + boundary[1]
                 end += self._boundary.extension(head[end:])
                 if head[end:].strip() or final:
-                    self._commit(end)
+                    self._commit(end + indentation(head[end:]))
                     self._drop()
                     return self._sentence_done()
                 if not stop:
@@ -237,7 +239,7 @@ class Delegation:
         self._commit(safe)
         return self._terminate() if stop else False
 
-    # -- transitions ----------------------------------------------------------------------------------------------------
+    # -- transitions
 
     def _at_boundary(self) -> bool:
         self._tail = ""
@@ -246,14 +248,14 @@ class Delegation:
 
     def _take_over(self, kind: Kind, cue: str | None) -> bool:
         tokens = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
-        self._drop()
+        self._drop_draft()
         self._generate("target", tokens, kind, cue, self._takeover)
         return False
 
     def _recap(self) -> bool:
         """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, start counting anew."""
         policy = self._policy
-        self._drop()
+        self._drop_draft()
         if policy.recap_sentence:
             self._commands.append(Insert(policy.recap_sentence, "excessive_reflection"))
             self._remember(policy.recap_sentence)
@@ -327,7 +329,7 @@ class Delegation:
             else:
                 self._finish("stop")
 
-    # -- small things ---------------------------------------------------------------------------------------------------
+    # -- small things
 
     @property
     def _author(self) -> Author:
@@ -397,6 +399,11 @@ class Delegation:
         text, tokens = self._held.take(len(self._held.text))
         if text or tokens:
             self._commands.append(Drop(text, tokens))
+
+    def _drop_draft(self) -> None:
+        """Drop a draft but for its indentation, which the boundary's token may hold."""
+        self._commit(indentation(self._held.text))
+        self._drop()
 
     def _take_markup(self, characters: int) -> None:
         _, tokens = self._held.take(characters)

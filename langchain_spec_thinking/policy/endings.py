@@ -33,15 +33,20 @@ class Terminators:
 
 
 def last_word(text: str) -> int:
-    """Return where the last word of `text` begins, with the spaces before it, in characters.
+    """Return where the last word of `text` begins, with the space before it, in characters.
 
-    Models write a space as the first character of a word's token, and newlines as the last of a line's. Text cut there
-    is split into the same tokens by the model that goes on from it. Nothing is a last word where it is longer than
+    Vocabularies put a space into the token of the word after it, and a newline into that of the line before it. Text cut
+    there is split into the same tokens by the model that goes on from it. Nothing is a last word where it is longer than
     `WORD_MAX`.
     """
-    start = max(text.rfind(" "), text.rfind("\t"), text.rfind("\n")) + 1
-    start = len(text[:start].rstrip(" \t"))
+    space = max(text.rfind(" "), text.rfind("\t"), text.rfind("\n"))
+    start = space if text[space : space + 1] in {" ", "\t"} else space + 1
     return start if len(text) - start <= WORD_MAX else len(text)
+
+
+def indentation(text: str) -> int:
+    """Return how much of the white space that `text` begins with does not belong to its first word, in characters."""
+    return max(0, len(text) - len(text.lstrip()) - 1)
 
 
 def half_word(text: str) -> int:

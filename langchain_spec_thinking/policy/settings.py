@@ -74,7 +74,7 @@ class DelegationPolicy:
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
 
     @classmethod
-    def non_reasoning(cls, **settings: Any) -> DelegationPolicy:  # noqa: ANN401 - any field of the class
+    def non_reasoning(cls, **settings: Any) -> DelegationPolicy:
         """Return the paper's policy for a speculative model that is a plain instruct model (section 4.3).
 
         The target writes the first 100 tokens and the beginning of every paragraph.

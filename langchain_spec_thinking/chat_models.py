@@ -1,0 +1,259 @@
+"""The LangChain face of a pair of models."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.language_models.chat_models import BaseChatModel, LangSmithParams, generate_from_stream
+from pydantic import Field, field_validator
+
+from langchain_spec_thinking.backends.base import Backend, Request
+from langchain_spec_thinking.drivers import Delta, Run, adrive, drive
+from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
+from langchain_spec_thinking.policy import Delegation, DelegationPolicy
+from langchain_spec_thinking.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+_PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
+"""Settings that a call may override."""
+
+
+class ChatSpeculativeThinking(BaseChatModel):
+    """A chat model made of a small one that writes and a large one that takes over where the reasoning gets hard.
+
+    It runs Speculative Thinking (arXiv:2504.12329) on text: after a blank line, when the small model's next sentence
+    reflects, affirms or verifies, the large one writes some tokens and hands back. Neither is trained for it, and they
+    need not share a vocabulary.
+
+    Setup:
+        ```bash
+        pip install "langchain-spec-thinking[huggingface]"   # the extra is for local models
+        ```
+
+    Key init args:
+        speculative: The small model, a backend.
+        target: The large model, a backend.
+        policy: When the target takes over, and for how long.
+        answer_by: Who writes the answer once the thought is closed.
+        max_tokens: Limit of thought and answer together.
+
+    Instantiate:
+        ```python
+        from langchain_spec_thinking import ChatSpeculativeThinking, HuggingFaceBackend, OpenAIBackend
+
+        model = ChatSpeculativeThinking(
+            speculative=HuggingFaceBackend("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"),
+            target=OpenAIBackend(
+                "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B",
+                base_url="http://127.0.0.1:8000/v1",
+                tokenizer="deepseek-ai/DeepSeek-R1-Distill-Qwen-32B",
+            ),
+        )
+        ```
+
+    Invoke:
+        ```python
+        message = model.invoke("What is 17 * 23?")
+        message.text  # the answer
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("What is 17 * 23?"):
+            print(chunk.text, end="")
+        ```
+        Text that was streamed is never taken back.
+
+    Async:
+        ```python
+        message = await model.ainvoke("What is 17 * 23?")
+        ```
+
+    Token usage:
+        `message.usage_metadata` is logical: the prompt once, and the tokens kept. What each model was paid for is in the
+        response metadata.
+
+    Response metadata:
+        ```python
+        message.response_metadata["speculative_thinking"]["takeovers"]
+        ```
+        holds segments (author, channel, kind, characters, tokens, cue, seconds), takeovers, target share, and the usage
+        of each model.
+    """
+
+    speculative: Backend
+    """The small model; it writes most of the turn."""
+    target: Backend
+    """The large model; it takes over at chosen moments."""
+    policy: DelegationPolicy = Field(default_factory=DelegationPolicy)
+    """When the target takes over. `DelegationPolicy.non_reasoning()` for a speculative model that does not reason."""
+    answer_by: Literal["speculative", "target"] = "speculative"
+    """Who writes the answer once the thought is closed."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """The most to write, thought and answer together, in tokens of whoever writes."""
+    temperature: float | None = Field(default=0.6, ge=0)
+    """0 is greedy; None leaves it to each model. The default is the paper's."""
+    top_p: float | None = Field(default=0.95, gt=0, le=1)
+    """Nucleus sampling; None leaves it to each model. The default is the paper's."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Sample among the k most likely tokens; None leaves it to each model. Not every server takes it."""
+    seed: int | None = None
+    """For reproducible sampling, where the engines can."""
+    stop: list[str] | None = None
+    """Strings that end the answer. They are looked for in the answer alone, not in the thought, and left out of it."""
+
+    @field_validator("speculative", "target", mode="before")
+    @classmethod
+    def _is_backend(cls, value: object) -> object:
+        if not isinstance(value, Backend):
+            msg = f"expected a backend (HuggingFaceBackend, OpenAIBackend), got {type(value).__name__}"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
+        return value
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_list(cls, value: str | Sequence[str] | None) -> list[str] | None:
+        return None if value is None else list(_stop_strings(value))
+
+    # -- what LangChain calls
+
+    @property
+    def _llm_type(self) -> str:
+        return "speculative-thinking"
+
+    @property
+    def model_name(self) -> str:
+        """Both models' names."""
+        return f"{self.speculative.name} + {self.target.name}"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """Every setting that changes the output; a cache tells models apart by it."""
+        settings = {name: getattr(self, name) for name in ("answer_by", "stop", *sorted(_PER_CALL))}
+        return {
+            "model_name": self.model_name,
+            "speculative": self.speculative.describe(),
+            "target": self.target.describe(),
+            "policy": asdict(self.policy),
+            **settings,
+        }
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "spec-thinking"
+        return params
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text as the speculative model does."""
+        return self.speculative.count_tokens(text)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the caller reports the result
+        **kwargs: Any,
+    ) -> ChatResult:
+        run = self._run(messages, stop, kwargs)
+        return generate_from_stream(self._chunks(joined(drive(run)), run))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        run = self._run(messages, stop, kwargs)
+        deltas = [delta async for delta in adrive(run)]
+        return generate_from_stream(self._chunks(joined(deltas), run))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        run = self._run(messages, stop, kwargs)
+        with closing(drive(run)) as deltas:
+            for chunk in self._chunks(deltas, run):
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        run = self._run(messages, stop, kwargs)
+        async with aclosing(adrive(run)) as deltas:
+            async for delta in deltas:
+                chunk = chunk_of(delta, thinks=run.turn.thinks)
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        chunk = self._last_chunk(run)
+        if run_manager:
+            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+        yield chunk
+
+    # -- a turn
+
+    def _run(self, messages: list[BaseMessage], stop: list[str] | None, overrides: dict[str, Any]) -> Run:
+        """Set up a turn.
+
+        Raises:
+            ValueError: A message or a setting cannot be used.
+        """
+        settings = self._settings(overrides)
+        max_tokens = settings.pop("max_tokens")
+        stops = _stop_strings(self.stop if stop is None else stop)
+        thinks = self.speculative.thinks or self.target.thinks
+        machine = Delegation(self.policy, thinks=thinks, answer_by=self.answer_by, max_tokens=max_tokens, stop=stops)
+        return Run(
+            Turn(history_of(messages), thinks=thinks),
+            machine,
+            {"speculative": self.speculative, "target": self.target},
+            Request(max_tokens, stop=stops, **settings),
+        )
+
+    def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        unknown = overrides.keys() - _PER_CALL - {"stream"}
+        if unknown:
+            msg = f"{', '.join(sorted(unknown))}: not a setting of a call; expected {', '.join(sorted(_PER_CALL))}"
+            raise ValueError(msg)
+        settings = {name: overrides.get(name, getattr(self, name)) for name in _PER_CALL}
+        if overrides:  # hold what a call asks for to the same rules as the fields
+            type(self).model_validate({"speculative": self.speculative, "target": self.target, **settings})
+        return settings
+
+    def _chunks(self, deltas: Iterable[Delta], run: Run) -> Iterator[ChatGenerationChunk]:
+        for delta in deltas:
+            yield chunk_of(delta, thinks=run.turn.thinks)
+        yield self._last_chunk(run)
+
+    def _last_chunk(self, run: Run) -> ChatGenerationChunk:
+        prompt = run.report.prompt_tokens
+        if prompt is None:
+            prompt = sum(self.get_num_tokens(message.content) for message in run.turn.history)
+        return last_chunk(run, model_name=self.model_name, prompt_tokens=prompt)
+
+
+def _stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    strings = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if not all(isinstance(string, str) and string for string in strings):
+        msg = f"stop: expected non-empty strings, got {strings!r}"
+        raise ValueError(msg)
+    return strings

@@ -1,0 +1,130 @@
+"""LangChain's messages, from and to the neutral state of a turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+)
+from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_spec_thinking.turn import Message, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from langchain_spec_thinking.drivers import Delta, Run
+
+_ROLES: dict[type[BaseMessage], Role] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
+_CHAT_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_NOT_TOLD = {"reasoning", "thinking", "redacted_thinking", "reasoning_content"}
+"""Blocks of past turns that a model is not told again: reasoning models are trained without their old thoughts."""
+
+
+def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
+    """Convert a conversation.
+
+    Raises:
+        ValueError: It is empty, or holds something other than text.
+    """
+    if not messages:
+        msg = "messages: expected at least one message, got none"
+        raise ValueError(msg)
+    return tuple(Message(_role(message), _text(message)) for message in messages)
+
+
+def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
+    """Wrap committed text.
+
+    A turn that thinks has a reasoning block for each author's stretch of thought, and one text block. The author is told
+    once per block, since chunks are merged by joining strings. A turn without a thought is plain text.
+
+    Args:
+        delta: The text.
+        thinks: Whether the turn has a thinking part.
+    """
+    if not thinks:
+        return ChatGenerationChunk(message=AIMessageChunk(content=delta.text))
+    if delta.channel == "answer":
+        block: dict[str, Any] = {"type": "text", "text": delta.text, "index": delta.block}
+    else:
+        block = {"type": "reasoning", "reasoning": delta.text, "index": delta.block}
+        if delta.first:
+            block["extras"] = {"author": delta.author, "kind": delta.kind}
+    return ChatGenerationChunk(message=AIMessageChunk(content=[block]))
+
+
+def last_chunk(run: Run, *, model_name: str, prompt_tokens: int) -> ChatGenerationChunk:
+    """Wrap what is known only at the end: usage, why it ended, and the report.
+
+    Args:
+        run: The finished turn.
+        model_name: What the pair is called.
+        prompt_tokens: Tokens of the conversation.
+    """
+    report = run.report
+    reasoning = sum(s.tokens for s in report.segments if s.channel == "thinking")
+    usage = UsageMetadata(
+        input_tokens=prompt_tokens,
+        output_tokens=report.completion_tokens,
+        total_tokens=prompt_tokens + report.completion_tokens,
+        output_token_details=OutputTokenDetails(reasoning=reasoning),
+    )
+    message = AIMessageChunk(
+        content=[] if run.turn.thinks else "",
+        usage_metadata=usage,
+        response_metadata={
+            "model_name": model_name,
+            "model_provider": "spec-thinking",
+            "finish_reason": run.finish_reason,
+            "speculative_thinking": report.as_dict(),
+        },
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=message, generation_info=None)
+
+
+def joined(deltas: Iterable[Delta]) -> list[Delta]:
+    """Join what belongs to one content block."""
+    return [
+        replace(group[0], text="".join(delta.text for delta in group))
+        for _, deltas_of_block in groupby(deltas, key=lambda delta: delta.block)
+        if (group := list(deltas_of_block))
+    ]
+
+
+def _role(message: BaseMessage) -> Role:
+    for kind, role in _ROLES.items():
+        if isinstance(message, kind):
+            return role
+    if isinstance(message, ChatMessage) and message.role in _CHAT_ROLES:
+        return _CHAT_ROLES[message.role]
+    msg = f"messages: expected system, human and AI messages, got {type(message).__name__} ({message.type})"
+    raise ValueError(msg)
+
+
+def _text(message: BaseMessage) -> str:
+    if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
+        msg = "messages: tool calls are not supported, got an AIMessage that makes one"
+        raise ValueError(msg)
+    if isinstance(message.content, str):
+        return message.content
+    parts = []
+    for block in message.content:
+        if isinstance(block, str):
+            parts.append(block)
+        elif block.get("type") == "text":
+            parts.append(str(block["text"]))
+        elif block.get("type") not in _NOT_TOLD:
+            msg = f"messages: expected text, got a block of type {block.get('type')!r} in a {message.type} message"
+            raise ValueError(msg)
+    return "".join(parts)

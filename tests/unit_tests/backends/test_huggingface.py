@@ -1,0 +1,211 @@
+"""The local backend, on tiny models with random weights."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
+from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.errors import BackendError, ContinuationError, PromptTooLongError
+from langchain_spec_thinking.turn import Message, Turn
+from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+PROMPTS = ["hi", "What is 2 + 3?", "the cat sat", "Wait.\n\nCheck it.", "", "a b c d e f g", "So we add", "\n"]
+POLICIES = [
+    DelegationPolicy(boundary="\n", takeover_tokens=3, takeover_every_boundary=True),
+    DelegationPolicy(boundary="\n", takeover_tokens=None, takeover_every_boundary=True, opening_tokens=7),
+    DelegationPolicy(boundary="\n", reflection_limit=1, recap_sentence="", recap_tokens=5, opening_tokens=1),
+    DelegationPolicy(boundary="\n\n", takeover_tokens=1, takeover_every_boundary=True, opening_tokens=30),
+]
+
+
+def turn(text: str = "hi", **settings: Any) -> Turn:
+    return Turn((Message("user", text),), **settings)
+
+
+def continued(backend: HuggingFaceBackend, turn: Turn, **request: Any) -> str:
+    request = {"max_tokens": 40, "temperature": 0, **request}
+    return "".join(e.text for e in backend.continue_turn(turn, Request(**request)) if isinstance(e, Piece))
+
+
+def generated(model: PreTrainedModel, prompt: str, tokens: int, **settings: Any) -> str:
+    """What transformers itself makes of a prompt."""
+    tokenizer = tiny.byte_tokenizer()
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
+    output = model.generate(ids, max_new_tokens=tokens, pad_token_id=0, **settings)
+    return str(tokenizer.decode(output[0][ids.shape[1] :], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_greedy_text_is_that_of_generate(prompt: str) -> None:
+    assert continued(tiny.backend(), turn(prompt), max_tokens=80) == generated(tiny.llama(), prompt, 80, do_sample=False)
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.5}, {"top_p": 0.7, "temperature": 1.3}, {"top_k": 5}])
+def test_sampled_text_is_that_of_generate(settings: dict[str, Any]) -> None:
+    ours = continued(tiny.backend(), turn(), seed=11, **{"temperature": 1.0, **settings})
+    torch.manual_seed(11)
+    assert ours == generated(tiny.llama(), "hi", 40, do_sample=True, **{"top_k": 0, **settings})
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("make", [tiny.llama, tiny.sliding])
+def test_a_model_paired_with_itself_writes_what_it_writes_alone(
+    policy: DelegationPolicy, make: Callable[[int], PreTrainedModel]
+) -> None:
+    """Greedy, in float32: taking over, dropping drafts and handing back leave no trace in the text."""
+    takeovers = 0
+    for seed in range(2):
+        model = make(seed)
+        one, same = tiny.backend(model), tiny.backend(model)
+        pair = ChatSpeculativeThinking(speculative=one, target=same, policy=policy, temperature=0, max_tokens=70)
+        for prompt in PROMPTS:
+            message = pair.invoke(prompt)
+            takeovers += message.response_metadata["speculative_thinking"]["takeovers"]
+            alone = generated(model, prompt, 70, do_sample=False)
+            assert message.text == alone
+    assert takeovers > 5
+
+
+def test_each_model_reads_every_token_once() -> None:
+    """Beyond the tokens of the turn, a model reads at most 8 at a hand-over; counted at the models' own door."""
+    small, large = tiny.llama(1), tiny.llama(2, vocabulary=len(tiny.piece_tokenizer()))
+    backends = tiny.backend(small), tiny.backend(large, tiny.piece_tokenizer())
+    counted = {id(model): 0 for model in (small, large)}
+
+    def count(model: torch.nn.Module, _: object, inputs: dict[str, torch.Tensor]) -> None:
+        counted[id(model)] += inputs["input_ids"].shape[1]
+
+    policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=4, opening_tokens=10)
+    pair = ChatSpeculativeThinking(speculative=backends[0], target=backends[1], policy=policy, max_tokens=300, seed=1)
+    handles = [model.register_forward_pre_hook(count, with_kwargs=True) for model in (small, large)]
+    message = pair.invoke("the cat sat on the mat " * 5)
+    for handle in handles:
+        handle.remove()
+    report = message.response_metadata["speculative_thinking"]
+    assert report["takeovers"] >= 5
+    for model, backend, author in zip((small, large), backends, ("speculative", "target"), strict=True):
+        usage = report["usage"][author]
+        text = backend.count_tokens(message.text) + usage["completion_tokens"]
+        prompt = len(backend._template.prompt_ids((Message("user", "the cat sat on the mat " * 5),), thinks=False))  # noqa: SLF001
+        assert counted[id(model)] <= prompt + text + 8 * usage["requests"]
+        assert counted[id(model)] < usage["prompt_tokens"]  # which is what reading everything each time would cost
+
+
+def test_a_dropped_draft_costs_no_more_than_the_cut() -> None:
+    backend, draft = tiny.backend(), turn()
+    events = backend.continue_turn(draft, Request(30, temperature=0))
+    text = "".join(e.text for e in events if isinstance(e, Piece))
+    draft.append("speculative", text[:10])
+    usage = next(backend.continue_turn(draft, Request(1)))
+    assert isinstance(usage, Usage)
+    assert usage.prompt_tokens is not None
+    assert usage.cached_tokens is not None
+    assert usage.prompt_tokens - usage.cached_tokens <= 2
+
+
+def test_what_is_kept_of_a_turn_goes_with_it() -> None:
+    backend, first = tiny.backend(), turn()
+    continued(backend, first)
+    turns = backend._model._turns  # noqa: SLF001
+    before = len(turns)
+    del first
+    assert len(turns) == before - 1
+
+
+def test_turns_that_run_at_the_same_time_do_not_meet() -> None:
+    backend = tiny.backend()
+    policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=3)
+    pair = ChatSpeculativeThinking(speculative=backend, target=tiny.backend(tiny.llama(5)), policy=policy, max_tokens=60)
+    prompts = PROMPTS * 2
+    one_by_one = [pair.invoke(prompt, seed=3).text for prompt in prompts]
+    assert [m.text for m in pair.batch(prompts, seed=3)] == one_by_one
+    assert [m.text for m in asyncio.run(pair.abatch(prompts, seed=3))] == one_by_one
+    with ThreadPoolExecutor(8) as pool:
+        assert [m.text for m in pool.map(lambda p: pair.invoke(p, seed=3), prompts)] == one_by_one
+
+
+async def test_cancelling_leaves_nothing_running() -> None:
+    backend, running = tiny.backend(), turn()
+    events = backend.acontinue_turn(running, Request(400, temperature=1.0, seed=1))
+    async for event in events:
+        if isinstance(event, Piece):
+            break
+    await events.aclose()
+    cache = backend._model.turn_cache(running, backend._template)  # noqa: SLF001
+    read = cache.cached
+    await asyncio.sleep(0.05)
+    assert cache.cached == read
+
+
+def test_any_of_several_ends_is_one() -> None:
+    alone = list(tiny.backend(tiny.llama(3)).continue_turn(turn(), Request(8, temperature=0)))
+    texts = [event.text for event in alone if isinstance(event, Piece)]
+    model = copy.deepcopy(tiny.llama(3))
+    (end,) = tiny.byte_tokenizer().encode(texts[4])
+    model.generation_config.eos_token_id = [model.generation_config.eos_token_id, end]
+    events = list(tiny.backend(model).continue_turn(turn(), Request(8, temperature=0)))
+    assert [event.text for event in events if isinstance(event, Piece)] == texts[: texts.index(texts[4])]
+    assert isinstance(events[-1], End)
+    assert events[-1].reason == "stop"
+
+
+def test_the_repetition_penalty_of_the_model_is_heeded() -> None:
+    model = copy.deepcopy(tiny.llama(4))
+    model.generation_config.repetition_penalty = 3.0
+    assert continued(tiny.backend(model), turn()) == generated(model, "hi", 40, do_sample=False)
+
+
+def test_a_full_context_ends_the_text_and_a_long_prompt_is_refused() -> None:
+    backend = tiny.backend()
+    events = list(backend.continue_turn(turn("x " * (tiny.CONTEXT // 2 - 10)), Request(100, temperature=0)))
+    assert isinstance(events[-1], End)
+    with pytest.raises(PromptTooLongError, match=r"has \d+ tokens, the model's context is 512\. Shorten"):
+        next(backend.continue_turn(turn("x " * tiny.CONTEXT), Request(10)))
+
+
+def test_a_base_model_is_refused() -> None:
+    tokenizer = tiny.byte_tokenizer("unused")
+    tokenizer.chat_template = None
+    with pytest.raises(ContinuationError, match="has no chat template"):
+        tiny.backend(tokenizer=tokenizer)
+
+
+def test_a_loaded_model_needs_its_tokenizer() -> None:
+    with pytest.raises(ValueError, match="^tokenizer: a loaded model needs"):
+        HuggingFaceBackend(tiny.llama())
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match=f"{tmp_path}.*cannot be loaded.*Expected the id"):
+        HuggingFaceBackend(str(tmp_path))
+
+
+def test_a_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
+    tiny.llama().save_pretrained(tmp_path)
+    tiny.byte_tokenizer().save_pretrained(tmp_path)
+    backend = HuggingFaceBackend(tmp_path)
+    assert continued(backend, turn()) == continued(tiny.backend(), turn())
+    assert backend.describe()["dtype"] == "float32"
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "langchain_spec_thinking.backends.local_model", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'langchain-spec-thinking\[huggingface\]'"):
+        HuggingFaceBackend("anything")

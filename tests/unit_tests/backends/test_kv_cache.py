@@ -1,0 +1,69 @@
+"""The tokens of a turn always spell its text, whatever was written, dropped and added."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from langchain_spec_thinking.backends.kv_cache import TurnCache
+from tests.unit_tests.backends import tiny
+
+TOKENIZERS = [tiny.byte_tokenizer(foreign=True), tiny.piece_tokenizer()]
+TEXTS = st.lists(
+    st.sampled_from(["the cat", " sat", "\n", "\n\n", "  ", "🤖", "你好", "é", "A", ".", " Wait", "<|end|"]), max_size=6
+).map("".join)
+
+
+def turn_cache(tokenizer: PreTrainedTokenizerFast) -> TurnCache:
+    return TurnCache(tokenizer, tiny.llama().config, tokenizer.encode("<|user|>hi<|end|><|assistant|>"), {})
+
+
+def spelled(tokenizer: PreTrainedTokenizerFast, cache: TurnCache) -> str:
+    return str(tokenizer.decode(cache.ids)).removeprefix(str(tokenizer.decode(turn_cache(tokenizer).ids)))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bytes", "pieces"])
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_tokens_spell_the_text(tokenizer: PreTrainedTokenizerFast, data: st.DataObject) -> None:
+    cache, text = turn_cache(tokenizer), ""
+    for _ in range(data.draw(st.integers(1, 5))):
+        cut = data.draw(st.integers(0, len(text)))
+        text = text[: len(text) - cut] + data.draw(TEXTS)  # drop from the end, then somebody writes
+        cache.align(text)
+        assert spelled(tokenizer, cache) == text
+        own = data.draw(TEXTS)
+        for token in tokenizer.encode(f"\n{own}", add_special_tokens=False):  # then the model itself
+            text += cache.append(token)
+        assert spelled(tokenizer, cache) == text
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bytes", "pieces"])
+def test_half_a_character_is_not_shown_and_not_kept(tokenizer: PreTrainedTokenizerFast) -> None:
+    cache = turn_cache(tokenizer)
+    cache.align("ok ")
+    ids = tokenizer.encode("\n🦜", add_special_tokens=False)
+    ids = ids[ids.index(tokenizer.encode("\n", add_special_tokens=False)[-1]) + 1 :]
+    assert "".join(cache.append(token) for token in ids[:-1]) == ""
+    cache.align("ok ")
+    assert spelled(tokenizer, cache) == "ok "
+    assert "".join(cache.append(token) for token in ids) == "🦜"
+
+
+def test_own_tokens_are_kept_as_they_are() -> None:
+    tokenizer = tiny.byte_tokenizer()
+    cache = turn_cache(tokenizer)
+    odd = [token for letter in "the cat" for token in tokenizer.encode(letter)]  # not how the tokenizer would split it
+    text = "".join(cache.append(token) for token in odd)
+    cache.align(text + " sat")
+    assert cache.ids[-len(odd) - 1 : -1] == odd
+
+
+def test_line_breaks_of_others_are_split_as_before_a_word() -> None:
+    tokenizer = tiny.byte_tokenizer()
+    cache = turn_cache(tokenizer)
+    before = len(cache.ids)
+    cache.align("a.\n\n")
+    assert cache.ids[before:] == tokenizer.encode("a.\n\nA")[:-1]

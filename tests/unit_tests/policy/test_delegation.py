@@ -1,0 +1,450 @@
+"""Every rule of the policy, from a table: streams in, commands out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
+from tests.unit_tests.policy.playing import Stream, play, transcript
+
+LENGTH = "length"
+CALM = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
+"""The paper's policy without verification, for cases about something else."""
+CUT = Stream("Wait, let me see", LENGTH)
+"""A takeover that reached its length in the middle of a word, perhaps; its last word is not handed over."""
+
+REASONING: list[Any] = [
+    pytest.param(
+        {},
+        ["One.\n\nTwo.\n</think>\n\nThree."],
+        ["open", "speculative draft 1000", "+ One.\n\nTwo.\n", "close '</think>\\n\\n'", "+ Three.", "finish stop"],
+        id="without a cue the small model writes alone, in one request",
+    ),
+    pytest.param(
+        {"policy": CALM},
+        ["One.\n\nWait, no.", CUT, " on.\n</think>\nA"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- Wait, no.",
+            "target reflection 20 (wait)",
+            "+ Wait, let me",
+            "-  see",
+            "speculative draft 1000",
+            "+  on.\n",
+            "close '</think>\\n'",
+            "+ A",
+            "finish stop",
+        ],
+        id="a reflecting draft is dropped, the target writes in its place and hands back at a word's end",
+    ),
+    pytest.param(
+        {"policy": CALM},
+        ["One.\n\nI am confident that", Stream("Yes.", LENGTH), "\n</think>\n\nA"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- I am confident that",
+            "target affirmation 20 (confident)",
+            "+ Yes.",
+            "speculative draft 1000",
+            "+ \n",
+            "close '</think>\\n\\n'",
+            "+ A",
+            "finish stop",
+        ],
+        id="so is an affirming one; punctuation is a word's end",
+    ),
+    pytest.param(
+        {},
+        ["One.\n\nYes, wait", Stream("Let me verify this now", LENGTH), Stream(" by hand.", LENGTH), "</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- Yes, wait",
+            "target affirmation 20 (yes)",
+            "+ Let me verify this now",
+            "target verification 125 (verify)",
+            "+  by hand.",
+            "speculative draft 1000",
+            "close '</think>'",
+            "+ A",
+            "finish stop",
+        ],
+        id="the first cue decides; where the target's own sentence verifies, it goes on without a seam",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy(trigger=CueTrigger(Lexicon(reflection=("wait",), verification=("check",))))},
+        ["One.\n\nI check it by " + "x " * 20, Stream("all.", LENGTH), "</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\nI check it by x x x x x x x x x x x x x x x x",
+            "-  x x x x ",
+            "target verification 125 (check)",
+            "+ all.",
+            "speculative draft 1000",
+            "close '</think>'",
+            "+ A",
+            "finish stop",
+        ],
+        id="a kept sentence of the small model that verifies brings the target in too",
+    ),
+    pytest.param(
+        {},
+        ["One.\n\nTwo words here are fine and so are these ones up to twenty or so words of them all, wait.\n</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\nTwo words here are fine and so are these ones up to twenty or so words of them all, wait.\n",
+            "close '</think>'",
+            "+ A",
+            "finish stop",
+        ],
+        id="a cue after the sentence (20 tokens) is none",
+    ),
+    pytest.param(
+        {},
+        ["One wait.\n\nTwo waiting eyes.\n\nWait\n</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One wait.\n\nTwo waiting eyes.\n\n",
+            "- Wait\n</think>A",
+            "target reflection 20 (wait)",
+        ],
+        id="a cue is a whole word, in the sentence after a boundary",
+    ),
+    pytest.param(
+        {},
+        ["Wait, one.\n \t\nTwo.\n\n\n  Check"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ Wait, one.\n \t\nTwo.\n\n\n ",
+            "-  Check",
+            "target reflection 20 (check)",
+        ],
+        id="the turn's beginning is no boundary; lines of white space are one, also inside a kept draft",
+    ),
+    pytest.param(
+        {"policy": CALM},
+        ["A\n\nwait", Stream("Hm.\n\n", LENGTH), "wait", Stream("Hm.\n", LENGTH), "\nwait."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ A\n\n",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Hm.\n\n",
+            "speculative draft 1000",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Hm.\n",
+            "speculative draft 1000",
+            "+ \n",
+            "- wait.",
+            "target reflection 20 (wait)",
+        ],
+        id="a boundary that the target wrote, whole or half, is one",
+    ),
+    pytest.param(
+        {},
+        ["One.", "Answer."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.",
+            "close '\\n</think>\\n\\n'",
+            "speculative answer 1000",
+            "+ Answer.",
+            "finish stop",
+        ],
+        id="an unclosed thought is closed and answered",
+    ),
+    pytest.param(
+        {"answer_by": "target"},
+        ["One.\n</think>\n\nNo", "Answer: wait.\n\nWait."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n",
+            "- \n\nNo",
+            "close '</think>\\n\\n'",
+            "target answer 1000",
+            "+ Answer: wait.\n\nWait.",
+            "finish stop",
+        ],
+        id="the answer has the owner that was set, and no takeovers",
+    ),
+    pytest.param(
+        {"policy": CALM, "answer_by": "target"},
+        ["One.\n\nwait", Stream("Done.\n</think>\n\nThe ans", LENGTH), "wer."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Done.\n",
+            "close '</think>\\n\\n'",
+            "+ The ans",
+            "target answer 1000",
+            "+ wer.",
+            "finish stop",
+        ],
+        id="a target that closes the thought in a takeover goes on with an answer that is its own",
+    ),
+    pytest.param(
+        {"policy": CALM},
+        ["One.\n\nwait", Stream("Done.</think> The ans", LENGTH), "Answer."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Done.",
+            "-  The ans",
+            "close '</think>\\n\\n'",
+            "speculative answer 1000",
+            "+ Answer.",
+            "finish stop",
+        ],
+        id="and stops there where it is not",
+    ),
+    pytest.param(
+        {"policy": CALM},
+        ["One.\n\nwait", "Done.", "Answer."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Done.",
+            "close '\\n</think>\\n\\n'",
+            "speculative answer 1000",
+            "+ Answer.",
+            "finish stop",
+        ],
+        id="a target that ends the turn in its thought has ended the thought",
+    ),
+    pytest.param(
+        {},
+        ["One.\n</think>\n\n", "Answer."],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n",
+            "close '</think>\\n\\n'",
+            "target answer 1000",
+            "+ Answer.",
+            "finish stop",
+        ],
+        id="where one model has no answer the other is asked, once",
+    ),
+    pytest.param(
+        {},
+        ["", "", ""],
+        ["open", "speculative draft 1000", "close '</think>\\n\\n'", "speculative answer 1000", "target answer 1000"]
+        + ["finish stop"],
+        id="where none has, that is the end",
+    ),
+    pytest.param(
+        {},
+        ["<think>\nOne.</think>A"],
+        ["open", "speculative draft 1000", "+ One.", "close '</think>'", "+ A", "finish stop"],
+        id="a tag that repeats the one in the prompt is no text",
+    ),
+    pytest.param(
+        {"stop": ["STOP"]},
+        ["STOP\n\nSTOP\n</think>\n\nA STOP B"],
+        ["open", "speculative draft 1000", "+ STOP\n\nSTOP\n", "close '</think>\\n\\n'", "+ A ", "- STOP B"]
+        + ["finish stop"],
+        id="stop strings end the answer, not the thought",
+    ),
+    pytest.param(
+        {},
+        [Stream("One.\n\nTwo", LENGTH)],
+        ["open", "speculative draft 1000", "+ One.\n\nTwo", "finish length"],
+        id="out of tokens",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy(takeover_tokens=None, trigger=CALM.trigger)},
+        ["One.\n\nwait", "\nHm, this\n\n  Next", "Two.\n</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- wait",
+            "target reflection 512 (wait)",
+            "+ \nHm, this\n\n ",
+            "-  Next",
+            "speculative draft 1000",
+            "+ Two.\n",
+            "close '</think>'",
+            "+ A",
+            "finish stop",
+        ],
+        id="a takeover of a whole step ends at the next boundary",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy(trigger=CueTrigger(Lexicon(substrings=True)))},
+        ["One.\n\nMy eyes"],
+        ["open", "speculative draft 1000", "+ One.\n\n", "- My eyes", "target affirmation 20 (yes)"],
+        id="the reference's substring rule is a switch",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy(boundary="STEP ", trigger=CALM.trigger)},
+        ["One.\n\nwait ST", Stream("", LENGTH)],
+        ["open", "speculative draft 1000", "+ One.\n\nwait ST", "close '\\n</think>\\n\\n'", "speculative answer 1000"]
+        + ["finish length"],
+        id="another delimiter is taken literally",
+    ),
+]
+
+NON_REASONING: list[Any] = [
+    pytest.param(
+        {"policy": DelegationPolicy.non_reasoning()},
+        [Stream("First, we", LENGTH), " add.\n\nThen", Stream("Now let it be.", LENGTH), " So 5."],
+        [
+            "target opening 100",
+            "+ First,",
+            "-  we",
+            "speculative draft 1000",
+            "+  add.\n\n",
+            "- Then",
+            "target trigger 20",
+            "+ Now let it be.",
+            "speculative draft 1000",
+            "+  So 5.",
+            "finish stop",
+        ],
+        id="the target writes the opening and the start of every paragraph; the steps are the answer's",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy.non_reasoning()},
+        ["All of it."],
+        ["target opening 100", "+ All of it.", "finish stop"],
+        id="a target that ends the turn has ended it",
+    ),
+    pytest.param(
+        {"policy": DelegationPolicy.non_reasoning(takeover_tokens=None, opening_tokens=0)},
+        ["A\n\nb", "B\n\nc", "C\n\nd", "D"],
+        [
+            "speculative draft 1000",
+            "+ A\n\n",
+            "- b",
+            "target trigger 512",
+            "+ B\n\n",
+            "- c",
+            "speculative draft 1000",
+            "+ C\n\n",
+            "- d",
+            "target trigger 512",
+            "+ D",
+            "finish stop",
+        ],
+        id="whole steps alternate: the small model writes the step after the target's",
+    ),
+    pytest.param(
+        {},
+        [" <think>\nHm.\n\nWait"],
+        ["speculative draft 1000", "open", "+ Hm.\n\n", "- Wait", "target reflection 20 (wait)"],
+        id="a model that was not known to think opens a thought",
+    ),
+    pytest.param({}, ["", "A"], ["speculative draft 1000", "target answer 1000", "+ A", "finish stop"], id="nothing"),
+    pytest.param(
+        {"stop": ["\nObs", "\n\n\n"]},
+        ["A\n\nb\nObs: c"],
+        ["speculative draft 1000", "+ A\n\nb", "- \nObs: c", "finish stop"],
+        id="stop strings end a turn without a thought anywhere",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "streams", "expected"), REASONING)
+def test_a_pair_that_reasons(settings: dict[str, Any], streams: list[Stream | str], expected: list[str]) -> None:
+    machine = Delegation(**{"policy": DelegationPolicy(), "thinks": True, "max_tokens": 1000, **settings})
+    assert transcript(play(machine, streams)) == expected
+
+
+@pytest.mark.parametrize(("settings", "streams", "expected"), NON_REASONING)
+def test_a_pair_that_does_not(settings: dict[str, Any], streams: list[Stream | str], expected: list[str]) -> None:
+    machine = Delegation(**{"policy": DelegationPolicy(), "thinks": False, "max_tokens": 1000, **settings})
+    assert transcript(play(machine, streams)) == expected
+
+
+def test_excessive_reflection_is_cut_off_with_growing_limits() -> None:
+    policy = DelegationPolicy(reflection_limit=2, reflection_limit_growth=1, reflection_limit_max=3, recap_tokens=150)
+    machine = Delegation(policy, thinks=True, max_tokens=10**6)
+    small_then_target = ["\n\nwait.", Stream("Alternatively.", LENGTH)]
+    recap = ["\n\nSo what", Stream("Fine.", LENGTH)]
+    streams = 2 * small_then_target + recap + 3 * small_then_target + recap + 3 * small_then_target + recap
+    asked = [line for line in transcript(play(machine, streams)) if line.startswith(("insert", "target"))]
+    sentence = "insert Let me check whether there are some wrong steps:"
+    reflection = "target reflection 20 (wait)"
+    assert asked == [
+        *2 * [reflection],
+        sentence,
+        "target excessive_reflection 150",
+        *3 * [reflection],
+        sentence,
+        "target excessive_reflection 175",
+        *3 * [reflection],
+        sentence,
+        "target excessive_reflection 200",
+    ]
+
+
+@pytest.mark.parametrize("kept", ["Yes.", "Therefore."])
+def test_only_a_kept_sentence_counts_as_reflection(kept: str) -> None:
+    policy = DelegationPolicy(reflection_limit=1)
+    machine = Delegation(policy, thinks=True, max_tokens=10**6)
+    streams = 5 * ["\n\nwait.", Stream(kept, LENGTH)]
+    assert not any(line.startswith("insert") for line in transcript(play(machine, streams)))
+
+
+def test_the_recap_sentence_can_be_left_out() -> None:
+    policy = DelegationPolicy(reflection_limit=1, recap_sentence="")
+    machine = Delegation(policy, thinks=True, max_tokens=10**6)
+    lines = transcript(play(machine, ["\n\nwait.", Stream("Wait.", LENGTH), "\n\nSo"]))
+    assert lines[-2:] == ["- So", "target excessive_reflection 125"]
+
+
+def test_tokens_kept_never_exceed_the_limit() -> None:
+    machine = Delegation(CALM, thinks=True, max_tokens=10)
+    machine.start()
+    machine.receive("One. ", 4)
+    commands = machine.receive("\n\nwait now", 3)
+    assert transcript(commands)[-1] == "target reflection 3 (wait)"  # a piece that is cut counts for the part kept
+    machine.receive("Hm. ", 3)
+    assert transcript(machine.end("length")) == ["+  ", "finish length"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("takeover_tokens", 0),
+        ("takeover_tokens", True),
+        ("verification_tokens", -1),
+        ("recap_tokens", 1.5),
+        ("opening_tokens", -1),
+        ("boundary", ""),
+        ("recap_sentence", None),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: expected"):
+        DelegationPolicy(**{field: value})  # type: ignore[arg-type]
+
+
+def test_an_empty_cue_is_refused() -> None:
+    with pytest.raises(ValueError, match="reflection: expected"):
+        Lexicon(reflection=("wait", " "))

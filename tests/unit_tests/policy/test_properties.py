@@ -1,0 +1,132 @@
+"""What holds for any text, however it is split into chunks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
+from langchain_spec_thinking.policy.commands import CloseThinking, Command, Commit, Drop, Finish, Generate, Insert
+from langchain_spec_thinking.policy.endings import Terminators, half_word, last_word
+from tests.unit_tests.policy.playing import Stream, play, transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FRAGMENTS = (
+    ["\n", "\n\n", " ", "\t", "\n \n", ". ", "a", " so", "Wait", " wait", ",", " hold", " on", "check", "ing", "yes"]
+    + ["</think>", "</thi", "<think>", "<", "STOP", "ST", "OP\n", "\n\nObs", "ervation:", "x" * 30, "步骤", "🤖", "eyes"]
+    + ["final answer", " alternatively "]
+)
+TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
+STREAMS = st.lists(st.builds(Stream, TEXTS, st.sampled_from(["stop", "length", "length"])), min_size=1, max_size=12)
+POLICIES = st.builds(
+    DelegationPolicy,
+    trigger=st.builds(
+        CueTrigger,
+        st.builds(
+            Lexicon,
+            verification=st.sampled_from([("check", "verify"), ()]),
+            reflection=st.sampled_from([("wait", "hold on", "hold", "check"), ("alternatively",)]),
+            substrings=st.booleans(),
+        ),
+    ),
+    takeover_tokens=st.sampled_from([1, 4, 20, None]),
+    reflection_limit=st.integers(1, 3),
+    recap_sentence=st.sampled_from(["Let me look back:", ""]),
+    opening_tokens=st.sampled_from([0, 100]),
+    takeover_every_boundary=st.booleans(),
+    boundary=st.sampled_from(["\n\n", "\n", ". ", "STOP"]),
+)
+MACHINES = st.builds(
+    lambda **kwargs: lambda: Delegation(max_tokens=10**9, **kwargs),
+    policy=POLICIES,
+    thinks=st.booleans(),
+    answer_by=st.sampled_from(["speculative", "target"]),
+    stop=st.sampled_from([(), ("STOP",), ("\n\nObservation:", "\n"), ("OP", "STOP\n", "P")]),
+)
+
+
+def cut(data: st.DataObject) -> Callable[[str], list[str]]:
+    def split(text: str) -> list[str]:
+        cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=12)) | {0, len(text)})
+        return [text[a:b] for a, b in pairwise(cuts)]
+
+    return split
+
+
+@given(st.data(), MACHINES, STREAMS)
+@settings(max_examples=1500, deadline=None)
+def test_any_split_gives_the_same_commands(
+    data: st.DataObject, machine: Callable[[], Delegation], streams: list[Stream]
+) -> None:
+    expected = decisions(play(machine(), streams))
+    assert decisions(play(machine(), streams, cut(data))) == expected
+    assert decisions(play(machine(), streams, list)) == expected
+
+
+@given(st.data(), MACHINES, STREAMS)
+@settings(max_examples=500, deadline=None)
+def test_text_is_neither_lost_nor_doubled(
+    data: st.DataObject, machine: Callable[[], Delegation], streams: list[Stream]
+) -> None:
+    """Of each stream, what is kept, dropped and taken as markup is what was received, in that order."""
+    received: list[str] = []
+    commands = play(machine(), streams, cut(data), received)
+    accounted = by_stream(commands)
+    assert [but_markup(text) for text in received] == [but_markup(text) for text in accounted[: len(received)]]
+
+
+@given(MACHINES, STREAMS)
+@settings(max_examples=500, deadline=None)
+def test_a_turn_ends_once_and_answers_after_thinking(machine: Callable[[], Delegation], streams: list[Stream]) -> None:
+    commands = play(machine(), streams)
+    assert [isinstance(command, Finish) for command in commands].count(True) <= 1
+    assert not any(isinstance(command, Finish) for command in commands[:-1])
+    closed = [i for i, command in enumerate(commands) if isinstance(command, CloseThinking)]
+    assert len(closed) <= 1
+    for command in commands[closed[0] :] if closed else []:
+        assert not isinstance(command, Insert)
+        assert not isinstance(command, (Commit, Generate)) or command.kind == "answer"
+
+
+@given(TEXTS, st.sets(st.sampled_from(["STOP", "OP", "TOPS", "\n\n", "</think>"]), min_size=1))
+def test_what_is_not_unsure_cannot_become_a_terminator(text: str, strings: set[str]) -> None:
+    terminators = Terminators(tuple(strings))
+    unsure = terminators.unsure(text)
+    for string in strings:
+        for size in range(unsure + 1, len(string)):
+            assert not text.endswith(string[:size])
+
+
+@given(TEXTS)
+def test_a_text_is_cut_at_a_word_or_not_at_all(text: str) -> None:
+    cut = last_word(text)
+    assert cut == len(text) or cut == 0 or text[cut] in " \t" or text[cut - 1] == "\n"
+    assert not any(letter.isspace() for letter in text[cut + 1 :])
+    kept = half_word(text)
+    assert kept in {cut, len(text)}
+
+
+def decisions(commands: list[Command]) -> list[str]:
+    """Leave out what a stream wrote after the decision that ended it: more of it arrives in a larger chunk."""
+    return [line for line in transcript(commands) if not line.startswith("- ")]
+
+
+def by_stream(commands: list[Command]) -> list[str]:
+    """Join the texts of commits and drops between one `Generate` and the next; a drop belongs to the stream it ends."""
+    streams: list[str] = []
+    for command in commands:
+        if isinstance(command, Generate):
+            streams.append("")
+        elif isinstance(command, (Commit, Drop)):
+            streams[-1] += command.text
+    return streams
+
+
+def but_markup(text: str) -> str:
+    """Leave out think tags and white space: white space around a tag is markup too."""
+    return "".join(text.replace("<think>", "").replace("</think>", "").split())
