@@ -115,7 +115,7 @@ class TurnCache:
         # them, as it will.
         ids, ends = self._encode(delta + _FOLLOWER) if delta.endswith("\n") else self._encode(delta)
         last = bisect_right(ends, len(delta))
-        if ends[last - 1] != len(delta):  # a vocabulary in which the follower melts into the line break
+        if last == 0 or ends[last - 1] != len(delta):  # a vocabulary in which the follower melts into the line break
             ids, ends = self._encode(delta)
             last = len(ids)
         self._ends += [len(self._text) + end for end in ends[:last]]

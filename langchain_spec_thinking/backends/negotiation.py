@@ -15,6 +15,7 @@ OPTIONAL_FIELDS = ("stream_options", "seed", "top_p")
 
 _UNPROCESSABLE = 422
 _REFUSALS = {400, _UNPROCESSABLE}
+_WORDS_MAX = 300
 
 PROBE: dict[str, Any] = {
     "messages": [
@@ -43,7 +44,7 @@ def probing(place: str) -> Iterator[Callable[[Any], None]]:
     except Exception as error:
         if getattr(error, "status_code", None) not in _REFUSALS:
             raise
-        raise ContinuationError(_cannot_continue(place, f"it refused the request ({error})")) from error
+        raise ContinuationError(_cannot_continue(place, f"it refused the request ({server_words(error)})")) from error
 
 
 def _judge(response: Any, place: str) -> None:  # noqa: ANN401 - a chat completion
@@ -60,6 +61,13 @@ def _cannot_continue(place: str, what_it_did: str) -> str:
     )
 
 
+def server_words(error: Exception) -> str:
+    """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's."""
+    said = str(error) or type(error).__name__
+    body = getattr(error, "body", None)
+    return said if body is None or str(body) in said else f"{said} {str(body)[:_WORDS_MAX]}"
+
+
 def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
     """Return which of the optional fields in a request made a server refuse it.
 
@@ -70,5 +78,5 @@ def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
     status = getattr(error, "status_code", None)
     if status not in _REFUSALS:
         return frozenset()
-    named = frozenset(name for name in optional if name in str(error))
+    named = frozenset(name for name in optional if name in server_words(error))
     return named or frozenset(optional if status == _UNPROCESSABLE else ())

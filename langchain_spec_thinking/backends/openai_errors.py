@@ -14,6 +14,7 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
+from langchain_spec_thinking.backends.negotiation import server_words
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 
@@ -85,7 +86,7 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
         if isinstance(error, raised):
             kind, advice = translated, what_to_do
             break
-    said = str(error) or type(error).__name__
+    said = server_words(error)
     if kind is InvalidRequestBackendError and any(words in said.lower() for words in _TOO_LONG):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:

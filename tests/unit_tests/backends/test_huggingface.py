@@ -6,6 +6,7 @@ import asyncio
 import copy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -84,27 +85,47 @@ def test_a_model_paired_with_itself_writes_what_it_writes_alone(
 
 def test_each_model_reads_every_token_once() -> None:
     """Beyond the tokens of the turn, a model reads at most 8 at a hand-over; counted at the models' own door."""
-    small, large = tiny.llama(1), tiny.llama(2, vocabulary=len(tiny.piece_tokenizer()))
-    backends = tiny.backend(small), tiny.backend(large, tiny.piece_tokenizer())
-    counted = {id(model): 0 for model in (small, large)}
-
-    def count(model: torch.nn.Module, _: object, inputs: dict[str, torch.Tensor]) -> None:
-        counted[id(model)] += inputs["input_ids"].shape[1]
-
+    vocabularies = tiny.byte_tokenizer(foreign=True), tiny.piece_tokenizer()
+    models = [tiny.llama(seed, vocabulary=len(vocabulary)) for seed, vocabulary in enumerate(vocabularies)]
+    pair = [tiny.backend(model, vocabulary) for model, vocabulary in zip(models, vocabularies, strict=True)]
     policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=4, opening_tokens=10)
-    pair = ChatSpeculativeThinking(speculative=backends[0], target=backends[1], policy=policy, max_tokens=300, seed=1)
-    handles = [model.register_forward_pre_hook(count, with_kwargs=True) for model in (small, large)]
-    message = pair.invoke("the cat sat on the mat " * 5)
-    for handle in handles:
-        handle.remove()
-    report = message.response_metadata["speculative_thinking"]
-    assert report["takeovers"] >= 5
-    for model, backend, author in zip((small, large), backends, ("speculative", "target"), strict=True):
-        usage = report["usage"][author]
-        text = backend.count_tokens(message.text) + usage["completion_tokens"]
-        prompt = len(backend._template.prompt_ids((Message("user", "the cat sat on the mat " * 5),), thinks=False))  # noqa: SLF001
-        assert counted[id(model)] <= prompt + text + 8 * usage["requests"]
-        assert counted[id(model)] < usage["prompt_tokens"]  # which is what reading everything each time would cost
+    chat = ChatSpeculativeThinking(speculative=pair[0], target=pair[1], policy=policy, max_tokens=120)
+    takeovers = 0
+    for seed in range(8):
+        with counting(models) as read:
+            message = chat.invoke("the cat sat on the mat " * 5, seed=seed)
+        report = message.response_metadata["speculative_thinking"]
+        takeovers += report["takeovers"]
+        for i, author in enumerate(("speculative", "target")):
+            usage = report["usage"][author]
+            prompt = pair[i].count_tokens("the cat sat on the mat " * 5) + len(tiny.CONTROLS)
+            assert read[i] <= prompt + pair[i].count_tokens(message.text) + 8 * usage["requests"]
+            assert read[i] == usage["prompt_tokens"] - usage["cached_tokens"] + decoded(usage)
+    assert takeovers >= 5
+
+
+def decoded(usage: dict[str, int]) -> int:
+    """Tokens read one at a time: each that was written, but for the last of a request, which nothing follows."""
+    return usage["completion_tokens"] - usage["requests"]
+
+
+@contextmanager
+def counting(models: Sequence[PreTrainedModel]) -> Iterator[list[int]]:
+    """Count the tokens that go into each model."""
+    read = [0] * len(models)
+
+    def hook(index: int) -> Callable[..., None]:
+        def count(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
+            read[index] += inputs["input_ids"].shape[1]
+
+        return count
+
+    handles = [model.register_forward_pre_hook(hook(i), with_kwargs=True) for i, model in enumerate(models)]
+    try:
+        yield read
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def test_a_dropped_draft_costs_no_more_than_the_cut() -> None:
