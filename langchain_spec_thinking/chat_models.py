@@ -6,7 +6,7 @@ from contextlib import aclosing, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.language_models.chat_models import BaseChatModel, LangSmithParams, generate_from_stream
+from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from pydantic import Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models.base import LangSmithParams
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
@@ -78,8 +79,8 @@ class ChatSpeculativeThinking(BaseChatModel):
         ```
 
     Token usage:
-        `message.usage_metadata` is logical: the prompt once, and the tokens kept. What each model was paid for is in the
-        response metadata.
+        `message.usage_metadata` is logical: the prompt once, and the tokens kept. What each model was paid for is in
+        the response metadata.
 
     Response metadata:
         ```python
@@ -162,7 +163,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the caller reports the result
         **kwargs: Any,
     ) -> ChatResult:
-        run = self._run(messages, stop, kwargs)
+        run = self.new_run(messages, stop, **kwargs)
         return generate_from_stream(self._chunks(joined(drive(run)), run))
 
     async def _agenerate(
@@ -172,7 +173,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        run = self._run(messages, stop, kwargs)
+        run = self.new_run(messages, stop, **kwargs)
         deltas = [delta async for delta in adrive(run)]
         return generate_from_stream(self._chunks(joined(deltas), run))
 
@@ -183,7 +184,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        run = self._run(messages, stop, kwargs)
+        run = self.new_run(messages, stop, **kwargs)
         with closing(drive(run)) as deltas:
             for chunk in self._chunks(deltas, run):
                 if run_manager:
@@ -197,7 +198,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        run = self._run(messages, stop, kwargs)
+        run = self.new_run(messages, stop, **kwargs)
         async with aclosing(adrive(run)) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
@@ -211,8 +212,13 @@ class ChatSpeculativeThinking(BaseChatModel):
 
     # -- a turn
 
-    def _run(self, messages: list[BaseMessage], stop: list[str] | None, overrides: dict[str, Any]) -> Run:
-        """Set up a turn.
+    def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
+        """Set up a turn, for `drivers.drive`: text with its authors, outside of LangChain's messages.
+
+        Args:
+            messages: The conversation.
+            stop: Strings that end the answer; None for those of the model.
+            **overrides: Settings for this turn: `max_tokens`, `temperature`, `top_p`, `top_k`, `seed`.
 
         Raises:
             ValueError: A message or a setting cannot be used.

@@ -1,7 +1,7 @@
 """Errors of the backends.
 
-Each is also the matching error of LangChain, so that `with_retry`, `with_fallbacks` and middleware treat it as they treat
-those of any other integration.
+Each is also the matching error of LangChain, so that `with_retry`, `with_fallbacks` and middleware treat it as they
+treat those of any other integration.
 """
 
 from __future__ import annotations

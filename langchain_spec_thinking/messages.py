@@ -45,8 +45,8 @@ def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
 def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
     """Wrap committed text.
 
-    A turn that thinks has a reasoning block for each author's stretch of thought, and one text block. The author is told
-    once per block, since chunks are merged by joining strings. A turn without a thought is plain text.
+    A turn that thinks has a reasoning block for each author's stretch of thought, and one text block. The author is
+    told once per block, since chunks are merged by joining strings. A turn without a thought is plain text.
 
     Args:
         delta: The text.

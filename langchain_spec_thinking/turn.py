@@ -50,7 +50,7 @@ class _Rope:
 
 @dataclass(eq=False)
 class Turn:
-    """A half-written assistant turn.
+    r"""A half-written assistant turn.
 
     Compared and hashed by identity: backends key what they keep of a running turn (a KV cache, say) by the turn itself.
 
@@ -59,8 +59,7 @@ class Turn:
         thinks: Whether the turn has a thinking part. Set at the start where a model of the pair is a reasoning model,
             later where a model opens a thought by itself.
         closing: The markup that closed the thought, with the white space around it exactly as its author wrote it
-            (`"</think>\\n\\n"`); empty while the thought is open. Kept exactly so that a local model finds its own tokens
-            again.
+            (`"</think>\n\n"`); empty while the thought is open. A local model finds its own tokens again in it.
         spans: What was committed, in order, in the pieces it came in.
     """
 

@@ -70,8 +70,8 @@ Event = Piece | Usage | End
 class Backend(ABC):
     """A model that can continue a turn which somebody else may have begun.
 
-    A backend of your own implements `continue_turn`. Where the work is done by a server, implement `acontinue_turn` too;
-    by default it runs the synchronous method in a thread.
+    A backend of your own implements `continue_turn`. Where the work is done by a server, implement `acontinue_turn`
+    too; by default it runs the synchronous method in a thread.
 
     Attributes:
         name: The model, for people and for `response_metadata["model_name"]`.
@@ -92,8 +92,8 @@ class Backend(ABC):
             request: How much and how to write.
 
         Yields:
-            `Piece`s of text, then an `End`. A `Usage` may come at any time, as soon as something is known: a request that
-            is cancelled never gets to its end.
+            `Piece`s of text, then an `End`. A `Usage` may come at any time, as soon as something is known: a request
+            that is cancelled never gets to its end.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn.

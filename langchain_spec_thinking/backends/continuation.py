@@ -33,7 +33,9 @@ class Payload:
 class Strategy(Protocol):
     """A way to continue a turn."""
 
-    name: Continuation
+    @property
+    def name(self) -> Continuation:
+        """What users call it."""
 
     def payload(self, turn: Turn) -> Payload:
         """Say what to send so that the model goes on where the turn ends."""

@@ -9,8 +9,8 @@ _REPETITION_MIN = 12
 class EchoFilter:
     """Drops what a server repeats at the beginning of its output.
 
-    While the output equals a text that the server was given it is held; if it goes on to equal all of it, it is dropped.
-    Otherwise nothing is lost.
+    While the output equals a text that the server was given it is held; if it goes on to equal all of it, it is
+    dropped. Otherwise nothing is lost.
 
     Args:
         prefills: Texts that the server was given.

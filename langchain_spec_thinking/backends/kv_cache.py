@@ -111,8 +111,8 @@ class TurnCache:
 
     def _extend(self, delta: str) -> None:
         """Add the tokens of new text, split as they would be in the middle of a text."""
-        # Line breaks at the end of a text are one token in vocabularies of GPT-2's kind, but several where a word follows
-        # them, as it will.
+        # Line breaks at the end of a text are one token in vocabularies of GPT-2's kind, but several where a word
+        # follows them, as it will.
         ids, ends = self._encode(delta + _FOLLOWER) if delta.endswith("\n") else self._encode(delta)
         last = bisect_right(ends, len(delta))
         if last == 0 or ends[last - 1] != len(delta):  # a vocabulary in which the follower melts into the line break
@@ -157,7 +157,7 @@ class TurnCache:
 
 
 def _common_prefix(a: str, b: str) -> int:
-    """Return the length of the longest common prefix, by bisection: comparing whole strings is what Python is fast at."""
+    """Return the length of the longest common prefix, by bisection: Python compares whole strings fast."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from transformers import (
+    GenerationConfig,
     LogitsProcessorList,
     PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
@@ -101,18 +102,19 @@ class Sampler:
     """
 
     def __init__(self, model: PreTrainedModel, request: Request) -> None:
-        config = model.generation_config
-        default = (config.temperature if config.do_sample else 0) if config else 1
-        temperature = request.temperature if request.temperature is not None else default
-        self._greedy = temperature is not None and temperature <= 0
-        top_k = request.top_k if request.top_k is not None else config and config.top_k
-        top_p = request.top_p if request.top_p is not None else config and config.top_p
+        config: Any = model.generation_config or GenerationConfig()
+        temperature, top_k, top_p = request.temperature, request.top_k, request.top_p
+        if temperature is None:
+            temperature = (config.temperature or 1.0) if config.do_sample else 0.0
+        top_k = config.top_k if top_k is None else top_k
+        top_p = config.top_p if top_p is None else top_p
+        self._greedy = temperature <= 0
         self._processors = LogitsProcessorList()
-        if config and config.repetition_penalty not in {None, 1.0}:
+        if config.repetition_penalty not in {None, 1.0}:
             self._processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
         if not self._greedy:
-            if temperature not in {None, 1.0}:
-                self._processors.append(TemperatureLogitsWarper(float(temperature or 1.0)))
+            if temperature != 1:
+                self._processors.append(TemperatureLogitsWarper(float(temperature)))
             if top_k:
                 self._processors.append(TopKLogitsWarper(top_k))
             if top_p is not None and top_p < 1:
@@ -129,7 +131,7 @@ class Sampler:
             ids: The tokens before it.
         """
         if self._processors:
-            read = torch.tensor([ids], device=scores.device)
+            read: Any = torch.tensor([ids], device=scores.device)
             scores = self._processors(read, scores.float().unsqueeze(0))[0]
         if self._greedy:
             return int(scores.argmax())

@@ -26,7 +26,7 @@ PROBE: dict[str, Any] = {
     "temperature": 0,
     "extra_body": {"continue_final_message": True, "add_generation_prompt": False},
 }
-"""A reply cut in the middle of a word. A model that goes on from there writes "en"; one that begins a new reply does not."""
+"""A reply cut in the middle of a word. A model that goes on from there writes "en", a new reply begins otherwise."""
 
 
 @contextmanager
@@ -56,8 +56,8 @@ def _judge(response: Any, place: str) -> None:  # noqa: ANN401 - a chat completi
 def _cannot_continue(place: str, what_it_did: str) -> str:
     return (
         f"{place}: the server does not continue a half-written reply on its chat endpoint: {what_it_did}. Pass "
-        "`tokenizer=` (the model's Hub id or a folder with its tokenizer): the turn is then continued on the completions "
-        "endpoint."
+        "`tokenizer=` (the model's Hub id or a folder with its tokenizer): the turn is then continued on the "
+        "completions endpoint."
     )
 
 

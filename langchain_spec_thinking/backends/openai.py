@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.turn import Turn
 
+if TYPE_CHECKING:
+    _KeptClient = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
+
 OPENAI_URL = "https://api.openai.com/v1"
 _STRATEGIES = ("auto", "raw", "chat_flag")
 
@@ -38,8 +41,8 @@ class OpenAIBackend(Backend):
 
     The half-written turn is continued by one of two strategies: `"raw"` renders the chat template here and uses the
     completions endpoint (exact; needs the model's tokenizer, not its weights); `"chat_flag"` sends the turn as an open
-    last message with vLLM's `continue_final_message`. `"auto"` is raw where a tokenizer is given; otherwise it tries the
-    flag once, before anything is shown.
+    last message with vLLM's `continue_final_message`. `"auto"` is raw where a tokenizer is given; otherwise it tries
+    the flag once, before anything is shown.
 
     Args:
         model: The model's name, as the server knows it.
@@ -101,7 +104,7 @@ class OpenAIBackend(Backend):
         elif continuation == "chat_flag":
             self._strategy = ChatFlag()
         self._refused: frozenset[str] = frozenset()  # fields that this server does not take
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _KeptClient] = WeakKeyDictionary()
         self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -129,7 +132,8 @@ class OpenAIBackend(Backend):
         with self._errors():
             if self._strategy is None:
                 with probing(self._place) as judge:
-                    judge(await self._async_client.chat.completions.create(**self._probe()))
+                    client = await self._async_client()
+                    judge(await client.chat.completions.create(**self._probe()))
                 self._strategy = ChatFlag()
             payload = self._strategy.payload(turn)
             reader = self._reader(payload, turn, request)
@@ -171,7 +175,7 @@ class OpenAIBackend(Backend):
                 return stream
 
     async def _aopen(self, payload: Payload, request: Request) -> openai.AsyncStream[Any]:
-        client = self._async_client
+        client = await self._async_client()
         create: Any = client.completions.create if payload.endpoint == "completions" else client.chat.completions.create
         while True:
             body = self._body(payload, request)
@@ -241,15 +245,17 @@ class OpenAIBackend(Backend):
 
         return openai.OpenAI(**self._settings, http_client=self._http_client)
 
-    @property
-    def _async_client(self) -> openai.AsyncOpenAI:
-        """The client of the running event loop: connections cannot change loops."""
-        import openai  # noqa: PLC0415 - heavy
-
+    async def _async_client(self) -> openai.AsyncOpenAI:
+        """Return the client of the running event loop: connections cannot change loops."""
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
-            self._async_clients[loop] = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
-        return self._async_clients[loop]
+            import openai  # noqa: PLC0415 - heavy
+
+            client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
+            keeper = _closed_with_loop(client)
+            await anext(keeper)
+            self._async_clients[loop] = (client, keeper)
+        return self._async_clients[loop][0]
 
     @property
     def _place(self) -> str:
@@ -271,6 +277,14 @@ class OpenAIBackend(Backend):
             secret = self._api_key.get_secret_value()
             translated = translate(error, name=self.name, url=self._place, secret=secret)
             raise translated from (None if secret in str(error) else error)
+
+
+async def _closed_with_loop(client: openai.AsyncOpenAI) -> AsyncGenerator[None, None]:
+    """Close a client when the event loop ends: a loop closes the asynchronous generators that are still open."""
+    try:
+        yield
+    finally:
+        await client.close()
 
 
 def _template(

@@ -41,8 +41,8 @@ class ChatTemplate:
             self._source = str(tokenizer.get_chat_template())
         except ValueError as e:
             msg = (
-                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to the "
-                "model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to "
+                "the model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
             )
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self._source or THINK_OPEN in self._source if thinking is None else thinking
@@ -79,7 +79,7 @@ class ChatTemplate:
 
     @cached_property
     def _controls(self) -> list[str]:
-        """Texts that the tokenizer takes for tokens with a meaning: the special ones, and all that the template uses."""
+        """Texts that the tokenizer takes for tokens with a meaning: special ones, and all that the template uses."""
         added = self.tokenizer.added_tokens_decoder.values()
         texts = {token.content for token in added if token.special or token.content in self._source}
         return sorted((text for text in texts if text.strip()), key=len, reverse=True)

@@ -8,9 +8,10 @@ import re
 class Boundary:
     r"""A delimiter between steps.
 
-    A delimiter made of newlines (the paper's `"\n\n"`) is a run of lines that are empty but for white space, and runs on
-    over all such lines: `"\n\n\n"` and `"\n \n"` are one boundary each. Models write such runs as single tokens; cutting
-    inside one would hand the next model a seam that it never saw in training. Any other delimiter is taken literally.
+    A delimiter made of newlines (the paper's `"\n\n"`) is a run of lines that are empty but for white space, and runs
+    on over all such lines: `"\n\n\n"` and `"\n \n"` are one boundary each. Models write such runs as single tokens;
+    cutting inside one would hand the next model a seam that it never saw in training. Any other delimiter is taken
+    literally.
 
     Args:
         delimiter: The text between two steps, for example `"\n\n"`.

@@ -1,4 +1,4 @@
-"""The policy: a pure state machine that decides who writes next and what becomes of it.
+r"""The policy: a pure state machine that decides who writes next and what becomes of it.
 
 All state and all transitions of Speculative Thinking (arXiv:2504.12329) live in this file. Text goes in, commands come
 out. It knows no model, no network, no clock. Its commands depend on the text alone, not on how it was cut into chunks.
@@ -6,7 +6,7 @@ out. It knows no model, no network, no clock. Its commands depend on the text al
 The state is the method that looks at text next (`self._step`):
 
     _begin -> _free <-> _draft -> _takeover -> _free ...      while delegating
-                \\__________\\__________\\__-> _closing -> _answer
+                \__________\__________\__-> _closing -> _answer
 
     _begin     the first characters of the turn, which may open a thought
     _free      the speculative model writes, in the middle of a step
@@ -59,8 +59,8 @@ class Delegation:
 
     Args:
         policy: The numbers of the method.
-        thinks: A model of the pair is a reasoning model: the turn begins inside a thought. Otherwise there is no thought
-            to delegate in (unless a model opens one), and the steps of the answer are delegated instead.
+        thinks: A model of the pair is a reasoning model: the turn begins inside a thought. Otherwise there is no
+            thought to delegate in (unless a model opens one), and the steps of the answer are delegated instead.
         answer_by: Who writes the answer once the thought is closed.
         max_tokens: Limit of the text kept, in tokens of whoever wrote it.
         stop: Strings that end the answer.
@@ -165,7 +165,7 @@ class Delegation:
         self._commit(safe)
         return self._terminate() if stop else False
 
-    def _draft(self, final: bool) -> bool:  # noqa: FBT001
+    def _draft(self, final: bool) -> bool:  # noqa: FBT001, PLR0911 - one return for each rule
         """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft has decided."""
         stop, safe = self._safe(final=final)
         extension = self._boundary.extension(self._held.text[:safe])
@@ -253,7 +253,7 @@ class Delegation:
         return False
 
     def _recap(self) -> bool:
-        """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, start counting anew."""
+        """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, count anew."""
         policy = self._policy
         self._drop_draft()
         if policy.recap_sentence:

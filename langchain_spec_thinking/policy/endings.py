@@ -35,9 +35,9 @@ class Terminators:
 def last_word(text: str) -> int:
     """Return where the last word of `text` begins, with the space before it, in characters.
 
-    Vocabularies put a space into the token of the word after it, and a newline into that of the line before it. Text cut
-    there is split into the same tokens by the model that goes on from it. Nothing is a last word where it is longer than
-    `WORD_MAX`.
+    Vocabularies put a space into the token of the word after it, and a newline into that of the line before it. Text
+    cut there is split into the same tokens by the model that goes on from it. A run longer than `WORD_MAX` is
+    no word.
     """
     space = max(text.rfind(" "), text.rfind("\t"), text.rfind("\n"))
     start = space if text[space : space + 1] in {" ", "\t"} else space + 1

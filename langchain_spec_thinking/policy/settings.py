@@ -31,7 +31,8 @@ class DelegationPolicy:
         trigger: What makes the target take over at a boundary.
         takeover_tokens: Length of a takeover, in tokens (n1); also how much of a draft is looked at. `None`: the whole
             step, to the next boundary, at most 512 tokens.
-        verification_tokens: How much more the target writes where the sentence after a boundary verifies, in tokens (n2).
+        verification_tokens: How much more the target writes where the sentence after a boundary verifies, in tokens
+            (n2).
         recap_tokens: Length of the takeover that ends excessive reflection, in tokens (n3).
         recap_growth: By how many tokens `recap_tokens` grows with each of them.
         recap_tokens_max: Where that growth ends, in tokens.

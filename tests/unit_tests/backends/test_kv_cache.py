@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
 from langchain_spec_thinking.backends.kv_cache import TurnCache
 from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TOKENIZERS = [tiny.byte_tokenizer(foreign=True), tiny.piece_tokenizer()]
 TEXTS = st.lists(

@@ -80,7 +80,9 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 def sse(*chunks: dict[str, Any] | str | Exception, done: bool = True) -> httpx2.Response:
     """A stream of events."""
     parts: list[bytes | Exception] = [
-        chunk if isinstance(chunk, Exception) else f"data: {chunk if isinstance(chunk, str) else json.dumps(chunk)}\n\n".encode()
+        chunk
+        if isinstance(chunk, Exception)
+        else f"data: {chunk if isinstance(chunk, str) else json.dumps(chunk)}\n\n".encode()
         for chunk in chunks
     ]
     end = [b"data: [DONE]\n\n"] if done else []
@@ -199,7 +201,9 @@ def test_reasoning_in_a_field_of_its_own_is_put_between_tags(name: str, thinks: 
     backend = Server(sse(*chunks)).backend(continuation="chat_flag", tokenizer=None, thinking=thinks)
     written, _ = continued(backend, turn(thinks=thinks))
     assert written == "<think>Hm, 5.\n</think>\n\nFive. Yes."
-    chat = ChatSpeculativeThinking(speculative=Server(sse(*chunks)).backend(tokenizer=None, continuation="chat_flag"), target=ScriptedBackend())
+    chat = ChatSpeculativeThinking(
+        speculative=Server(sse(*chunks)).backend(tokenizer=None, continuation="chat_flag"), target=ScriptedBackend()
+    )
     message = chat.invoke("x")
     assert (message.content_blocks[0]["reasoning"], message.text) == ("Hm, 5.\n", "Five. Yes.")  # type: ignore[typeddict-item]
 
@@ -310,9 +314,7 @@ def refused(status: int, says: str = "no", **headers: str) -> Callable[[], httpx
         (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), type(None), ""),
     ],
 )
-def test_a_failure_is_one_clear_error(
-    answer: Any, kind: type, says: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failure_is_one_clear_error(answer: Any, kind: type, says: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     backend = Server(answer).backend(max_retries=0)
     if kind is type(None):
@@ -331,7 +333,9 @@ def test_a_failure_is_one_clear_error(
     assert KEY not in json.dumps(backend.describe())
 
 
-@pytest.mark.parametrize("failure", [refused(503), refused(429, **{"retry-after": "0"}), httpx2.ConnectError("refused")])
+@pytest.mark.parametrize(
+    "failure", [refused(503), refused(429, **{"retry-after": "0"}), httpx2.ConnectError("refused")]
+)
 async def test_what_fails_before_the_first_token_is_tried_again(failure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
     server = Server(failure, failure, sse(text("A", "stop")))
@@ -382,7 +386,7 @@ def test_the_key_of_openai_goes_to_openai_only(monkeypatch: pytest.MonkeyPatch) 
     assert elsewhere._api_key.get_secret_value() != KEY  # noqa: SLF001
     assert OpenAIBackend("m")._api_key.get_secret_value() == KEY  # noqa: SLF001
     monkeypatch.delenv("OPENAI_API_KEY")
-    with pytest.raises(ContinuationError, match="no API key. Pass `api_key`"):
+    with pytest.raises(ContinuationError, match=r"no API key\. Pass `api_key`"):
         next(OpenAIBackend("m").continue_turn(turn(), Request(5)))
 
 

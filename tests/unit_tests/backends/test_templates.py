@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +84,7 @@ def test_what_a_template_says_against_a_conversation_is_told() -> None:
 
 
 def test_a_beginning_that_the_server_adds_is_left_out() -> None:
-    tokenizer = tiny.byte_tokenizer("<|system|>" + tiny.TEMPLATE)
+    tokenizer: Any = tiny.byte_tokenizer("<|system|>" + tiny.TEMPLATE)
     assert ChatTemplate(tokenizer).prompt_text(HI, thinks=False).startswith("<|system|><|user|>")
     tokenizer.bos_token = "<|system|>"  # noqa: S105 - not that kind of token
     tokenizer.add_bos_token = True

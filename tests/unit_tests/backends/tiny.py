@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -24,7 +24,9 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-THINKING_TEMPLATE = TEMPLATE.replace("{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_prompt %}<|assistant|><think>\n")
+THINKING_TEMPLATE = TEMPLATE.replace(
+    "{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_prompt %}<|assistant|><think>\n"
+)
 CONTROLS = ["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 SPECIAL = [AddedToken(text, special=True) for text in CONTROLS]
 CORPUS = [
@@ -120,13 +122,13 @@ def backend(
     return HuggingFaceBackend(model or llama(), tokenizer or byte_tokenizer(), **settings)
 
 
-def _lively(model: PreTrainedModel) -> PreTrainedModel:
+def _lively(model: Any) -> PreTrainedModel:
     """Make line breaks frequent, for there are boundaries at them, and tokens without text rare."""
     with torch.no_grad():
         weight = model.get_output_embeddings().weight
         weight[byte_tokenizer().encode("\n")] *= 2.5
         weight[: len(CONTROLS)] = 0
-    return model.eval()
+    return cast("PreTrainedModel", model.eval())
 
 
 def _wrapped(tokenizer: Tokenizer, template: str) -> PreTrainedTokenizerFast:

@@ -54,16 +54,16 @@ def play(
     for stream in streams:
         if isinstance(commands[-1], Finish):
             break
-        text, reason = (stream, "stop") if isinstance(stream, str) else (stream.text, stream.reason)
+        stream = Stream(stream) if isinstance(stream, str) else stream  # noqa: PLW2901
         received.append("")
-        for chunk in split(text):
+        for chunk in split(stream.text):
             received[-1] += chunk
             new = machine.receive(chunk, 0)
             commands += new
             if _ends_stream(new):
                 break
         else:
-            commands += machine.end(reason)
+            commands += machine.end(stream.reason)
     return commands
 
 

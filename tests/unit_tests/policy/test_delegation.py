@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
 from tests.unit_tests.policy.playing import Stream, play, transcript
 
-LENGTH = "length"
+LENGTH: Final = "length"
 CALM = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
 """The paper's policy without verification, for cases about something else."""
 CUT = Stream("Wait, let me see", LENGTH)
@@ -97,11 +97,11 @@ REASONING: list[Any] = [
     ),
     pytest.param(
         {},
-        ["One.\n\nTwo words here are fine and so are these ones up to twenty or so words of them all, wait.\n</think>A"],
+        ["One.\n\nTwo words are fine, and so are these ones up to twenty or so words of them all, wait.\n</think>A"],
         [
             "open",
             "speculative draft 1000",
-            "+ One.\n\nTwo words here are fine and so are these ones up to twenty or so words of them all, wait.\n",
+            "+ One.\n\nTwo words are fine, and so are these ones up to twenty or so words of them all, wait.\n",
             "close '</think>'",
             "+ A",
             "finish stop",
@@ -384,9 +384,9 @@ def test_a_pair_that_does_not(settings: dict[str, Any], streams: list[Stream | s
 def test_excessive_reflection_is_cut_off_with_growing_limits() -> None:
     policy = DelegationPolicy(reflection_limit=2, reflection_limit_growth=1, reflection_limit_max=3, recap_tokens=150)
     machine = Delegation(policy, thinks=True, max_tokens=10**6)
-    small_then_target = ["\n\nwait.", Stream("Alternatively.", LENGTH)]
-    recap = ["\n\nSo what", Stream("Fine.", LENGTH)]
-    streams = 2 * small_then_target + recap + 3 * small_then_target + recap + 3 * small_then_target + recap
+    small_then_target: list[Any] = ["\n\nwait.", Stream("Alternatively.", LENGTH)]
+    recap: list[Any] = ["\n\nSo what", Stream("Fine.", LENGTH)]
+    streams: list[Any] = 2 * small_then_target + recap + 3 * small_then_target + recap + 3 * small_then_target + recap
     asked = [line for line in transcript(play(machine, streams)) if line.startswith(("insert", "target"))]
     sentence = "insert Let me check whether there are some wrong steps:"
     reflection = "target reflection 20 (wait)"
@@ -407,7 +407,7 @@ def test_excessive_reflection_is_cut_off_with_growing_limits() -> None:
 def test_only_a_kept_sentence_counts_as_reflection(kept: str) -> None:
     policy = DelegationPolicy(reflection_limit=1)
     machine = Delegation(policy, thinks=True, max_tokens=10**6)
-    streams = 5 * ["\n\nwait.", Stream(kept, LENGTH)]
+    streams: list[Any] = 5 * ["\n\nwait.", Stream(kept, LENGTH)]
     assert not any(line.startswith("insert") for line in transcript(play(machine, streams)))
 
 

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 
 FRAGMENTS = (
     ["\n", "\n\n", " ", "\t", "\n \n", ". ", "a", " so", "Wait", " wait", ",", " hold", " on", "check", "ing", "yes"]
-    + ["</think>", "</thi", "<think>", "<", "STOP", "ST", "OP\n", "\n\nObs", "ervation:", "x" * 30, "步骤", "🤖", "eyes"]
+    + [
+        "</think>",
+        "</thi",
+        "<think>",
+        "<",
+        "STOP",
+        "ST",
+        "OP\n",
+        "\n\nObs",
+        "ervation:",
+        "x" * 30,
+        "步骤",
+        "🤖",
+        "eyes",
+    ]
     + ["final answer", " alternatively "]
 )
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)

@@ -1,0 +1,52 @@
+# Every target sets up what it needs in .venv, also on a fresh machine.
+PYTHON ?= python3
+BIN := .venv/bin
+MODELS ?= build/models
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL := $(BIN)/python -m pip install --quiet
+# What needs to be known of pip's chatter is its errors.
+QUIET := 2>&1 | { grep -v '^WARNING' || true; }
+
+.PHONY: demo test integration lint type clean
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+.venv/.package: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --upgrade 'pip>=25.1' $(QUIET)
+	@# Pinned and first: it is the CPU build where that is what the index has, and later steps leave it alone.
+	$(INSTALL) torch==2.13.0 $(QUIET)
+	$(INSTALL) --editable '.[huggingface,cli]' --group demo $(QUIET)
+	@touch $@
+
+.venv/.test: .venv/.package
+	$(INSTALL) --group test $(QUIET)
+	@touch $@
+
+.venv/.lint: .venv/.test
+	$(INSTALL) --group lint $(QUIET)
+	@touch $@
+
+.venv/.integration: .venv/.test
+	$(INSTALL) --group integration $(QUIET)
+	@touch $@
+
+demo: .venv/.package
+	$(BIN)/spec-thinking demo
+
+test: .venv/.test
+	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket
+
+# Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
+integration: .venv/.integration
+	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: .venv/.lint
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,14 @@
+"""The command `spec-thinking`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say what it needs."""
+    try:
+        from langchain_spec_thinking.cli.commands import app  # noqa: PLC0415 - an optional extra
+    except ImportError as e:
+        sys.exit(f"spec-thinking needs the extra [cli]: pip install 'langchain-spec-thinking[cli]' ({e})")
+    app()

@@ -1,0 +1,80 @@
+"""The commands: demo and chat."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from rich.console import Console
+
+import langchain_spec_thinking
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.cli import demo as demonstration
+from langchain_spec_thinking.cli.specs import backend_of
+from langchain_spec_thinking.cli.view import LEGEND, show, table
+from langchain_spec_thinking.errors import BackendError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
+console = Console(highlight=False)
+
+Model = "A Hub id, a folder, or openai:NAME@URL[#TOKENIZER] (the key in OPENAI_API_KEY)."
+
+
+@app.command()
+def demo(
+    question: Annotated[str, typer.Argument(help="What to ask.")] = demonstration.QUESTION,
+    max_tokens: Annotated[int, typer.Option(help="The most to write, in tokens.", min=1)] = 220,
+) -> None:
+    """Show two models writing one answer, on a small model that comes as a Python package."""
+    console.print(demonstration.EXPLANATION, style="dim")
+    model = demonstration.pair(console, max_tokens)
+    console.print(LEGEND)
+    console.print(f"[bold]> {question}[/bold]\n")
+    console.print(table(show(console, model, [HumanMessage(question)])))
+
+
+@app.command()
+def chat(
+    speculative: Annotated[str, typer.Option(help=f"The small model. {Model}")],
+    target: Annotated[str, typer.Option(help=f"The large model. {Model}")],
+    max_tokens: Annotated[int, typer.Option(help="The most to write per turn, in tokens.", min=1)] = 2048,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.6,
+    seed: Annotated[int | None, typer.Option(help="For reproducible sampling.")] = None,
+    answer_by: Annotated[str, typer.Option(help="Who writes the answer: speculative or target.")] = "speculative",
+) -> None:
+    """Talk to a pair of models. An empty line or Ctrl-D ends the conversation."""
+    try:
+        small, large = backend_of(speculative), backend_of(target)
+        policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
+        model = ChatSpeculativeThinking(
+            speculative=small,
+            target=large,
+            policy=policy,
+            answer_by=answer_by,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+    except (BackendError, ImportError, ValueError) as e:
+        console.print(str(e), style="red")
+        raise typer.Exit(1) from e
+    console.print(f"{'reasoning' if small.thinks else 'non-reasoning'} mode, {LEGEND}")
+    messages: list[BaseMessage] = []
+    while question := _asked():
+        messages.append(HumanMessage(question))
+        try:
+            run = show(console, model, messages)
+        except (BackendError, KeyboardInterrupt) as e:
+            console.print(f"\n{e or 'interrupted'}", style="red")
+            messages.pop()
+            continue
+        messages.append(AIMessage(run.turn.answer))
+        console.print(table(run))
+
+
+def _asked() -> str:
+    try:
+        return console.input("[bold]> [/bold]").strip()
+    except (EOFError, KeyboardInterrupt):
+        return ""

@@ -1,0 +1,62 @@
+"""A turn on the terminal: each author in a colour of its own, then a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from langchain_spec_thinking.drivers import drive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import BaseMessage
+    from rich.console import Console
+
+    from langchain_spec_thinking import ChatSpeculativeThinking
+    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.turn import Author
+
+COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
+LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
+
+
+def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[BaseMessage]) -> Run:
+    """Stream a turn to the terminal and return it, finished."""
+    run = model.new_run(messages)
+    channel = None
+    with closing(drive(run)) as deltas:
+        for delta in deltas:
+            if run.turn.thinks and delta.channel != channel:
+                console.print("" if channel is None else "\n\n", end="")
+                console.print(delta.channel, style="dim")
+                channel = delta.channel
+            console.print(escape(delta.text), style=COLOURS[delta.author], end="", soft_wrap=True)
+    console.print()
+    return run
+
+
+def table(run: Run) -> Table:
+    """Say who wrote how much, why, and how fast."""
+    report = run.report
+    rows = Table(title=f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target")
+    for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
+        rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
+    for author, usage in report.usage.items():
+        segments = [segment for segment in report.segments if segment.author == author]
+        tokens = sum(segment.tokens for segment in segments)
+        seconds = sum(segment.seconds for segment in segments)
+        why = Counter(f"{s.kind} ({s.cue})" if s.cue else s.kind for s in segments)
+        rows.add_row(
+            f"[{COLOURS[author]}]{author}[/]",
+            str(tokens),
+            str(usage.discarded_tokens),
+            str(usage.requests),
+            f"{tokens / seconds:.1f}" if seconds else "-",
+            ", ".join(f"{count} {kind}" for kind, count in why.most_common()),
+        )
+    return rows
