@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.base import Event, Request
     from langchain_spec_thinking.turn import Turn
 
-QUESTION = "How do I make a good cup of tea? Answer in three short paragraphs."
+QUESTION = "What are three good habits? Explain each in a paragraph of its own."
 EXPLANATION = (
     "SmolLM2-135M-Instruct plays both parts here, the small model's dice hotter than the large one's: this shows who "
     "writes when, not what a large model is worth. It does not reason, so the target writes the opening and the start "
