@@ -161,7 +161,9 @@ class Delegation:
         boundary = self._boundary.search(self._tail, self._held.text[:safe])
         if boundary:
             self._commit(boundary[1])
-            return self._at_boundary()
+            self._tail = ""
+            self._step = self._draft
+            return True
         self._commit(safe)
         return self._terminate() if stop else False
 
@@ -241,11 +243,6 @@ class Delegation:
 
     # -- transitions
 
-    def _at_boundary(self) -> bool:
-        self._tail = ""
-        self._step = self._draft
-        return True
-
     def _take_over(self, kind: Kind, cue: str | None) -> bool:
         tokens = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
         self._drop_draft()
@@ -286,9 +283,9 @@ class Delegation:
     def _hand_back(self) -> None:
         at_boundary = self._boundary.closes(self._tail)
         self._spared = at_boundary and self._policy.takeover_tokens is None
-        self._generate("speculative", None, "draft", None, self._free)
         if at_boundary:
-            self._at_boundary()
+            self._tail = ""
+        self._generate("speculative", None, "draft", None, self._draft if at_boundary else self._free)
 
     def _terminate(self) -> bool:
         """Handle the terminator that the held text begins with."""
