@@ -242,7 +242,9 @@ class ChatSpeculativeThinking(BaseChatModel):
             raise ValueError(msg)
         settings = {name: overrides.get(name, getattr(self, name)) for name in _PER_CALL}
         if overrides:  # hold what a call asks for to the same rules as the fields
-            type(self).model_validate({"speculative": self.speculative, "target": self.target, **settings})
+            pair = {"speculative": self.speculative, "target": self.target}
+            checked = ChatSpeculativeThinking.model_validate({**pair, **settings})
+            settings = {name: getattr(checked, name) for name in _PER_CALL}
         return settings
 
     def _chunks(self, deltas: Iterable[Delta], run: Run) -> Iterator[ChatGenerationChunk]:

@@ -107,15 +107,20 @@ class Run:
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
             return self._obey(self._machine.receive(event.text, event.tokens))
-        usage = event.usage if isinstance(event, End) else event
+        told = event.usage if isinstance(event, End) else event
         late = 0
-        if usage:
+        if told:
+            usage = told.completed_by(self._usage)
             self.report.used(author, usage, self._usage)
             self._usage = usage
             if isinstance(event, End) and usage.completion_tokens is not None:
                 late = usage.completion_tokens - self._received
                 self.report.usage[author].completion_tokens += late
-        return self._obey(self._machine.end(event.reason, late)) if isinstance(event, End) else []
+        if not isinstance(event, End):
+            return []
+        if event.reason == "length" and self._received + late == 0:
+            self.report.degraded = f"{self.backend.name} has no room left in its context"
+        return self._obey(self._machine.end(event.reason, late))
 
     def fail(self, error: BackendError) -> NoReturn:
         """Give the error what was written so far: bad luck never loses text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.threads import iterate_in_thread
@@ -54,6 +54,11 @@ class Usage:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+
+    def completed_by(self, before: Usage) -> Usage:
+        """Return this usage, with what was told before where it says nothing."""
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(before, **told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class ChunkReader:
         self._max_tokens = max_tokens
         self._count = count_tokens
         self._thinking = turn.channel == "thinking" and bool(turn.spans)
+        self._closed = turn.thinking_closed
         self._in_field = False  # the open thought is told in a field of its own
         self._tokens = 0
         self._finish_reason: str | None = None
@@ -64,6 +65,13 @@ class ChunkReader:
         full = self._finish_reason is None and self._tokens >= self._max_tokens
         yield End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
+    def _reasoning(self, text: str) -> str:
+        if self._closed:  # the thought is over, whatever the server takes the text for
+            return text
+        opening = "" if self._thinking else THINK_OPEN
+        self._thinking = self._in_field = True
+        return f"{opening}{text}"
+
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
             return getattr(choice, "text", None) or ""
@@ -71,9 +79,7 @@ class ChunkReader:
         reasoning = getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
         text = getattr(delta, "content", None) or ""
         if reasoning:
-            opening = "" if self._thinking else THINK_OPEN
-            self._thinking = self._in_field = True
-            reasoning = f"{opening}{reasoning}"
+            reasoning = self._reasoning(reasoning)
         if text and self._in_field:
             self._in_field = self._thinking = False
             text = f"\n{THINK_CLOSE}\n\n{text}"

@@ -80,6 +80,9 @@ class HuggingFaceBackend(Backend):
         model = self._model
         cache = model.turn_cache(turn, self._template)
         room = request.max_tokens if model.context is None else min(request.max_tokens, model.context - len(cache.ids))
+        if room <= 0 and turn.spans:  # nothing is lost: somebody else may go on
+            yield End("length")
+            return
         if room <= 0:
             msg = (
                 f"{self.name}: the conversation has {len(cache.ids)} tokens, the model's context is {model.context}. "

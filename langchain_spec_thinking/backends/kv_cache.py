@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from langchain_spec_thinking.backends.decoding import IncrementalDecoder
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -33,6 +34,7 @@ class TurnCache:
         config: The model's configuration; it says what kind of cache the model needs.
         prompt: Token ids of the conversation.
         visible: Text of special tokens that are part of the markup nevertheless (think tags).
+        controls: Texts that are tokenized letter by letter, so as not to become control tokens.
 
     Attributes:
         ids: Token ids of the prompt and the turn.
@@ -45,10 +47,12 @@ class TurnCache:
         config: PretrainedConfig,
         prompt: list[int],
         visible: Mapping[int, str],
+        controls: re.Pattern[str],
     ) -> None:
         self._tokenizer = tokenizer
         self._config = config
         self._visible = visible
+        self._controls = controls
         self._prompt = len(prompt)
         self._text = ""
         # Where each token of the turn ends in `_text`. A token that ends inside a character ends one later: it is of
@@ -124,6 +128,17 @@ class TurnCache:
 
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
         """Tokenize text that something precedes; return ids, and where each ends in characters."""
+        ids, ends, start = [], [], 0
+        for quoted in [*self._controls.finditer(text), None]:
+            # Text up to the next control text, then that one, letter by letter.
+            for piece in [text[start : quoted.start()], *quoted[0]] if quoted else [text[start:]]:
+                new, new_ends = self._encode_piece(piece)
+                ids += new
+                ends += [start + end for end in new_ends]
+                start += len(piece)
+        return ids, ends
+
+    def _encode_piece(self, text: str) -> tuple[list[int], list[int]]:
         anchor = self._anchor
         before = len(self._tokenizer.encode(anchor, add_special_tokens=False)) if anchor else 0
         encoded = self._tokenizer(anchor + text, add_special_tokens=False, return_offsets_mapping=True)

@@ -44,7 +44,7 @@ class LocalModel:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.eval()
         self._step = threading.Lock()  # held for one forward pass, so that turns take turns
-        self._turns: WeakKeyDictionary[Turn, TurnCache] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
         text_config = model.config.get_text_config()
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
         eos = model.generation_config.eos_token_id if model.generation_config else None
@@ -61,13 +61,15 @@ class LocalModel:
 
     def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
         """Return what is kept of a running turn, aligned with its text as it stands. It lives as long as the turn."""
-        cache = self._turns.get(turn)
+        caches = self._turns.setdefault(turn, {})
+        cache = caches.get(template.source)
         if cache is None:
             tokenizer = template.tokenizer
             prompt = template.prompt_ids(turn.history, thinks=turn.thinks)
             special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in (THINK_OPEN, THINK_CLOSE)}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
-            cache = self._turns[turn] = TurnCache(tokenizer, self._model.config, prompt, visible)
+            cache = TurnCache(tokenizer, self._model.config, prompt, visible, template.reply_controls)
+            caches[template.source] = cache
         cache.align(template.reply_text(turn))
         return cache
 

@@ -30,11 +30,12 @@ PROBE: dict[str, Any] = {
 
 
 @contextmanager
-def probing(place: str) -> Iterator[Callable[[Any], None]]:
+def probing(place: str, secret: str) -> Iterator[Callable[[Any], None]]:
     """Send `PROBE` in this context, and pass the response to what it yields.
 
     Args:
         place: The server's address.
+        secret: The API key, which some servers quote.
 
     Raises:
         ContinuationError: The server refused the probe, or began a new reply instead of going on with the old one.
@@ -44,7 +45,11 @@ def probing(place: str) -> Iterator[Callable[[Any], None]]:
     except Exception as error:
         if getattr(error, "status_code", None) not in _REFUSALS:
             raise
-        raise ContinuationError(_cannot_continue(place, f"it refused the request ({server_words(error)})")) from error
+        said = server_words(error, secret)
+        quoted = secret and secret in server_words(error)
+        raise ContinuationError(_cannot_continue(place, f"it refused the request ({said})")) from (
+            None if quoted else error
+        )
 
 
 def _judge(response: Any, place: str) -> None:  # noqa: ANN401 - a chat completion
@@ -61,11 +66,17 @@ def _cannot_continue(place: str, what_it_did: str) -> str:
     )
 
 
-def server_words(error: Exception) -> str:
-    """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's."""
+def server_words(error: Exception, secret: str = "") -> str:
+    """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's.
+
+    Args:
+        error: What the SDK raised.
+        secret: What must not be told.
+    """
     said = str(error) or type(error).__name__
     body = getattr(error, "body", None)
-    return said if body is None or str(body) in said else f"{said} {str(body)[:_WORDS_MAX]}"
+    said = said if body is None or str(body) in said else f"{said} {body}"
+    return (said.replace(secret, "***") if secret else said)[:_WORDS_MAX]
 
 
 def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:

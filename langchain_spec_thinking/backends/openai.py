@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.chunks import ChunkReader
 from langchain_spec_thinking.backends.continuation import ChatFlag, Continuation, Payload, Raw, Strategy
-from langchain_spec_thinking.backends.negotiation import OPTIONAL_FIELDS, PROBE, probing, refused_fields
+from langchain_spec_thinking.backends.negotiation import OPTIONAL_FIELDS, PROBE, probing, refused_fields, server_words
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     _KeptClient = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
 
 OPENAI_URL = "https://api.openai.com/v1"
+_NO_KEY = "none"  # the SDK insists on one
 _STRATEGIES = ("auto", "raw", "chat_flag")
 
 
@@ -90,7 +92,7 @@ class OpenAIBackend(Backend):
         self.name = model
         self._url = base_url or OPENAI_URL
         if api_key is None:
-            api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else "none"
+            api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         self._api_key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
         self._timeout = timeout
         self._max_retries = max_retries
@@ -104,14 +106,14 @@ class OpenAIBackend(Backend):
         elif continuation == "chat_flag":
             self._strategy = ChatFlag()
         self._refused: frozenset[str] = frozenset()  # fields that this server does not take
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _KeptClient] = WeakKeyDictionary()
+        self._async_clients: dict[asyncio.AbstractEventLoop, _KeptClient] = {}
         self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
             if self._strategy is None:
-                with probing(self._place) as judge:
+                with probing(self._place, self._secret) as judge:
                     judge(self._client.chat.completions.create(**self._probe()))
                 self._strategy = ChatFlag()
             payload = self._strategy.payload(turn)
@@ -132,7 +134,7 @@ class OpenAIBackend(Backend):
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
             if self._strategy is None:
-                with probing(self._place) as judge:
+                with probing(self._place, self._secret) as judge:
                     client = await self._async_client()
                     judge(await client.chat.completions.create(**self._probe()))
                 self._strategy = ChatFlag()
@@ -262,39 +264,48 @@ class OpenAIBackend(Backend):
             import openai  # noqa: PLC0415 - heavy
 
             client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
-            keeper = _closed_with_loop(client)
+            keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self._async_clients[loop] = (client, keeper)
         return self._async_clients[loop][0]
 
+    async def _until_loop_ends(
+        self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI
+    ) -> AsyncGenerator[None, None]:
+        """Let go of a client when its event loop ends: a loop closes the asynchronous generators that are open."""
+        try:
+            yield
+        finally:
+            self._async_clients.pop(loop, None)
+            if self._http_async_client is None:  # the user's own is the user's to close
+                await client.close()
+
     @property
     def _place(self) -> str:
-        """The server's address, without a password that may stand in it."""
+        """The server's address, without the parts in which a secret may stand."""
         parts = urlsplit(self._url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+    @property
+    def _secret(self) -> str:
+        key = self._api_key.get_secret_value()
+        return "" if key == _NO_KEY else key
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        import httpx2  # noqa: PLC0415 - comes with openai
         import openai  # noqa: PLC0415 - heavy
 
         try:
             yield
         except BackendError:
             raise
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError) as error:
             from langchain_spec_thinking.backends.openai_errors import translate  # noqa: PLC0415 - imports openai
 
-            secret = self._api_key.get_secret_value()
+            secret = self._secret
             translated = translate(error, name=self.name, url=self._place, secret=secret)
-            raise translated from (None if secret in str(error) else error)
-
-
-async def _closed_with_loop(client: openai.AsyncOpenAI) -> AsyncGenerator[None, None]:
-    """Close a client when the event loop ends: a loop closes the asynchronous generators that are still open."""
-    try:
-        yield
-    finally:
-        await client.close()
+            raise translated from (None if secret and secret in server_words(error) else error)
 
 
 def _template(

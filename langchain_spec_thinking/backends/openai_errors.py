@@ -86,13 +86,11 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
         if isinstance(error, raised):
             kind, advice = translated, what_to_do
             break
-    said = server_words(error)
+    said = server_words(error, secret)
     if kind is InvalidRequestBackendError and any(words in said.lower() for words in _TOO_LONG):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"
-    if secret:
-        said = said.replace(secret, "***")
     message = f"{name} at {url}: {said.rstrip('.')}. {advice}"
     new = kind.__new__(kind)
     new.__dict__.update({**vars(error), "message": message, "body": None})

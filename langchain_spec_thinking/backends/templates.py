@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MARK = "\ue000{}\ue001"
 """Stands for a control token in a message while the template is rendered (private-use characters)."""
 _MARKED = re.compile("\ue000(\\d+)\ue001")
+_NO_MARKS = {0xE000: None, 0xE001: None}
 _UNPRINTED = "\u200b"
 """Put into a control token's text, it keeps a server's tokenizer from seeing the token (a zero-width space)."""
 
@@ -38,14 +39,14 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, thinking: bool | None = None) -> None:
         self.tokenizer = tokenizer
         try:
-            self._source = str(tokenizer.get_chat_template())
+            self.source = str(tokenizer.get_chat_template())
         except ValueError as e:
             msg = (
                 f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to "
                 "the model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
             )
             raise ContinuationError(msg) from e
-        self.thinks = THINK_CLOSE in self._source or THINK_OPEN in self._source if thinking is None else thinking
+        self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
 
     def prompt_text(self, history: Sequence[Message], *, thinks: bool) -> str:
         """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
@@ -70,6 +71,15 @@ class ChatTemplate:
                 ids += self.tokenizer.encode(piece, add_special_tokens=False)
         return ids
 
+    def quoted_reply_text(self, turn: Turn) -> str:
+        """Render the reply for a server; the text of control tokens in it is broken up as in `prompt_text`."""
+        return self.reply_controls.sub(lambda m: _broken(m[0]), self.reply_text(turn))
+
+    @cached_property
+    def reply_controls(self) -> re.Pattern[str]:
+        """Texts of control tokens that have no business in a reply: a model may quote them, letter by letter."""
+        return _any_of([text for text in self._controls if text not in {THINK_OPEN, THINK_CLOSE}])
+
     def reply_text(self, turn: Turn) -> str:
         """Render what the assistant wrote so far, as it follows the prompt."""
         opened = self._render(turn.history, thinks=turn.thinks).rstrip().endswith(THINK_OPEN)
@@ -81,12 +91,12 @@ class ChatTemplate:
     def _controls(self) -> list[str]:
         """Texts that the tokenizer takes for tokens with a meaning: special ones, and all that the template uses."""
         added = self.tokenizer.added_tokens_decoder.values()
-        texts = {token.content for token in added if token.special or token.content in self._source}
+        texts = {token.content for token in added if token.special or token.content in self.source}
         return sorted((text for text in texts if text.strip()), key=len, reverse=True)
 
     @cached_property
     def _control_pattern(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(re.escape, self._controls)) or "(?!)")
+        return _any_of(self._controls)
 
     @cached_property
     def _adds_bos(self) -> bool:
@@ -108,7 +118,12 @@ class ChatTemplate:
             raise BackendError(msg) from e
 
     def _marked(self, content: str) -> str:
+        content = content.translate(_NO_MARKS)
         return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), content)
+
+
+def _any_of(texts: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, texts)) or "(?!)")
 
 
 def _broken(control: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console
+from rich.markup import escape
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
@@ -30,7 +31,7 @@ def demo(
     console.print(demonstration.EXPLANATION, style="dim")
     model = demonstration.pair(console, max_tokens)
     console.print(LEGEND)
-    console.print(f"[bold]> {question}[/bold]\n")
+    console.print(f"[bold]> {escape(question)}[/bold]\n")
     console.print(table(show(console, model, [HumanMessage(question)])))
 
 
@@ -57,7 +58,7 @@ def chat(
             seed=seed,
         )
     except (BackendError, ImportError, ValueError) as e:
-        console.print(str(e), style="red")
+        console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
     console.print(f"{'reasoning' if small.thinks else 'non-reasoning'} mode, {LEGEND}")
     messages: list[BaseMessage] = []
@@ -66,7 +67,8 @@ def chat(
         try:
             run = show(console, model, messages)
         except (BackendError, KeyboardInterrupt) as e:
-            console.print(f"\n{e or 'interrupted'}", style="red")
+            told = "interrupted" if isinstance(e, KeyboardInterrupt) else str(e)
+            console.print(f"\n{told}", style="red", markup=False)
             messages.pop()
             continue
         messages.append(AIMessage(run.turn.answer))

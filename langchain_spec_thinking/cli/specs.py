@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking import HuggingFaceBackend, OpenAIBackend
@@ -29,4 +30,5 @@ def backend_of(spec: str) -> Backend:
     if not name or "://" not in url:
         msg = f"{spec}: expected openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
         raise ValueError(msg)
-    return OpenAIBackend(name, base_url=url, tokenizer=tokenizer or None)
+    key = os.environ.get("OPENAI_API_KEY") or None  # the address was typed by whoever holds the key
+    return OpenAIBackend(name, base_url=url, api_key=key, tokenizer=tokenizer or None)

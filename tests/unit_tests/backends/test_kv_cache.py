@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,11 @@ TEXTS = st.lists(
 ).map("".join)
 
 
+CONTROLS = re.compile("|".join(map(re.escape, tiny.CONTROLS)))
+
+
 def turn_cache(tokenizer: PreTrainedTokenizerFast) -> TurnCache:
-    return TurnCache(tokenizer, tiny.llama().config, tokenizer.encode("<|user|>hi<|end|><|assistant|>"), {})
+    return TurnCache(tokenizer, tiny.llama().config, tokenizer.encode("<|user|>hi<|end|><|assistant|>"), {}, CONTROLS)
 
 
 def spelled(tokenizer: PreTrainedTokenizerFast, cache: TurnCache) -> str:
