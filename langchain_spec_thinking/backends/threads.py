@@ -17,9 +17,9 @@ _AHEAD = 1
 async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T, None]:
     """Run a generator in one worker thread and hand its items over as they come.
 
-    The whole generator runs in one thread, so there is no hop per item. It runs ahead of its reader by one item at most.
-    When the reader stops, the generator is closed after the item it is at, and only then does this one return: nothing is
-    left running.
+    The whole generator runs in one thread, so there is no hop per item. It runs ahead of its reader by one item at
+    most. When the reader stops, the generator is closed after the item it is at, and only then does this one return:
+    nothing is left running.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[T] | None] = asyncio.Queue()

@@ -85,8 +85,11 @@ class Delegation:
         self._closed = False
         self._held = Held()
         self._kept = 0  # tokens
+        self._written = 0  # tokens of the running stream
+        self._target_full = False  # the target can read no more
         self._tail = ""  # the end of the committed text, in which a boundary may have begun
         self._last = ""  # the last character committed
+        self._stop_tail = ""  # the end of the answer, in which a stop string may have begun
         self._sentence = ""  # what the current takeover has committed
         self._reflections = 0
         self._reflection_limit = policy.reflection_limit
@@ -120,6 +123,7 @@ class Delegation:
             tokens: How many tokens it cost.
         """
         self._held.add(text, tokens)
+        self._written += tokens
         self._advance(final=False)
         return self._flush()
 
@@ -131,6 +135,7 @@ class Delegation:
             tokens: A late correction of the tokens received, where the backend counts better at the end.
         """
         self._held.add("", tokens)
+        self._written += tokens
         generation = self._generation
         self._advance(final=True)
         if generation is not None and generation is self._generation:
@@ -179,6 +184,9 @@ class Delegation:
             if final or stop:
                 self._commit(safe)
             return self._terminate() if stop else False
+        if self._target_full:
+            self._step = self._free
+            return True
         if self._reflections >= self._reflection_limit:
             return self._recap()
         if self._policy.takeover_every_boundary and not self._spared:
@@ -274,8 +282,8 @@ class Delegation:
             if cue:
                 self._commit(len(self._held.text))
                 return self._take_over("verification", cue)
-        kept = max(0, half_word(sentence) - len(self._sentence))
-        self._commit(kept)
+        kept = min(half_word(sentence), len(sentence) - self._terminators.unsure(sentence))
+        self._commit(max(0, kept - len(self._sentence)))
         self._drop()
         self._hand_back()
         return False
@@ -305,18 +313,24 @@ class Delegation:
     def _ended(self, generation: Generate, reason: EndReason) -> None:
         """Go on from a stream that ended without a rule having decided anything."""
         if reason == "length" and self._step == self._takeover and self._remaining > self._held.tokens:
+            self._target_full = not self._written and not self._sentence and not self._held.text
             self._sentence_done()
             return
         self._commit(len(self._held.text))
-        if reason == "length":
+        cut_short = reason == "length" and self._written < generation.max_tokens
+        if cut_short and not self._channel_is_answer and self._remaining > 0:
+            # The author's context is full, or its server gives less than was asked for: the other one answers.
+            self._force_close()
+            other: Author = "target" if generation.author == "speculative" else "speculative"
+            self._generate(other, None, "answer", None, self._answer)
+        elif reason == "length":
             # A takeover in which the target closed the thought and began the answer goes on with the answer.
             if self._step == self._answer and generation.kind not in {"answer", "draft"} and self._remaining > 0:
                 self._generate(generation.author, None, "answer", None, self._answer)
             else:
                 self._finish("length")
         elif not self._channel_is_answer:
-            line_end = "" if self._last in {"", "\n"} else "\n"
-            self._close(f"{line_end}{THINK_CLOSE}\n\n")
+            self._force_close()
             self._generate(self._answer_by, None, "answer", None, self._answer)
         else:
             self._answered.add(generation.author)
@@ -341,17 +355,21 @@ class Delegation:
         return self._max_tokens - self._kept
 
     @property
+    def _terminators(self) -> Terminators:
+        return self._stop if self._channel_is_answer else _CLOSE
+
+    @property
     def _channel_is_answer(self) -> bool:
         return self._closed or not self._thinks
 
     def _safe(self, *, final: bool) -> tuple[bool, int]:
         """Return whether a terminator stands in the held text, and how much of the text is certainly before any."""
-        terminators = self._stop if self._channel_is_answer else _CLOSE
-        text = self._held.text
-        found = terminators.find(text)
-        if found:
-            return True, found[0]
-        return False, len(text) if final else len(text) - terminators.unsure(text)
+        # A stop string may have begun in what another model wrote, which is final; it ends the turn all the same.
+        begun = self._stop_tail if self._channel_is_answer else ""
+        text = begun + self._held.text
+        found = self._terminators.find(text)
+        end = found[0] if found else len(text) if final else len(text) - self._terminators.unsure(text)
+        return found is not None, max(0, end - len(begun))
 
     def _advance(self, *, final: bool) -> None:
         while self._step(final):
@@ -362,6 +380,7 @@ class Delegation:
             self._finish("length")
             return
         self._sentence = ""
+        self._written = 0
         tokens = self._remaining if limit is None else min(limit, self._remaining)
         self._generation = Generate(author, tokens, kind, cue)
         self._commands.append(self._generation)
@@ -376,6 +395,10 @@ class Delegation:
         self._closed = True
         self._commands.append(CloseThinking(markup))
 
+    def _force_close(self) -> None:
+        line_end = "" if self._last in {"", "\n"} else "\n"
+        self._close(f"{line_end}{THINK_CLOSE}\n\n")
+
     def _commit(self, characters: int) -> None:
         text, tokens = self._held.take(characters)
         self._kept += tokens
@@ -386,6 +409,8 @@ class Delegation:
             self._blank = False
         if self._step == self._takeover:
             self._sentence += text
+        if self._channel_is_answer:
+            self._stop_tail = self._stop.tail(self._stop_tail + text)
         self._remember(text)
 
     def _remember(self, text: str) -> None:

@@ -31,6 +31,11 @@ class Terminators:
                 return size
         return 0
 
+    def tail(self, text: str) -> str:
+        """Return the end of `text` in which a terminator may have begun."""
+        size = max(map(len, self._strings), default=1) - 1
+        return text[-size:] if size else ""
+
 
 def last_word(text: str) -> int:
     """Return where the last word of `text` begins, with the space before it, in characters.

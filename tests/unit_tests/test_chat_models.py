@@ -14,14 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage, Huma
 from pydantic import ValidationError
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
+from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterable
-
-    from langchain_spec_thinking.turn import Turn
 
 STEPS = ["I add 2 and 3.\n\n", "Wait, is it so?\n\n", "So it is 5.\n", "</think>\n\n", "It is 5, STOP, I say."]
 
@@ -184,6 +183,42 @@ def test_a_call_may_override_settings() -> None:
 def test_a_call_with_a_bad_setting_names_it(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         pair().invoke("2 + 3?", **setting)
+
+
+def test_what_a_call_gives_is_converted_as_the_fields_are() -> None:
+    assert pair().invoke("2 + 3?", max_tokens="10").response_metadata["finish_reason"] == "length"
+
+
+class CountingBackend(Backend):
+    """A backend that counts what it was made to write."""
+
+    name = "counting"
+    written = 0
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        yield Usage(prompt_tokens=100, cached_tokens=50)
+        for _ in range(request.max_tokens):
+            self.written += 1
+            yield Piece("on ")
+        yield End("length", Usage(completion_tokens=request.max_tokens))
+
+
+async def test_a_thread_does_not_run_ahead() -> None:
+    backend = CountingBackend()
+    events = backend.acontinue_turn(Turn(()), Request(1000))
+    for _ in range(5):
+        await anext(events)
+        await asyncio.sleep(0.01)
+    await events.aclose()
+    assert backend.written <= 7
+
+
+def test_usage_told_in_part_is_completed() -> None:
+    usage = (
+        pair(speculative=CountingBackend(), max_tokens=3).invoke("x").response_metadata["speculative_thinking"]["usage"]
+    )
+    assert usage["speculative"]["prompt_tokens"] == 100
+    assert usage["speculative"]["cached_tokens"] == 50
 
 
 def test_each_request_has_a_seed_of_its_own() -> None:

@@ -61,6 +61,18 @@ def test_what_cannot_work_is_told_in_a_line(wrong: list[str]) -> None:
     assert "openai:NAME@URL" in result.output or "answer_by" in result.output
 
 
+def test_an_error_is_shown_as_it_is_written() -> None:
+    result = CliRunner().invoke(app, ["chat", "--speculative", "openai:[/x]", "--target", "openai:y"])
+    assert result.exit_code == 1
+    assert "[/x]" in result.output
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-typed")
+    backend = backend_of("openai:m@https://api.openai.com/v1")
+    assert backend._api_key.get_secret_value() == "sk-typed"  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 @pytest.mark.parametrize("typed", ["\n", ""])
 def test_an_empty_line_or_the_end_of_input_ends_a_conversation(typed: str) -> None:
     spec = "openai:n@http://127.0.0.1:9/v1"

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
+from langchain_spec_thinking.policy.commands import EndReason, Finish, Generate
 from tests.unit_tests.policy.playing import Stream, play, transcript
 
 LENGTH: Final = "length"
@@ -270,12 +271,6 @@ REASONING: list[Any] = [
         id="stop strings end the answer, not the thought",
     ),
     pytest.param(
-        {},
-        [Stream("One.\n\nTwo", LENGTH)],
-        ["open", "speculative draft 1000", "+ One.\n\nTwo", "finish length"],
-        id="out of tokens",
-    ),
-    pytest.param(
         {"policy": DelegationPolicy(takeover_tokens=None, trigger=CALM.trigger)},
         ["One.\n\nwait", "\nHm, this\n\n  Next", "Two.\n</think>A"],
         [
@@ -309,7 +304,34 @@ REASONING: list[Any] = [
     ),
 ]
 
+REASONING += [
+    pytest.param(
+        {"policy": CALM},
+        ["One.\n\nwait", Stream("Hm.</", LENGTH), "</think>A"],
+        [
+            "open",
+            "speculative draft 1000",
+            "+ One.\n\n",
+            "- wait",
+            "target reflection 20 (wait)",
+            "+ Hm.",
+            "- </",
+            "speculative draft 1000",
+            "close '</think>'",
+            "+ A",
+            "finish stop",
+        ],
+        id="half a tag is not handed over",
+    ),
+]
+
 NON_REASONING: list[Any] = [
+    pytest.param(
+        {"policy": DelegationPolicy.non_reasoning(opening_tokens=0), "stop": ["\n\nHuman:"]},
+        ["Intro.\n\nI", Stream("Human: next", LENGTH)],
+        ["speculative draft 1000", "+ Intro.\n\n", "- I", "target trigger 20", "- Human: next", "finish stop"],
+        id="a stop string that two models wrote ends the turn",
+    ),
     pytest.param(
         {"policy": DelegationPolicy.non_reasoning()},
         [Stream("First, we", LENGTH), " add.\n\nThen", Stream("Now let it be.", LENGTH), " So 5."],
@@ -400,6 +422,49 @@ def test_excessive_reflection_is_cut_off_with_growing_limits() -> None:
         *3 * [reflection],
         sentence,
         "target excessive_reflection 200",
+    ]
+
+
+def play_tokens(machine: Delegation, *streams: tuple[str, int, EndReason]) -> list[str]:
+    """Play streams of which each is one piece of so many tokens."""
+    commands = machine.start()
+    for text, tokens, reason in streams:
+        new = machine.receive(text, tokens) if text else []
+        commands += new
+        if not any(isinstance(command, (Generate, Finish)) for command in new):
+            commands += machine.end(reason)
+    return transcript(commands)
+
+
+def test_out_of_tokens() -> None:
+    machine = Delegation(CALM, thinks=True, max_tokens=5)
+    lines = play_tokens(machine, ("One.\n\nTwo", 5, "length"))
+    assert lines == ["open", "speculative draft 5", "+ One.\n\nTwo", "finish length"]
+
+
+def test_where_one_model_can_write_no_more_the_other_answers() -> None:
+    machine = Delegation(CALM, thinks=True, max_tokens=100)
+    lines = play_tokens(machine, ("Thinking on", 3, "length"), ("So.", 1, "stop"))
+    assert lines[2:] == [
+        "+ Thinking on",
+        "close '\\n</think>\\n\\n'",
+        "target answer 97",
+        "+ So.",
+        "finish stop",
+    ]
+
+
+def test_a_target_that_can_read_no_more_is_not_asked_again() -> None:
+    machine = Delegation(DelegationPolicy.non_reasoning(opening_tokens=0), thinks=False, max_tokens=100)
+    lines = play_tokens(machine, ("A\n\nb", 3, "stop"), ("", 0, "length"), ("b\n\nwait c\n\nd", 9, "stop"))
+    assert lines == [
+        "speculative draft 100",
+        "+ A\n\n",
+        "- b",
+        "target trigger 20",
+        "speculative draft 97",
+        "+ b\n\nwait c\n\nd",
+        "finish stop",
     ]
 
 
