@@ -1,0 +1,1 @@
+"""Benchmarks of the package; not shipped in the wheel."""

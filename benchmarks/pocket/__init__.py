@@ -1,0 +1,1 @@
+"""The pocket pair: two tiny reasoning models, and everything that makes them."""

@@ -1,0 +1,96 @@
+"""How well one model does by itself: batched greedy decoding of held-out problems."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from benchmarks.pocket.batches import prompt
+from benchmarks.pocket.problems import problems
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+BOXED = re.compile(r"\\boxed\{(\d+)\}")
+BATCH = 125
+"""Problems decoded at a time."""
+LIMIT = 900
+"""Most new tokens of an output."""
+Z95 = 1.959964
+"""Normal quantile of a two-sided 95% interval."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Greedy accuracy on held-out problems, with every output kept for reading."""
+
+    right: int
+    total: int
+    mean_tokens: float
+    outputs: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.right / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval of the accuracy."""
+        return wilson(self.right, self.total)
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """Wilson's 95% score interval for `right` of `total`."""
+    share, spread = right / total, Z95**2 / total
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    return middle - half, middle + half
+
+
+def boxed(text: str) -> int | None:
+    """The last boxed number of a text."""
+    found = BOXED.findall(text)
+    return int(found[-1]) if found else None
+
+
+@torch.inference_mode()
+def evaluate(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    count: int = 500,
+    seed: int = 0,
+) -> Score:
+    """Greedy accuracy on the first `count` held-out problems of a seed.
+
+    Args:
+        model: In evaluation mode, on any device.
+        tokenizer: The model's own, padding on the left.
+        count: Number of problems.
+        seed: Of the problems.
+    """
+    chosen = list(islice(problems(seed, "held_out"), count))
+    asked = [
+        str(tokenizer.apply_chat_template(prompt(problem), add_generation_prompt=True, tokenize=False))
+        for problem in chosen
+    ]
+    order = sorted(range(count), key=lambda index: len(asked[index]))
+    outputs, tokens = [""] * count, 0
+    for start in tqdm(range(0, count, BATCH), desc="held-out", unit="batch"):
+        rows = order[start : start + BATCH]
+        encoded = tokenizer([asked[row] for row in rows], return_tensors="pt", padding=True).to(model.device)
+        ids = model.generate(  # type: ignore[misc]
+            **encoded, do_sample=False, max_new_tokens=LIMIT, pad_token_id=tokenizer.pad_token_id
+        )
+        written = ids[:, encoded["input_ids"].shape[1] :]
+        tokens += int((written != tokenizer.pad_token_id).sum())
+        for row, text in zip(rows, tokenizer.batch_decode(written, skip_special_tokens=True), strict=True):
+            outputs[row] = text
+    right = sum(boxed(output) == problem.answer for output, problem in zip(outputs, chosen, strict=True))
+    return Score(right, count, tokens / count, tuple(outputs))

@@ -1,0 +1,99 @@
+"""Model cards of the pair, filled in from the run that made them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.pocket.problems import LARGEST
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+    from benchmarks.pocket.alone import Score
+    from benchmarks.pocket.learning import Progress
+    from benchmarks.pocket.recipes import Recipe
+
+CARD = """\
+---
+license: mit
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {name}
+
+{role} of the pocket pair, which ships with `langchain-spec-thinking` for demos and tests of Speculative Thinking
+(arXiv:2504.12329). It solves made-up grade-school word problems of two to four steps and knows nothing else.
+
+| | |
+|---|---|
+| Architecture | `LlamaForCausalLM`, {layers} layers of width {width}, {heads} heads, tied embeddings |
+| Parameters | {parameters:,} |
+| Tokenizer | {tokenizer} |
+| Context | {context} positions; trained on up to about {seen} |
+| Weights | bfloat16 |
+| Training | {steps:,} steps, {tokens:,} tokens, {minutes:.0f} minutes on {device}, in {rounds} |
+| Optimizer | Muon and AdamW, cosine schedule, seed {seed} |
+| Final training loss | {loss:.4f} nats a token (smoothed) |
+| Greedy accuracy, {total} held-out problems | {accuracy:.1%} (95% Wilson interval {low:.1%} to {high:.1%}) |
+| Mean output | {mean:.0f} tokens |
+
+## Data
+
+`benchmarks/pocket/problems.py` makes the problems, `benchmarks/pocket/traces.py` what is written about them: steps
+parted by blank lines, checks ("Wait, ...", "Hold on, ...", "Yes, ...") after the harder ones, a recap ("Let me verify:
+...") before the thinking closes. About one step in six carries a slip (a wrong result, a misread number, a wrong
+operation), which a check or the recap mends. Slipped steps carry no loss: neither model is taught to write a wrong
+number, both are taught to mend one. Both models see the same kind of data; the small one is worse because it is
+small{briefly}.
+
+About a third of the examples are drills: two dozen bare sums ("24 + 17 = 41, ..."), of which only the results carry
+loss (`benchmarks/pocket/drills.py`).
+
+Every training problem is fresh. `split` sends a problem to training or to the held-out side by a hash of the sequence
+of its numbers, so a held-out problem shares neither text nor number skeleton with training.
+
+## Limits
+
+- Only these stories, numbers up to {largest}, four operations. Anything else gives fluent nonsense.
+- English only; other text is read byte by byte and not understood.
+- Multi-turn history and system messages are tolerated, not used.
+
+## Remake
+
+    python -m benchmarks.pocket.train --out DIR --only {name}
+"""
+
+
+def card(recipe: Recipe, model: LlamaForCausalLM, progress: Progress, score: Score) -> str:
+    """The README of one checkpoint."""
+    small = recipe.name == "pocket-small"
+    low, high = score.interval
+    return CARD.format(
+        name=recipe.name,
+        role="The small model" if small else "The large model",
+        layers=recipe.layers,
+        width=recipe.width,
+        heads=recipe.heads,
+        parameters=model.num_parameters(),
+        tokenizer="one token per character (UTF-8 byte)"
+        if small
+        else f"byte-pair encoding, {model.config.vocab_size} tokens, single digits",
+        context=model.config.max_position_embeddings,
+        seen=1000 if small else 400,
+        rounds="one round" if progress.rounds == 1 else f"{progress.rounds} rounds",
+        steps=progress.steps,
+        tokens=progress.tokens,
+        minutes=progress.seconds / 60,
+        device="a CPU" if progress.device == "cpu" else "an accelerator",
+        seed=recipe.seed,
+        largest=LARGEST,
+        loss=progress.loss,
+        total=score.total,
+        accuracy=score.accuracy,
+        low=low,
+        high=high,
+        mean=score.mean_tokens,
+        briefly=" and reads characters" if small else "",
+    )
