@@ -67,5 +67,6 @@ def blank(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalL
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
+        attn_implementation="eager",
     )
     return LlamaForCausalLM(config)

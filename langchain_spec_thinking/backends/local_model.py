@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -19,6 +18,7 @@ from transformers import (
 )
 
 from langchain_spec_thinking.backends.kv_cache import TurnCache
+from langchain_spec_thinking.backends.shared_steps import SharedSteps
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ class LocalModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.eval()
-        self._step = threading.Lock()  # held for one forward pass, so that turns take turns
+        self._steps = SharedSteps(self._model)
         self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
         text_config = model.config.get_text_config()
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
         eos = model.generation_config.eos_token_id if model.generation_config else None
         self.eos = {eos} if isinstance(eos, int) else set(eos or ())
-        self._last_only = (
-            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-        )
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> LocalModel:
@@ -74,21 +71,12 @@ class LocalModel:
         return cache
 
     def read(self, cache: TurnCache) -> torch.Tensor:
-        """Read what the model has not read yet of a turn.
+        """Read what the model has not read yet of a turn, together with other turns that wait for the same.
 
         Returns:
             Scores of the next token, of shape (vocabulary,).
         """
-        ids = torch.tensor([cache.missing()], device=self._model.device)
-        try:
-            with self._step, torch.inference_mode():
-                output = self._model(input_ids=ids, past_key_values=cache.cache, use_cache=True, **self._last_only)
-        except BaseException:  # interrupted in mid-layer, the cache is of no use
-            cache.forget()
-            raise
-        cache.read()
-        scores: torch.Tensor = output.logits[0, -1]
-        return scores
+        return self._steps.read(cache)
 
     def sampler(self, request: Request) -> Sampler:
         """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""

@@ -1,0 +1,203 @@
+"""Turns that run at the same time share the forward passes of their model.
+
+A model reads its weights once a pass, however many turns the pass serves, so sixteen turns in one pass cost little more
+than one. Nobody waits for company: whoever finds the model idle reads at once, for everybody who is waiting by then.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel
+
+    from langchain_spec_thinking.backends.kv_cache import TurnCache
+
+TURNS_MAX = 64
+"""Most turns that share one pass."""
+_ATTENTION = "spec_thinking_turns"
+
+
+@dataclass(eq=False)
+class _Reader:
+    """A turn that wants its missing tokens read.
+
+    Attributes:
+        woken: Set when there are scores, or when this reader is to lead the next pass.
+    """
+
+    cache: TurnCache
+    ids: list[int]
+    scores: torch.Tensor | None = None
+    woken: threading.Event = field(default_factory=threading.Event)
+
+
+class SharedSteps:
+    """The forward passes of one model.
+
+    Args:
+        model: The model, in evaluation mode.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._mutex = threading.Lock()  # guards the two below; never held during a pass
+        self._waiting: list[_Reader] = []
+        self._led = False
+        parameters = inspect.signature(model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        # Models outside this set do not hand our arguments down to their attention, or hide their text model in a part.
+        self._packs = (
+            bool(self._last_only)
+            and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
+            and model.config is model.config.get_text_config()
+            and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - as above
+        )
+
+    def read(self, cache: TurnCache) -> torch.Tensor:
+        """Read what the model has not read yet of a turn.
+
+        Returns:
+            Scores of the next token, of shape (vocabulary,).
+        """
+        while True:
+            reader = _Reader(cache, cache.missing())
+            with self._mutex:
+                self._waiting.append(reader)
+                leads, self._led = not self._led, True
+            if leads or self._wait(reader):
+                self._lead(reader)
+            if reader.scores is not None:
+                return reader.scores
+            # Somebody else's pass failed with this turn in it: try again.
+
+    def _wait(self, reader: _Reader) -> bool:
+        """Wait for others to read; return whether this reader is to lead the next pass instead."""
+        try:
+            reader.woken.wait()
+        except BaseException:  # interrupted: who was to lead has to pass the lead on
+            with self._mutex:
+                if reader in self._waiting:
+                    self._waiting.remove(reader)
+                    if reader.woken.is_set():
+                        self._pass_on()
+            raise
+        with self._mutex:
+            return reader in self._waiting
+
+    def _lead(self, leader: _Reader) -> None:
+        """Read for all who wait, then pass the lead on."""
+        with self._mutex:
+            company = [leader] + [reader for reader in self._waiting if reader is not leader]
+            together = company[:TURNS_MAX] if self._packs and _packable(leader) else company[:1]
+            together = [reader for reader in together if reader is leader or _packable(reader)]
+            self._waiting = [reader for reader in self._waiting if reader not in together]
+        try:
+            with torch.inference_mode():
+                scores = self._pass(together)
+            for reader, row in zip(together, scores, strict=True):
+                reader.cache.read()
+                reader.scores = row
+        except BaseException:  # interrupted in mid-layer, the caches are of no use
+            for reader in together:
+                reader.cache.forget()
+            raise
+        finally:
+            for reader in together[1:]:
+                reader.woken.set()
+            with self._mutex:
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Wake who is to lead next; whoever comes first where nobody waits."""
+        self._led = bool(self._waiting)
+        if self._led:
+            self._waiting[0].woken.set()
+
+    def _pass(self, together: list[_Reader]) -> torch.Tensor:
+        """Run the model once; scores of shape (turns, vocabulary)."""
+        device = self._model.device
+        if len(together) == 1:
+            ids = torch.tensor([together[0].ids], device=device)
+            output = self._model(
+                input_ids=ids, past_key_values=together[0].cache.cache, use_cache=True, **self._last_only
+            )
+            last: torch.Tensor = output.logits[0, -1:]
+            return last
+        ids = torch.tensor([[token for reader in together for token in reader.ids]], device=device)
+        positions = [torch.arange(reader.cache.cached, len(reader.cache.ids)) for reader in together]
+        ends = torch.tensor([len(reader.ids) for reader in together], device=device).cumsum(0)
+        with self._own_attention():
+            output = self._model(
+                input_ids=ids,
+                position_ids=torch.cat(positions).unsqueeze(0).to(device),
+                use_cache=False,
+                logits_to_keep=ends - 1,
+                turns=[_Rows.of(reader, device) for reader in together],
+            )
+        scores: torch.Tensor = output.logits[0]
+        return scores
+
+    @contextmanager
+    def _own_attention(self) -> Iterator[None]:
+        config: Any = self._model.config
+        config._attn_implementation, before = _ATTENTION, config._attn_implementation  # noqa: SLF001 - no public setter
+        try:
+            yield
+        finally:
+            config._attn_implementation = before  # noqa: SLF001 - as above
+
+
+def _packable(reader: _Reader) -> bool:
+    """Whether a turn's cache is plain: layers with a window or a state need masks of their own."""
+    return not (any(reader.cache.cache.is_sliding) or any(reader.cache.cache.is_linear))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """One turn's part of a packed pass: so many new tokens, what may see what, and the keys and values before them."""
+
+    tokens: int
+    mask: torch.Tensor | None
+    cache: Any
+
+    @classmethod
+    def of(cls, reader: _Reader, device: torch.device) -> _Rows:
+        new, total = len(reader.ids), len(reader.cache.ids)
+        mask = None
+        if new > 1:
+            mask = torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)[None, None]
+        return cls(new, mask, reader.cache.cache)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001 - the interface of transformers
+    *,
+    turns: list[_Rows],
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend turn by turn: each sees its own past alone, however long, so nothing is padded and nothing is copied."""
+    sizes = [rows.tokens for rows in turns]
+    outputs = []
+    for rows, q, k, v in zip(turns, *(torch.split(x, sizes, 2) for x in (query, key, value)), strict=True):
+        keys, values = rows.cache.update(k, v, module.layer_idx)
+        output, _ = sdpa_attention_forward(module, q, keys, values, rows.mask, is_causal=False, **kwargs)
+        outputs.append(output)
+    return torch.cat(outputs, 1), None
+
+
+AttentionInterface.register(_ATTENTION, _attend)

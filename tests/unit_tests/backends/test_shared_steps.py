@@ -1,0 +1,124 @@
+"""Turns that share the forward passes of their model, on tiny models with random weights."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.shared_steps import _Reader
+from tests.unit_tests.backends import tiny
+from tests.unit_tests.backends.test_huggingface import PROMPTS, continued, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+    from transformers import PreTrainedModel
+
+TURNS = 16
+LEADER_BUSY = 0.02
+"""Seconds that a pass takes here: long enough for everybody else to come and wait."""
+
+
+@contextmanager
+def passes(model: PreTrainedModel, hook: Callable[[int], None]) -> Iterator[list[int]]:
+    """Tokens read by each pass of a model; `hook` is called with the number of each pass before it."""
+    read: list[int] = []
+
+    def before(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
+        read.append(inputs["input_ids"].shape[1])
+        hook(len(read))
+
+    handle = model.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield read
+    finally:
+        handle.remove()
+
+
+def together(work: Callable[[int], Any]) -> list[Any]:
+    """Results of `work` for every turn, all begun at once."""
+    start = threading.Barrier(TURNS)
+
+    def begin(index: int) -> Any:
+        start.wait()
+        return work(index)
+
+    with ThreadPoolExecutor(TURNS) as pool:
+        return list(pool.map(begin, range(TURNS)))
+
+
+@pytest.mark.parametrize("make", [tiny.llama, tiny.sliding])
+def test_company_changes_no_text(make: Callable[[], PreTrainedModel]) -> None:
+    backend = tiny.backend(make())
+    policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=3, opening_tokens=5)
+    pair = ChatSpeculativeThinking(
+        speculative=backend, target=tiny.backend(tiny.llama(5)), policy=policy, max_tokens=60, temperature=0
+    )
+    prompts = [f"{PROMPTS[index % len(PROMPTS)]} {'so ' * index}" for index in range(TURNS)]
+    alone = [pair.invoke(prompt) for prompt in prompts]
+    shared = together(lambda index: pair.invoke(prompts[index]))
+    assert [message.text for message in shared] == [message.text for message in alone]
+    usage = [message.response_metadata["speculative_thinking"]["usage"] for message in shared]
+    assert usage == [message.response_metadata["speculative_thinking"]["usage"] for message in alone]
+
+
+def test_turns_that_wait_are_read_in_one_pass() -> None:
+    model = tiny.llama()
+    backend, tokens = tiny.backend(model), 20
+    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as alone:
+        continued(backend, turn(), max_tokens=tokens)
+    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as shared:
+        together(lambda _: continued(backend, turn(), max_tokens=tokens))
+    assert sum(shared) == TURNS * sum(alone)
+    assert len(shared) <= 3 * len(alone)
+
+
+def test_a_turn_by_itself_never_waits() -> None:
+    model = tiny.llama()
+    with passes(model, lambda _: None) as read:
+        continued(tiny.backend(model), turn(), max_tokens=7)
+    assert len(read) == 7
+
+
+def test_a_pass_that_fails_fails_one_turn_alone() -> None:
+    model = tiny.llama()
+    backend = tiny.backend(model)
+    expected = continued(backend, turn(), max_tokens=12)
+
+    def fail_once(number: int) -> None:
+        time.sleep(LEADER_BUSY)
+        if number == 4:
+            raise MemoryError
+
+    def work(_: int) -> str:
+        try:
+            return continued(backend, turn(), max_tokens=12)
+        except MemoryError:
+            return "failed"
+
+    with passes(model, fail_once):
+        texts = together(work)
+    assert sorted(texts, key=len) == sorted(["failed"] + [expected] * (TURNS - 1), key=len)
+
+
+def test_who_is_interrupted_while_waiting_passes_the_lead_on() -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    backend = tiny.backend()
+    steps, cache = backend._model._steps, backend._model.turn_cache(turn(), backend._template)  # noqa: SLF001
+    leaving, next_one = _Reader(cache, [], woken=Interrupted()), _Reader(cache, [])
+    leaving.woken.set()  # it is to lead
+    steps._waiting, steps._led = [leaving, next_one], True  # noqa: SLF001
+    with pytest.raises(KeyboardInterrupt):
+        steps._wait(leaving)  # noqa: SLF001
+    assert steps._waiting == [next_one]  # noqa: SLF001
+    assert next_one.woken.is_set()
