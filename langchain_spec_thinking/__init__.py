@@ -5,7 +5,7 @@ from langchain_spec_thinking.backends.base import Backend
 from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
-from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
+from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, Trigger
 
 __all__ = [
     "Backend",
@@ -15,5 +15,7 @@ __all__ = [
     "HuggingFaceBackend",
     "Lexicon",
     "OpenAIBackend",
+    "RandomTrigger",
+    "Trigger",
     "__version__",
 ]

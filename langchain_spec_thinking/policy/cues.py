@@ -19,13 +19,13 @@ class Cue:
     """A cue found in a sentence.
 
     Attributes:
-        text: The cue as the lexicon spells it.
+        text: The cue as the lexicon spells it; empty where no words were the reason.
         kind: What it speaks for.
         end: Where it ends, in characters from the start of the sentence.
     """
 
     text: str
-    kind: Literal["affirmation", "reflection"]
+    kind: Literal["affirmation", "reflection", "trigger"]
     end: int
 
 

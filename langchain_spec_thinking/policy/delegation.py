@@ -91,6 +91,7 @@ class Delegation:
         self._last = ""  # the last character committed
         self._stop_tail = ""  # the end of the answer, in which a stop string may have begun
         self._sentence = ""  # what the current takeover has committed
+        self._drafts = 0  # decided
         self._reflections = 0
         self._reflection_limit = policy.reflection_limit
         self._recap_tokens = policy.recap_tokens
@@ -195,11 +196,12 @@ class Delegation:
         ends = [sentence_end(head, self._policy.sentence_tokens), following and following[0], safe if stop else None]
         end = min((end for end in ends if end is not None), default=None)
         limit = safe if end is None else end
-        cue = self._policy.trigger.examine(text, limit, final=final)
-        if cue:
-            return self._take_over(cue.kind, cue.text)
-        if end is None and not final:
+        cue = self._policy.trigger.examine(text, limit, final=final, index=self._drafts)
+        if cue is None and end is None and not final:
             return False
+        self._drafts += 1
+        if cue:
+            return self._take_over(cue.kind, cue.text or None)
         verifying = self._lexicon.verifies(text, limit)
         self._commit(limit)
         self._spared = False

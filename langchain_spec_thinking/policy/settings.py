@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_spec_thinking.policy.triggers import CueTrigger
+from langchain_spec_thinking.policy.triggers import CueTrigger, Trigger
 
 RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
 WHOLE_STEP_TOKENS_MAX = 512
@@ -45,7 +45,7 @@ class DelegationPolicy:
         boundary: The delimiter between steps.
     """
 
-    trigger: CueTrigger = field(default_factory=CueTrigger)
+    trigger: Trigger = field(default_factory=CueTrigger)
     takeover_tokens: int | None = 20
     verification_tokens: int = 125
     recap_tokens: int = 125

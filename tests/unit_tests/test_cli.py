@@ -11,9 +11,8 @@ from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import OpenAIBackend
+from langchain_spec_thinking import OpenAIBackend, pocket
 from langchain_spec_thinking.cli.commands import app
-from langchain_spec_thinking.cli.demo import Tempered
 from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import show, table
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -81,10 +80,13 @@ def test_an_empty_line_or_the_end_of_input_ends_a_conversation(typed: str) -> No
     assert "non-reasoning mode" in result.output
 
 
-def test_a_backend_with_a_temperature_of_its_own() -> None:
-    backend = ScriptedBackend("A")
-    pair(speculative=Tempered(backend, 0.9), temperature=0).invoke("x")
-    assert backend.requests[0][0].temperature == 0.9
+def test_the_demo_streams_a_problem_and_compares() -> None:
+    result = CliRunner().invoke(app, ["demo", "--problems", "1"])
+    assert result.exit_code == 0
+    assert pocket.problems()[0].question.split(".")[0] in result.output
+    assert "\\boxed{" in result.output
+    assert "Side by side" in result.output
+    assert "small alone" in result.output
 
 
 def test_the_package_loads_nothing_heavy() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
+from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon, RandomTrigger
 from langchain_spec_thinking.policy.commands import CloseThinking, Command, Commit, Drop, Finish, Generate, Insert
 from langchain_spec_thinking.policy.endings import Terminators, half_word, last_word
 from tests.unit_tests.policy.playing import Stream, play, transcript
@@ -37,16 +37,17 @@ FRAGMENTS = (
 )
 TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
 STREAMS = st.lists(st.builds(Stream, TEXTS, st.sampled_from(["stop", "length", "length"])), min_size=1, max_size=12)
+LEXICONS = st.builds(
+    Lexicon,
+    verification=st.sampled_from([("check", "verify"), ()]),
+    reflection=st.sampled_from([("wait", "hold on", "hold", "check"), ("alternatively",)]),
+    substrings=st.booleans(),
+)
 POLICIES = st.builds(
     DelegationPolicy,
-    trigger=st.builds(
-        CueTrigger,
-        st.builds(
-            Lexicon,
-            verification=st.sampled_from([("check", "verify"), ()]),
-            reflection=st.sampled_from([("wait", "hold on", "hold", "check"), ("alternatively",)]),
-            substrings=st.booleans(),
-        ),
+    trigger=st.one_of(
+        st.builds(CueTrigger, LEXICONS),
+        st.builds(RandomTrigger, st.sampled_from([0, 0.5, 1]), st.integers(0, 9), LEXICONS),
     ),
     takeover_tokens=st.sampled_from([1, 4, 20, None]),
     reflection_limit=st.integers(1, 3),

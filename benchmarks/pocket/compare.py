@@ -1,0 +1,173 @@
+"""Compares the pocket pair with its two models, each alone: `make bench-pocket`.
+
+Held-out problems, greedy decoding, many turns at a time. Writes a JSON file and a drawing beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from benchmarks.pocket.problems import problems
+from benchmarks.pocket.runs import Result, alone, coin, matched, pair, run
+from langchain_spec_thinking import DelegationPolicy, pocket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.pocket.problems import Problem
+    from benchmarks.pocket.runs import Solver
+
+SEED = 1
+"""Of the held-out problems; the training's own measurements look at those of another seed."""
+SAMPLE = 100
+"""Further problems on which the coin is matched."""
+PAIRS = (("pair", "small"), ("large", "pair"), ("pair", "random"), ("pair", "pair_non_reasoning"))
+"""Runs whose difference gets a p-value."""
+NAMES = {
+    "small": "small alone",
+    "large": "large alone",
+    "pair": "the pair",
+    "pair_non_reasoning": "the pair, non-reasoning policy",
+    "random": "the pair, a coin for a trigger",
+}
+
+
+def compare(count: int) -> dict[str, Result]:
+    """Run everything on the first `count` held-out problems."""
+    stream = problems(SEED, "held_out")
+    asked, sample = list(islice(stream, count)), list(islice(stream, SAMPLE))
+    small, large = pocket.speculative(), pocket.target()
+    solvers: dict[str, Solver] = {
+        "small": alone(small),
+        "large": alone(large),
+        "pair": pair(small, large, lambda _: DelegationPolicy()),
+        "pair_non_reasoning": pair(small, large, lambda _: DelegationPolicy.non_reasoning()),
+    }
+    results = {name: _shown(NAMES[name], solver, asked) for name, solver in solvers.items()}
+
+    def share_at(probability: float) -> float:
+        solver = pair(small, large, coin(probability))
+        return _shown(f"matching the coin ({probability:.2f})", solver, sample).target_share
+
+    fair = matched(share_at, results["pair"].target_share)
+    results["random"] = _shown(NAMES["random"], pair(small, large, coin(fair)), asked)
+    return results
+
+
+def _shown(name: str, solver: Solver, asked: Sequence[Problem]) -> Result:
+    with tqdm(total=len(asked), desc=f"{name:<31}", unit="problem") as bar:
+        return run(solver, asked, bar.update)
+
+
+def report(results: dict[str, Result]) -> dict[str, Any]:
+    """Everything that was found, for a JSON file."""
+    count = len(results["pair"].outcomes)
+    gap = results["large"].right - results["small"].right
+    return {
+        "n": count,
+        "runs": {name: _figures(name, result, count) for name, result in results.items()},
+        "mcnemar": {f"{one} - {other}": mcnemar(results[one], results[other]) for one, other in PAIRS},
+        "gap_recovered": (results["pair"].right - results["small"].right) / gap if gap > 0 else None,
+        "machine": {"cores": os.cpu_count(), "device": _device(), "python": platform.python_version()},
+    }
+
+
+def _figures(name: str, result: Result, count: int) -> dict[str, Any]:
+    interval = binomtest(result.right, count).proportion_ci(method="wilson")
+    return {
+        "accuracy": result.accuracy,
+        "ci95": [interval.low, interval.high],
+        "tokens": result.tokens / count,
+        "tokens_per_second": result.tokens / result.seconds,
+        "target_share": 1.0 if name == "large" else result.target_share,
+    }
+
+
+def mcnemar(one: Result, other: Result) -> dict[str, float]:
+    """Exact test of a paired difference: problems that only one of two runs solves."""
+    pairs = list(zip(one.outcomes, other.outcomes, strict=True))
+    only_one = sum(a.right and not b.right for a, b in pairs)
+    only_other = sum(b.right and not a.right for a, b in pairs)
+    p = binomtest(only_one, only_one + only_other).pvalue if only_one + only_other else 1.0
+    return {"difference": one.accuracy - other.accuracy, "only_first": only_one, "only_second": only_other, "p": p}
+
+
+def _device() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print what was found."""
+    table = Table(title=f"{found['n']} held-out problems, greedy")
+    for heading in ("run", "accuracy", "95% interval", "tokens", "tokens/s", "by the target"):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for name, figures in found["runs"].items():
+        low, high = figures["ci95"]
+        table.add_row(
+            NAMES[name],
+            f"{figures['accuracy']:.1%}",
+            f"{low:.1%} to {high:.1%}",
+            f"{figures['tokens']:.0f}",
+            f"{figures['tokens_per_second']:.0f}",
+            f"{figures['target_share']:.1%}",
+        )
+    console.print(table)
+    if found["gap_recovered"] is not None:
+        console.print(f"The pair recovers {found['gap_recovered']:.0%} of the gap between small and large.")
+    for runs, test in found["mcnemar"].items():
+        console.print(f"{runs}: {test['difference']:+.1%} (McNemar p = {test['p']:.2g})")
+
+
+def draw(found: dict[str, Any], file: Path) -> None:
+    """Draw accuracy against the large model's share of the tokens."""
+    import matplotlib as mpl  # noqa: PLC0415 - only the command draws
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for name, figures in found["runs"].items():
+        share, accuracy = 100 * figures["target_share"], 100 * figures["accuracy"]
+        low, high = (100 * bound for bound in figures["ci95"])
+        axes.errorbar(share, accuracy, [[accuracy - low], [high - accuracy]], fmt="o", capsize=3, label=NAMES[name])
+    axes.set(
+        xlabel="tokens by the large model (%)",
+        ylabel="right answers (%)",
+        title=f"Pocket pair, {found['n']} held-out problems",
+        xlim=(-4, 104),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Compare the pocket pair with each of its models alone.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/pocket.json"), help="JSON file; the drawing lies beside"
+    )
+    parser.add_argument("--problems", type=int, default=500, help="held-out problems")
+    options = parser.parse_args(arguments)
+    found = report(compare(options.problems))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    draw(found, options.out.with_suffix(".png"))
+    show(found, Console(highlight=False))
+
+
+if __name__ == "__main__":
+    main()
