@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test integration lint type clean
+.PHONY: demo test integration lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -16,7 +16,11 @@ SHELL := /bin/bash
 	$(INSTALL) --upgrade 'pip>=25.1' $(QUIET)
 	@# Pinned and first: it is the CPU build where that is what the index has, and later steps leave it alone.
 	$(INSTALL) torch==2.13.0 $(QUIET)
-	$(INSTALL) --editable '.[huggingface,cli]' --group demo $(QUIET)
+	$(INSTALL) --editable '.[huggingface,cli]' $(QUIET)
+	@touch $@
+
+.venv/.bench: .venv/.package
+	$(INSTALL) --group bench $(QUIET)
 	@touch $@
 
 .venv/.test: .venv/.package
@@ -47,6 +51,10 @@ lint: .venv/.lint
 
 type: .venv/.lint
 	$(BIN)/mypy
+
+# The pair against each of its models, on 500 problems: build/pocket.json and build/pocket.png.
+bench-pocket: .venv/.bench
+	$(BIN)/python -m benchmarks.pocket.compare
 
 clean:
 	rm -rf .venv build

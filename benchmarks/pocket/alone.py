@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.batches import prompt
@@ -22,8 +22,6 @@ BATCH = 125
 """Problems decoded at a time."""
 LIMIT = 900
 """Most new tokens of an output."""
-Z95 = 1.959964
-"""Normal quantile of a two-sided 95% interval."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,8 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95% interval of the accuracy."""
-        return wilson(self.right, self.total)
-
-
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """Wilson's 95% score interval for `right` of `total`."""
-    share, spread = right / total, Z95**2 / total
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / total + spread / (4 * total))
-    return middle - half, middle + half
+        low, high = binomtest(self.right, self.total).proportion_ci(method="wilson")
+        return float(low), float(high)
 
 
 def boxed(text: str) -> int | None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 
-from benchmarks.pocket.alone import boxed, wilson
+from benchmarks.pocket.alone import boxed
 from benchmarks.pocket.drills import drill
 from benchmarks.pocket.problems import HELD_OUT_SHARE, LARGEST, Problem, Result, problems, split
 from benchmarks.pocket.traces import hard, trace, truth
@@ -158,9 +158,3 @@ def test_drills_teach_right_results_alone() -> None:
     for left, sign, right, result in sums:
         exact = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}
         assert int(result) == exact.get(sign, int(left) / int(right))
-
-
-def test_wilson_interval_matches_a_known_value() -> None:
-    low, high = wilson(81, 263)
-    assert low == pytest.approx(0.2553, abs=1e-3)
-    assert high == pytest.approx(0.3662, abs=1e-3)

@@ -1,0 +1,86 @@
+"""What the comparison computes from the outcomes of its runs."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from benchmarks.pocket.compare import draw, mcnemar, report, show
+from benchmarks.pocket.problems import problems
+from benchmarks.pocket.runs import Outcome, Result, alone, matched, pair, run
+from langchain_spec_thinking import DelegationPolicy, pocket
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def result(right: str, *, target: int = 0) -> Result:
+    """A run that solved the problems marked with a star."""
+    return Result(tuple(Outcome(mark == "*", 10, target) for mark in right), seconds=2.0)
+
+
+RESULTS = {
+    "small": result("**......"),
+    "large": result("********", target=10),
+    "pair": result("****.*..", target=2),
+    "pair_non_reasoning": result("*****...", target=4),
+    "random": result("***.....", target=2),
+}
+
+
+def test_figures_are_what_the_outcomes_say() -> None:
+    found = report(RESULTS)
+    assert found["n"] == 8
+    assert set(found["runs"]) == set(RESULTS)
+    small, both = found["runs"]["small"], found["runs"]["pair"]
+    assert (small["accuracy"], small["tokens"], small["tokens_per_second"], small["target_share"]) == (0.25, 10, 40, 0)
+    assert both["target_share"] == 0.2
+    assert found["runs"]["large"]["target_share"] == 1
+    assert small["ci95"] == pytest.approx([0.0715, 0.5907], abs=1e-3)
+    assert found["gap_recovered"] == pytest.approx(0.5)
+    json.dumps(found)
+
+
+def test_mcnemar_counts_what_only_one_solves() -> None:
+    assert mcnemar(result("*****..."), result("........"))["p"] == pytest.approx(2 / 2**5)
+    assert mcnemar(result("**"), result("**"))["p"] == 1
+    test = mcnemar(result("**.."), result("*.**"))
+    assert (test["only_first"], test["only_second"], test["difference"]) == (1, 2, -0.25)
+
+
+def test_a_coin_is_matched_to_a_share() -> None:
+    measured: list[float] = []
+
+    def share_at(probability: float) -> float:
+        measured.append(probability)
+        return probability / (probability + 1.5)
+
+    probability = matched(share_at, 0.2, rounds=5)
+    assert probability / (probability + 1.5) == pytest.approx(0.2, abs=0.01)
+    assert matched(lambda _: 0.1, 0.9) == 1
+
+
+def test_the_figures_are_shown_and_drawn(tmp_path: Path) -> None:
+    found = report(RESULTS)
+    console = Console(file=StringIO(), width=120)
+    show(found, console)
+    draw(found, tmp_path / "pocket.png")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "recovers 50% of the gap" in shown
+    assert "25.0%" in shown
+    assert (tmp_path / "pocket.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_counts_each_author_and_reports_progress() -> None:
+    asked = [problem for problem, _ in zip(problems(3, "held_out"), range(4), strict=False)]
+    done: list[int] = []
+    small, large = pocket.speculative(), pocket.target()
+    single = run(alone(small), asked, lambda: done.append(1))
+    both = run(pair(small, large, lambda _: DelegationPolicy()), asked, lambda: done.append(1))
+    assert len(done) == 8
+    assert single.target_share == 0
+    assert 0 < both.target_share < 1
