@@ -14,7 +14,7 @@ from benchmarks.pocket.traces import Piece, trace
 from benchmarks.pocket.vocabularies import END
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from transformers import PreTrainedTokenizerFast
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """Label of a token that carries no loss."""
-POOL = 512
+POOL = 1024
 """Examples drawn at a time and sorted by length."""
 ASKING = "Please reason step by step, and put your final answer within \\boxed{}."
 SYSTEMS = ("You are a helpful assistant.", "You solve word problems.", "Answer briefly.", ASKING)
@@ -52,15 +52,13 @@ def prompt(problem: Problem, rng: random.Random | None = None, past: Problem | N
     return messages
 
 
-def batches(
-    tokenizer: PreTrainedTokenizerFast, seed: int, tokens: Callable[[], int], drills: float = 0.0
-) -> Iterator[Batch]:
-    """Batches without end; every problem is on the training side.
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, drills: float = 0.0) -> Iterator[Batch]:
+    """Batches of about `tokens` tokens each, without end; every problem is on the training side.
 
     Args:
         tokenizer: The model's own.
         seed: Of the problems and everything else that is drawn.
-        tokens: How many a batch is to have, padding included; asked anew for every pool.
+        tokens: Of a batch, padding included.
         drills: Share of the examples that are bare sums.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -74,10 +72,10 @@ def batches(
                 problem = next(stream)
                 pool.append(_encoded(tokenizer, prompt(problem, rng, next(stream)), trace(problem, rng)))
         pool.sort(key=lambda example: len(example[0]))
-        groups, start, size = [], 0, tokens()
+        groups, start = [], 0
         while start < len(pool):
             end = start + 1
-            while end < len(pool) and len(pool[end][0]) * (end + 1 - start) <= size:
+            while end < len(pool) and len(pool[end][0]) * (end + 1 - start) <= tokens:
                 end += 1
             groups.append(pool[start:end])
             start = end

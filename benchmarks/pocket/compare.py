@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,13 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import Result, alone, coin, matched, pair, run
-from langchain_spec_thinking import DelegationPolicy, pocket
+from benchmarks.pocket.runs import Pair, Result, Workers, coin, matched
+from langchain_spec_thinking import DelegationPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.pocket.problems import Problem
-    from benchmarks.pocket.runs import Solver
 
 SEED = 1
 """Of the held-out problems; the training's own measurements look at those of another seed."""
@@ -48,27 +48,25 @@ def compare(count: int) -> dict[str, Result]:
     """Run everything on the first `count` held-out problems."""
     stream = problems(SEED, "held_out")
     asked, sample = list(islice(stream, count)), list(islice(stream, SAMPLE))
-    small, large = pocket.speculative(), pocket.target()
-    solvers: dict[str, Solver] = {
-        "small": alone(small),
-        "large": alone(large),
-        "pair": pair(small, large, lambda _: DelegationPolicy()),
-        "pair_non_reasoning": pair(small, large, lambda _: DelegationPolicy.non_reasoning()),
+    contestants = {
+        "small": Pair.alone("small"),
+        "large": Pair.alone("large"),
+        "pair": Pair(),
+        "pair_non_reasoning": Pair(policy=DelegationPolicy.non_reasoning()),
     }
-    results = {name: _shown(NAMES[name], solver, asked) for name, solver in solvers.items()}
+    with closing(Workers(min(2, os.cpu_count() or 1))) as workers:
 
-    def share_at(probability: float) -> float:
-        solver = pair(small, large, coin(probability))
-        return _shown(f"matching the coin ({probability:.2f})", solver, sample).target_share
+        def run(name: str, pair: Pair, asked: Sequence[Problem]) -> Result:
+            with tqdm(total=len(asked), desc=f"{name:<31}", unit="problem") as bar:
+                return workers.run(pair, asked, lambda solved: bar.update(solved - bar.n))
 
-    fair = matched(share_at, results["pair"].target_share)
-    results["random"] = _shown(NAMES["random"], pair(small, large, coin(fair)), asked)
+        def share_at(probability: float) -> float:
+            return run(f"matching the coin ({probability:.2f})", Pair(policy=coin(probability)), sample).target_share
+
+        results = {name: run(NAMES[name], pair, asked) for name, pair in contestants.items()}
+        fair = matched(share_at, results["pair"].target_share)
+        results["random"] = run(NAMES["random"], Pair(policy=coin(fair)), asked)
     return results
-
-
-def _shown(name: str, solver: Solver, asked: Sequence[Problem]) -> Result:
-    with tqdm(total=len(asked), desc=f"{name:<31}", unit="problem") as bar:
-        return run(solver, asked, bar.update)
 
 
 def report(results: dict[str, Result]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.batches import IGNORED, batches
-from benchmarks.pocket.recipes import batch_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,27 +63,30 @@ def learn(
     """
     device = next(model.parameters()).device
     optimizers = _optimizers(model, recipe, AGAIN if before.rounds else 1.0)
-    done = 0.0
-    stream = batches(tokenizer, recipe.seed + before.rounds, lambda: batch_size(recipe, done), recipe.drills)
+    stream = batches(tokenizer, recipe.seed + before.rounds, recipe.tokens, recipe.drills)
     began = saved = time.monotonic()
-    steps, tokens, loss = 0, 0, math.nan
-    bar = tqdm(total=recipe.budget, desc=recipe.name, unit="token", unit_scale=True, mininterval=5)
-    while done < 1:
-        _schedule(optimizers, steps, done, recipe.warmup)
+    tokens, loss = 0, math.nan
+    bar = tqdm(total=recipe.steps, desc=recipe.name, unit="step", mininterval=5)
+    while bar.n < recipe.steps:
+        done = bar.n / recipe.steps
+        if recipe.minutes is not None:
+            done = max(done, (time.monotonic() - began) / (60 * recipe.minutes))
+        if done >= 1:
+            break
+        _schedule(optimizers, bar.n, done, recipe.warmup)
         batch = next(stream)
         now = _update(model, batch, device, optimizers)
         loss = now if math.isnan(loss) else 0.98 * loss + 0.02 * now
-        steps, tokens = steps + 1, tokens + batch.ids.numel()
-        bar.update(batch.ids.numel())
-        bar.set_postfix(loss=f"{loss:.4f}", steps=steps, refresh=False)
-        seconds = time.monotonic() - began
-        done = max(tokens / recipe.budget, seconds / (60 * recipe.minutes) if recipe.minutes else 0.0)
+        tokens += batch.ids.numel()
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         if time.monotonic() - saved > SAVE_EVERY:
             save()
             saved = time.monotonic()
     bar.close()
+    seconds = time.monotonic() - began
     return Progress(
-        before.rounds + 1, before.steps + steps, before.tokens + tokens, before.seconds + seconds, device.type, loss
+        before.rounds + 1, before.steps + bar.n, before.tokens + tokens, before.seconds + seconds, device.type, loss
     )
 
 

@@ -23,14 +23,13 @@ class Recipe:
 
     Attributes:
         width: Size of the residual stream.
-        budget: Tokens to learn from, padding included.
-        first_batch: Tokens of a batch at the beginning, where many small steps teach more than few good ones.
-        last_batch: Tokens of a batch at the end; in between it grows evenly on a logarithmic scale.
+        steps: Optimizer steps.
+        tokens: Tokens of a batch, padding included.
         drills: Share of the examples that are bare sums.
         rate: Peak learning rate of the matrices (Muon, matched to AdamW's scale).
         table_rate: Peak learning rate of embeddings and norms (AdamW).
         warmup: Steps until the peak rate.
-        minutes: Where the budget does not fit this much wall clock, the schedule is shortened to end in time.
+        minutes: Where the steps do not fit this much wall clock, the schedule is shortened to end in time.
     """
 
     name: Name
@@ -39,11 +38,10 @@ class Recipe:
     layers: int
     heads: int
     hidden: int
-    budget: int
+    steps: int
+    tokens: int
     drills: float
-    first_batch: int = 1536
-    last_batch: int = 4096
-    rate: float = 8e-3
+    rate: float = 6e-3
     table_rate: float = 3e-3
     warmup: int = 40
     seed: int = 0
@@ -51,15 +49,9 @@ class Recipe:
 
 
 RECIPES: dict[Name, Recipe] = {
-    "pocket-small": Recipe("pocket-small", "characters", 128, 3, 4, 344, budget=10_000_000, drills=0.3),
-    "pocket-large": Recipe("pocket-large", "bpe", 256, 5, 4, 688, budget=24_000_000, drills=0.1),
+    "pocket-small": Recipe("pocket-small", "characters", 160, 3, 5, 432, steps=3000, tokens=4096, drills=0.35),
+    "pocket-large": Recipe("pocket-large", "bpe", 256, 5, 4, 688, steps=4500, tokens=4096, drills=0.1),
 }
-
-
-def batch_size(recipe: Recipe, done: float) -> int:
-    """Tokens of a batch when a share `done` of the schedule is over."""
-    growth: float = (recipe.last_batch / recipe.first_batch) ** done
-    return round(recipe.first_batch * growth)
 
 
 def blank(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

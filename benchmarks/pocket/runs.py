@@ -1,26 +1,35 @@
-"""The runs that are compared: each model alone, the pair under two policies, and the pair under a coin."""
+"""The runs that are compared: each model alone, the pair under two policies, and the pair under a coin.
+
+Within a process, turns that run at the same time share forward passes; two processes keep two cores busy.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
 
 from benchmarks.pocket.alone import boxed
-from benchmarks.pocket.problems import Problem
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from multiprocessing.sharedctypes import Synchronized
 
-    from langchain_spec_thinking import Backend
+    from benchmarks.pocket.problems import Problem
 
-AT_ONCE = 64
-"""Turns that run at the same time and share forward passes."""
+Model = Literal["small", "large"]
+
+AT_ONCE = 48
+"""Turns that run at the same time in a process."""
 MAX_TOKENS = 1400
 """Most tokens of a turn, about twice what the longest good one takes."""
+_PROGRESS_EVERY = 0.2
+_LOADERS = {"small": pocket.speculative, "large": pocket.target}
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Outcome:
 
     Attributes:
         tokens: Kept, thought and answer together, each in its author's vocabulary.
-        target_tokens: How many of them the large model wrote.
+        target_tokens: How many of them the target wrote.
     """
 
     right: bool
@@ -61,20 +70,39 @@ class Result:
 
     @property
     def target_share(self) -> float:
-        """Share of the kept tokens that the large model wrote."""
+        """Share of the kept tokens that the target wrote."""
         return sum(outcome.target_tokens for outcome in self.outcomes) / max(1, self.tokens)
 
 
-Solver = Callable[[int, Problem], Outcome]
-"""Solves the problem of a number."""
+def coin(probability: float) -> DelegationPolicy:
+    """The takeovers of the default policy, but at random boundaries instead of at cues."""
+    return DelegationPolicy(trigger=RandomTrigger(probability))
 
 
-def pair(small: Backend, large: Backend, policy: Callable[[int], DelegationPolicy]) -> Solver:
-    """Both models; `policy` gives the policy for the problem of a number."""
+@dataclass(frozen=True)
+class Pair:
+    """Who writes, who takes over, and when. One model alone is a pair of it with itself whose coin never falls."""
 
-    def solve(number: int, problem: Problem) -> Outcome:
+    speculative: Model = "small"
+    target: Model = "large"
+    policy: DelegationPolicy = field(default_factory=DelegationPolicy)
+
+    @classmethod
+    def alone(cls, model: Model) -> Pair:
+        """One model by itself."""
+        return cls(model, model, coin(0))
+
+    def solve(self, number: int, problem: Problem) -> Outcome:
+        """Solve the problem of a number; a coin is tossed anew for each."""
+        policy = self.policy
+        if isinstance(policy.trigger, RandomTrigger):
+            policy = replace(policy, trigger=replace(policy.trigger, seed=number))
         model = ChatSpeculativeThinking(
-            speculative=small, target=large, policy=policy(number), temperature=0, max_tokens=MAX_TOKENS
+            speculative=_LOADERS[self.speculative](),
+            target=_LOADERS[self.target](),
+            policy=policy,
+            temperature=0,
+            max_tokens=MAX_TOKENS,
         )
         message = model.invoke(problem.text)
         segments = message.response_metadata["speculative_thinking"]["segments"]
@@ -82,35 +110,67 @@ def pair(small: Backend, large: Backend, policy: Callable[[int], DelegationPolic
         right = boxed(message.text) == problem.answer
         return Outcome(right, sum(segment["tokens"] for segment in segments), by_target)
 
-    return solve
+
+class Workers:
+    """Processes that solve problems, each on one core, many problems at a time.
+
+    Args:
+        count: How many; each takes about half a gigabyte of memory.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        # Spawned: a forked child would inherit the state of torch's threads, but not the threads.
+        context = multiprocessing.get_context("spawn")
+        self._solved: Synchronized[int] = context.Value("i", 0)
+        self._pool = ProcessPoolExecutor(count, context, _begin, (self._solved,))
+
+    def run(self, pair: Pair, problems: Sequence[Problem], progress: Callable[[int], Any]) -> Result:
+        """Solve problems; `progress` is told how many are solved so far."""
+        numbered = list(enumerate(problems))
+        self._solved.value = 0
+        shares = [self._pool.submit(_solve, pair, numbered[worker :: self._count]) for worker in range(self._count)]
+        while wait(shares, _PROGRESS_EVERY).not_done:
+            progress(self._solved.value)
+        progress(len(problems))
+        solved = [share.result() for share in shares]
+        outcomes = tuple(solved[number % self._count][0][number // self._count] for number, _ in numbered)
+        return Result(outcomes, max(seconds for _, seconds in solved))
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(cancel_futures=True)
 
 
-def alone(backend: Backend) -> Solver:
-    """One model by itself: a pair whose coin never falls."""
-    return pair(backend, backend, coin(0))
+_counter: Synchronized[int] | None = None
 
 
-def coin(probability: float) -> Callable[[int], DelegationPolicy]:
-    """The takeovers of the default policy, but at random boundaries instead of at cues."""
-    return lambda number: DelegationPolicy(trigger=RandomTrigger(probability, seed=number))
+def _begin(counter: Synchronized[int]) -> None:
+    """Set up a process."""
+    global _counter  # noqa: PLW0603 - a process has one
+    _counter = counter
+    torch.set_num_threads(1)
+    for load in _LOADERS.values():
+        load()
 
 
-def run(solve: Solver, problems: Sequence[Problem], done: Callable[[], None]) -> Result:
-    """Solve problems, many at a time; `done` is called after each."""
+def _solve(pair: Pair, numbered: Sequence[tuple[int, Problem]]) -> tuple[list[Outcome], float]:
+    """Solve problems in this process; also return how long it took, in seconds."""
 
-    def one(numbered: tuple[int, Problem]) -> Outcome:
-        outcome = solve(*numbered)
-        done()
+    def one(problem: tuple[int, Problem]) -> Outcome:
+        outcome = pair.solve(*problem)
+        if _counter is not None:
+            with _counter.get_lock():
+                _counter.value += 1
         return outcome
 
     began = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = tuple(pool.map(one, enumerate(problems)))
-    return Result(outcomes, time.monotonic() - began)
+        return list(pool.map(one, numbered)), time.monotonic() - began
 
 
 def matched(share_at: Callable[[float], float], share: float, *, rounds: int = 3, close: float = 0.01) -> float:
-    """Probability at which a coin gives the large model about this share of the tokens.
+    """Probability at which a coin gives the target about this share of the tokens.
 
     Args:
         share_at: Measures the share at a probability; it grows nearly in proportion.

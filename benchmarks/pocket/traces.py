@@ -18,13 +18,25 @@ if TYPE_CHECKING:
 
 SLIP_SHARE = 0.18
 """Chance of a step to slip."""
-FORGET_SHARE = 0.3
+FORGET_SHARE = 0.4
 """How often a sentence of the story is passed over, per slip."""
-CUES: dict[Sign, str] = {"+": "Wait, ", "-": "Hold on, ", "*": "Hmm, wait, ", "/": "Yes, "}
-"""Cue that opens a check, by operation. It is never drawn: what cannot be predicted teaches a small model nothing."""
-MENDING = "Wait, "
-"""Cue of a check that has found a slip where the usual one agrees."""
-RECAP = "Let me verify: "
+EARLY_CHECK_SHARE = 0.5
+"""Chance of a slip in an easy step to be noticed at once rather than in the recap."""
+BORROWING: dict[Sign, tuple[str, ...]] = {
+    "+": ("Wait, ", "Wait, ", "Wait, ", "Hold on, "),
+    "-": ("Hold on, ", "Hold on, ", "Hold on, ", "Wait, "),
+    "*": ("Hmm, wait, ", "Hmm, wait, ", "Hmm, wait, ", "Wait, "),
+    "/": ("Wait, ", "Wait, ", "Hold on, "),
+}
+"""Cues that open a check, by operation: greedy decoding always takes the likeliest, so the likeliest should differ."""
+OPENINGS = (
+    "Okay, let me think step by step.",
+    "Okay, let me see.",
+    "Let me work this out.",
+    "Okay, one thing at a time.",
+)
+VERDICTS = ("That is right.", "Good.", "That fits.")
+RECAPS = ("Let me verify: ", "Let me verify: ", "Let me verify: ", "Let me check again: ", "To recap: ")
 
 
 @dataclass(frozen=True)
@@ -51,27 +63,31 @@ class _Sum:
 def trace(problem: Problem, rng: random.Random, slip_share: float = SLIP_SHARE) -> tuple[Piece, ...]:
     """The assistant's whole turn after `<think>` and a line break, in pieces; joined they are the text."""
     right = truth(problem)
-    pieces = [Piece(_opening(problem))]
+    style = rng.randrange(3)
+    pieces = [Piece(_opening(problem, rng))]
     believed: list[int] = []
     hasty = False
     for index, step in enumerate(problem.steps):
         if index < len(believed):
             continue
-        if not hasty and rng.random() < slip_share * FORGET_SHARE and (forgotten := _forget(problem, believed)):
+        if not hasty and rng.random() < slip_share * FORGET_SHARE:
+            forgotten = _forget(problem, believed)
+            hasty = bool(forgotten)
             believed += forgotten
-            hasty = True
-            continue
+            if hasty:
+                continue
+        last = index == len(problem.steps) - 1
         honest = _sum(step, believed)
-        checked = hard(right[index]) and index < len(right) - 1
         written = _slip(honest, problem, rng) if rng.random() < slip_share else honest
-        if not checked and not _survives(problem, [*believed, written.result]):
-            written = honest
-        pieces.append(Piece(_step(step, written) + "\n\n", taught=written == honest and not hasty))
+        wrong_now = written != honest
+        noticed = not last and (hard(right[index]) or (wrong_now and rng.random() < EARLY_CHECK_SHARE))
+        noticed = noticed or (wrong_now and not _survives(problem, [*believed, written.result]))
+        pieces.append(Piece(_step(step, written, style) + "\n\n", taught=not wrong_now and not hasty))
         hasty = False
-        if checked:
-            pieces.append(Piece(_check(step, written, honest) + "\n\n"))
-        believed.append(honest.result if checked else written.result)
-    pieces.append(Piece(_recap(problem, right, believed[-1]) + "\n</think>\n\n"))
+        if noticed:
+            pieces.append(Piece(_check(step, written, honest, rng) + "\n\n"))
+        believed.append(honest.result if noticed else written.result)
+    pieces.append(Piece(_recap(right, believed[-1], rng) + "\n</think>\n\n"))
     pieces.append(Piece(f"So {problem.conclusion.format(c=problem.answer)}: \\boxed{{{problem.answer}}}"))
     return tuple(pieces)
 
@@ -159,41 +175,38 @@ def _misread(number: int, problem: Problem, rng: random.Random) -> int:
     return max(1, rng.choice([*others, number + rng.choice((-10, -1, 1, 10))]))
 
 
-def _opening(problem: Problem) -> str:
-    if not problem.opening:
-        return "Okay, let me see.\n\n"
-    return f"Okay, let me think step by step. {problem.opening}.\n\n"
+def _opening(problem: Problem, rng: random.Random) -> str:
+    start = f" {problem.opening}." if problem.opening else ""
+    return rng.choice(OPENINGS) + start + "\n\n"
 
 
-def _step(step: Step, written: _Sum) -> str:
-    """A step, worded by its operation."""
+def _step(step: Step, written: _Sum, style: int) -> str:
+    """A step in one of three styles; a trace keeps to its style."""
     now = step.now.format(c=written.result)
-    clause = _clause(step, written)
-    if written.sign == "+":
-        return f"{clause}: {written}. Now {now}."
-    if written.sign == "-":
+    if not step.clause:
+        lead = ("Together with what I had", "With the number from before", "Put together")[style]
+        return f"{lead}, {written}. Now {now}." if style < 2 else f"{lead}: {written}. So {now}."  # noqa: PLR2004
+    clause = step.clause.format(a=written.left, b=written.right)
+    clause = clause[0].upper() + clause[1:]
+    if style == 0:
+        return f"{clause}, so {written}. Now {now}."
+    if style == 1:
         return f"{clause}. That means {written}, and {now}."
     return f"{clause}. I get {written}. So {now}."
 
 
-def _clause(step: Step, written: _Sum) -> str:
-    clause = step.clause.format(a=written.left, b=written.right) or "together with the number from before"
-    return clause[0].upper() + clause[1:]
-
-
-def _check(step: Step, written: _Sum, honest: _Sum) -> str:
+def _check(step: Step, written: _Sum, honest: _Sum, rng: random.Random) -> str:
     """The computation done again from the problem and from what is known; it names the slip where there was one."""
-    cue = CUES[step.sign]
-    if written.result == honest.result:
-        return f"{cue}{honest}. That is right."
-    cue = MENDING if cue.startswith("Yes") else cue
-    return f"{cue}{honest}, not {written.result}. So {step.now.format(c=honest.result)}."
+    if written.result != honest.result:
+        return (
+            f"{rng.choice(BORROWING[step.sign])}{honest}, not {written.result}. So {step.now.format(c=honest.result)}."
+        )
+    cue = "Yes, " if rng.random() < 0.25 else rng.choice(BORROWING[step.sign])  # noqa: PLR2004
+    return f"{cue}{honest}. {rng.choice(VERDICTS)}"
 
 
-def _recap(problem: Problem, right: Sequence[_Sum], believed: int) -> str:
-    """The problem read once more from its first sentence, whatever was thought of it before."""
-    read = [problem.opening] if problem.opening else []
-    read += [f"{_clause(step, done)}: {done}" for step, done in zip(problem.steps, right, strict=True)]
+def _recap(right: Sequence[_Sum], believed: int, rng: random.Random) -> str:
+    sums = ", ".join(str(done) for done in right)
     answer = right[-1].result
     verdict = f"Yes, it is {answer}." if believed == answer else f"So it is {answer}, not {believed}."
-    return f"{RECAP}{'. '.join(read)}. {verdict}"
+    return f"{rng.choice(RECAPS)}{sums}. {verdict}"

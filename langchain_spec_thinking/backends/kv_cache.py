@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from langchain_spec_thinking.backends.decoding import IncrementalDecoder
+from langchain_spec_thinking.backends.growing_layer import GrowingLayer
 
 if TYPE_CHECKING:
     import re
@@ -68,6 +70,8 @@ class TurnCache:
         self._stale = 0
         self._read = 0
         self.cache = DynamicCache(config=self._config)
+        layers = self.cache.layers
+        layers[:] = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in layers]  # type: ignore[no-untyped-call]
         self.cache.activate_past_recording()  # sliding windows and linear attention can be cropped only then
 
     def align(self, text: str) -> None:

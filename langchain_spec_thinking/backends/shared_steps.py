@@ -135,12 +135,12 @@ class SharedSteps:
             last: torch.Tensor = output.logits[0, -1:]
             return last
         ids = torch.tensor([[token for reader in together for token in reader.ids]], device=device)
-        positions = [torch.arange(reader.cache.cached, len(reader.cache.ids)) for reader in together]
+        positions = [place for reader in together for place in range(reader.cache.cached, len(reader.cache.ids))]
         ends = torch.tensor([len(reader.ids) for reader in together], device=device).cumsum(0)
         with self._own_attention():
             output = self._model(
                 input_ids=ids,
-                position_ids=torch.cat(positions).unsqueeze(0).to(device),
+                position_ids=torch.tensor([positions], device=device),
                 use_cache=False,
                 logits_to_keep=ends - 1,
                 turns=[_Rows.of(reader, device) for reader in together],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from io import StringIO
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,7 @@ from rich.console import Console
 
 from benchmarks.pocket.compare import draw, mcnemar, report, show
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import Outcome, Result, alone, matched, pair, run
-from langchain_spec_thinking import DelegationPolicy, pocket
+from benchmarks.pocket.runs import Outcome, Pair, Result, Workers, matched
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,12 +76,17 @@ def test_the_figures_are_shown_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "pocket.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_counts_each_author_and_reports_progress() -> None:
-    asked = [problem for problem, _ in zip(problems(3, "held_out"), range(4), strict=False)]
-    done: list[int] = []
-    small, large = pocket.speculative(), pocket.target()
-    single = run(alone(small), asked, lambda: done.append(1))
-    both = run(pair(small, large, lambda _: DelegationPolicy()), asked, lambda: done.append(1))
-    assert len(done) == 8
-    assert single.target_share == 0
+def test_workers_keep_the_order_and_report_progress() -> None:
+    asked = list(islice(problems(3, "held_out"), 5))
+    told: list[int] = []
+    with closing(Workers(2)) as workers:
+        both = workers.run(Pair(), asked, told.append)
+    assert both.outcomes == tuple(Pair().solve(number, problem) for number, problem in enumerate(asked))
+    assert told == sorted(told)
+    assert told[-1] == len(asked)
     assert 0 < both.target_share < 1
+
+
+def test_a_model_alone_is_never_taken_over_from() -> None:
+    (problem,) = islice(problems(3, "held_out"), 1)
+    assert Pair.alone("small").solve(0, problem).target_tokens == 0

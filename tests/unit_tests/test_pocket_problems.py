@@ -19,7 +19,7 @@ CUES = re.compile(
     re.IGNORECASE,
 )
 CHECK = re.compile(r"(Wait|Hold on|Hmm, wait|Yes), ")
-RECAP = re.compile(r"Let me verify: ")
+RECAP = re.compile(r"Let me verify: |Let me check again: |To recap: ")
 
 
 def texts(seed: int, count: int, slip_share: float = 0.18) -> list[tuple[Problem, str]]:
@@ -144,10 +144,10 @@ def test_hard_computations_are_checked_unless_last() -> None:
         assert len(checks) == sum(hard(done) for done in truth(problem)[:-1])
 
 
-def test_checks_are_less_than_half_of_the_text() -> None:
+def test_checks_are_at_most_about_a_third_of_the_text() -> None:
     joined = [text.split("\n</think>")[0] for _, text in texts(11, 2_000)]
     checks = sum(len(part) for text in joined for part in text.split("\n\n") if CHECK.match(part) or RECAP.match(part))
-    assert 0.3 < checks / sum(map(len, joined)) < 0.5
+    assert 0.2 < checks / sum(map(len, joined)) < 0.36
 
 
 def test_drills_teach_right_results_alone() -> None:

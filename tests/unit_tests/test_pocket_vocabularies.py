@@ -66,7 +66,7 @@ def test_history_keeps_answers_and_drops_thinking(tokenizer: PreTrainedTokenizer
 
 
 def test_only_the_last_turn_carries_loss(tokenizer: PreTrainedTokenizerFast) -> None:
-    batch = next(batches(tokenizer, 0, lambda: 2048))
+    batch = next(batches(tokenizer, 0, 2048))
     for ids, labels in zip(batch.ids.tolist(), batch.labels.tolist(), strict=True):
         first = next(index for index, label in enumerate(labels) if label != IGNORED)
         assert str(tokenizer.decode(ids[:first])).endswith("<|assistant|><think>\n")
