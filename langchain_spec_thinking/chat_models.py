@@ -10,7 +10,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from pydantic import Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
-from langchain_spec_thinking.drivers import Delta, Run, adrive, drive
+from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run, adrive, drive
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.turn import Turn
@@ -98,6 +98,8 @@ class ChatSpeculativeThinking(BaseChatModel):
     """When the target takes over. `DelegationPolicy.non_reasoning()` for a speculative model that does not reason."""
     answer_by: Literal["speculative", "target"] = "speculative"
     """Who writes the answer once the thought is closed."""
+    on_target_failure: OnTargetFailure = "continue"
+    """What to do when the target fails for good: go on without it (the report says so), or raise."""
     max_tokens: int = Field(default=2048, ge=1)
     """The most to write, thought and answer together, in tokens of whoever writes."""
     temperature: float | None = Field(default=0.6, ge=0)
@@ -156,7 +158,9 @@ class ChatSpeculativeThinking(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Every setting that changes the output; a cache tells models apart by it."""
-        settings = {name: getattr(self, name) for name in ("answer_by", "stop", *sorted(_PER_CALL))}
+        settings = {
+            name: getattr(self, name) for name in ("answer_by", "on_target_failure", "stop", *sorted(_PER_CALL))
+        }
         return {
             "model_name": self.model_name,
             "speculative": self.speculative.describe(),
@@ -251,6 +255,7 @@ class ChatSpeculativeThinking(BaseChatModel):
             machine,
             {"speculative": self.speculative, "target": self.target},
             Request(max_tokens, stop=stops, **settings),
+            self.on_target_failure,
         )
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.base import Backend, Event
     from langchain_spec_thinking.policy.delegation import Delegation
     from langchain_spec_thinking.turn import Author, Channel, Turn
+
+
+OnTargetFailure = Literal["continue", "raise"]
+
+_LOGGER = logging.getLogger(__name__)
+_REPORTED: set[str] = set()  # targets whose failure was logged
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,21 @@ class Run:
         machine: The policy, not started yet.
         backends: Who writes as whom.
         sampling: Settings of every request; its `max_tokens` is replaced, its `seed` differs from request to request.
+        on_target_failure: What to do when the target fails for good: let the speculative model go on alone, or raise.
 
     Attributes:
         wanted: The request to carry out next, or None where the turn is finished.
         finish_reason: Why the turn ended.
     """
 
-    def __init__(self, turn: Turn, machine: Delegation, backends: Mapping[Author, Backend], sampling: Request) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        machine: Delegation,
+        backends: Mapping[Author, Backend],
+        sampling: Request,
+        on_target_failure: OnTargetFailure = "continue",
+    ) -> None:
         self.turn = turn
         self.report = Report()
         self.wanted: Generate | None = None
@@ -74,16 +89,24 @@ class Run:
         self._machine = machine
         self._backends = backends
         self._sampling = sampling
+        self._on_target_failure = on_target_failure
+        self._target_lost = False
         self._requests = 0
         self._received = 0  # tokens of the running request
+        self._broken_off = 0  # tokens that earlier streams brought for the same command, before they broke
         self._usage = Usage()
         self._block = -1
         self._answer_block = sys.maxsize
 
     @property
-    def backend(self) -> Backend:
+    def author(self) -> Author:
         """Who carries out the wanted request."""
-        return self._backends[self._wanted.author]
+        return "speculative" if self._target_lost else self._wanted.author
+
+    @property
+    def backend(self) -> Backend:
+        """What carries out the wanted request."""
+        return self._backends[self.author]
 
     def request(self) -> Request:
         """Return the wanted request. The seed differs each time: the same one would repeat the same dice."""
@@ -91,7 +114,7 @@ class Run:
         stop = self._sampling.stop if self.turn.channel == "answer" else ()
         return replace(
             self._sampling,
-            max_tokens=self._wanted.max_tokens,
+            max_tokens=self._wanted.max_tokens - self._broken_off,
             stop=stop,
             seed=None if seed is None else seed + self._requests - 1,
         )
@@ -102,7 +125,7 @@ class Run:
 
     def receive(self, event: Event) -> list[Delta]:
         """Take in what the backend that carries out the wanted request has to say."""
-        author = self._wanted.author
+        author = self.author
         if isinstance(event, Piece):
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
@@ -122,10 +145,38 @@ class Run:
             self.report.degraded = f"{self.backend.name} has no room left in its context"
         return self._obey(self._machine.end(event.reason, late))
 
-    def fail(self, error: BackendError) -> NoReturn:
-        """Give the error what was written so far: bad luck never loses text."""
-        error.thinking, error.answer = self.turn.thinking, self.turn.answer
-        raise error
+    def recover(self, error: BackendError) -> list[Delta]:
+        """Go on after the running request failed, or raise the error with what was written so far.
+
+        A stream that broke goes on from the text it has brought. One that brought nothing (its backend has tried again
+        by then) or cannot ever is given up; the speculative model may stand in for the target.
+        """
+        received, self._received, self._usage = self._received, 0, Usage()
+        self._broken_off += received
+        deltas: list[Delta] = []
+        if error.transient and received:
+            self.turn.pending = self._machine.pending
+        elif self.author == "target" and self._on_target_failure == "continue":
+            deltas = self._lose_target(error)
+        else:
+            error.thinking, error.answer = self.turn.thinking, self.turn.answer
+            raise error
+        self._requests += 1
+        if self._broken_off >= self._wanted.max_tokens:
+            return deltas + self._obey(self._machine.end("length"))
+        self.report.again(self.author)
+        return deltas
+
+    def _lose_target(self, error: BackendError) -> list[Delta]:
+        name = self.backend.name
+        deltas = self._obey(self._machine.abandon())
+        self._machine.go_alone()
+        self._target_lost = True
+        self.report.degraded = f"the target failed and the speculative model went on alone: {error}"
+        if name not in _REPORTED:
+            _REPORTED.add(name)
+            _LOGGER.warning("%s Further failures of %s are told in `degraded` only.", self.report.degraded, name)
+        return deltas
 
     @property
     def _wanted(self) -> Generate:
@@ -136,14 +187,16 @@ class Run:
 
     def _obey(self, commands: Sequence[Command]) -> list[Delta]:
         deltas = []
+        if commands:
+            self.turn.pending = ""
         for command in commands:
             match command:
                 case Commit(text, tokens, kind):
-                    deltas += self._append(self._wanted.author, kind, text, tokens)
+                    deltas += self._append(self.author, kind, text, tokens)
                 case Insert(text, kind):
                     deltas += self._append("inserted", kind, text, 0)
                 case Drop(_, tokens):
-                    self.report.drop(self._wanted.author, tokens)
+                    self.report.drop(self.author, tokens)
                 case OpenThinking():
                     self.turn.thinks = True
                 case CloseThinking(markup):
@@ -151,8 +204,8 @@ class Run:
                 case Generate(author, _, _, cue):
                     self.wanted = command
                     self._requests += 1
-                    self._received, self._usage = 0, Usage()
-                    self.report.request(author, cue)
+                    self._received, self._broken_off, self._usage = 0, 0, Usage()
+                    self.report.request("speculative" if self._target_lost else author, cue)
                 case Finish(reason):
                     self.wanted = None
                     self.finish_reason = reason
@@ -184,7 +237,7 @@ def drive(run: Run) -> Generator[Delta, None, None]:
                 else:  # a backend that does not say why it ended has ended the turn
                     yield from run.receive(End("stop"))
         except BackendError as error:
-            run.fail(error)
+            yield from run.recover(error)
 
 
 async def adrive(run: Run) -> AsyncGenerator[Delta, None]:
@@ -203,4 +256,5 @@ async def adrive(run: Run) -> AsyncGenerator[Delta, None]:
                     for delta in run.receive(End("stop")):
                         yield delta
         except BackendError as error:
-            run.fail(error)
+            for delta in run.recover(error):
+                yield delta

@@ -102,6 +102,11 @@ class Report:
         self._open = False
         self._marked = self.clock()
 
+    def again(self, author: Author) -> None:
+        """A model is asked for the rest of what a broken stream was to bring."""
+        self.usage[author].requests += 1
+        self._marked = self.clock()
+
     def commit(self, author: Author, channel: Channel, kind: Kind, text: str, tokens: int = 0) -> None:
         """Text was kept."""
         last = self.segments[-1] if self.segments else None

@@ -61,12 +61,14 @@ class Turn:
         closing: The markup that closed the thought, with the white space around it exactly as its author wrote it
             (`"</think>\n\n"`); empty while the thought is open. A local model finds its own tokens again in it.
         spans: What was committed, in order, in the pieces it came in.
+        pending: What was written after that and is not committed, where a stream broke and is to go on.
     """
 
     history: tuple[Message, ...]
     thinks: bool = False
     closing: str = ""
     spans: list[Span] = field(default_factory=list)
+    pending: str = ""
     _text: dict[Channel, _Rope] = field(default_factory=lambda: {"thinking": _Rope(), "answer": _Rope()}, repr=False)
 
     @property
@@ -101,5 +103,5 @@ class Turn:
             opened: Leave out `OPENING`, because the chat template's generation prompt has written it.
         """
         if not self.thinks:
-            return self.answer
-        return f"{'' if opened else OPENING}{self.thinking}{self.closing}{self.answer}"
+            return f"{self.answer}{self.pending}"
+        return f"{'' if opened else OPENING}{self.thinking}{self.closing}{self.answer}{self.pending}"

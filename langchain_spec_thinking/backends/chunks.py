@@ -38,12 +38,14 @@ class ChunkReader:
         self._thinking = turn.channel == "thinking" and bool(turn.spans)
         self._closed = turn.thinking_closed
         self._in_field = False  # the open thought is told in a field of its own
+        self._chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
 
     def read(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 - a completion or a chat completion chunk
         """Read one chunk."""
+        self._chunks += 1
         # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there.
         if usage := getattr(chunk, "usage", None):
             cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
@@ -57,13 +59,31 @@ class ChunkReader:
                 yield Piece(text, tokens)
             self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
 
-    def end(self) -> Iterator[Event]:
-        """Read the end of the stream."""
+    @property
+    def empty(self) -> bool:
+        """Whether not a single chunk was read."""
+        return not self._chunks
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server said why it ended."""
+        return self._finish_reason is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether as many tokens came as were asked for."""
+        return self._tokens >= self._max_tokens
+
+    def rest(self) -> Iterator[Event]:
+        """Give out what was held, when no more chunks come."""
         if text := self._echo.rest():
             self._tokens += 1
             yield Piece(text)
-        full = self._finish_reason is None and self._tokens >= self._max_tokens
-        yield End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def end(self) -> End:
+        """Say why the stream ended."""
+        full = self._finish_reason is None and self.full
+        return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
     def _reasoning(self, text: str) -> str:
         if self._closed:  # the thought is over, whatever the server takes the text for

@@ -71,7 +71,7 @@ class ChatFlag:
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as an open last message."""
         messages: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in turn.history]
-        if not turn.spans and not turn.closing:
+        if not turn.spans and not turn.closing and not turn.pending:
             return Payload("chat", {"messages": messages})
         reply = turn.body()
         messages.append({"role": "assistant", "content": reply})

@@ -22,8 +22,8 @@ class HuggingFaceBackend(Backend):
     """A causal language model of transformers.
 
     Each running turn has one KV cache, and a model reads only what it has not read: its own tokens are kept as they
-    are, another author's text is tokenized as a delta, a dropped draft is cropped. Turns that run at the same time take
-    turns at every token, so a backend may be shared by threads and by both roles.
+    are, another author's text is tokenized as a delta, a dropped draft is cropped. Turns that run at the same time
+    share the model's forward passes, so a backend may be shared by threads and by both roles.
 
     Args:
         model: Hub id, folder, or a loaded model. A loaded model needs its `tokenizer`.

@@ -14,12 +14,14 @@ from weakref import WeakKeyDictionary
 from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.chunks import ChunkReader
 from langchain_spec_thinking.backends.continuation import ChatFlag, Continuation, Payload, Raw, Strategy
+from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
 from langchain_spec_thinking.backends.negotiation import OPTIONAL_FIELDS, PROBE, probing, refused_fields, server_words
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
-from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -106,6 +108,7 @@ class OpenAIBackend(Backend):
         elif continuation == "chat_flag":
             self._strategy = ChatFlag()
         self._refused: frozenset[str] = frozenset()  # fields that this server does not take
+        self._breaker = CircuitBreaker(f"{model} at {self._place}")
         self._async_clients: dict[asyncio.AbstractEventLoop, _KeptClient] = {}
         self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
 
@@ -117,18 +120,18 @@ class OpenAIBackend(Backend):
                     judge(self._client.chat.completions.create(**self._probe()))
                 self._strategy = ChatFlag()
             payload = self._strategy.payload(turn)
-            reader = self._reader(payload, turn, request)
             yield self._estimate(turn)
-            for attempt in retrying(self._max_retries):
-                with attempt:
-                    stream = self._open(payload, request)
-                    chunk = next(stream, None)
-            self._require_events(chunk)
+            with self._breaker.watch():
+                for attempt in retrying(self._max_retries):
+                    with attempt:
+                        reader = self._reader(payload, turn, request)
+                        stream = self._open(payload, request)
+                        events = self._first_text(stream, reader)
             with stream:
-                while chunk is not None:
+                yield from events
+                for chunk in stream:
                     yield from reader.read(chunk)
-                    chunk = next(stream, None)
-            yield from reader.end()
+            yield from self._end(reader, stream.response)
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation; closing the generator closes the connection."""
@@ -139,19 +142,20 @@ class OpenAIBackend(Backend):
                     judge(await client.chat.completions.create(**self._probe()))
                 self._strategy = ChatFlag()
             payload = self._strategy.payload(turn)
-            reader = self._reader(payload, turn, request)
             yield self._estimate(turn)
-            async for attempt in aretrying(self._max_retries):
-                with attempt:
-                    stream = await self._aopen(payload, request)
-                    chunk = await anext(stream, None)
-            self._require_events(chunk)
+            with self._breaker.watch():
+                async for attempt in aretrying(self._max_retries):
+                    with attempt:
+                        reader = self._reader(payload, turn, request)
+                        stream = await self._aopen(payload, request)
+                        events = await self._afirst_text(stream, reader)
             async with stream:
-                while chunk is not None:
+                for event in events:
+                    yield event
+                async for chunk in stream:
                     for event in reader.read(chunk):
                         yield event
-                    chunk = await anext(stream, None)
-            for event in reader.end():
+            for event in self._end(reader, stream.response):
                 yield event
 
     def count_tokens(self, text: str) -> int:
@@ -176,6 +180,7 @@ class OpenAIBackend(Backend):
             except Exception as error:  # noqa: BLE001 - read by `_shed`, which raises what it cannot mend
                 self._shed(error, body)
             else:
+                watch_end_mark(stream.response)
                 return stream
 
     async def _aopen(self, payload: Payload, request: Request) -> openai.AsyncStream[Any]:
@@ -188,7 +193,51 @@ class OpenAIBackend(Backend):
             except Exception as error:  # noqa: BLE001
                 self._shed(error, body)
             else:
+                watch_end_mark(stream.response)
                 return stream
+
+    def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
+        """Read up to the first text: a stream that breaks before it is opened again, like one that cannot be opened."""
+        try:
+            for chunk in stream:
+                events = list(reader.read(chunk))
+                if events:
+                    return events
+            self._require_end(reader, stream.response)
+        except BaseException:
+            stream.close()
+            raise
+        return []
+
+    async def _afirst_text(self, stream: openai.AsyncStream[Any], reader: ChunkReader) -> list[Event]:
+        """Like `_first_text`, on an event loop."""
+        try:
+            async for chunk in stream:
+                events = list(reader.read(chunk))
+                if events:
+                    return events
+            self._require_end(reader, stream.response)
+        except BaseException:
+            await stream.close()
+            raise
+        return []
+
+    def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
+        """Tell a stream that ended from one that was cut off."""
+        if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
+            msg = (
+                f"{self.name} at {self._place}: the server answered without a single event of a stream. "
+                "Check `base_url` (it usually ends in /v1)."
+            )
+            raise ContinuationError(msg)
+        if not (reader.finished or saw_end_mark(response)):
+            raise StreamCutError(self.name, self._place)
+
+    def _end(self, reader: ChunkReader, response: httpx2.Response) -> Iterator[Event]:
+        yield from reader.rest()
+        if not reader.full:
+            self._require_end(reader, response)
+        yield reader.end()
 
     def _body(self, payload: Payload, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -212,14 +261,6 @@ class OpenAIBackend(Backend):
         if not refused:
             raise error
         self._refused |= refused
-
-    def _require_events(self, first: object) -> None:
-        if first is None:
-            msg = (
-                f"{self.name} at {self._place}: the server answered without a single event of a stream. "
-                "Check `base_url` (it usually ends in /v1)."
-            )
-            raise ContinuationError(msg)
 
     def _probe(self) -> dict[str, Any]:
         return {"model": self.name, **PROBE}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -28,18 +31,23 @@ def aretrying(retries: int) -> AsyncRetrying:
 def _settings(retries: int) -> dict[str, Any]:
     return {
         "stop": stop_after_attempt(retries + 1),
-        "retry": retry_if_exception(_is_transient),
+        "retry": retry_if_exception(is_transient),
         "wait": _wait,
         "reraise": True,
     }
 
 
-def _is_transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same request may well succeed a moment later."""
+    import httpx2  # noqa: PLC0415 - comes with openai
     import openai  # noqa: PLC0415 - heavy
 
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _TRANSIENT and (_retry_after(error) or 0) <= _WAIT_MAX
-    return isinstance(error, openai.APIConnectionError)
+    if isinstance(error, BackendError):
+        return error.transient
+    # An error in mid-stream, a connection that breaks, an event that is no event.
+    return isinstance(error, (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError))
 
 
 def _wait(state: RetryCallState) -> float:

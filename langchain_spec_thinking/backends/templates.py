@@ -84,7 +84,7 @@ class ChatTemplate:
         """Render what the assistant wrote so far, as it follows the prompt."""
         opened = self._render(turn.history, thinks=turn.thinks).rstrip().endswith(THINK_OPEN)
         if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
-            return f"\n{THINK_CLOSE}\n\n{turn.answer}"
+            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}"
         return turn.body(opened=opened)
 
     @cached_property

@@ -86,7 +86,7 @@ class Delegation:
         self._held = Held()
         self._kept = 0  # tokens
         self._written = 0  # tokens of the running stream
-        self._target_full = False  # the target can read no more
+        self._alone = False  # the target is out of it: no room left in its context, or gone
         self._tail = ""  # the end of the committed text, in which a boundary may have begun
         self._last = ""  # the last character committed
         self._stop_tail = ""  # the end of the answer, in which a stop string may have begun
@@ -143,6 +143,23 @@ class Delegation:
             self._ended(generation, reason)
         return self._flush()
 
+    @property
+    def pending(self) -> str:
+        """What was received but is not committed yet; a stream that broke goes on after it."""
+        return f"{THINK_CLOSE}{self._held.text}" if self._step == self._closing else self._held.text
+
+    def abandon(self) -> list[Command]:
+        """Take in that somebody else carries out the current command, from the committed text on."""
+        self._drop()
+        if self._step == self._closing:
+            self._close(f"{THINK_CLOSE}\n\n")
+            self._step = self._answer
+        return self._flush()
+
+    def go_alone(self) -> None:
+        """Ask for the target no more at boundaries."""
+        self._alone = True
+
     # -- the states
 
     def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a Step
@@ -185,7 +202,7 @@ class Delegation:
             if final or stop:
                 self._commit(safe)
             return self._terminate() if stop else False
-        if self._target_full:
+        if self._alone:
             self._step = self._free
             return True
         if self._reflections >= self._reflection_limit:
@@ -315,7 +332,7 @@ class Delegation:
     def _ended(self, generation: Generate, reason: EndReason) -> None:
         """Go on from a stream that ended without a rule having decided anything."""
         if reason == "length" and self._step == self._takeover and self._remaining > self._held.tokens:
-            self._target_full = not self._written and not self._sentence and not self._held.text
+            self._alone |= not self._written and not self._sentence and not self._held.text
             self._sentence_done()
             return
         self._commit(len(self._held.text))

@@ -20,7 +20,8 @@ from langchain_core.exceptions import (
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
-from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.backends.breaker import CircuitBreaker
+from langchain_spec_thinking.errors import BackendError, CircuitOpenError, ContinuationError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
@@ -183,9 +184,12 @@ def test_white_space_that_a_template_cut_off_is_not_doubled() -> None:
     assert continued(backend, turn(LONG))[0] == "So 5"
 
 
-@pytest.mark.parametrize("done", [True, False])
-@pytest.mark.parametrize(("reason", "expected"), [("stop", "stop"), ("length", "length"), (None, "stop")])
-def test_the_end_is_understood_without_its_mark(done: bool, reason: str | None, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("done", "reason", "expected"),
+    [(True, "stop", "stop"), (True, "length", "length"), (True, None, "stop")]
+    + [(False, "stop", "stop"), (False, "length", "length")],
+)
+def test_the_end_is_understood_from_its_reason_or_its_mark(done: bool, reason: str | None, expected: str) -> None:
     _, events = continued(Server(sse(text("A", reason), done=done)).backend())
     assert events[-1] == End(expected)  # type: ignore[arg-type]
 
@@ -313,13 +317,6 @@ def test_the_users_own_client_stays_open() -> None:
     assert not pair.speculative._async_clients  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def test_garbage_in_a_stream_is_an_error_with_the_text_so_far() -> None:
-    pair = ChatSpeculativeThinking(speculative=Server(sse(text("A"), "{garbage")).backend(), target=ScriptedBackend())
-    with pytest.raises(BackendError, match=r"big at http://server\.test/v1: ") as caught:
-        pair.invoke("x")
-    assert caught.value.answer == "A"
-
-
 def test_reasoning_after_the_thought_is_over_is_the_answer() -> None:
     half = turn("Hm.", thinks=True)
     half.closing = "</think>\n\n"
@@ -385,13 +382,87 @@ async def test_what_fails_before_the_first_token_is_tried_again(failure: Any, mo
     assert len(server.asked) == 2
 
 
-def test_what_fails_after_the_first_token_is_not() -> None:
-    server = Server(sse(text("A"), httpx2.ReadError("gone"), done=False))
+BREAKS = [
+    pytest.param(lambda: sse(text("A"), httpx2.ReadError("gone"), done=False), id="the connection breaks"),
+    pytest.param(lambda: sse(text("A"), done=False), id="the stream stops, politely"),
+    pytest.param(lambda: sse(text("A"), "{garbage"), id="garbage"),
+    pytest.param(lambda: sse(text("A"), '{"choices": [{"te', done=False), id="half an event"),
+    pytest.param(lambda: sse(text("A"), {"error": {"message": "engine died"}}), id="an error among the events"),
+]
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_what_breaks_after_the_first_token_goes_on_from_there(broken: Callable[[], httpx2.Response]) -> None:
+    server = Server(broken, sse(text("B", "stop")))
+    message = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend()).invoke("x")
+    assert message.text == "AB"
+    assert [body["prompt"][-1] for _, body in server.asked] == [">", "A"]
+    assert message.response_metadata["speculative_thinking"]["usage"]["speculative"]["requests"] == 2
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+async def test_what_breaks_again_and_again_is_an_error_with_the_text(
+    broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    server = Server(broken, httpx2.ConnectError("refused"))
     pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
-    with pytest.raises(ModelConnectionError, match="gone") as caught:
-        pair.invoke("x")
-    assert len(server.asked) == 1
+    with pytest.raises(ModelConnectionError, match="refused") as caught:
+        await pair.ainvoke("x")
     assert caught.value.answer == "A"  # type: ignore[attr-defined]
+    assert len(server.asked) == 1 + 3
+
+
+EARLY_BREAKS = [
+    pytest.param(lambda: sse(done=False), id="nothing"),
+    pytest.param(lambda: sse(text(""), done=False), id="an event without text"),
+    pytest.param(lambda: sse("{garbage"), id="garbage"),
+    pytest.param(lambda: sse(delta(role="assistant"), httpx2.ReadError("gone")), id="a role, then a broken connection"),
+]
+
+
+@pytest.mark.parametrize("broken", EARLY_BREAKS)
+async def test_what_breaks_before_the_first_text_is_asked_anew(
+    broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    server = Server(broken, broken, sse(text("A", "stop")))
+    assert continued(server.backend(max_retries=2))[0] == "A"
+    server = Server(broken, broken, sse(text("A", "stop")))
+    events = [event async for event in server.backend(max_retries=2).acontinue_turn(turn(), Request(5))]
+    assert Piece("A", 1) in events
+
+
+def test_a_dead_server_is_not_asked_a_thousand_times(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(httpx2.ConnectError("refused"))
+    small = ScriptedBackend("A.\n\nWait, B.\n\nC.\n</think>\n\nD", thinks=True)
+    pair = ChatSpeculativeThinking(speculative=small, target=server.backend(max_retries=0))
+    reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(1000)]
+    assert len(server.asked) == 3
+    assert "it failed 3 times in a row (APIConnectionError), so it is not asked for another" in reports[-1]["degraded"]
+    assert len([record for record in caplog.records if "failed 3 times in a row" in record.message]) == 1
+
+
+def test_a_server_that_has_come_back_is_asked_again() -> None:
+    now = [0.0]
+    breaker = CircuitBreaker("big", clock=lambda: now[0])
+
+    def request(error: Exception | None = None) -> str:
+        try:
+            with breaker.watch():
+                if error:
+                    raise error
+        except (httpx2.ConnectError, CircuitOpenError) as e:
+            return type(e).__name__
+        return "fine"
+
+    refused = httpx2.ConnectError("refused")
+    assert [request(refused) for _ in range(3)] == ["ConnectError"] * 3
+    assert [request(), request()] == ["CircuitOpenError"] * 2
+    now[0] = 31
+    assert [request(refused), request()] == ["ConnectError", "CircuitOpenError"]
+    now[0] = 62
+    assert [request(), request(refused), request()] == ["fine", "ConnectError", "fine"]
 
 
 def test_a_server_that_asks_for_a_long_wait_is_not_waited_for() -> None:

@@ -1,0 +1,187 @@
+"""No fault loses text, and none doubles it: streams that break, models that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.testing import ScriptedBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from langchain_spec_thinking.backends.base import Event, Request
+    from langchain_spec_thinking.turn import Turn
+
+THOUGHT = "I add them.\n\nWait, let me check that.\n\nTwo and three, that is five.\n\nYes, it is five, and so on."
+TEXT = f"<think>\n{THOUGHT}\n</think>\n\nThe answer is five.\n\nIt is odd."
+ANSWER = "The answer is five.\n\nIt is odd."
+
+
+class GoneError(BackendError):
+    """A server that hung up."""
+
+    transient = True
+
+
+class RefusedError(BackendError):
+    """A server that will not, today or tomorrow."""
+
+
+@dataclass
+class Flaky(Backend):
+    """Goes on with its text from wherever the turn stands; each of its requests breaks after so many pieces.
+
+    Attributes:
+        breaks: For each request, after how many pieces it breaks; None: not at all. Later requests do not.
+    """
+
+    breaks: list[int | None] = field(default_factory=list)
+    text: str = TEXT
+    error: type[BackendError] = GoneError
+    name: str = "flaky"
+    thinks: bool = True
+    bodies: list[str] = field(default_factory=list)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        body = turn.body()
+        assert self.text.startswith(body), f"{body!r} is not how the text begins"
+        self.bodies.append(body)
+        after = self.breaks.pop(0) if self.breaks else None
+        for number, event in enumerate(ScriptedBackend(self.text[len(body) :]).continue_turn(turn, request)):
+            if after is not None and number > after:  # the first event tells the usage
+                msg = "hung up"
+                raise self.error(msg)
+            yield event
+
+
+def pair(small: Backend, large: Backend, **settings: Any) -> ChatSpeculativeThinking:
+    policy = settings.pop("policy", DelegationPolicy(recap_sentence=""))
+    return ChatSpeculativeThinking(speculative=small, target=large, policy=policy, **settings)
+
+
+def thought(message: Any) -> str:
+    return "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
+
+
+def report(message: Any) -> dict[str, Any]:
+    found: dict[str, Any] = message.response_metadata["speculative_thinking"]
+    return found
+
+
+BREAKS = st.lists(st.one_of(st.none(), st.integers(1, 12)), max_size=12)
+POLICIES = st.builds(
+    DelegationPolicy,
+    takeover_tokens=st.sampled_from([3, 20, None]),
+    recap_sentence=st.just(""),
+    reflection_limit=st.integers(1, 3),
+    opening_tokens=st.sampled_from([0, 5]),
+    takeover_every_boundary=st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(small=BREAKS, large=BREAKS, policy=POLICIES, answer_by=st.sampled_from(["speculative", "target"]))
+def test_broken_streams_leave_no_trace_in_the_text(
+    small: list[int | None], large: list[int | None], policy: DelegationPolicy, answer_by: str
+) -> None:
+    """Each request goes on exactly where the text stands, and in the end the text is that of an undisturbed turn."""
+    message = pair(Flaky(small), Flaky(large), policy=policy, answer_by=answer_by).invoke("2 + 3?")
+    assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
+    assert report(message)["degraded"] is None
+
+
+async def test_broken_streams_are_resumed_asynchronously_too() -> None:
+    message = await pair(Flaky([3, 1, None, 2]), Flaky([2, 4])).ainvoke("2 + 3?")
+    assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
+
+
+def test_a_stream_goes_on_from_the_text_received() -> None:
+    """Drafts included: nothing that came is asked for again."""
+    text = "<think>\nOne.\n\nTwo is fine and so is three.\n</think>\n\nFour."
+    small = Flaky([4], text=text)
+    message = pair(small, Flaky(text=text)).invoke("2 + 3?")
+    assert small.bodies == ["<think>\n", "<think>\nOne.\n\nTwo is"]
+    assert message.text == "Four."
+    assert report(message)["usage"]["speculative"]["discarded_tokens"] == 0
+
+
+def test_a_resumed_takeover_is_one_takeover() -> None:
+    whole, broken = (report(pair(Flaky(), Flaky(breaks)).invoke("2 + 3?")) for breaks in ([], [2, 2]))
+    assert broken["takeovers"] == whole["takeovers"]
+    assert broken["usage"]["target"]["requests"] == whole["usage"]["target"]["requests"] + 2
+    assert broken["usage"]["target"]["completion_tokens"] == whole["usage"]["target"]["completion_tokens"]
+    texts = [[(s["author"], s["kind"], s["start"], s["end"]) for s in found["segments"]] for found in (whole, broken)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("breaks", [[0], [3], [3, 2]])
+@pytest.mark.parametrize("error", [GoneError, RefusedError])
+@pytest.mark.parametrize("answer_by", ["speculative", "target"])
+def test_without_the_target_the_small_model_goes_on_alone(
+    breaks: list[int | None], error: type[BackendError], answer_by: str
+) -> None:
+    large = Flaky([*breaks, *[0] * 50], error=error)
+    message = pair(Flaky(), large, answer_by=answer_by).invoke("2 + 3?")
+    assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
+    assert "the target failed and the speculative model went on alone: hung up" in report(message)["degraded"]
+    assert len(large.bodies) <= len(breaks) + 1
+    asked = len(large.bodies)
+    assert report(message)["usage"]["target"]["requests"] == asked
+
+
+def test_a_target_that_is_gone_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    model = pair(Flaky(), Flaky([0] * 50, name="gone for good"))
+    for _ in range(3):
+        assert report(model.invoke("2 + 3?"))["degraded"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "gone for good" in caplog.text
+
+
+def test_a_target_that_must_not_fail_raises_with_the_text_so_far() -> None:
+    with pytest.raises(GoneError) as caught:
+        pair(Flaky(), Flaky([0]), on_target_failure="raise").invoke("2 + 3?")
+    assert caught.value.thinking == "I add them.\n\n"
+
+
+@pytest.mark.parametrize("breaks", [[0], [7, 0], [None, 2, 0]])
+def test_without_the_small_model_the_error_carries_the_text(breaks: list[int | None]) -> None:
+    small = Flaky([*breaks, *[0] * 50])
+    with pytest.raises(GoneError) as caught:
+        pair(small, Flaky()).invoke("2 + 3?")
+    shown = f"<think>\n{caught.value.thinking}"
+    assert small.bodies[-1].startswith(shown)
+
+
+def test_what_no_retry_mends_is_not_resumed() -> None:
+    small = Flaky([4], error=RefusedError)
+    with pytest.raises(RefusedError) as caught:
+        pair(small, Flaky()).invoke("2 + 3?")
+    assert len(small.bodies) == 1
+    assert caught.value.thinking.startswith("I add")
+
+
+async def test_cancelling_during_a_resumed_stream_leaves_nothing_running() -> None:
+    small = Flaky([2])
+    stream = pair(small, Flaky()).astream("2 + 3?")
+    async for chunk in stream:
+        if len(small.bodies) == 2 and chunk.content:
+            break
+    await stream.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0.05)  # LangChain leaves its inner generator to the loop's own clean-up
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+def test_a_broken_stream_that_had_brought_all_it_was_to_bring_has_ended() -> None:
+    large = Flaky([3, None])
+    message = pair(Flaky(), large, policy=DelegationPolicy(takeover_tokens=3, recap_sentence="")).invoke("2 + 3?")
+    assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
