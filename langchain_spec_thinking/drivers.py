@@ -130,6 +130,7 @@ class Run:
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
             return self._obey(self._machine.receive(event.text, event.tokens))
+        self.report.degraded = self.report.degraded or self.backend.caveat
         told = event.usage if isinstance(event, End) else event
         late = 0
         if told:

@@ -86,6 +86,11 @@ class Backend(ABC):
     name: str
     thinks: bool = False
 
+    @property
+    def caveat(self) -> str | None:
+        """What users should know of how turns are continued; None where nothing is to be said. The report tells it."""
+        return None
+
     @abstractmethod
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Continue the turn right where its text ends.

@@ -32,7 +32,7 @@ class ChunkReader:
         self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
     ) -> None:
         self._endpoint = payload.endpoint
-        self._echo = EchoFilter(payload.prefills, payload.seam)
+        self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
         self._thinking = turn.channel == "thinking" and bool(turn.spans)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from langchain_spec_thinking.turn import THINK_CLOSE
+
 if TYPE_CHECKING:
     from langchain_spec_thinking.backends.templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
-Continuation = Literal["auto", "raw", "chat_flag"]
+StrategyName = Literal["raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+Continuation = Literal["auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+Mark = Literal["prefix", "partial"]
+
+_QUOTED = 100
+"""How much of the reply's end is quoted where a model is told to go on after it, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +29,21 @@ class Payload:
         prefills: Texts that the model was given; a server that repeats one of them repeats no news.
         seam: White space at the end of what was given. A chat template may have cut it off, and the model may write it
             again.
+        overlap: What was given, where the model itself may begin by repeating the end of it.
     """
 
     endpoint: Literal["completions", "chat"]
     body: dict[str, Any]
     prefills: tuple[str, ...] = ()
     seam: str = ""
+    overlap: str = ""
 
 
 class Strategy(Protocol):
     """A way to continue a turn."""
 
     @property
-    def name(self) -> Continuation:
+    def name(self) -> StrategyName:
         """What users call it."""
 
     def payload(self, turn: Turn) -> Payload:
@@ -50,7 +59,7 @@ class Raw:
     """
 
     template: ChatTemplate
-    name: Continuation = field(default="raw", init=False)
+    name: StrategyName = field(default="raw", init=False)
 
     def payload(self, turn: Turn) -> Payload:
         """Render the conversation and the reply so far as one prompt."""
@@ -66,15 +75,117 @@ class ChatFlag:
     For servers whose tokenizer is not at hand here. A turn that nobody has begun is an ordinary chat request.
     """
 
-    name: Continuation = field(default="chat_flag", init=False)
+    name: StrategyName = field(default="chat_flag", init=False)
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as an open last message."""
-        messages: list[dict[str, str]] = [{"role": m.role, "content": m.content} for m in turn.history]
-        if not turn.spans and not turn.closing and not turn.pending:
-            return Payload("chat", {"messages": messages})
-        reply = turn.body()
-        messages.append({"role": "assistant", "content": reply})
         flags = {"continue_final_message": True, "add_generation_prompt": False}
-        seam = reply[len(reply.rstrip()) :]
-        return Payload("chat", {"messages": messages, "extra_body": flags}, prefills=(reply,), seam=seam)
+        return _open_message(turn, turn.body(), {}, extra_body=flags)
+
+
+@dataclass(frozen=True)
+class ChatMark:
+    """A last message that carries a mark: `prefix` (DeepSeek's beta address, Mistral), `partial` (Kimi, DashScope).
+
+    Attributes:
+        mark: The mark.
+        reasoning: The partial thought goes into a field of its own, `reasoning_content` (DeepSeek).
+    """
+
+    mark: Mark = "prefix"
+    reasoning: bool = False
+    name: StrategyName = field(default="chat_mark", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the conversation with the reply so far as a marked last message."""
+        if not self.reasoning:
+            return _open_message(turn, turn.body(), {self.mark: True})
+        thought, answer, _ = parts(turn)
+        return _open_message(turn, answer, {self.mark: True, **({"reasoning_content": thought} if thought else {})})
+
+
+@dataclass(frozen=True)
+class ChatTrailing:
+    """A bare trailing assistant message, which some servers go on from: Claude up to 4.5, Gemini, OpenRouter, Groq.
+
+    White space at its end is not sent, since Anthropic refuses it.
+    """
+
+    name: StrategyName = field(default="chat_trailing", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the conversation with the reply so far as last message."""
+        return _open_message(turn, turn.body().rstrip(), {}, given=turn.body())
+
+
+@dataclass(frozen=True)
+class ChatInstruct:
+    """The last resort, for servers that begin a new message whatever they are sent: the model is told to go on.
+
+    It is an emulation: the model may begin anew, or lose the thread.
+    """
+
+    name: StrategyName = field(default="chat_instruct", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the reply so far, and ask for what comes next."""
+        messages = _conversation(turn)
+        if not _begun(turn):
+            return Payload("chat", {"messages": messages})
+        thought, answer, closed = parts(turn)
+        if turn.thinks and not closed:
+            given = thought
+            messages.append({"role": "user", "content": _GO_ON_THINKING.format(thought=thought)})
+        elif answer:
+            given = answer
+            messages.append({"role": "assistant", "content": answer.rstrip()})
+            messages.append({"role": "user", "content": _GO_ON.format(end=answer.rstrip()[-_QUOTED:])})
+        else:
+            given = thought
+            messages.append({"role": "user", "content": _ANSWER.format(thought=thought)})
+        seam = given[len(given.rstrip()) :]
+        return Payload("chat", {"messages": messages}, prefills=(given,), seam=seam, overlap=given)
+
+
+_GO_ON = (
+    "Your message was cut off after these words:\n\n{end}\n\n"
+    "Go on from exactly there. Write only what comes next, without repeating any of it and without a remark about it."
+)
+_GO_ON_THINKING = (
+    "Below is the beginning of the private reasoning about my request, between <draft> and </draft>. It stops in the "
+    "middle. Write only what comes next in it, from exactly where it stops, without repeating any of it. When the "
+    f"reasoning has come to its end, write {THINK_CLOSE}, and after it the answer to me.\n\n"
+    "<draft>\n{thought}</draft>"
+)
+_ANSWER = (
+    "Below is the finished private reasoning about my request, between <draft> and </draft>. Write the answer to me "
+    "that follows from it, and nothing else.\n\n<draft>\n{thought}</draft>"
+)
+
+
+def parts(turn: Turn) -> tuple[str, str, bool]:
+    """Return the thought, the answer, and whether the thought is closed, with what is pending where it belongs."""
+    if not turn.thinks or turn.closing:
+        return turn.thinking, f"{turn.answer}{turn.pending}", bool(turn.closing)
+    more, closing, answer = turn.pending.partition(THINK_CLOSE)
+    return f"{turn.thinking}{more}", answer.lstrip(), bool(closing)
+
+
+def _open_message(
+    turn: Turn, reply: str, mark: dict[str, Any], *, extra_body: dict[str, Any] | None = None, given: str | None = None
+) -> Payload:
+    messages = _conversation(turn)
+    if not _begun(turn):
+        return Payload("chat", {"messages": messages})
+    messages.append({"role": "assistant", "content": reply, **mark})
+    body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
+    given = reply if given is None else given
+    return Payload("chat", body, prefills=(given,), seam=given[len(given.rstrip()) :])
+
+
+def _conversation(turn: Turn) -> list[dict[str, Any]]:
+    return [{"role": m.role, "content": m.content} for m in turn.history]
+
+
+def _begun(turn: Turn) -> bool:
+    return bool(turn.spans or turn.closing or turn.pending)

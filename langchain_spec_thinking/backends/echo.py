@@ -6,8 +6,13 @@ _REPETITION_MIN = 12
 """A shorter text may well be repeated by the model itself, in characters."""
 
 
+_OVERLAP_MIN = 16
+"""A model that is told to go on may repeat the end of what it was shown; a shorter repetition may be meant."""
+_OVERLAP_MAX = 400
+
+
 class EchoFilter:
-    """Drops what a server repeats at the beginning of its output.
+    """Drops what is repeated at the beginning of an output.
 
     While the output equals a text that the server was given it is held; if it goes on to equal all of it, it is
     dropped. Otherwise nothing is lost.
@@ -15,10 +20,16 @@ class EchoFilter:
     Args:
         prefills: Texts that the server was given.
         seam: White space that ended them.
+        overlap: A text of which the model itself may repeat the end.
     """
 
-    def __init__(self, prefills: tuple[str, ...], seam: str = "") -> None:
-        self._prefills = sorted((p for p in prefills if len(p) >= _REPETITION_MIN), key=len, reverse=True)
+    def __init__(self, prefills: tuple[str, ...], seam: str = "", overlap: str = "") -> None:
+        ends = [
+            overlap[start:] for start in range(max(0, len(overlap) - _OVERLAP_MAX), len(overlap) - _OVERLAP_MIN + 1)
+        ]
+        # White space at the seam is looked at by itself.
+        given = [*(p for p in prefills if len(p) >= _REPETITION_MIN), *(end.rstrip() for end in ends)]
+        self._prefills = sorted(given, key=len, reverse=True)
         self._seam = seam
         self._held: str | None = ""  # None once the beginning is over
 
@@ -27,9 +38,9 @@ class EchoFilter:
         if self._held is None:
             return text
         self._held += text
+        if any(prefill.startswith(self._held) and prefill != self._held for prefill in self._prefills):
+            return ""
         for prefill in self._prefills:
-            if prefill.startswith(self._held) and prefill != self._held:
-                return ""
             if self._held.startswith(prefill):
                 self._held = self._held.removeprefix(prefill)
                 self._prefills = []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 import os
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -16,9 +15,19 @@ from pydantic import SecretStr
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.chunks import ChunkReader
-from langchain_spec_thinking.backends.continuation import ChatFlag, Continuation, Payload, Raw, Strategy
+from langchain_spec_thinking.backends.clients import Clients
+from langchain_spec_thinking.backends.continuation import (
+    ChatFlag,
+    ChatInstruct,
+    ChatMark,
+    ChatTrailing,
+    Continuation,
+    Payload,
+    Raw,
+    Strategy,
+)
 from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
-from langchain_spec_thinking.backends.negotiation import OPTIONAL_FIELDS, PROBE, probing, refused_fields, server_words
+from langchain_spec_thinking.backends.negotiation import REFUSALS, Dialect, candidates, server_words
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
@@ -32,21 +41,21 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.turn import Turn
 
-if TYPE_CHECKING:
-    _KeptClient = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
-
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK insists on one
-_STRATEGIES = ("auto", "raw", "chat_flag")
+_STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
+_LOGGER = logging.getLogger(__name__)
 
 
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    The half-written turn is continued by one of two strategies: `"raw"` renders the chat template here and uses the
+    The half-written turn is continued by one of five strategies: `"raw"` renders the chat template here and uses the
     completions endpoint (exact; needs the model's tokenizer, not its weights); `"chat_flag"` sends the turn as an open
-    last message with vLLM's `continue_final_message`. `"auto"` is raw where a tokenizer is given; otherwise it tries
-    the flag once, before anything is shown.
+    last message with vLLM's `continue_final_message`, `"chat_mark"` with the mark of DeepSeek, Mistral or Kimi,
+    `"chat_trailing"` without any; `"chat_instruct"` tells the model to go on, an emulation. `"auto"` is raw where a
+    tokenizer is given, and what a known host documents; any other server is tried, before anything is shown. What a
+    server refuses in mid-turn is done the next way from then on.
 
     Args:
         model: The model's name, as the server knows it.
@@ -96,36 +105,31 @@ class OpenAIBackend(Backend):
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         self._api_key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
-        self._timeout = timeout
         self._max_retries = max_retries
-        self._http_client = http_client
-        self._http_async_client = http_async_client
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
-        self._strategy: Strategy | None = None
-        if self._template and continuation in ("auto", "raw"):
-            self._strategy = Raw(self._template)
-        elif continuation == "chat_flag":
-            self._strategy = ChatFlag()
-        self._refused: frozenset[str] = frozenset()  # fields that this server does not take
+        self._dialect = Dialect(model, *_strategies(self._url, continuation, self._template))
         self._breaker = CircuitBreaker(f"{model} at {self._place}")
-        self._async_clients: dict[asyncio.AbstractEventLoop, _KeptClient] = {}
+        settings: dict[str, Any] = {
+            "base_url": self._url,
+            "api_key": self._api_key.get_secret_value(),
+            "timeout": timeout,
+            "max_retries": 0,  # tenacity's job: two layers would multiply
+        }
+        self._clients = Clients(settings, http_client, http_async_client)
         self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
-            if self._strategy is None:
-                with probing(self._place, self._secret) as judge:
-                    judge(self._client.chat.completions.create(**self._probe()))
-                self._strategy = ChatFlag()
-            payload = self._strategy.payload(turn)
+            self._require_key()
+            if self._dialect.strategy is None:
+                self._negotiate()
             yield self._estimate(turn)
             with self._breaker.watch():
                 for attempt in retrying(self._max_retries):
                     with attempt:
-                        reader = self._reader(payload, turn, request)
-                        stream = self._open(payload, request)
+                        stream, reader = self._open(turn, request)
                         events = self._first_text(stream, reader)
             with stream:
                 yield from events
@@ -136,18 +140,14 @@ class OpenAIBackend(Backend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
-            if self._strategy is None:
-                with probing(self._place, self._secret) as judge:
-                    client = await self._async_client()
-                    judge(await client.chat.completions.create(**self._probe()))
-                self._strategy = ChatFlag()
-            payload = self._strategy.payload(turn)
+            self._require_key()
+            if self._dialect.strategy is None:
+                await self._anegotiate()
             yield self._estimate(turn)
             with self._breaker.watch():
                 async for attempt in aretrying(self._max_retries):
                     with attempt:
-                        reader = self._reader(payload, turn, request)
-                        stream = await self._aopen(payload, request)
+                        stream, reader = await self._aopen(turn, request)
                         events = await self._afirst_text(stream, reader)
             async with stream:
                 for event in events:
@@ -166,35 +166,81 @@ class OpenAIBackend(Backend):
 
     def describe(self) -> dict[str, Any]:
         """Return the model, the server and how it is asked; never the key."""
-        return {**super().describe(), "base_url": self._place, "continuation": self._strategy and self._strategy.name}
+        strategy = self._dialect.strategy
+        return {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
+
+    @property
+    def caveat(self) -> str | None:
+        """What users should know of how turns are continued."""
+        if not isinstance(self._dialect.strategy, ChatInstruct):
+            return None
+        return (
+            f"{self.name} at {self._place} is only told to go on where its reply was cut off, which it may do badly: "
+            "the server continues no half-written reply. Where it has a completions endpoint, pass `tokenizer=`."
+        )
 
     # -- requests
 
-    def _open(self, payload: Payload, request: Request) -> openai.Stream[Any]:
-        client = self._client
-        create = client.completions.create if payload.endpoint == "completions" else client.chat.completions.create
+    def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
+        stepped_from: list[Strategy] = []
         while True:
-            body = self._body(payload, request)
+            payload = self._dialect.payload(turn)
+            body = self._dialect.body(payload, request)
+            client: Any = self._clients.client
+            completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
-                stream: openai.Stream[Any] = create(**body)
-            except Exception as error:  # noqa: BLE001 - read by `_shed`, which raises what it cannot mend
-                self._shed(error, body)
+                stream: openai.Stream[Any] = completions.create(**body)
+            except Exception as error:  # noqa: BLE001 - read by `mend`, which raises what it cannot mend
+                self._dialect.mend(error, body, stepped_from)
             else:
                 watch_end_mark(stream.response)
-                return stream
+                return stream, self._reader(payload, turn, request)
 
-    async def _aopen(self, payload: Payload, request: Request) -> openai.AsyncStream[Any]:
-        client = await self._async_client()
-        create: Any = client.completions.create if payload.endpoint == "completions" else client.chat.completions.create
+    async def _aopen(self, turn: Turn, request: Request) -> tuple[openai.AsyncStream[Any], ChunkReader]:
+        client: Any = await self._clients.async_client()
+        stepped_from: list[Strategy] = []
         while True:
-            body = self._body(payload, request)
+            payload = self._dialect.payload(turn)
+            body = self._dialect.body(payload, request)
+            completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
-                stream: openai.AsyncStream[Any] = await create(**body)
+                stream: openai.AsyncStream[Any] = await completions.create(**body)
             except Exception as error:  # noqa: BLE001
-                self._shed(error, body)
+                self._dialect.mend(error, body, stepped_from)
             else:
                 watch_end_mark(stream.response)
-                return stream
+                return stream, self._reader(payload, turn, request)
+
+    def _negotiate(self) -> None:
+        """Find out how the server continues a turn."""
+        probes, said = self._dialect.probes(), None
+        with suppress(StopIteration):
+            while True:
+                body = probes.send(said)
+                try:
+                    said = _said(self._clients.client.chat.completions.create(**body))
+                except Exception as error:  # noqa: BLE001 - told apart by its status
+                    _refused(error)
+                    said = None
+        self._warn()
+
+    async def _anegotiate(self) -> None:
+        """Like `_negotiate`, on an event loop."""
+        client = await self._clients.async_client()
+        probes, said = self._dialect.probes(), None
+        with suppress(StopIteration):
+            while True:
+                body = probes.send(said)
+                try:
+                    said = _said(await client.chat.completions.create(**body))
+                except Exception as error:  # noqa: BLE001
+                    _refused(error)
+                    said = None
+        self._warn()
+
+    def _warn(self) -> None:
+        if self.caveat:
+            _LOGGER.warning("%s", self.caveat)
 
     def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
         """Read up to the first text: a stream that breaks before it is opened again, like one that cannot be opened."""
@@ -239,31 +285,10 @@ class OpenAIBackend(Backend):
             self._require_end(reader, response)
         yield reader.end()
 
-    def _body(self, payload: Payload, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.name,
-            "max_tokens": request.max_tokens,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "seed": request.seed,
-            "stop": list(request.stop) or None,
-            **payload.body,
-        }
-        if request.top_k is not None:
-            body["extra_body"] = {**body.get("extra_body", {}), "top_k": request.top_k}
-        return {key: value for key, value in body.items() if value is not None and key not in self._refused}
-
-    def _shed(self, error: Exception, body: dict[str, Any]) -> None:
-        """Remember fields that the server refuses and can do without; raise the error where there are none."""
-        refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in body])
-        if not refused:
-            raise error
-        self._refused |= refused
-
-    def _probe(self) -> dict[str, Any]:
-        return {"model": self.name, **PROBE}
+    def _require_key(self) -> None:
+        if not self._api_key.get_secret_value():
+            msg = f"{self.name} at {self._place}: no API key. Pass `api_key` or set OPENAI_API_KEY."
+            raise ContinuationError(msg)
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
         return ChunkReader(payload, turn, request.max_tokens, self.count_tokens if self._template else None)
@@ -278,48 +303,7 @@ class OpenAIBackend(Backend):
         self._counted[turn] = (len(text), tokens)
         return Usage(prompt_tokens=tokens)
 
-    # -- the connection
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        if not self._api_key.get_secret_value():
-            msg = f"{self.name} at {self._place}: no API key. Pass `api_key` or set OPENAI_API_KEY."
-            raise ContinuationError(msg)
-        return {
-            "base_url": self._url,
-            "api_key": self._api_key.get_secret_value(),
-            "timeout": self._timeout,
-            "max_retries": 0,  # tenacity's job: two layers would multiply
-        }
-
-    @cached_property
-    def _client(self) -> openai.OpenAI:
-        import openai  # noqa: PLC0415 - heavy
-
-        return openai.OpenAI(**self._settings, http_client=self._http_client)
-
-    async def _async_client(self) -> openai.AsyncOpenAI:
-        """Return the client of the running event loop: connections cannot change loops."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._async_clients:
-            import openai  # noqa: PLC0415 - heavy
-
-            client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
-            keeper = self._until_loop_ends(loop, client)
-            await anext(keeper)
-            self._async_clients[loop] = (client, keeper)
-        return self._async_clients[loop][0]
-
-    async def _until_loop_ends(
-        self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI
-    ) -> AsyncGenerator[None, None]:
-        """Let go of a client when its event loop ends: a loop closes the asynchronous generators that are open."""
-        try:
-            yield
-        finally:
-            self._async_clients.pop(loop, None)
-            if self._http_async_client is None:  # the user's own is the user's to close
-                await client.close()
+    # -- names
 
     @property
     def _place(self) -> str:
@@ -347,6 +331,29 @@ class OpenAIBackend(Backend):
             secret = self._secret
             translated = translate(error, name=self.name, url=self._place, secret=secret)
             raise translated from (None if secret and secret in server_words(error) else error)
+
+
+def _strategies(url: str, continuation: Continuation, template: ChatTemplate | None) -> tuple[list[Strategy], bool]:
+    """Return the ways that may be used, best first, and whether the first is to be taken without a probe."""
+    if template and continuation in {"auto", "raw"}:
+        return [Raw(template)], True
+    known, settled = candidates(url)
+    if continuation == "auto":
+        return known, settled
+    if continuation == "chat_mark":
+        return [next((strategy for strategy in known if isinstance(strategy, ChatMark)), ChatMark())], True
+    return [{"chat_flag": ChatFlag(), "chat_trailing": ChatTrailing()}.get(continuation, ChatInstruct())], True
+
+
+def _said(response: Any) -> str:  # noqa: ANN401 - a chat completion
+    choices = getattr(response, "choices", None)  # a page of HTML is a string to the SDK
+    return (choices[0].message.content or "") if choices else ""
+
+
+def _refused(error: Exception) -> None:
+    """Take a refusal for an answer; raise anything else."""
+    if getattr(error, "status_code", None) not in REFUSALS:
+        raise error
 
 
 def _template(

@@ -14,7 +14,7 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from langchain_spec_thinking.backends.negotiation import server_words
+from langchain_spec_thinking.backends.negotiation import TOO_LONG, server_words
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 
@@ -78,7 +78,6 @@ _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
     (openai.APIConnectionError, ConnectionBackendError, "Is the server running at that address?"),
     (openai.APIStatusError, InvalidRequestBackendError, "Check the settings that the server names."),
 )
-_TOO_LONG = ("context length", "context window", "maximum context", "context_length")
 
 
 def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendError:
@@ -97,7 +96,7 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
             kind, advice = translated, what_to_do
             break
     said = server_words(error, secret)
-    if kind is InvalidRequestBackendError and any(words in said.lower() for words in _TOO_LONG):
+    if kind is InvalidRequestBackendError and any(words in said.lower() for words in TOO_LONG):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"

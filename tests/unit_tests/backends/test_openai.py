@@ -21,6 +21,8 @@ from langchain_core.exceptions import (
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
+from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.negotiation import candidates
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, ContinuationError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
@@ -283,28 +285,85 @@ def test_auto_tries_the_flag_once(said: str) -> None:
     backend = server.backend(tokenizer=None)
     assert [continued(backend)[0] for _ in range(2)] == ["A", "B"]
     assert [path for path, _ in server.asked] == ["/v1/chat/completions"] * 3
+    assert backend.describe()["continuation"] == "chat_flag"
+
+
+CANNOT = [probe("Sure! one two"), lambda: httpx2.Response(422, json={"detail": "unknown field"})]
+
+
+@pytest.mark.parametrize("answer", CANNOT)
+async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) -> None:
+    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert continued(backend, turn("So"))[0] == "A"
+    assert backend.describe()["continuation"] == "chat_trailing"
+    assert server.asked[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
+    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert [event async for event in backend.acontinue_turn(turn("So"), Request(5))][-1] == End("stop")
+    assert backend.describe()["continuation"] == "chat_trailing"
+
+
+@pytest.mark.parametrize("answer", CANNOT)
+def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(answer, answer, lambda: sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
+    reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]
+    assert "is only told to go on" in reports[1]["degraded"]
+    assert "pass `tokenizer=`" in reports[1]["degraded"]
+    assert len([record for record in caplog.records if "only told to go on" in record.message]) == 1
+
+
+def test_a_refusal_in_mid_turn_steps_down_once_and_is_remembered() -> None:
+    server = Server(
+        *[probe("en eight"), sse(delta(content="A", reason="stop"))],
+        *[refused(400, "prefill is not supported"), sse(delta(content="B", reason="stop"))],
+        *[sse(delta(content="C", reason="stop"))],
+    )
+    backend = server.backend(tokenizer=None)
+    assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "C"]
+    assert ["extra_body" in body or "continue_final_message" in body for _, body in server.asked] == [
+        *[True, True],
+        *[True, False],
+        *[False],
+    ]
+
+
+def test_a_step_down_that_does_not_help_is_taken_back() -> None:
+    server = Server(probe("en eight"), refused(400, "no"), refused(400, "no"))
+    backend = server.backend(tokenizer=None)
+    with pytest.raises(ModelInvalidRequestError):
+        continued(backend, turn("So"))
+    assert backend.describe()["continuation"] == "chat_flag"
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("url", "expected"),
     [
-        (probe("Sure! one two"), "it answered 'Sure! one two' where 'en eight' was expected"),
-        (lambda: httpx2.Response(422, json={"detail": "unknown field"}), "it refused the request"),
+        ("https://api.deepseek.com/beta", ChatMark("prefix", reasoning=True)),
+        ("https://api.mistral.ai/v1", ChatMark("prefix")),
+        ("https://api.moonshot.ai/v1", ChatMark("partial")),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", ChatMark("partial")),
+        ("https://openrouter.ai/api/v1", ChatTrailing()),
+        ("https://api.openai.com/v1", ChatInstruct()),
+        ("https://me.openai.azure.com/openai/v1", ChatInstruct()),
     ],
 )
-async def test_a_server_that_cannot_continue_says_so_before_any_text(
-    answer: Callable[[], httpx2.Response], says: str
-) -> None:
-    with pytest.raises(ContinuationError, match=says) as caught:
-        next(Server(answer).backend(tokenizer=None).continue_turn(turn(), Request(5)))
-    assert "Pass `tokenizer=`" in str(caught.value)
-    with pytest.raises(ContinuationError, match=says):
-        await anext(Server(answer).backend(tokenizer=None).acontinue_turn(turn(), Request(5)))
+def test_known_hosts_are_not_probed(url: str, expected: Strategy) -> None:
+    strategies, settled = candidates(url)
+    assert settled
+    assert strategies[0] == expected
+
+
+def test_a_host_that_only_looks_known_is_probed() -> None:
+    assert not candidates("https://api.openai.com.evil.test/v1")[1]
+    assert not candidates("http://127.0.0.1:8000/v1")[1]
 
 
 def test_a_probe_tells_no_secret() -> None:
-    backend = Server(refused(400, f"bad key Bearer {KEY}")).backend(tokenizer=None)
-    with pytest.raises(ContinuationError, match="it refused the request") as caught:
+    backend = Server(refused(401, f"bad key Bearer {KEY}")).backend(tokenizer=None)
+    with pytest.raises(ModelAuthenticationError) as caught:
         next(backend.continue_turn(turn(), Request(5)))
     assert KEY not in f"{caught.value} {caught.value.__cause__!r}"
     assert "k=v" not in repr(OpenAIBackend("m", base_url="http://server.test/v1?k=v"))
@@ -314,7 +373,7 @@ def test_the_users_own_client_stays_open() -> None:
     server = Server(lambda: sse(text("A", "stop")))
     pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
     assert [asyncio.run(pair.ainvoke("x")).text for _ in range(2)] == ["A", "A"]
-    assert not pair.speculative._async_clients  # type: ignore[attr-defined]  # noqa: SLF001
+    assert not pair.speculative._clients.by_loop  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def test_reasoning_after_the_thought_is_over_is_the_answer() -> None:

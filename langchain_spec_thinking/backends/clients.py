@@ -1,0 +1,67 @@
+"""The SDK's clients of one server: one for blocking calls, one for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import httpx2
+    import openai
+
+if TYPE_CHECKING:
+    _Kept = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
+
+
+class Clients:
+    """Made when they are first needed; kept, so that connections are used again.
+
+    Args:
+        settings: Of either client.
+        http_client: The user's own, which stays open.
+        http_async_client: The user's own, which stays open.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        http_client: httpx2.Client | None,
+        http_async_client: httpx2.AsyncClient | None,
+    ) -> None:
+        self._settings = settings
+        self._http_client = http_client
+        self._http_async_client = http_async_client
+        self.by_loop: dict[asyncio.AbstractEventLoop, _Kept] = {}
+
+    @cached_property
+    def client(self) -> openai.OpenAI:
+        """The client for blocking calls."""
+        import openai  # noqa: PLC0415 - heavy
+
+        return openai.OpenAI(**self._settings, http_client=self._http_client)
+
+    async def async_client(self) -> openai.AsyncOpenAI:
+        """Return the client of the running event loop: connections cannot change loops."""
+        loop = asyncio.get_running_loop()
+        if loop not in self.by_loop:
+            import openai  # noqa: PLC0415 - heavy
+
+            client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
+            keeper = self._until_loop_ends(loop, client)
+            await anext(keeper)
+            self.by_loop[loop] = (client, keeper)
+        return self.by_loop[loop][0]
+
+    async def _until_loop_ends(
+        self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI
+    ) -> AsyncGenerator[None, None]:
+        """Let go of a client when its event loop ends: a loop closes the asynchronous generators that are open."""
+        try:
+            yield
+        finally:
+            self.by_loop.pop(loop, None)
+            if self._http_async_client is None:  # the user's own is the user's to close
+                await client.close()
