@@ -2,6 +2,7 @@
 
 from langchain_spec_thinking._version import __version__
 from langchain_spec_thinking.backends.base import Backend
+from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
@@ -9,6 +10,7 @@ from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
 
 __all__ = [
     "Backend",
+    "ChatModelBackend",
     "ChatSpeculativeThinking",
     "CueTrigger",
     "DelegationPolicy",

@@ -10,6 +10,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from pydantic import Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
+from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run, adrive, drive
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
@@ -115,9 +116,12 @@ class ChatSpeculativeThinking(BaseChatModel):
 
     @field_validator("speculative", "target", mode="before")
     @classmethod
-    def _is_backend(cls, value: object) -> object:
+    def _as_backend(cls, value: object) -> object:
+        if isinstance(value, BaseChatModel) and not isinstance(value, ChatSpeculativeThinking):
+            return ChatModelBackend(value)
         if not isinstance(value, Backend):
-            msg = f"expected a backend (HuggingFaceBackend, OpenAIBackend), got {type(value).__name__}"
+            known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
+            msg = f"expected a backend ({known}) or a chat model, got {type(value).__name__}"
             raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
         return value
 

@@ -155,7 +155,7 @@ class Run:
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
         deltas: list[Delta] = []
-        if error.transient and received:
+        if error.is_retryable and received:
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._on_target_failure == "continue":
             deltas = self._lose_target(error)

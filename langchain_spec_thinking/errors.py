@@ -13,12 +13,10 @@ class BackendError(ModelError):
     """A backend could not continue a turn.
 
     Attributes:
-        transient: The same request may well succeed a moment later.
         thinking: What had been thought when it happened.
         answer: What had been answered when it happened.
     """
 
-    transient: bool = False
     thinking: str = ""
     answer: str = ""
 
@@ -34,8 +32,6 @@ class StreamCutError(BackendError, ModelConnectionError):
         name: The model.
         place: The server.
     """
-
-    transient = True
 
     def __init__(self, name: str, place: str) -> None:
         super().__init__(f"{name} at {place}: the stream stopped before its end. See the server's log.")

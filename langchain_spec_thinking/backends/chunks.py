@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import End, Event, Piece, Usage
 from langchain_spec_thinking.backends.echo import EchoFilter
-from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+from langchain_spec_thinking.backends.thought_field import ThoughtField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class ChunkReader:
     """Reads the chunks of one response.
 
-    Reasoning that a server has moved to a field of its own (`reasoning` in vLLM, `reasoning_content` elsewhere) is put
-    back between think tags. Missing usage, a missing finish reason, empty choices and null deltas are put up with.
+    Reasoning may come in a field of its own, `reasoning` in vLLM, `reasoning_content` elsewhere. Missing usage, a
+    missing finish reason, empty choices and null deltas are put up with.
 
     Args:
         payload: What was asked.
@@ -35,9 +35,7 @@ class ChunkReader:
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
-        self._thinking = turn.channel == "thinking" and bool(turn.spans)
-        self._closed = turn.thinking_closed
-        self._in_field = False  # the open thought is told in a field of its own
+        self._thought = ThoughtField(turn)
         self._chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
@@ -85,22 +83,9 @@ class ChunkReader:
         full = self._finish_reason is None and self.full
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
-    def _reasoning(self, text: str) -> str:
-        if self._closed:  # the thought is over, whatever the server takes the text for
-            return text
-        opening = "" if self._thinking else THINK_OPEN
-        self._thinking = self._in_field = True
-        return f"{opening}{text}"
-
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
             return getattr(choice, "text", None) or ""
         delta = getattr(choice, "delta", None)
         reasoning = getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
-        text = getattr(delta, "content", None) or ""
-        if reasoning:
-            reasoning = self._reasoning(reasoning)
-        if text and self._in_field:
-            self._in_field = self._thinking = False
-            text = f"\n{THINK_CLOSE}\n\n{text}"
-        return f"{reasoning}{text}"
+        return self._thought.join(reasoning, getattr(delta, "content", None) or "")

@@ -31,23 +31,21 @@ class GrowingLayer(DynamicLayer):
         """Add keys and values of new tokens, each of shape (batch, heads, tokens, width); return those of all."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._room = key_states.new_empty(0), value_states.new_empty(0)
+            self._room = _with_room(key_states), _with_room(value_states)
         held = self.get_seq_length()
         total = held + key_states.shape[-2]
-        if self._room[0].ndim == 1 or total > self._room[0].shape[-2]:
-            self._room = (
-                _with_room(self.keys, key_states, held, total),
-                _with_room(self.values, value_states, held, total),
-            )
+        if total > self._room[0].shape[-2]:
+            self._room = _with_room(key_states, self.keys), _with_room(value_states, self.values)
         for room, new in zip(self._room, (key_states, value_states), strict=True):
             room[..., held:total, :] = new
         self.keys, self.values = (room[..., :total, :] for room in self._room)
         return self.keys, self.values
 
 
-def _with_room(old: torch.Tensor, held: int, new: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that begins with the `held` old tokens and has room for twice what there is with the new ones."""
+def _with_room(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
+    """Return a tensor that begins with the old tokens and has room for twice what there is with the new ones."""
+    held = 0 if old is None else old.shape[-2]
     room = new.new_empty(*new.shape[:-2], max(_ROOM_MIN, 2 * (held + new.shape[-2])), new.shape[-1])
-    if held:
+    if old is not None:
         room[..., :held, :] = old
     return room

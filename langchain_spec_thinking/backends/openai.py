@@ -342,7 +342,8 @@ def _strategies(url: str, continuation: Continuation, template: ChatTemplate | N
         return known, settled
     if continuation == "chat_mark":
         return [next((strategy for strategy in known if isinstance(strategy, ChatMark)), ChatMark())], True
-    return [{"chat_flag": ChatFlag(), "chat_trailing": ChatTrailing()}.get(continuation, ChatInstruct())], True
+    named: dict[str, Strategy] = {"chat_flag": ChatFlag(), "chat_trailing": ChatTrailing()}
+    return [named.get(continuation, ChatInstruct())], True
 
 
 def _said(response: Any) -> str:  # noqa: ANN401 - a chat completion

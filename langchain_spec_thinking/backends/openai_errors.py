@@ -21,7 +21,7 @@ from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 class OpenAIBackendError(BackendError, openai.APIError):
     """A server failed in a way that has no class of its own."""
 
-    transient = True
+    is_retryable = True  # an error among the events, an event that is none
 
 
 class AuthenticationBackendError(BackendError, ModelAuthenticationError, openai.AuthenticationError):
@@ -43,25 +43,17 @@ class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.
 class RateLimitBackendError(BackendError, ModelRateLimitError, openai.RateLimitError):
     """The server has had too many requests."""
 
-    transient = True
-
 
 class ServerBackendError(BackendError, ModelAPIError, openai.InternalServerError):
     """The server failed."""
-
-    transient = True
 
 
 class TimeoutBackendError(BackendError, ModelTimeoutError, openai.APITimeoutError):
     """The server took too long."""
 
-    transient = True
-
 
 class ConnectionBackendError(BackendError, ModelConnectionError, openai.APIConnectionError):
     """The server cannot be reached, or hung up."""
-
-    transient = True
 
 
 class ContextBackendError(PromptTooLongError, openai.BadRequestError):

@@ -45,7 +45,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, openai.APIStatusError):
         return error.status_code in _TRANSIENT and (_retry_after(error) or 0) <= _WAIT_MAX
     if isinstance(error, BackendError):
-        return error.transient
+        return error.is_retryable
     # An error in mid-stream, a connection that breaks, an event that is no event.
     return isinstance(error, (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError))
 

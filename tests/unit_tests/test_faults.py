@@ -29,7 +29,7 @@ ANSWER = "The answer is five.\n\nIt is odd."
 class GoneError(BackendError):
     """A server that hung up."""
 
-    transient = True
+    is_retryable = True
 
 
 class RefusedError(BackendError):
@@ -115,7 +115,9 @@ def test_a_stream_goes_on_from_the_text_received() -> None:
 
 
 def test_a_resumed_takeover_is_one_takeover() -> None:
-    whole, broken = (report(pair(Flaky(), Flaky(breaks)).invoke("2 + 3?")) for breaks in ([], [2, 2]))
+    none: list[int | None] = []
+    twice: list[int | None] = [2, 2]
+    whole, broken = (report(pair(Flaky(), Flaky(breaks)).invoke("2 + 3?")) for breaks in (none, twice))
     assert broken["takeovers"] == whole["takeovers"]
     assert broken["usage"]["target"]["requests"] == whole["usage"]["target"]["requests"] + 2
     assert broken["usage"]["target"]["completion_tokens"] == whole["usage"]["target"]["completion_tokens"]

@@ -41,7 +41,7 @@ def test_a_coin_pays_no_heed_to_words() -> None:
     text = "One.\n\nWait, two.\n\nThree.\n</think>\n\nA"
     never = play(Delegation(DelegationPolicy(trigger=RandomTrigger(0)), thinks=True, max_tokens=99), [text])
     assert [command.author for command in never if isinstance(command, Generate)] == ["speculative"]
-    streams = [
+    streams: list[Stream | str] = [
         "One.\n\nWait, two.",
         Stream("Twice two.\n\n", "length"),
         "Three.",

@@ -1,0 +1,211 @@
+"""Any chat model of LangChain as a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing, closing, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.exceptions import ModelError
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatTrailing, Payload, Strategy
+from langchain_spec_thinking.backends.echo import EchoFilter
+from langchain_spec_thinking.backends.thought_field import ThoughtField
+from langchain_spec_thinking.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+
+    from langchain_spec_thinking.turn import Turn
+
+ChatContinuation = Literal["auto", "chat_trailing", "chat_instruct"]
+
+_MESSAGES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+_LIMITS = ("max_tokens", "max_output_tokens", "max_new_tokens", "num_predict")
+"""What chat models call the most they may write."""
+_TRAILING = {"ChatMistralAI", "ChatGroq", "ChatGoogleGenerativeAI", "ChatOllama"}
+"""Classes that send a trailing assistant message as it is, to servers that go on from it."""
+_CHARACTERS = 4
+"""About as many make a token."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class ChatModelBackend(Backend):
+    """Any chat model of LangChain, as far as its class lets a half-written turn be continued.
+
+    Chat models are made to begin messages. Most drop what would make a server go on with one (a prefix mark, a thought
+    in a field of its own), so the turn is continued by a bare trailing message where the class is known to send it to
+    servers that go on from it, and otherwise by telling the model to go on, which it may do badly. `OpenAIBackend` and
+    `HuggingFaceBackend` continue exactly: prefer them wherever they reach the model.
+
+    The model is called without callbacks: its tokens are not shown twice, nor counted twice.
+
+    Args:
+        model: The chat model.
+        continuation: How a turn is continued: by a trailing message, by instruction; `"auto"`: by what is known of the
+            class.
+        thinking: Whether the model reasons, in reasoning blocks or between think tags.
+
+    Raises:
+        TypeError: It is no chat model.
+    """
+
+    def __init__(
+        self, model: BaseChatModel, *, continuation: ChatContinuation = "auto", thinking: bool = False
+    ) -> None:
+        if not isinstance(model, BaseChatModel):
+            msg = f"model: expected a chat model of LangChain, got {type(model).__name__}"
+            raise TypeError(msg)
+        if continuation not in {"auto", "chat_trailing", "chat_instruct"}:
+            msg = f"continuation: expected auto, chat_trailing or chat_instruct, got {continuation!r}"
+            raise ValueError(msg)
+        named = getattr(model, "model_name", None) or getattr(model, "model", None)
+        self.name = named if isinstance(named, str) else type(model).__name__
+        self.thinks = thinking
+        self._model = model
+        trails = continuation == "chat_trailing" or (continuation == "auto" and type(model).__name__ in _TRAILING)
+        self._strategy: Strategy = ChatTrailing() if trails else ChatInstruct()
+        if self.caveat:
+            _LOGGER.warning("%s", self.caveat)
+
+    @property
+    def caveat(self) -> str | None:
+        """What users should know of how turns are continued."""
+        if isinstance(self._strategy, ChatTrailing):
+            return None
+        return (
+            f"{self.name} ({type(self._model).__name__}) is only told to go on where its reply was cut off, which it "
+            "may do badly. If its server goes on from a trailing assistant message, pass continuation='chat_trailing'; "
+            "an OpenAIBackend for the same server is better still."
+        )
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Stream the continuation; closing the generator closes the model's own stream."""
+        reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        with self._errors():
+            if not reading.streams:
+                result = reading.model._generate(reading.messages, stop=reading.stop)  # noqa: SLF001 - see the class
+                yield from reading.read(result.generations[0].message)
+            else:
+                stream: Any = reading.model._stream(reading.messages, stop=reading.stop)  # noqa: SLF001
+                with closing(stream) as chunks:
+                    for chunk in chunks:
+                        yield from reading.read(chunk.message)
+                        if reading.full:
+                            break
+        yield from reading.end()
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        """Stream the continuation; closing the generator closes the model's own stream."""
+        reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        with self._errors():
+            if not reading.streams:
+                result = await reading.model._agenerate(reading.messages, stop=reading.stop)  # noqa: SLF001
+                for event in reading.read(result.generations[0].message):
+                    yield event
+            else:
+                stream: Any = reading.model._astream(reading.messages, stop=reading.stop)  # noqa: SLF001
+                async with aclosing(stream) as chunks:
+                    async for chunk in chunks:
+                        for event in reading.read(chunk.message):
+                            yield event
+                        if reading.full:
+                            break
+        for event in reading.end():
+            yield event
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model's own settings, and how it is asked."""
+        settings = {key: value for key, value in self._model._identifying_params.items() if _is_plain(value)}  # noqa: SLF001
+        return {**super().describe(), "class": type(self._model).__name__, "strategy": self._strategy.name, **settings}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (BackendError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            failed = BackendError(f"{self.name}: {str(error) or type(error).__name__}")
+            failed.is_retryable = _is_retryable(error)
+            raise failed from error
+
+
+class _Reading:
+    """One request to a chat model: what it is asked, and what it says, as events.
+
+    Attributes:
+        model: The model, with the request's settings where its class has a field for them.
+        streams: Whether its class streams.
+    """
+
+    def __init__(self, payload: Payload, turn: Turn, request: Request, model: BaseChatModel) -> None:
+        self.messages = [_MESSAGES[message["role"]](message["content"]) for message in payload.body["messages"]]
+        self.stop = list(request.stop) or None
+        self.model = model.model_copy(update=_settings(model, request))
+        self.streams = (type(model)._stream, type(model)._astream) != (BaseChatModel._stream, BaseChatModel._astream)  # noqa: SLF001
+        self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
+        self._thought = ThoughtField(turn)
+        self._room = request.max_tokens * _CHARACTERS
+        self._shown = 0  # characters
+        self._cut = False
+        self._usage: Usage | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether as many tokens came as were asked for, by estimate: not every class takes a limit."""
+        return self._room <= 0
+
+    def read(self, message: BaseMessage) -> Iterator[Event]:
+        """Read a message or a chunk of one."""
+        told = getattr(message, "usage_metadata", None)
+        if told:
+            cached = (told.get("input_token_details") or {}).get("cache_read")
+            self._usage = Usage(told["input_tokens"], cached, told["output_tokens"]).completed_by(
+                self._usage or Usage()
+            )
+        metadata = message.response_metadata
+        ended = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
+        self._cut |= str(ended).lower() in {"length", "max_tokens"}
+        yield from self._piece(self._echo.pass_on(self._thought.join(*_fields(message))))
+
+    def end(self) -> Iterator[Event]:
+        """Read the end."""
+        yield from self._piece(self._echo.rest())
+        usage = None if self.full else self._usage  # what was told is of text that was not taken
+        yield End("length" if self._cut or self.full else "stop", usage)
+
+    def _piece(self, text: str) -> Iterator[Event]:
+        text = text[: self._room]
+        if text:
+            before = -(-self._shown // _CHARACTERS)
+            self._room -= len(text)
+            self._shown += len(text)
+            yield Piece(text, -(-self._shown // _CHARACTERS) - before)
+
+
+def _settings(model: BaseChatModel, request: Request) -> dict[str, Any]:
+    wanted: dict[str, Any] = dict.fromkeys(_LIMITS, request.max_tokens)
+    wanted |= {name: getattr(request, name) for name in ("temperature", "top_p", "top_k", "seed")}
+    return {key: value for key, value in wanted.items() if value is not None and key in type(model).model_fields}
+
+
+def _fields(message: BaseMessage) -> tuple[str, str]:
+    """Return the reasoning and the text of a message."""
+    blocks = (
+        [block for block in message.content if isinstance(block, dict)] if isinstance(message.content, list) else []
+    )
+    reasoning = "".join(str(block.get("reasoning") or block.get("thinking") or "") for block in blocks)
+    return reasoning or message.additional_kwargs.get("reasoning_content") or "", str(message.text)
+
+
+def _is_retryable(error: Exception) -> bool:
+    return error.is_retryable if isinstance(error, ModelError) else isinstance(error, (ConnectionError, TimeoutError))
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool))

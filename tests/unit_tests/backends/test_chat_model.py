@@ -1,0 +1,165 @@
+"""Any chat model of LangChain as a backend, on models that are scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.exceptions import ModelRateLimitError
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tracers.context import collect_runs
+from pydantic import Field
+
+from langchain_spec_thinking import Backend, ChatModelBackend, ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.turn import Message, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Plain(BaseChatModel):
+    """Says what it is told to, whole."""
+
+    says: Any = "One two three."
+    max_tokens: int = 1000
+    temperature: float = 1.0
+    asked: list[tuple[list[BaseMessage], dict[str, Any]]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"says": str(self.says), "client": object()}
+
+    def _ask(self, messages: list[BaseMessage]) -> AIMessageChunk:
+        self.asked.append((messages, {"max_tokens": self.max_tokens, "temperature": self.temperature}))
+        if isinstance(self.says, Exception):
+            raise self.says
+        fields = self.says if isinstance(self.says, dict) else {"content": self.says}
+        return AIMessageChunk(**fields)
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        message = AIMessage(**self._ask(messages).model_dump(exclude={"type"}))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+class Streaming(Plain):
+    """Says it a word at a time."""
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for word in str(self._ask(messages).content).split(" "):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+
+
+def events(model: BaseChatModel, half: Turn | None = None, **settings: Any) -> list[Any]:
+    half = half or Turn((Message("system", "Be brief."), Message("user", "hi")))
+    request = Request(**{"max_tokens": 100, **settings.pop("request", {})})
+    return list(ChatModelBackend(model, **settings).continue_turn(half, request))
+
+
+def text(found: list[Any]) -> str:
+    return "".join(event.text for event in found if isinstance(event, Piece))
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+async def test_its_words_are_pieces(kind: type[Plain]) -> None:
+    model = kind()
+    found = events(model, request={"max_tokens": 50, "temperature": 0.0})
+    assert text(found).strip() == "One two three."
+    assert found[-1].reason == "stop"
+    messages, settings = model.asked[0]
+    assert [message.type for message in messages] == ["system", "human"]
+    assert settings == {"max_tokens": 50, "temperature": 0}
+    half = Turn((Message("user", "hi"),))
+    again = [event async for event in ChatModelBackend(model).acontinue_turn(half, Request(50))]
+    assert text(again) == text(found)
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+def test_it_is_stopped_where_its_class_takes_no_limit(kind: type[Plain]) -> None:
+    found = events(kind(says="word " * 100), request={"max_tokens": 5})
+    assert 15 <= len(text(found)) <= 20
+    assert found[-1] == End("length")
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"content": [{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "Five."}]},
+        {"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Five."}]},
+        {"content": "Five.", "additional_kwargs": {"reasoning_content": "Hm."}},
+    ],
+)
+def test_reasoning_is_put_between_tags(says: dict[str, Any]) -> None:
+    assert text(events(Plain(says=says), thinking=True)) == "<think>Hm.\n</think>\n\nFive."
+
+
+def test_its_usage_and_reason_are_told() -> None:
+    usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "input_token_details": {"cache_read": 2}}
+    says = {"content": "Five.", "usage_metadata": usage, "response_metadata": {"finish_reason": "length"}}
+    assert events(Plain(says=says))[-1] == End("length", Usage(7, 2, 3))
+
+
+def test_a_half_written_turn_is_continued_by_instruction() -> None:
+    half = Turn((Message("user", "hi"),))
+    half.append("speculative", "I add two and three, and ")
+    model = Streaming(says="two and three, and get five.")
+    assert text(events(model, half)).strip() == "get five."
+    assert model.asked[0][0][-2] == AIMessage("I add two and three, and")
+    assert model.asked[0][0][-1].type == "human"
+
+
+def test_a_half_written_turn_may_be_a_trailing_message() -> None:
+    half = Turn((Message("user", "hi"),))
+    half.append("speculative", "I add ")
+    model = Streaming(says="two.")
+    assert text(events(model, half, continuation="chat_trailing")).strip() == "two."
+    assert model.asked[0][0][-1] == AIMessage("I add")
+
+
+def test_a_chat_model_may_be_half_of_a_pair() -> None:
+    small = ScriptedBackend("One.\n\nWait, no.\n\nTwo.", name="small")
+    pair = ChatSpeculativeThinking(
+        speculative=small,
+        target=Streaming(says="Three it is. "),
+        policy=DelegationPolicy(takeover_tokens=3),
+    )
+    with collect_runs() as runs:
+        message = pair.invoke([HumanMessage("hi")])
+    report = message.response_metadata["speculative_thinking"]
+    assert "Three it" in message.text
+    assert report["takeovers"] >= 1
+    assert "only told to go on" in report["degraded"]
+    assert len(runs.traced_runs) == 1
+    assert not runs.traced_runs[0].child_runs
+
+
+def test_what_it_raises_is_an_error_of_ours() -> None:
+    failing = Plain(says=ModelRateLimitError("slow down"))
+    with pytest.raises(BackendError, match="Plain: slow down") as caught:
+        events(failing)
+    assert caught.value.is_retryable
+    with pytest.raises(BackendError, match="Plain: 'x'") as caught:
+        events(Plain(says=KeyError("x")))
+    assert not caught.value.is_retryable
+
+
+def test_it_tells_itself_apart_without_its_clients() -> None:
+    described = ChatModelBackend(Plain(says="A")).describe()
+    assert described["says"] == "A"
+    assert "client" not in described
+
+
+def test_what_is_no_chat_model_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a chat model of LangChain, got str"):
+        ChatModelBackend("gpt")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="continuation: expected auto"):
+        ChatModelBackend(Plain(), continuation="raw")  # type: ignore[arg-type]
+    assert isinstance(ChatModelBackend(Plain()), Backend)

@@ -1,0 +1,148 @@
+"""What each strategy sends for a turn, and what of the reply is no news."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_spec_thinking.backends.continuation import (
+    ChatFlag,
+    ChatInstruct,
+    ChatMark,
+    ChatTrailing,
+    Strategy,
+    parts,
+)
+from langchain_spec_thinking.backends.echo import EchoFilter
+from langchain_spec_thinking.turn import Message, Turn
+
+USER = {"role": "user", "content": "hi"}
+
+
+def turn(thinking: str = "", closing: str = "", answer: str = "", pending: str = "", *, thinks: bool = True) -> Turn:
+    made = Turn((Message("user", "hi"),), thinks=thinks)
+    if thinking:
+        made.append("speculative", thinking)
+    made.closing = closing
+    if answer:
+        made.append("target", answer)
+    made.pending = pending
+    return made
+
+
+THINKING = turn("So two and ")
+ANSWERING = turn("So five.", "\n</think>\n\n", "It is ")
+FLAG = {"extra_body": {"continue_final_message": True, "add_generation_prompt": False}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "half", "last", "more"),
+    [
+        (ChatFlag(), THINKING, {"content": "<think>\nSo two and "}, FLAG),
+        (ChatFlag(), ANSWERING, {"content": "<think>\nSo five.\n</think>\n\nIt is "}, FLAG),
+        (ChatMark("prefix"), THINKING, {"content": "<think>\nSo two and ", "prefix": True}, {}),
+        (ChatMark("partial"), turn(answer="It is ", thinks=False), {"content": "It is ", "partial": True}, {}),
+        (
+            ChatMark("prefix", reasoning=True),
+            THINKING,
+            {"content": "", "prefix": True, "reasoning_content": "So two and "},
+            {},
+        ),
+        (
+            ChatMark("prefix", reasoning=True),
+            ANSWERING,
+            {"content": "It is ", "prefix": True, "reasoning_content": "So five."},
+            {},
+        ),
+        (ChatTrailing(), THINKING, {"content": "<think>\nSo two and"}, {}),
+        (ChatTrailing(), turn(answer="A.\n\n", thinks=False), {"content": "A."}, {}),
+    ],
+)
+def test_the_reply_so_far_is_the_last_message(
+    strategy: Strategy, half: Turn, last: dict[str, Any], more: dict[str, Any]
+) -> None:
+    payload = strategy.payload(half)
+    assert payload.endpoint == "chat"
+    assert payload.body == {"messages": [USER, {"role": "assistant", **last}], **more}
+    assert not payload.overlap
+
+
+@pytest.mark.parametrize("strategy", [ChatFlag(), ChatMark(), ChatTrailing(), ChatInstruct()])
+def test_a_turn_that_nobody_began_is_an_ordinary_request(strategy: Strategy) -> None:
+    assert strategy.payload(turn()).body == {"messages": [USER]}
+
+
+@pytest.mark.parametrize("strategy", [ChatFlag(), ChatMark(), ChatTrailing(), ChatInstruct()])
+def test_what_is_pending_is_part_of_the_reply(strategy: Strategy) -> None:
+    body = strategy.payload(turn("So ", pending="two")).body
+    assert "So two" in body["messages"][-1]["content"]
+
+
+def test_white_space_that_was_not_sent_is_the_seam() -> None:
+    assert ChatTrailing().payload(turn(answer="A.\n\n", thinks=False)).seam == "\n\n"
+
+
+def test_instruction_quotes_the_end_of_an_answer() -> None:
+    messages = ChatInstruct().payload(turn(answer="word " * 50 + "and so", thinks=False)).body["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert "word and so\n\n" in messages[-1]["content"]
+    assert len(messages[-1]["content"]) < 400
+
+
+def test_instruction_shows_a_thought_to_the_model_as_its_own_draft() -> None:
+    messages = ChatInstruct().payload(THINKING).body["messages"]
+    assert [message["role"] for message in messages] == ["user", "user"]
+    assert messages[-1]["content"].endswith("<draft>\nSo two and </draft>")
+    messages = ChatInstruct().payload(turn("So five.", "\n</think>\n\n")).body["messages"]
+    assert "Write the answer" in messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"),
+    [
+        (THINKING, ("So two and ", "", False)),
+        (ANSWERING, ("So five.", "It is ", True)),
+        (turn("So", pending=" five"), ("So five", "", False)),
+        (turn("So five.\n", pending="</think>\n\nIt"), ("So five.\n", "It", True)),
+        (turn(answer="It", pending=" is", thinks=False), ("", "It is", False)),
+    ],
+)
+def test_what_is_pending_belongs_where_it_would_have_gone(half: Turn, expected: tuple[str, str, bool]) -> None:
+    assert parts(half) == expected
+
+
+GIVEN = "I add two and three. That gives five, which is odd."
+
+
+@pytest.mark.parametrize(
+    ("said", "news"),
+    [
+        ("That gives five, which is odd. So five.", " So five."),
+        (f"{GIVEN} So five.", " So five."),
+        ("which is odd. So five.", "which is odd. So five."),
+        (" So five.", " So five."),
+        ("That gives six.", "That gives six."),
+        ("That gives five, which is odd.", ""),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_repeated_end_is_dropped_and_nothing_else(said: str, news: str, size: int) -> None:
+    echo = EchoFilter((), overlap=GIVEN)
+    shown = [echo.pass_on(said[start : start + size]) for start in range(0, len(said), size)]
+    assert "".join(shown) + echo.rest() == news
+
+
+@given(st.text(alphabet="ab \n", max_size=60), st.text(alphabet="ab \n", max_size=60), st.data())
+def test_however_it_is_cut_the_news_is_the_same(given_text: str, said: str, data: st.DataObject) -> None:
+    def filtered(pieces: list[str]) -> str:
+        echo = EchoFilter((given_text,), overlap=given_text)
+        return "".join(echo.pass_on(piece) for piece in pieces) + echo.rest()
+
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(said)))) | {0, len(said)})
+    pieces = [said[start:end] for start, end in pairwise(cuts)]
+    assert filtered(pieces) == filtered([said])
+    assert said.endswith(filtered([said]))
