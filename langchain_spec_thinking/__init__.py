@@ -6,10 +6,11 @@ from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
-from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, Trigger
+from langchain_spec_thinking.policy import Budget, CueTrigger, DelegationPolicy, Lexicon, Price, RandomTrigger, Trigger
 
 __all__ = [
     "Backend",
+    "Budget",
     "ChatModelBackend",
     "ChatSpeculativeThinking",
     "CueTrigger",
@@ -17,6 +18,7 @@ __all__ = [
     "HuggingFaceBackend",
     "Lexicon",
     "OpenAIBackend",
+    "Price",
     "RandomTrigger",
     "Trigger",
     "__version__",

@@ -260,6 +260,7 @@ class ChatSpeculativeThinking(BaseChatModel):
             {"speculative": self.speculative, "target": self.target},
             Request(max_tokens, stop=stops, **settings),
             self.on_target_failure,
+            self.policy.budget,
         )
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:

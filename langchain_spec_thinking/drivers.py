@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.policy.budget import Budget
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
     Command,
@@ -68,6 +69,7 @@ class Run:
         backends: Who writes as whom.
         sampling: Settings of every request; its `max_tokens` is replaced, its `seed` differs from request to request.
         on_target_failure: What to do when the target fails for good: let the speculative model go on alone, or raise.
+        budget: How much of the target the turn may use.
 
     Attributes:
         wanted: The request to carry out next, or None where the turn is finished.
@@ -81,6 +83,7 @@ class Run:
         backends: Mapping[Author, Backend],
         sampling: Request,
         on_target_failure: OnTargetFailure = "continue",
+        budget: Budget | None = None,
     ) -> None:
         self.turn = turn
         self.report = Report()
@@ -90,7 +93,9 @@ class Run:
         self._backends = backends
         self._sampling = sampling
         self._on_target_failure = on_target_failure
+        self._budget = budget or Budget()
         self._target_lost = False
+        self._over_budget = False
         self._requests = 0
         self._received = 0  # tokens of the running request
         self._broken_off = 0  # tokens that earlier streams brought for the same command, before they broke
@@ -101,7 +106,7 @@ class Run:
     @property
     def author(self) -> Author:
         """Who carries out the wanted request."""
-        return "speculative" if self._target_lost else self._wanted.author
+        return "speculative" if self._target_lost or self._over_budget else self._wanted.author
 
     @property
     def backend(self) -> Backend:
@@ -112,9 +117,11 @@ class Run:
         """Return the wanted request. The seed differs each time: the same one would repeat the same dice."""
         seed = self._sampling.seed
         stop = self._sampling.stop if self.turn.channel == "answer" else ()
+        max_tokens = self._wanted.max_tokens - self._broken_off
+        left = self._budget.tokens_left(self.report) if self.author == "target" else None
         return replace(
             self._sampling,
-            max_tokens=self._wanted.max_tokens - self._broken_off,
+            max_tokens=max_tokens if left is None else min(max_tokens, left),
             stop=stop,
             seed=None if seed is None else seed + self._requests - 1,
         )
@@ -206,11 +213,18 @@ class Run:
                     self.wanted = command
                     self._requests += 1
                     self._received, self._broken_off, self._usage = 0, 0, Usage()
-                    self.report.request("speculative" if self._target_lost else author, cue)
+                    self._keep_to_budget(author)
+                    self.report.request(self.author, cue)
                 case Finish(reason):
                     self.wanted = None
                     self.finish_reason = reason
         return deltas
+
+    def _keep_to_budget(self, author: Author) -> None:
+        spent = self._budget.spent(self.report) if author == "target" else None
+        self._over_budget = spent is not None
+        if spent:
+            self.report.degraded = f"the budget is spent: {spent}"
 
     def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[Delta]:
         channel = self.turn.channel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_spec_thinking.policy.budget import Budget  # noqa: TC001 - pydantic reads the annotations
 from langchain_spec_thinking.policy.triggers import CueTrigger, Trigger
 
 RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
@@ -43,6 +44,7 @@ class DelegationPolicy:
         opening_tokens: How much of the turn the target writes first, in tokens.
         takeover_every_boundary: The target begins every paragraph; no draft is needed to decide.
         boundary: The delimiter between steps.
+        budget: How much of the target a turn may use; None: as much as the policy asks for.
     """
 
     trigger: Trigger = field(default_factory=CueTrigger)
@@ -58,6 +60,7 @@ class DelegationPolicy:
     opening_tokens: int = 0
     takeover_every_boundary: bool = False
     boundary: str = "\n\n"
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the field."""

@@ -1,0 +1,77 @@
+"""A turn keeps to its budget, and says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, Price
+from langchain_spec_thinking.report import AuthorUsage
+from langchain_spec_thinking.testing import ScriptedBackend
+
+STEP = "Wait, no. "
+
+
+def asked(budget: Budget, **settings: Any) -> dict[str, Any]:
+    """The report of a turn in which the target takes over at each of twenty boundaries, for four tokens."""
+    script = lambda turn: "".join(f"{STEP}So on {n}.\n\n" for n in range(20 - turn.answer.count("\n\n")))  # noqa: E731
+    policy = DelegationPolicy(takeover_tokens=4, reflection_limit=99, reflection_limit_max=99, budget=budget)
+    pair = ChatSpeculativeThinking(
+        speculative=ScriptedBackend(script), target=ScriptedBackend(STEP * 20), policy=policy, **settings
+    )
+    found: dict[str, Any] = pair.invoke("hi").response_metadata["speculative_thinking"]
+    return found
+
+
+def test_without_limits_the_target_takes_over_everywhere() -> None:
+    found = asked(Budget())
+    assert found["takeovers"] > 10
+    assert found["degraded"] is None
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 6, 9, 20])
+def test_the_target_writes_no_more_tokens_than_it_may(tokens: int) -> None:
+    found = asked(Budget(target_tokens=tokens))
+    assert found["usage"]["target"]["completion_tokens"] == tokens
+    assert found["degraded"] == f"the budget is spent: the target has written {tokens} tokens of {tokens}"
+    assert found["segments"][-1]["author"] == "speculative"
+
+
+def test_the_target_comes_back_when_its_share_has_fallen() -> None:
+    free, found = asked(Budget()), asked(Budget(target_share=0.2))
+    assert free["target_share"] > 0.3
+    assert 0.15 < found["target_share"] < 0.3
+    authors = [segment["author"] for segment in found["segments"]]
+    assert authors.count("target") > 2
+    assert "of the tokens are the target's, of at most 20%" in found["degraded"]
+
+
+def test_a_turn_costs_little_more_than_it_may() -> None:
+    price = Price(prompt=1.0, completion=10.0)
+    free = asked(Budget(cost=1e9, target_price=price))
+    cost = price.of(AuthorUsage(**free["usage"]["target"]))
+    found = asked(Budget(cost=cost / 2, target_price=price))
+    spent = price.of(AuthorUsage(**found["usage"]["target"]))
+    assert cost / 2 <= spent < 0.6 * cost
+    assert "the turn has cost" in found["degraded"]
+
+
+def test_prices_tell_cached_tokens_from_others() -> None:
+    usage = AuthorUsage(requests=1, prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=100_000)
+    assert Price(prompt=1, completion=10).of(usage) == pytest.approx(2.0)
+    assert Price(prompt=1, completion=10, cached=0.1).of(usage) == pytest.approx(0.6 + 0.04 + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"target_tokens": -1}, "target_tokens"),
+        ({"target_share": 1.5}, "target_share"),
+        ({"cost": 1.0}, "cost"),
+        ({"cost": -1.0, "target_price": Price(1, 1)}, "cost"),
+    ],
+)
+def test_what_cannot_work_is_refused_and_named(settings: dict[str, Any], names: str) -> None:
+    with pytest.raises(ValueError, match=f"^{names}: "):
+        Budget(**settings)
