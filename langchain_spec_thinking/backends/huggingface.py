@@ -95,7 +95,11 @@ class HuggingFaceBackend(Backend):
         sampler = model.sampler(request)
         unseen = 0  # tokens that end inside a character, or have no text
         for written in range(room):
-            token = sampler.choose(model.read(cache), cache.ids)
+            try:
+                token = sampler.choose(model.read(cache), cache.ids)
+            except (RuntimeError, MemoryError) as e:  # out of memory, for the most part
+                msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
+                raise BackendError(msg) from e
             if token in model.eos:
                 yield End("stop", replace(usage, completion_tokens=written))
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -182,6 +183,28 @@ async def test_cancelling_leaves_nothing_running() -> None:
     read = cache.cached
     await asyncio.sleep(0.05)
     assert cache.cached == read
+
+
+def test_a_model_that_runs_out_of_memory_is_a_backend_that_failed() -> None:
+    model = copy.deepcopy(tiny.llama(2))
+    calls = itertools.count()
+
+    def fail(*_: object) -> None:
+        if next(calls) == 2:
+            msg = "out of memory"
+            raise torch.OutOfMemoryError(msg)
+
+    model.register_forward_pre_hook(fail)
+    small = ScriptedBackend("One.\n\nWait, two.\n\nThree.")
+    pair = ChatSpeculativeThinking(speculative=small, target=tiny.backend(model))
+    report = pair.invoke("hi").response_metadata["speculative_thinking"]
+    assert "the model failed at" in report["degraded"]
+    assert "out of memory" in report["degraded"]
+    alone = ChatSpeculativeThinking(speculative=tiny.backend(model), target=small)
+    calls = itertools.count()
+    with pytest.raises(BackendError, match="out of memory") as caught:
+        alone.invoke("hi")
+    assert caught.value.answer
 
 
 def test_any_of_several_ends_is_one() -> None:

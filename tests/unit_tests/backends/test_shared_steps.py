@@ -12,6 +12,7 @@ import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.shared_steps import _Reader
+from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import PROMPTS, continued, turn
 
@@ -100,7 +101,7 @@ def test_a_pass_that_fails_fails_one_turn_alone() -> None:
     def work(_: int) -> str:
         try:
             return continued(backend, turn(), max_tokens=12)
-        except MemoryError:
+        except BackendError:
             return "failed"
 
     with passes(model, fail_once):
