@@ -111,6 +111,8 @@ class ChatSpeculativeThinking(BaseChatModel):
     """Sample among the k most likely tokens; None leaves it to each model. Not every server takes it."""
     seed: int | None = None
     """For reproducible sampling, where the engines can."""
+    timeout: float | None = Field(default=None, gt=0)
+    """How long a turn may take, in seconds; then it is an error that carries the text so far. None: as it takes."""
     stop: list[str] | None = None
     """Strings that end the answer. They are looked for in the answer alone, not in the thought, and left out of it."""
 
@@ -261,6 +263,7 @@ class ChatSpeculativeThinking(BaseChatModel):
             Request(max_tokens, stop=stops, **settings),
             self.on_target_failure,
             self.policy.budget,
+            self.timeout,
         )
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
-from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.policy.budget import Budget
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
@@ -70,6 +70,7 @@ class Run:
         sampling: Settings of every request; its `max_tokens` is replaced, its `seed` differs from request to request.
         on_target_failure: What to do when the target fails for good: let the speculative model go on alone, or raise.
         budget: How much of the target the turn may use.
+        timeout: How long the turn may take, in seconds; None: as long as it takes.
 
     Attributes:
         wanted: The request to carry out next, or None where the turn is finished.
@@ -84,6 +85,7 @@ class Run:
         sampling: Request,
         on_target_failure: OnTargetFailure = "continue",
         budget: Budget | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.turn = turn
         self.report = Report()
@@ -94,6 +96,7 @@ class Run:
         self._sampling = sampling
         self._on_target_failure = on_target_failure
         self._budget = budget or Budget()
+        self._timeout = timeout
         self._target_lost = False
         self._over_budget = False
         self._requests = 0
@@ -118,12 +121,14 @@ class Run:
         seed = self._sampling.seed
         stop = self._sampling.stop if self.turn.channel == "answer" else ()
         max_tokens = self._wanted.max_tokens - self._broken_off
+        self._require_time()
         left = self._budget.tokens_left(self.report) if self.author == "target" else None
         return replace(
             self._sampling,
             max_tokens=max_tokens if left is None else min(max_tokens, left),
             stop=stop,
             seed=None if seed is None else seed + self._requests - 1,
+            timeout=self._time_left,
         )
 
     def start(self) -> list[Delta]:
@@ -132,6 +137,7 @@ class Run:
 
     def receive(self, event: Event) -> list[Delta]:
         """Take in what the backend that carries out the wanted request has to say."""
+        self._require_time()
         author = self.author
         if isinstance(event, Piece):
             self._received += event.tokens
@@ -159,6 +165,7 @@ class Run:
         A stream that broke goes on from the text it has brought. One that brought nothing (its backend has tried again
         by then) or cannot ever is given up; the speculative model may stand in for the target.
         """
+        self._require_time()
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
         deltas: list[Delta] = []
@@ -167,8 +174,7 @@ class Run:
         elif self.author == "target" and self._on_target_failure == "continue":
             deltas = self._lose_target(error)
         else:
-            error.thinking, error.answer = self.turn.thinking, self.turn.answer
-            raise error
+            raise self._with_text(error)
         self._requests += 1
         if self._broken_off >= self._wanted.max_tokens:
             return deltas + self._obey(self._machine.end("length"))
@@ -185,6 +191,19 @@ class Run:
             _REPORTED.add(name)
             _LOGGER.warning("%s Further failures of %s are told in `degraded` only.", self.report.degraded, name)
         return deltas
+
+    def _require_time(self) -> None:
+        if self._timeout is not None and self.report.seconds >= self._timeout:
+            raise self._with_text(TurnTimeoutError(self._timeout))
+
+    def _with_text(self, error: BackendError) -> BackendError:
+        error.thinking, error.answer = self.turn.thinking, self.turn.answer
+        return error
+
+    @property
+    def _time_left(self) -> float | None:
+        """Seconds."""
+        return None if self._timeout is None else self._timeout - self.report.seconds
 
     @property
     def _wanted(self) -> Generate:

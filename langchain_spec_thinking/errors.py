@@ -6,7 +6,7 @@ treat those of any other integration.
 
 from __future__ import annotations
 
-from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelError
+from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelError, ModelTimeoutError
 
 
 class BackendError(ModelError):
@@ -52,6 +52,17 @@ class CircuitOpenError(BackendError, ModelConnectionError):
             f"{name}: it failed {failures} times in a row ({last}), so it is not asked for another {seconds:.0f} s. "
             "Is the server running?"
         )
+
+
+class TurnTimeoutError(BackendError, ModelTimeoutError):
+    """A turn took longer than it may.
+
+    Args:
+        seconds: How long it may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the turn was not finished after {seconds:g} s. Raise `timeout`, or lower `max_tokens`.")
 
 
 class PromptTooLongError(BackendError, ContextOverflowError):

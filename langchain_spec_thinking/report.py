@@ -74,10 +74,20 @@ class Report:
     prompt_tokens: int | None = None
     degraded: str | None = None
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _began: float = field(default=0.0, repr=False)
     _lengths: dict[Channel, int] = field(default_factory=lambda: {"thinking": 0, "answer": 0}, repr=False)
     _cue: str | None = field(default=None, repr=False)
     _marked: float = field(default=0.0, repr=False)
     _open: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._began = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the turn began."""
+        return self.clock() - self._began
 
     @property
     def takeovers(self) -> int:

@@ -26,6 +26,7 @@ class Request:
         top_p: Nucleus sampling; None leaves it to the engine.
         top_k: Sample among the k most likely tokens; None leaves it to the engine.
         seed: For reproducible sampling, where the engine can.
+        timeout: The longest to wait for anything, in seconds; None leaves it to the backend.
     """
 
     max_tokens: int
@@ -34,6 +35,7 @@ class Request:
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

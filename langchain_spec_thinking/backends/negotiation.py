@@ -106,6 +106,7 @@ class Dialect:
             "top_p": request.top_p,
             "seed": request.seed,
             "stop": list(request.stop) or None,
+            "timeout": request.timeout,
             **payload.body,
         }
         if request.top_k is not None:

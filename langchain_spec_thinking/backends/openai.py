@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -105,6 +106,7 @@ class OpenAIBackend(Backend):
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         self._api_key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
+        self._timeout = timeout
         self._max_retries = max_retries
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
@@ -185,7 +187,7 @@ class OpenAIBackend(Backend):
         stepped_from: list[Strategy] = []
         while True:
             payload = self._dialect.payload(turn)
-            body = self._dialect.body(payload, request)
+            body = self._dialect.body(payload, self._hurried(request))
             client: Any = self._clients.client
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
@@ -201,7 +203,7 @@ class OpenAIBackend(Backend):
         stepped_from: list[Strategy] = []
         while True:
             payload = self._dialect.payload(turn)
-            body = self._dialect.body(payload, request)
+            body = self._dialect.body(payload, self._hurried(request))
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.AsyncStream[Any] = await completions.create(**body)
@@ -284,6 +286,10 @@ class OpenAIBackend(Backend):
         if not reader.full:
             self._require_end(reader, response)
         yield reader.end()
+
+    def _hurried(self, request: Request) -> Request:
+        """Return the request with the backend's own timeout where the turn has more time than that."""
+        return replace(request, timeout=min(self._timeout, request.timeout or self._timeout))
 
     def _require_key(self) -> None:
         if not self._api_key.get_secret_value():

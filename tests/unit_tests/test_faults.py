@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -187,3 +188,30 @@ def test_a_broken_stream_that_had_brought_all_it_was_to_bring_has_ended() -> Non
     large = Flaky([3, None])
     message = pair(Flaky(), large, policy=DelegationPolicy(takeover_tokens=3, recap_sentence="")).invoke("2 + 3?")
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
+
+
+@dataclass
+class Slow(Flaky):
+    """Takes a while for each piece."""
+
+    seconds: float = 0.03
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        for event in super().continue_turn(turn, request):
+            time.sleep(self.seconds)
+            yield event
+
+
+@pytest.mark.parametrize("breaks", [[], [3]])
+async def test_a_turn_that_takes_too_long_is_an_error_with_the_text(breaks: list[int | None]) -> None:
+    model = pair(Slow(list(breaks)), Flaky(), timeout=0.3)
+    with pytest.raises(TurnTimeoutError, match=r"not finished after 0\.3 s") as caught:
+        await model.ainvoke("2 + 3?")
+    assert caught.value.thinking.startswith("I add")
+    assert caught.value.is_retryable
+    with pytest.raises(TurnTimeoutError):
+        model.invoke("2 + 3?")
+
+
+def test_a_turn_in_time_is_not_disturbed() -> None:
+    assert pair(Flaky(), Flaky(), timeout=60).invoke("2 + 3?").text == ANSWER
