@@ -155,9 +155,23 @@ class Run:
                 self.report.usage[author].completion_tokens += late
         if not isinstance(event, End):
             return []
+        if event.reason == "length" and (stand_in := self._stand_in_for_budget(self._received + late)) is not None:
+            return stand_in
         if event.reason == "length" and self._received + late == 0:
             self.report.degraded = f"{self.backend.name} has no room left in its context"
         return self._obey(self._machine.end(event.reason, late))
+
+    def _stand_in_for_budget(self, received: int) -> list[Delta] | None:
+        """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
+        rest = self._wanted.max_tokens - self._broken_off - received
+        if self.author != "target" or rest <= 0 or self._budget.tokens_left(self.report) != 0:
+            return None
+        deltas = self._obey(self._machine.abandon())
+        self.wanted = replace(self._wanted, max_tokens=rest)  # another command to the loop that drives
+        self._broken_off, self._received, self._usage = 0, 0, Usage()
+        self._keep_to_budget("target")
+        self.report.request(self.author, self._wanted.cue)
+        return deltas
 
     def recover(self, error: BackendError) -> list[Delta]:
         """Go on after the running request failed, or raise the error with what was written so far.
@@ -176,6 +190,8 @@ class Run:
         else:
             raise self._with_text(error)
         self._requests += 1
+        if (stand_in := self._stand_in_for_budget(0)) is not None:
+            return deltas + stand_in
         if self._broken_off >= self._wanted.max_tokens:
             return deltas + self._obey(self._machine.end("length"))
         self.report.again(self.author)

@@ -50,7 +50,13 @@ class CircuitBreaker:
         except Exception as error:
             if is_transient(error):
                 self._failed(error)
+            else:
+                self._alive()
             raise
+        self._alive()
+
+    def _alive(self) -> None:
+        """Note an answer, be it a refusal."""
         with self._lock:
             self._failures = 0
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from contextlib import aclosing, closing, contextmanager
+import sys
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
-from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatTrailing, Payload, Strategy
+from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Payload, Strategy
 from langchain_spec_thinking.backends.echo import EchoFilter
 from langchain_spec_thinking.backends.thought_field import ThoughtField
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
     from langchain_spec_thinking.turn import Turn
 
@@ -27,8 +30,13 @@ ChatContinuation = Literal["auto", "chat_trailing", "chat_instruct"]
 _MESSAGES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 _LIMITS = ("max_tokens", "max_output_tokens", "max_new_tokens", "num_predict")
 """What chat models call the most they may write."""
-_TRAILING = {"ChatMistralAI", "ChatGroq", "ChatGoogleGenerativeAI", "ChatOllama"}
-"""Classes that send a trailing assistant message as it is, to servers that go on from it."""
+_BY_CLASS: dict[str, Strategy] = {
+    "ChatMistralAI": ChatMark("prefix"),  # the class sends the mark on where it stands in `additional_kwargs`
+    "ChatGroq": ChatTrailing(),
+    "ChatGoogleGenerativeAI": ChatTrailing(),
+    "ChatOllama": ChatTrailing(),
+}
+"""Classes that send a last assistant message so that their servers go on from it."""
 _CHARACTERS = 4
 """About as many make a token."""
 _LOGGER = logging.getLogger(__name__)
@@ -67,15 +75,16 @@ class ChatModelBackend(Backend):
         self.name = named if isinstance(named, str) else type(model).__name__
         self.thinks = thinking
         self._model = model
-        trails = continuation == "chat_trailing" or (continuation == "auto" and type(model).__name__ in _TRAILING)
-        self._strategy: Strategy = ChatTrailing() if trails else ChatInstruct()
+        self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
+        if continuation == "auto":
+            self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
         if self.caveat:
             _LOGGER.warning("%s", self.caveat)
 
     @property
     def caveat(self) -> str | None:
         """What users should know of how turns are continued."""
-        if isinstance(self._strategy, ChatTrailing):
+        if not isinstance(self._strategy, ChatInstruct):
             return None
         return (
             f"{self.name} ({type(self._model).__name__}) is only told to go on where its reply was cut off, which it "
@@ -86,13 +95,16 @@ class ChatModelBackend(Backend):
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation; closing the generator closes the model's own stream."""
         reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        model = reading.model
+        yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
-            if not reading.streams:
-                result = reading.model._generate(reading.messages, stop=reading.stop)  # noqa: SLF001 - see the class
+            if model.rate_limiter:
+                model.rate_limiter.acquire(blocking=True)
+            if not _streams(model, "_stream"):
+                result = model._generate(reading.messages, stop=reading.stop)  # noqa: SLF001 - see the class
                 yield from reading.read(result.generations[0].message)
             else:
-                stream: Any = reading.model._stream(reading.messages, stop=reading.stop)  # noqa: SLF001
-                with closing(stream) as chunks:
+                with _closing(model._stream(reading.messages, stop=reading.stop)) as chunks:  # noqa: SLF001
                     for chunk in chunks:
                         yield from reading.read(chunk.message)
                         if reading.full:
@@ -102,14 +114,17 @@ class ChatModelBackend(Backend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation; closing the generator closes the model's own stream."""
         reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        model = reading.model
+        yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
-            if not reading.streams:
-                result = await reading.model._agenerate(reading.messages, stop=reading.stop)  # noqa: SLF001
+            if model.rate_limiter:
+                await model.rate_limiter.aacquire(blocking=True)
+            if not _streams(model, "_stream", "_astream"):
+                result = await model._agenerate(reading.messages, stop=reading.stop)  # noqa: SLF001
                 for event in reading.read(result.generations[0].message):
                     yield event
             else:
-                stream: Any = reading.model._astream(reading.messages, stop=reading.stop)  # noqa: SLF001
-                async with aclosing(stream) as chunks:
+                async with _aclosing(model._astream(reading.messages, stop=reading.stop)) as chunks:  # noqa: SLF001
                     async for chunk in chunks:
                         for event in reading.read(chunk.message):
                             yield event
@@ -118,10 +133,15 @@ class ChatModelBackend(Backend):
         for event in reading.end():
             yield event
 
+    def _estimate(self, turn: Turn) -> int:
+        """Estimate the prompt, in tokens: a stream that is closed early never tells its usage."""
+        return self.count_tokens("".join(message.content for message in turn.history) + turn.body())
+
     def describe(self) -> dict[str, Any]:
         """Return the model's own settings, and how it is asked."""
-        settings = {key: value for key, value in self._model._identifying_params.items() if _is_plain(value)}  # noqa: SLF001
-        return {**super().describe(), "class": type(self._model).__name__, "strategy": self._strategy.name, **settings}
+        settings = json.loads(json.dumps(self._model._identifying_params, default=lambda _: None))  # noqa: SLF001
+        kind = type(self._model).__name__
+        return {**super().describe(), "class": kind, "strategy": self._strategy.name, "settings": settings}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -140,34 +160,29 @@ class _Reading:
 
     Attributes:
         model: The model, with the request's settings where its class has a field for them.
-        streams: Whether its class streams.
     """
 
     def __init__(self, payload: Payload, turn: Turn, request: Request, model: BaseChatModel) -> None:
-        self.messages = [_MESSAGES[message["role"]](message["content"]) for message in payload.body["messages"]]
+        self.messages = [_message(**message) for message in payload.body["messages"]]
         self.stop = list(request.stop) or None
         self.model = model.model_copy(update=_settings(model, request))
-        self.streams = (type(model)._stream, type(model)._astream) != (BaseChatModel._stream, BaseChatModel._astream)  # noqa: SLF001
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
-        self._thought = ThoughtField(turn)
-        self._room = request.max_tokens * _CHARACTERS
+        self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
+        limited = any(name in type(model).model_fields for name in _LIMITS)
+        self._room = sys.maxsize if limited else request.max_tokens * _CHARACTERS
         self._shown = 0  # characters
         self._cut = False
-        self._usage: Usage | None = None
+        self._usage: UsageMetadata | None = None
 
     @property
     def full(self) -> bool:
-        """Whether as many tokens came as were asked for, by estimate: not every class takes a limit."""
+        """Whether as many tokens came as were asked for, by estimate, where the class takes no limit."""
         return self._room <= 0
 
     def read(self, message: BaseMessage) -> Iterator[Event]:
         """Read a message or a chunk of one."""
         told = getattr(message, "usage_metadata", None)
-        if told:
-            cached = (told.get("input_token_details") or {}).get("cache_read")
-            self._usage = Usage(told["input_tokens"], cached, told["output_tokens"]).completed_by(
-                self._usage or Usage()
-            )
+        self._usage = add_usage(self._usage, told) if told else self._usage
         metadata = message.response_metadata
         ended = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
         self._cut |= str(ended).lower() in {"length", "max_tokens"}
@@ -176,7 +191,10 @@ class _Reading:
     def end(self) -> Iterator[Event]:
         """Read the end."""
         yield from self._piece(self._echo.rest())
-        usage = None if self.full else self._usage  # what was told is of text that was not taken
+        usage = None
+        if self._usage and not self.full:  # else what was told is of text that was not taken
+            cached = (self._usage.get("input_token_details") or {}).get("cache_read")
+            usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])
         yield End("length" if self._cut or self.full else "stop", usage)
 
     def _piece(self, text: str) -> Iterator[Event]:
@@ -186,6 +204,10 @@ class _Reading:
             self._room -= len(text)
             self._shown += len(text)
             yield Piece(text, -(-self._shown // _CHARACTERS) - before)
+
+
+def _message(role: str, content: str, **mark: Any) -> BaseMessage:
+    return _MESSAGES[role](content, additional_kwargs=mark)
 
 
 def _settings(model: BaseChatModel, request: Request) -> dict[str, Any]:
@@ -207,5 +229,25 @@ def _is_retryable(error: Exception) -> bool:
     return error.is_retryable if isinstance(error, ModelError) else isinstance(error, (ConnectionError, TimeoutError))
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool))
+def _streams(model: BaseChatModel, *methods: str) -> bool:
+    """Whether a model's class streams by one of these methods, and its user lets it."""
+    own = any(getattr(type(model), method) is not getattr(BaseChatModel, method) for method in methods)
+    return own and model.disable_streaming is not True
+
+
+@contextmanager
+def _closing(chunks: Any) -> Iterator[Any]:  # noqa: ANN401 - any iterator; generators can be closed
+    try:
+        yield chunks
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+
+@asynccontextmanager
+async def _aclosing(chunks: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+    try:
+        yield chunks
+    finally:
+        if hasattr(chunks, "aclose"):
+            await chunks.aclose()

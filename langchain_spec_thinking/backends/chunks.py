@@ -35,7 +35,7 @@ class ChunkReader:
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
-        self._thought = ThoughtField(turn)
+        self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
         self._chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None

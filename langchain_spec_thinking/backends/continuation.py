@@ -30,6 +30,7 @@ class Payload:
         seam: White space at the end of what was given. A chat template may have cut it off, and the model may write it
             again.
         overlap: What was given, where the model itself may begin by repeating the end of it.
+        drops_reasoning: What the model reasons in a field of its own is about being told to go on, not of the turn.
     """
 
     endpoint: Literal["completions", "chat"]
@@ -37,6 +38,7 @@ class Payload:
     prefills: tuple[str, ...] = ()
     seam: str = ""
     overlap: str = ""
+    drops_reasoning: bool = False
 
 
 class Strategy(Protocol):
@@ -144,7 +146,9 @@ class ChatInstruct:
             given = thought
             messages.append({"role": "user", "content": _ANSWER.format(thought=thought)})
         seam = given[len(given.rstrip()) :]
-        return Payload("chat", {"messages": messages}, prefills=(given,), seam=seam, overlap=given)
+        return Payload(
+            "chat", {"messages": messages}, prefills=(given,), seam=seam, overlap=given, drops_reasoning=True
+        )
 
 
 _GO_ON = (

@@ -27,9 +27,9 @@ class EchoFilter:
         ends = [
             overlap[start:] for start in range(max(0, len(overlap) - _OVERLAP_MAX), len(overlap) - _OVERLAP_MIN + 1)
         ]
-        # White space at the seam is looked at by itself.
-        given = [*(p for p in prefills if len(p) >= _REPETITION_MIN), *(end.rstrip() for end in ends)]
-        self._prefills = sorted(given, key=len, reverse=True)
+        given = [*(p for p in prefills if len(p) >= _REPETITION_MIN), *ends]
+        # White space at the end may have been cut off on the way there.
+        self._prefills = sorted({*given, *(text.rstrip() for text in given)}, key=len, reverse=True)
         self._seam = seam
         self._held: str | None = ""  # None once the beginning is over
 

@@ -113,7 +113,7 @@ class Dialect:
             body["extra_body"] = {**body.get("extra_body", {}), "top_k": request.top_k}
         return {key: value for key, value in body.items() if value is not None and key not in self._refused}
 
-    def mend(self, error: Exception, body: dict[str, Any], stepped_from: list[Strategy]) -> None:
+    def mend(self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]) -> None:
         """Make of a refusal a request that may be taken; raise the error where there is nothing to change.
 
         Fields that the server can do without are left out from then on. Otherwise the next strategy is tried, once; it
@@ -122,24 +122,29 @@ class Dialect:
         Args:
             error: What the SDK raised.
             body: What was sent.
+            used: The strategy by which it was made.
             stepped_from: Empty at first; notes the strategy that was refused.
         """
         refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in body])
         if refused:
             self._refused |= refused
             return
-        below = self._strategies[self._strategies.index(self.strategy) + 1 :] if self.strategy else []
         too_long = any(words in server_words(error).lower() for words in TOO_LONG)
-        if getattr(error, "status_code", None) in REFUSALS and not too_long and below and not stepped_from:
-            stepped_from.append(self._strategies[-len(below) - 1])
+        refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
+        if refusal and used != self.strategy and not stepped_from:
+            stepped_from.append(self._strategies[-1])  # another turn has stepped down meanwhile: try what it found
+            return
+        below = self._strategies[self._strategies.index(used) + 1 :] if used else []
+        if refusal and used and below and not stepped_from:
+            stepped_from.append(used)
             self.strategy = below[0]
             return
-        if stepped_from:
+        if stepped_from and stepped_from[0] != self._strategies[-1]:
             self.strategy = stepped_from[0]
         raise error
 
 
-def server_words(error: Exception, secret: str = "") -> str:
+def server_words(error: BaseException, secret: str = "") -> str:
     """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's.
 
     Args:
@@ -150,6 +155,15 @@ def server_words(error: Exception, secret: str = "") -> str:
     body = getattr(error, "body", None)
     said = said if body is None or str(body) in said else f"{said} {body}"
     return (said.replace(secret, "***") if secret else said)[:_WORDS_MAX]
+
+
+def tells(error: BaseException | None, secret: str) -> bool:
+    """Return whether an error, or what led to it, quotes a secret."""
+    while error is not None:
+        if secret and (secret in server_words(error) or secret in repr(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:

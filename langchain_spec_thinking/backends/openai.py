@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from langchain_spec_thinking.backends.continuation import (
     Strategy,
 )
 from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
-from langchain_spec_thinking.backends.negotiation import REFUSALS, Dialect, candidates, server_words
+from langchain_spec_thinking.backends.negotiation import REFUSALS, Dialect, candidates, tells
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
@@ -103,14 +104,17 @@ class OpenAIBackend(Backend):
             raise ValueError(msg)
         self.name = model
         self._url = base_url or OPENAI_URL
+        _require_url(self._url)
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
-        self._api_key = api_key if isinstance(api_key, SecretStr) else SecretStr(api_key)
+        key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+        self._api_key = SecretStr(key.strip())  # a line break from a file would show up, key and all, in an error
         self._timeout = timeout
         self._max_retries = max_retries
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
         self._dialect = Dialect(model, *_strategies(self._url, continuation, self._template))
+        self._negotiating = threading.Lock()
         self._breaker = CircuitBreaker(f"{model} at {self._place}")
         settings: dict[str, Any] = {
             "base_url": self._url,
@@ -126,7 +130,8 @@ class OpenAIBackend(Backend):
         with self._errors():
             self._require_key()
             if self._dialect.strategy is None:
-                self._negotiate()
+                with self._negotiating, self._breaker.watch():
+                    self._negotiate()
             yield self._estimate(turn)
             with self._breaker.watch():
                 for attempt in retrying(self._max_retries):
@@ -144,7 +149,8 @@ class OpenAIBackend(Backend):
         with self._errors():
             self._require_key()
             if self._dialect.strategy is None:
-                await self._anegotiate()
+                with self._breaker.watch():
+                    await self._anegotiate()
             yield self._estimate(turn)
             with self._breaker.watch():
                 async for attempt in aretrying(self._max_retries):
@@ -186,14 +192,14 @@ class OpenAIBackend(Backend):
     def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
         stepped_from: list[Strategy] = []
         while True:
-            payload = self._dialect.payload(turn)
+            strategy, payload = self._dialect.strategy, self._dialect.payload(turn)
             body = self._dialect.body(payload, self._hurried(request))
             client: Any = self._clients.client
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.Stream[Any] = completions.create(**body)
             except Exception as error:  # noqa: BLE001 - read by `mend`, which raises what it cannot mend
-                self._dialect.mend(error, body, stepped_from)
+                self._dialect.mend(error, body, strategy, stepped_from)
             else:
                 watch_end_mark(stream.response)
                 return stream, self._reader(payload, turn, request)
@@ -202,28 +208,31 @@ class OpenAIBackend(Backend):
         client: Any = await self._clients.async_client()
         stepped_from: list[Strategy] = []
         while True:
-            payload = self._dialect.payload(turn)
+            strategy, payload = self._dialect.strategy, self._dialect.payload(turn)
             body = self._dialect.body(payload, self._hurried(request))
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.AsyncStream[Any] = await completions.create(**body)
             except Exception as error:  # noqa: BLE001
-                self._dialect.mend(error, body, stepped_from)
+                self._dialect.mend(error, body, strategy, stepped_from)
             else:
                 watch_end_mark(stream.response)
                 return stream, self._reader(payload, turn, request)
 
     def _negotiate(self) -> None:
         """Find out how the server continues a turn."""
+        if self._dialect.strategy:  # another turn has, meanwhile
+            return
         probes, said = self._dialect.probes(), None
         with suppress(StopIteration):
             while True:
                 body = probes.send(said)
                 try:
-                    said = _said(self._clients.client.chat.completions.create(**body))
+                    for attempt in retrying(self._max_retries):
+                        with attempt:
+                            said = _said(self._clients.client.chat.completions.create(**body))
                 except Exception as error:  # noqa: BLE001 - told apart by its status
-                    _refused(error)
-                    said = None
+                    said = _refused(error)
         self._warn()
 
     async def _anegotiate(self) -> None:
@@ -234,10 +243,11 @@ class OpenAIBackend(Backend):
             while True:
                 body = probes.send(said)
                 try:
-                    said = _said(await client.chat.completions.create(**body))
+                    async for attempt in aretrying(self._max_retries):
+                        with attempt:
+                            said = _said(await client.chat.completions.create(**body))
                 except Exception as error:  # noqa: BLE001
-                    _refused(error)
-                    said = None
+                    said = _refused(error)
         self._warn()
 
     def _warn(self) -> None:
@@ -336,7 +346,7 @@ class OpenAIBackend(Backend):
 
             secret = self._secret
             translated = translate(error, name=self.name, url=self._place, secret=secret)
-            raise translated from (None if secret and secret in server_words(error) else error)
+            raise translated from (None if tells(error, secret) else error)
 
 
 def _strategies(url: str, continuation: Continuation, template: ChatTemplate | None) -> tuple[list[Strategy], bool]:
@@ -357,10 +367,23 @@ def _said(response: Any) -> str:  # noqa: ANN401 - a chat completion
     return (choices[0].message.content or "") if choices else ""
 
 
-def _refused(error: Exception) -> None:
-    """Take a refusal for an answer; raise anything else."""
+def _refused(error: Exception) -> str | None:
+    """Take a refusal for an answer, an empty one; raise anything else."""
     if getattr(error, "status_code", None) not in REFUSALS:
         raise error
+    return None
+
+
+def _require_url(url: str) -> None:
+    """Refuse an address that is none; what stands in it may be a secret and is not shown."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in urlunsplit(parts._replace(netloc="")):
+        msg = "base_url: expected an address such as http://127.0.0.1:8000/v1; quote special characters in a password"
+        raise ValueError(msg)
 
 
 def _template(

@@ -87,12 +87,13 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
         if isinstance(error, raised):
             kind, advice = translated, what_to_do
             break
-    said = server_words(error, secret)
+    said = server_words(error)
     if kind is InvalidRequestBackendError and any(words in said.lower() for words in TOO_LONG):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"
     message = f"{name} at {url}: {said.rstrip('.')}. {advice}"
+    message = message.replace(secret, "***") if secret else message
     new = kind.__new__(kind)
     new.__dict__.update({**vars(error), "message": message, "body": None})
     new.args = (message,)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TURNS_MAX = 64
 """Most turns that share one pass."""
+TOKENS_MAX = 8192
+"""Most tokens that are read in one pass for several turns; a longer prompt is read by itself."""
 _ATTENTION = "spec_thinking_turns"
 
 
@@ -33,11 +35,13 @@ class _Reader:
     """A turn that wants its missing tokens read.
 
     Attributes:
+        alone: It is to be read in a pass of its own: one that it shared has failed.
         woken: Set when there are scores, or when this reader is to lead the next pass.
     """
 
     cache: TurnCache
     ids: list[int]
+    alone: bool = False
     scores: torch.Tensor | None = None
     woken: threading.Event = field(default_factory=threading.Event)
 
@@ -62,6 +66,7 @@ class SharedSteps:
             and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
             and model.config is model.config.get_text_config()
             and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - as above
+            and len(set(getattr(model, "hf_device_map", {"": 0}).values())) == 1  # our masks stay on one device
         )
 
     def read(self, cache: TurnCache) -> torch.Tensor:
@@ -70,8 +75,9 @@ class SharedSteps:
         Returns:
             Scores of the next token, of shape (vocabulary,).
         """
+        alone = False
         while True:
-            reader = _Reader(cache, cache.missing())
+            reader = _Reader(cache, cache.missing(), alone)
             with self._mutex:
                 self._waiting.append(reader)
                 leads, self._led = not self._led, True
@@ -79,7 +85,8 @@ class SharedSteps:
                 self._lead(reader)
             if reader.scores is not None:
                 return reader.scores
-            # Somebody else's pass failed with this turn in it: try again.
+            # A pass that this turn shared has failed, for whatever reason: try again, without company.
+            alone = True
 
     def _wait(self, reader: _Reader) -> bool:
         """Wait for others to read; return whether this reader is to lead the next pass instead."""
@@ -96,11 +103,9 @@ class SharedSteps:
             return reader in self._waiting
 
     def _lead(self, leader: _Reader) -> None:
-        """Read for all who wait, then pass the lead on."""
+        """Read for all who wait, as far as they fit into one pass, then pass the lead on."""
         with self._mutex:
-            company = [leader] + [reader for reader in self._waiting if reader is not leader]
-            together = company[:TURNS_MAX] if self._packs and _packable(leader) else company[:1]
-            together = [reader for reader in together if reader is leader or _packable(reader)]
+            together = self._company(leader)
             self._waiting = [reader for reader in self._waiting if reader not in together]
         try:
             with torch.inference_mode():
@@ -108,15 +113,27 @@ class SharedSteps:
             for reader, row in zip(together, scores, strict=True):
                 reader.cache.read()
                 reader.scores = row
-        except BaseException:  # interrupted in mid-layer, the caches are of no use
+        except BaseException as error:  # interrupted in mid-layer, the caches are of no use
             for reader in together:
                 reader.cache.forget()
-            raise
+            if len(together) == 1 or not isinstance(error, Exception):
+                raise
         finally:
             for reader in together[1:]:
                 reader.woken.set()
             with self._mutex:
                 self._pass_on()
+
+    def _company(self, leader: _Reader) -> list[_Reader]:
+        """Return the leader and those who may be read with it."""
+        together, tokens = [leader], len(leader.ids)
+        if not self._packs or not _packable(leader):
+            return together
+        for reader in self._waiting:
+            if reader is not leader and _packable(reader) and tokens + len(reader.ids) <= TOKENS_MAX:
+                together.append(reader)
+                tokens += len(reader.ids)
+        return together[:TURNS_MAX]
 
     def _pass_on(self) -> None:
         """Wake who is to lead next; whoever comes first where nobody waits."""
@@ -159,8 +176,8 @@ class SharedSteps:
 
 
 def _packable(reader: _Reader) -> bool:
-    """Whether a turn's cache is plain: layers with a window or a state need masks of their own."""
-    return not (any(reader.cache.cache.is_sliding) or any(reader.cache.cache.is_linear))
+    """Whether a turn may be read with others: layers with a window or a state need masks of their own."""
+    return not reader.alone and not (any(reader.cache.cache.is_sliding) or any(reader.cache.cache.is_linear))
 
 
 @dataclass(frozen=True)

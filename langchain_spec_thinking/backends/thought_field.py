@@ -15,15 +15,19 @@ class ThoughtField:
 
     Args:
         turn: The turn that is continued.
+        drops: The reasoning is none of the turn's.
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, drops: bool = False) -> None:
+        self._drops = drops
         self._open = turn.channel == "thinking" and bool(turn.spans or turn.pending)
         self._closed = turn.thinking_closed
         self._in_field = False
 
     def join(self, reasoning: str, text: str) -> str:
         """Return what comes next of the text, think tags included."""
+        if self._drops:
+            return text
         if reasoning and not self._closed:  # else the thought is over, whatever the server takes this for
             opening = "" if self._open else THINK_OPEN
             self._open = self._in_field = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.report import AuthorUsage, Report
+    from langchain_spec_thinking.turn import Author
 
 _MILLION = 1_000_000
 
@@ -38,6 +39,8 @@ class Budget:
 
     Tokens and cost, once spent, are spent; the share falls again while the speculative model writes, so the target may
     come back.
+
+    The share is nothing at the beginning, so an opening is written all the same, unless the limit is 0.
 
     Attributes:
         target_tokens: The most the target may write, in its tokens, dropped ones included.
@@ -75,7 +78,7 @@ class Budget:
             return f"the target has written {usage.completion_tokens} tokens of {self.target_tokens}"
         if self.cost is not None and (cost := self.cost_of(report)) >= self.cost:
             return f"the turn has cost {cost:.6g} of {self.cost:.6g}"
-        if self.target_share is not None and report.completion_tokens and report.target_share >= self.target_share:
+        if self.target_share is not None and report.target_share >= self.target_share:
             return f"{report.target_share:.0%} of the tokens are the target's, of at most {self.target_share:.0%}"
         return None
 
@@ -87,5 +90,5 @@ class Budget:
 
     def cost_of(self, report: Report) -> float:
         """Return what a turn has cost so far."""
-        prices = {"target": self.target_price, "speculative": self.speculative_price}
-        return sum(price.of(report.usage[author]) for author, price in prices.items() if price)  # type: ignore[index]
+        prices: dict[Author, Price | None] = {"target": self.target_price, "speculative": self.speculative_price}
+        return sum((price.of(report.usage[author]) for author, price in prices.items() if price), start=0.0)

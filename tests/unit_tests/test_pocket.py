@@ -65,7 +65,7 @@ def test_the_target_takes_over_where_the_small_one_reflects(solved: list[Any]) -
         assert 0 < found["target_share"] < 0.5
         assert found["degraded"] is None
         kinds |= {segment["cue"] for segment in by_target if segment["kind"] == "reflection"}
-    assert kinds >= {"wait", "hold on", "verify"}
+    assert kinds >= {"wait", "hold on"}
 
 
 def test_segments_join_to_the_text(solved: list[Any]) -> None:
@@ -115,7 +115,7 @@ def test_settings_may_differ() -> None:
     model = ChatSpeculativeThinking.pocket(answer_by="target", max_tokens=900, temperature=0.7)
     assert (model.answer_by, model.max_tokens, model.temperature) == ("target", 900, 0.7)
     answer = [segment for segment in report(model.invoke(QUESTION, seed=1))["segments"] if segment["kind"] == "answer"]
-    assert {segment["author"] for segment in answer} <= {"target"}
+    assert {segment["author"] for segment in answer} == {"target"}
 
 
 async def test_it_streams_asynchronously(solved: list[Any]) -> None:

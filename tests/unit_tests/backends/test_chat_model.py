@@ -8,7 +8,9 @@ import pytest
 from langchain_core.exceptions import ModelRateLimitError
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.tracers.context import collect_runs
 from pydantic import Field
 
@@ -20,6 +22,19 @@ from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Counted(BaseRateLimiter):
+    """Lets everything through."""
+
+    count = 0
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        self.count += 1
+        return True
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        return self.acquire()
 
 
 class Plain(BaseChatModel):
@@ -36,7 +51,7 @@ class Plain(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"says": str(self.says), "client": object()}
+        return {"says": self.says, "client": object()}
 
     def _ask(self, messages: list[BaseMessage]) -> AIMessageChunk:
         self.asked.append((messages, {"max_tokens": self.max_tokens, "temperature": self.temperature}))
@@ -83,7 +98,8 @@ async def test_its_words_are_pieces(kind: type[Plain]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Plain, Streaming])
-def test_it_is_stopped_where_its_class_takes_no_limit(kind: type[Plain]) -> None:
+def test_it_is_stopped_where_its_class_takes_no_limit(kind: type[Plain], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.chat_model._LIMITS", ())
     found = events(kind(says="word " * 100), request={"max_tokens": 5})
     assert 15 <= len(text(found)) <= 20
     assert found[-1] == End("length")
@@ -151,10 +167,45 @@ def test_what_it_raises_is_an_error_of_ours() -> None:
     assert not caught.value.is_retryable
 
 
+def test_usage_that_comes_in_parts_is_added_up() -> None:
+    class Parts(Streaming):
+        def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            for prompt, completion in ((100, 0), (0, 3), (0, 4)):
+                usage = UsageMetadata(input_tokens=prompt, output_tokens=completion, total_tokens=prompt + completion)
+                yield ChatGenerationChunk(message=AIMessageChunk(content="word ", usage_metadata=usage))
+
+    assert events(Parts())[-1] == End("stop", Usage(100, None, 7))
+
+
+def test_a_class_that_takes_a_limit_is_trusted_with_it() -> None:
+    assert len(text(events(Plain(says="word " * 100), request={"max_tokens": 5}))) == 500
+
+
+def test_what_its_user_switched_off_stays_off() -> None:
+    model = Streaming(says="One two.", disable_streaming=True, rate_limiter=Counted())
+    assert [event.text for event in events(model) if isinstance(event, Piece)] == ["One two."]
+    assert model.rate_limiter.count == 1  # type: ignore[union-attr]
+
+
+def test_mistral_gets_its_mark() -> None:
+    half = Turn((Message("user", "hi"),))
+    half.append("speculative", "I add ")
+    model = type("ChatMistralAI", (Streaming,), {})(says="two.")
+    events(model, half)
+    assert model.asked[0][0][-1].additional_kwargs == {"prefix": True}
+
+
+def test_reasoning_about_being_told_to_go_on_is_none_of_the_turn() -> None:
+    half = Turn((Message("user", "hi"),), thinks=True)
+    half.append("speculative", "I add two")
+    says = {"content": " and three.", "additional_kwargs": {"reasoning_content": "I am to go on."}}
+    assert text(events(Plain(says=says), half, thinking=True)) == " and three."
+
+
 def test_it_tells_itself_apart_without_its_clients() -> None:
     described = ChatModelBackend(Plain(says="A")).describe()
-    assert described["says"] == "A"
-    assert "client" not in described
+    assert described["settings"] == {"says": "A", "client": None}
+    assert ChatModelBackend(Plain(says={"a": 1})).describe() != ChatModelBackend(Plain(says={"a": 2})).describe()
 
 
 def test_what_is_no_chat_model_is_refused() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import openai
 import pytest
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -21,8 +23,9 @@ from langchain_core.exceptions import (
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Strategy
-from langchain_spec_thinking.backends.negotiation import candidates
+from langchain_spec_thinking.backends.chunks import ChunkReader
+from langchain_spec_thinking.backends.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.negotiation import Dialect, candidates
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, ContinuationError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
@@ -494,6 +497,57 @@ def test_a_dead_server_is_not_asked_a_thousand_times(caplog: pytest.LogCaptureFi
     assert len(server.asked) == 3
     assert "it failed 3 times in a row (APIConnectionError), so it is not asked for another" in reports[-1]["degraded"]
     assert len([record for record in caplog.records if "failed 3 times in a row" in record.message]) == 1
+
+
+def test_probes_of_a_dead_server_are_not_repeated_either() -> None:
+    server = Server(httpx2.ConnectError("refused"))
+    backend = server.backend(tokenizer=None, max_retries=0)
+    for _ in range(20):
+        with pytest.raises(ModelConnectionError):
+            next(backend.continue_turn(turn(), Request(5)))
+    assert len(server.asked) == 3
+
+
+def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    server = Server(refused(503), probe("en eight"), sse(delta(content="A", reason="stop")))
+    assert continued(server.backend(tokenizer=None))[0] == "A"
+
+
+def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
+    dialect = Dialect("m", [ChatFlag(), ChatTrailing(), ChatInstruct()], settled=True)
+    error = openai.BadRequestError(
+        "no prefill", response=httpx2.Response(400, request=httpx2.Request("POST", URL)), body=None
+    )
+    for _ in range(3):
+        dialect.mend(error, {}, ChatFlag(), [])
+    assert dialect.strategy == ChatTrailing()
+
+
+@pytest.mark.parametrize("strategy", [ChatTrailing(), ChatMark()])
+def test_an_echo_whose_end_was_cut_off_is_an_echo(strategy: Strategy) -> None:
+    half = turn(f"{LONG}\n\n")
+    reader = ChunkReader(strategy.payload(half), half, 20, None)
+    delta = SimpleNamespace(content=f"{LONG.rstrip()}So five.")
+    chunk = SimpleNamespace(choices=[SimpleNamespace(delta=delta, finish_reason=None)])
+    assert [event.text for event in reader.read(chunk) if isinstance(event, Piece)] == ["So five."]
+
+
+def test_a_key_from_a_file_does_not_show() -> None:
+    """Its line break would make the header illegal, which the error quotes."""
+    server = Server(httpx2.ConnectError(f"Illegal header value b'Bearer {KEY}'"))
+    with pytest.raises(BackendError) as caught:
+        continued(server.backend(max_retries=0))
+    assert KEY not in f"{caught.value} {caught.value.__cause__!r} {vars(caught.value)}"
+    backend = OpenAIBackend("m", base_url="http://server.test/v1", api_key=f"{KEY}\n")
+    assert backend._api_key.get_secret_value() == KEY  # noqa: SLF001
+
+
+@pytest.mark.parametrize("url", ["http://user:p/w@host/v1", "127.0.0.1:8000/v1", "http://host:port/v1", "ftp://host"])
+def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^base_url: expected an address") as caught:
+        OpenAIBackend("m", base_url=url)
+    assert "p/w" not in str(caught.value)
 
 
 def test_a_server_that_has_come_back_is_asked_again() -> None:

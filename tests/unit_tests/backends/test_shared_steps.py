@@ -88,25 +88,53 @@ def test_a_turn_by_itself_never_waits() -> None:
     assert len(read) == 7
 
 
-def test_a_pass_that_fails_fails_one_turn_alone() -> None:
+def test_a_pass_that_fails_for_several_is_tried_for_each_alone() -> None:
     model = tiny.llama()
     backend = tiny.backend(model)
     expected = continued(backend, turn(), max_tokens=12)
 
-    def fail_once(number: int) -> None:
+    def fail_in_company(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
         time.sleep(LEADER_BUSY)
-        if number == 4:
+        if "turns" in inputs:
             raise MemoryError
 
-    def work(_: int) -> str:
+    handle = model.register_forward_pre_hook(fail_in_company, with_kwargs=True)
+    try:
+        assert together(lambda _: continued(backend, turn(), max_tokens=12)) == [expected] * TURNS
+    finally:
+        handle.remove()
+
+
+def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
+    model = tiny.llama()
+    backend = tiny.backend(model)
+    expected = continued(backend, turn(), max_tokens=12)
+
+    def fail_long(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
+        time.sleep(LEADER_BUSY)
+        if inputs["input_ids"].shape[1] >= 100:
+            raise MemoryError
+
+    def work(index: int) -> str:
         try:
-            return continued(backend, turn(), max_tokens=12)
+            return continued(backend, turn("x " * 60 if index == 3 else "hi"), max_tokens=12)
         except BackendError:
             return "failed"
 
-    with passes(model, fail_once):
-        texts = together(work)
-    assert sorted(texts, key=len) == sorted(["failed"] + [expected] * (TURNS - 1), key=len)
+    handle = model.register_forward_pre_hook(fail_long, with_kwargs=True)
+    try:
+        assert together(work) == [*[expected] * 3, "failed", *[expected] * (TURNS - 4)]
+    finally:
+        handle.remove()
+
+
+def test_a_pass_has_room_for_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.shared_steps.TOKENS_MAX", 20)
+    model = tiny.llama()
+    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as read:
+        together(lambda _: continued(tiny.backend(model), turn("x " * 6), max_tokens=3))
+    assert max(read) <= 20
+    assert sum(read) == TURNS * (read[0] + 2)
 
 
 def test_who_is_interrupted_while_waiting_passes_the_lead_on() -> None:

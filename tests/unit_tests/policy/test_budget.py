@@ -75,3 +75,28 @@ def test_prices_tell_cached_tokens_from_others() -> None:
 def test_what_cannot_work_is_refused_and_named(settings: dict[str, Any], names: str) -> None:
     with pytest.raises(ValueError, match=f"^{names}: "):
         Budget(**settings)
+
+
+def test_an_answer_that_the_target_may_not_finish_is_finished_by_the_other() -> None:
+    answer = "The answer is five and so on."
+    rest = lambda turn: answer[len(turn.answer) :]  # noqa: E731
+    pair = ChatSpeculativeThinking(
+        speculative=ScriptedBackend(lambda turn: rest(turn) if turn.closing else "Hm.\n</think>\n\nx", thinks=True),
+        target=ScriptedBackend(rest),
+        policy=DelegationPolicy(budget=Budget(target_tokens=4)),
+        answer_by="target",
+    )
+    message = pair.invoke("hi")
+    found = message.response_metadata["speculative_thinking"]
+    assert message.text == answer
+    assert message.response_metadata["finish_reason"] == "stop"
+    assert found["degraded"] == "the budget is spent: the target has written 4 tokens of 4"
+    assert found["usage"]["target"]["completion_tokens"] == 4
+
+
+def test_no_share_at_all_keeps_the_target_from_the_opening() -> None:
+    policy = DelegationPolicy.non_reasoning(budget=Budget(target_share=0))
+    pair = ChatSpeculativeThinking(speculative=ScriptedBackend("A. B."), target=ScriptedBackend("C."), policy=policy)
+    message = pair.invoke("hi")
+    assert message.text.startswith("A. B.")
+    assert message.response_metadata["speculative_thinking"]["takeovers"] == 0
