@@ -48,7 +48,7 @@ operation), which a check or the recap mends. Slipped steps carry no loss: neith
 number, both are taught to mend one. Both models see the same kind of data; the small one is worse because it is
 small{briefly}.
 
-About a third of the examples are drills: two dozen bare sums ("24 + 17 = 41, ..."), of which only the results carry
+{drills:.0%} of the examples are drills: two dozen bare sums ("24 + 17 = 41, ..."), of which only the results carry
 loss (`benchmarks/pocket/drills.py`).
 
 Every training problem is fresh. `split` sends a problem to training or to the held-out side by a hash of the sequence
@@ -89,6 +89,7 @@ def card(recipe: Recipe, model: LlamaForCausalLM, progress: Progress, score: Sco
         device="a CPU" if progress.device == "cpu" else "an accelerator",
         seed=recipe.seed,
         largest=LARGEST,
+        drills=recipe.drills,
         loss=progress.loss,
         total=score.total,
         accuracy=score.accuracy,

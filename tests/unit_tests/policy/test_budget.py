@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, Price
 from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.turn import Turn
 
 STEP = "Wait, no. "
 
@@ -79,7 +82,10 @@ def test_what_cannot_work_is_refused_and_named(settings: dict[str, Any], names: 
 
 def test_an_answer_that_the_target_may_not_finish_is_finished_by_the_other() -> None:
     answer = "The answer is five and so on."
-    rest = lambda turn: answer[len(turn.answer) :]  # noqa: E731
+
+    def rest(turn: Turn) -> str:
+        return answer[len(turn.answer) :]
+
     pair = ChatSpeculativeThinking(
         speculative=ScriptedBackend(lambda turn: rest(turn) if turn.closing else "Hm.\n</think>\n\nx", thinks=True),
         target=ScriptedBackend(rest),
