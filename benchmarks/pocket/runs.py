@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from transformers.utils import logging
 
 from benchmarks.pocket.alone import boxed
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
@@ -149,6 +150,7 @@ def _begin(counter: Synchronized[int]) -> None:
     """Set up a process."""
     global _counter  # noqa: PLW0603 - a process has one
     _counter = counter
+    logging.disable_progress_bar()  # the run has its own
     torch.set_num_threads(1)
     for load in _LOADERS.values():
         load()

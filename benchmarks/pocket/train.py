@@ -1,6 +1,6 @@
 """Remakes the pocket pair from nothing: `python -m benchmarks.pocket.train --out DIR`.
 
-About an hour and a quarter on two cores with bfloat16 instructions; an accelerator is used where there is one.
+About two hours on two cores with bfloat16 instructions; an accelerator is used where there is one.
 """
 
 from __future__ import annotations
