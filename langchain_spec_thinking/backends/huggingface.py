@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,10 @@ class HuggingFaceBackend(Backend):
         return {**super().describe(), "dtype": self._dtype}
 
 
+_LOADING = threading.Lock()
+"""While transformers loads a model it changes torch for all threads; two at a time come out with random weights."""
+
+
 def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
     """Load a model from the hub or a folder.
 
@@ -127,9 +132,10 @@ def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
 
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
-        )
+        with _LOADING:
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
+            )
     except (OSError, ValueError) as e:
         raise BackendError(_not_loaded("model", path, e)) from e
     return model

@@ -23,7 +23,7 @@ Model = "A Hub id, a folder, or openai:NAME@URL[#TOKENIZER] (the key in OPENAI_A
 
 @app.command()
 def demo(
-    problems: Annotated[int, typer.Option(help="How many problems to solve.", min=1, max=20)] = 5,
+    problems: Annotated[int, typer.Option(help="How many problems to solve.", min=1, max=20)] = 6,
 ) -> None:
     """Show two models solving word problems together, on a pair that comes with the package."""
     try:

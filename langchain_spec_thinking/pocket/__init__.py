@@ -11,10 +11,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 
 _FOLDER = Path(__file__).parent
+_LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class Problem:
     answer: int
 
 
-@cache
 def speculative() -> HuggingFaceBackend:
     """Load the small model, once.
 
@@ -40,7 +41,6 @@ def speculative() -> HuggingFaceBackend:
     return _load("pocket-small")
 
 
-@cache
 def target() -> HuggingFaceBackend:
     """Load the large model, once.
 
@@ -58,5 +58,11 @@ def problems() -> tuple[Problem, ...]:
 
 
 def _load(name: str) -> HuggingFaceBackend:
+    with _LOCK:  # else threads that come at the same time would load a model each
+        return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> HuggingFaceBackend:
     # Stored in bfloat16 but run in float32: the same text on every machine, and faster where a CPU knows no bfloat16.
     return HuggingFaceBackend(_FOLDER / name, dtype="float32", device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ def test_the_checkpoints_are_small_enough_to_ship() -> None:
 
 def test_the_two_do_not_share_a_vocabulary() -> None:
     assert pocket.speculative().count_tokens("hold on") > pocket.target().count_tokens("hold on")
+
+
+def test_threads_that_come_at_the_same_time_share_one_model() -> None:
+    pocket._loaded.cache_clear()  # noqa: SLF001
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda number: (pocket.speculative, pocket.target)[number % 2](), range(8)))
+    assert len({id(backend) for backend in loaded}) == 2
 
 
 def test_both_write_one_thought_and_one_answer(solved: list[Any]) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import copy
 import itertools
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
@@ -269,6 +272,28 @@ def test_a_loaded_model_needs_its_tokenizer() -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=f"{tmp_path}.*cannot be loaded.*Expected the id"):
         HuggingFaceBackend(str(tmp_path))
+
+
+def test_models_are_loaded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty that were loaded at once came out with random weights."""
+    inside, most = threading.Semaphore(1), []
+
+    def load(*_: object, **__: object) -> None:
+        most.append(inside.acquire(blocking=False))
+        time.sleep(0.01)
+        inside.release()
+        msg = "no model"
+        raise OSError(msg)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load)
+
+    def construct(_: int) -> None:
+        with pytest.raises(BackendError):
+            HuggingFaceBackend("somewhere")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(construct, range(8)))
+    assert most == [True] * 8
 
 
 def test_a_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
