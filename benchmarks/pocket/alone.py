@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.batches import prompt
 from benchmarks.pocket.problems import problems
+from langchain_spec_thinking.pocket import boxed
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-BOXED = re.compile(r"\\boxed\{(\d+)\}")
 BATCH = 125
 """Problems decoded at a time."""
 LIMIT = 900
@@ -43,12 +42,6 @@ class Score:
         """Wilson's 95% interval of the accuracy."""
         low, high = binomtest(self.right, self.total).proportion_ci(method="wilson")
         return float(low), float(high)
-
-
-def boxed(text: str) -> int | None:
-    """The last boxed number of a text."""
-    found = BOXED.findall(text)
-    return int(found[-1]) if found else None
 
 
 @torch.inference_mode()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from transformers.utils import logging
 
-from benchmarks.pocket.alone import boxed
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class Pair:
         message = model.invoke(problem.text)
         segments = message.response_metadata["speculative_thinking"]["segments"]
         by_target = sum(segment["tokens"] for segment in segments if segment["author"] == "target")
-        right = boxed(message.text) == problem.answer
+        right = pocket.boxed(message.text) == problem.answer
         return Outcome(right, sum(segment["tokens"] for segment in segments), by_target)
 
 

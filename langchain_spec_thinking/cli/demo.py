@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +25,6 @@ EXPLANATION = (
     "Two tiny models that come with the package solve word problems made by a program: a small one that reads "
     "characters, and a larger one that reads words. A handful proves nothing; `make bench-pocket` takes 500."
 )
-_BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
 @dataclass
@@ -42,15 +40,15 @@ class _Column:
 
     def cell(self, run: Run, problem: pocket.Problem, seconds: float) -> str:
         """Add a finished turn; say what it answered."""
-        boxed = _BOXED.findall(run.turn.answer)
-        right = bool(boxed) and int(boxed[-1]) == problem.answer
+        found = pocket.boxed(run.turn.answer)
+        right = found == problem.answer
         segments = run.report.segments
         tokens = sum(segment.tokens for segment in segments)
         self.right += right
         self.tokens += tokens
         self.target_tokens += sum(segment.tokens for segment in segments if segment.author == "target")
         self.seconds += seconds
-        answer = boxed[-1] if boxed else "no answer"
+        answer = "no answer" if found is None else found
         return f"[green]{answer}[/]" if right else f"[red]{answer} ✗[/]"
 
 

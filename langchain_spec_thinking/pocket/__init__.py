@@ -8,6 +8,7 @@ each model's weights, and `benchmarks/pocket/` in the repository.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 
 _FOLDER = Path(__file__).parent
 _LOCK = Lock()
+_BOXED = re.compile(r"\\boxed\{(\d+)\}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ def problems() -> tuple[Problem, ...]:
     """Return twenty problems to try."""
     lines = (_FOLDER / "problems.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(Problem(**json.loads(line)) for line in lines)
+
+
+def boxed(text: str) -> int | None:
+    """Return the number that an answer ends in, the last one in a box."""
+    found = _BOXED.findall(text)
+    return int(found[-1]) if found else None
 
 
 def _load(name: str) -> HuggingFaceBackend:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pocket.alone import boxed
 from benchmarks.pocket.problems import problems
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
 
@@ -58,7 +57,7 @@ def test_threads_that_come_at_the_same_time_share_one_model() -> None:
 def test_both_write_one_thought_and_one_answer(solved: list[Any]) -> None:
     for message in solved:
         assert "</think>" not in thought(message) + message.text
-        assert boxed(message.text) is not None
+        assert pocket.boxed(message.text) is not None
         assert thought(message).count("\n\n") >= 2
 
 
@@ -86,8 +85,10 @@ def test_segments_join_to_the_text(solved: list[Any]) -> None:
 
 
 def test_most_answers_are_right(solved: list[Any]) -> None:
-    right = [boxed(message.text) == problem.answer for message, problem in zip(solved, pocket.problems(), strict=True)]
-    assert sum(right) >= 14
+    right = [
+        pocket.boxed(message.text) == problem.answer for message, problem in zip(solved, pocket.problems(), strict=True)
+    ]
+    assert sum(right) >= 16  # the small one alone: 13 or 14
 
 
 def test_streaming_and_asking_give_the_same(solved: list[Any]) -> None:

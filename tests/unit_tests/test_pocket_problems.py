@@ -8,10 +8,10 @@ from itertools import islice
 
 import pytest
 
-from benchmarks.pocket.alone import boxed
 from benchmarks.pocket.drills import drill
 from benchmarks.pocket.problems import HELD_OUT_SHARE, LARGEST, Problem, Result, problems, split
 from benchmarks.pocket.traces import hard, trace, truth
+from langchain_spec_thinking import pocket
 
 SUM = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 CUES = re.compile(
@@ -83,7 +83,7 @@ def test_every_number_used_stands_in_the_text_or_is_said_in_words() -> None:
 def test_traces_end_in_the_right_answer_and_close_their_thinking_once() -> None:
     for problem, text in texts(4, 2_000, slip_share=0.5):
         assert text.endswith(f"\\boxed{{{problem.answer}}}")
-        assert boxed(text) == problem.answer
+        assert pocket.boxed(text) == problem.answer
         thinking, answer = text.split("\n</think>\n\n")
         assert "\n" not in answer
         assert "<think>" not in thinking

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +11,16 @@ import httpx2
 import openai
 import pytest
 from langchain_core.exceptions import (
-    ContextOverflowError,
     ModelAuthenticationError,
-    ModelConnectionError,
     ModelInvalidRequestError,
-    ModelNotFoundError,
-    ModelRateLimitError,
 )
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
-from langchain_spec_thinking.backends.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.chunks import ChunkReader
 from langchain_spec_thinking.backends.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing, Strategy
 from langchain_spec_thinking.backends.negotiation import Dialect, candidates
-from langchain_spec_thinking.errors import BackendError, CircuitOpenError, ContinuationError
+from langchain_spec_thinking.errors import ContinuationError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
@@ -392,128 +386,6 @@ def refused(status: int, says: str = "no", **headers: str) -> Callable[[], httpx
     return lambda: httpx2.Response(status, json={"error": {"message": says}}, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "says"),
-    [
-        (refused(401, f"Incorrect API key provided: {KEY}"), ModelAuthenticationError, "Check `api_key`"),
-        (refused(404, "no model big"), ModelNotFoundError, "no model big.*Check the model's name and `base_url`"),
-        (refused(429), ModelRateLimitError, "Try again later"),
-        (refused(400, "bad top_k"), ModelInvalidRequestError, "bad top_k"),
-        (lambda: httpx2.Response(422, json={"detail": "top_k?"}), ModelInvalidRequestError, "top_k"),
-        (refused(400, "This model's maximum context length is 5"), ContextOverflowError, "Shorten the messages"),
-        (httpx2.ConnectError("Connection refused"), ModelConnectionError, "Connection refused.*Is the server running"),
-        (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), BackendError, "without a single"),
-    ],
-)
-def test_a_failure_is_one_clear_error(answer: Any, kind: type, says: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    backend = Server(answer).backend(max_retries=0)
-    with pytest.raises(kind, match=says) as caught:
-        continued(backend)
-    assert isinstance(caught.value, BackendError)
-    message = str(caught.value)
-    assert message.startswith("big at http://server.test/v1: ")
-    chain = repr(caught.value) + repr(caught.value.__cause__) + message + caplog.text + repr(vars(caught.value))
-    assert KEY not in chain
-    assert "password" not in message
-    assert KEY not in repr(backend)
-    assert "password" not in repr(backend)
-    assert KEY not in json.dumps(backend.describe())
-
-
-@pytest.mark.parametrize(
-    "failure", [refused(503), refused(429, **{"retry-after": "0"}), httpx2.ConnectError("refused")]
-)
-async def test_what_fails_before_the_first_token_is_tried_again(failure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
-    server = Server(failure, failure, sse(text("A", "stop")))
-    assert continued(server.backend(max_retries=2))[0] == "A"
-    assert len(server.asked) == 3
-    server = Server(failure, failure, sse(text("A", "stop")))
-    events = [event async for event in server.backend(max_retries=2).acontinue_turn(turn(), Request(5))]
-    assert Piece("A", 1) in events
-    server = Server(failure)
-    with pytest.raises(BackendError):
-        continued(server.backend(max_retries=1))
-    assert len(server.asked) == 2
-
-
-BREAKS = [
-    pytest.param(lambda: sse(text("A"), httpx2.ReadError("gone"), done=False), id="the connection breaks"),
-    pytest.param(lambda: sse(text("A"), done=False), id="the stream stops, politely"),
-    pytest.param(lambda: sse(text("A"), "{garbage"), id="garbage"),
-    pytest.param(lambda: sse(text("A"), '{"choices": [{"te', done=False), id="half an event"),
-    pytest.param(lambda: sse(text("A"), {"error": {"message": "engine died"}}), id="an error among the events"),
-]
-
-
-@pytest.mark.parametrize("broken", BREAKS)
-def test_what_breaks_after_the_first_token_goes_on_from_there(broken: Callable[[], httpx2.Response]) -> None:
-    server = Server(broken, sse(text("B", "stop")))
-    message = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend()).invoke("x")
-    assert message.text == "AB"
-    assert [body["prompt"][-1] for _, body in server.asked] == [">", "A"]
-    assert message.response_metadata["speculative_thinking"]["usage"]["speculative"]["requests"] == 2
-
-
-@pytest.mark.parametrize("broken", BREAKS)
-async def test_what_breaks_again_and_again_is_an_error_with_the_text(
-    broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
-    server = Server(broken, httpx2.ConnectError("refused"))
-    pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
-    with pytest.raises(ModelConnectionError, match="refused") as caught:
-        await pair.ainvoke("x")
-    assert caught.value.answer == "A"  # type: ignore[attr-defined]
-    assert len(server.asked) == 1 + 3
-
-
-EARLY_BREAKS = [
-    pytest.param(lambda: sse(done=False), id="nothing"),
-    pytest.param(lambda: sse(text(""), done=False), id="an event without text"),
-    pytest.param(lambda: sse("{garbage"), id="garbage"),
-    pytest.param(lambda: sse(delta(role="assistant"), httpx2.ReadError("gone")), id="a role, then a broken connection"),
-]
-
-
-@pytest.mark.parametrize("broken", EARLY_BREAKS)
-async def test_what_breaks_before_the_first_text_is_asked_anew(
-    broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
-    server = Server(broken, broken, sse(text("A", "stop")))
-    assert continued(server.backend(max_retries=2))[0] == "A"
-    server = Server(broken, broken, sse(text("A", "stop")))
-    events = [event async for event in server.backend(max_retries=2).acontinue_turn(turn(), Request(5))]
-    assert Piece("A", 1) in events
-
-
-def test_a_dead_server_is_not_asked_a_thousand_times(caplog: pytest.LogCaptureFixture) -> None:
-    server = Server(httpx2.ConnectError("refused"))
-    small = ScriptedBackend("A.\n\nWait, B.\n\nC.\n</think>\n\nD", thinks=True)
-    pair = ChatSpeculativeThinking(speculative=small, target=server.backend(max_retries=0))
-    reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(1000)]
-    assert len(server.asked) == 3
-    assert "it failed 3 times in a row (APIConnectionError), so it is not asked for another" in reports[-1]["degraded"]
-    assert len([record for record in caplog.records if "failed 3 times in a row" in record.message]) == 1
-
-
-def test_probes_of_a_dead_server_are_not_repeated_either() -> None:
-    server = Server(httpx2.ConnectError("refused"))
-    backend = server.backend(tokenizer=None, max_retries=0)
-    for _ in range(20):
-        with pytest.raises(ModelConnectionError):
-            next(backend.continue_turn(turn(), Request(5)))
-    assert len(server.asked) == 3
-
-
-def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
-    server = Server(refused(503), probe("en eight"), sse(delta(content="A", reason="stop")))
-    assert continued(server.backend(tokenizer=None))[0] == "A"
-
-
 def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
     dialect = Dialect("m", [ChatFlag(), ChatTrailing(), ChatInstruct()], settled=True)
     error = openai.BadRequestError(
@@ -533,50 +405,11 @@ def test_an_echo_whose_end_was_cut_off_is_an_echo(strategy: Strategy) -> None:
     assert [event.text for event in reader.read(chunk) if isinstance(event, Piece)] == ["So five."]
 
 
-def test_a_key_from_a_file_does_not_show() -> None:
-    """Its line break would make the header illegal, which the error quotes."""
-    server = Server(httpx2.ConnectError(f"Illegal header value b'Bearer {KEY}'"))
-    with pytest.raises(BackendError) as caught:
-        continued(server.backend(max_retries=0))
-    assert KEY not in f"{caught.value} {caught.value.__cause__!r} {vars(caught.value)}"
-    backend = OpenAIBackend("m", base_url="http://server.test/v1", api_key=f"{KEY}\n")
-    assert backend._api_key.get_secret_value() == KEY  # noqa: SLF001
-
-
 @pytest.mark.parametrize("url", ["http://user:p/w@host/v1", "127.0.0.1:8000/v1", "http://host:port/v1", "ftp://host"])
 def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(ValueError, match=r"^base_url: expected an address") as caught:
         OpenAIBackend("m", base_url=url)
     assert "p/w" not in str(caught.value)
-
-
-def test_a_server_that_has_come_back_is_asked_again() -> None:
-    now = [0.0]
-    breaker = CircuitBreaker("big", clock=lambda: now[0])
-
-    def request(error: Exception | None = None) -> str:
-        try:
-            with breaker.watch():
-                if error:
-                    raise error
-        except (httpx2.ConnectError, CircuitOpenError) as e:
-            return type(e).__name__
-        return "fine"
-
-    refused = httpx2.ConnectError("refused")
-    assert [request(refused) for _ in range(3)] == ["ConnectError"] * 3
-    assert [request(), request()] == ["CircuitOpenError"] * 2
-    now[0] = 31
-    assert [request(refused), request()] == ["ConnectError", "CircuitOpenError"]
-    now[0] = 62
-    assert [request(), request(refused), request()] == ["fine", "ConnectError", "fine"]
-
-
-def test_a_server_that_asks_for_a_long_wait_is_not_waited_for() -> None:
-    server = Server(refused(429, **{"retry-after": "3600"}))
-    with pytest.raises(ModelRateLimitError):
-        continued(server.backend())
-    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
