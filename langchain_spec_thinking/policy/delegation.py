@@ -223,6 +223,7 @@ class Delegation:
         self._commit(limit)
         self._spared = False
         if verifying:
+            self._drop()  # at once: white space after the sentence is there or not, as it happened to arrive
             return self._take_over("verification", verifying)
         self._step = self._free
         return True

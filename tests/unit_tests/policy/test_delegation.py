@@ -8,7 +8,7 @@ import pytest
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
 from langchain_spec_thinking.policy.commands import EndReason, Finish, Generate
-from tests.unit_tests.policy.playing import Stream, play, transcript
+from tests.unit_tests.policy.playing import Stream, play, transcript, whole
 
 LENGTH: Final = "length"
 CALM = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
@@ -474,6 +474,17 @@ def test_only_a_kept_sentence_counts_as_reflection(kept: str) -> None:
     machine = Delegation(policy, thinks=True, max_tokens=10**6)
     streams: list[Any] = 5 * ["\n\nwait.", Stream(kept, LENGTH)]
     assert not any(line.startswith("insert") for line in transcript(play(machine, streams)))
+
+
+@pytest.mark.parametrize("split", [whole, list])
+def test_white_space_after_a_looked_at_sentence_does_not_depend_on_the_chunks(split: Any) -> None:
+    policy = DelegationPolicy(CueTrigger(Lexicon(reflection=("wait",))), takeover_tokens=1)
+    machine = Delegation(policy, thinks=True, max_tokens=10**6)
+    lines = transcript(play(machine, ["\n\ncheck\n\n"], split))
+    assert [line for line in lines if not line.startswith("- ")][2:] == [
+        "+ \n\ncheck",
+        "target verification 125 (check)",
+    ]
 
 
 def test_the_recap_sentence_can_be_left_out() -> None:
