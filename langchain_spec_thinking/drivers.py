@@ -120,12 +120,12 @@ class Run:
         """Return the wanted request. The seed differs each time: the same one would repeat the same dice."""
         seed = self._sampling.seed
         stop = self._sampling.stop if self.turn.channel == "answer" else ()
-        max_tokens = self._wanted.max_tokens - self._broken_off
         self._require_time()
         left = self._budget.tokens_left(self.report) if self.author == "target" else None
+        limits = [self._wanted.max_tokens - self._broken_off, left, self.backend.request_tokens_max]
         return replace(
             self._sampling,
-            max_tokens=max_tokens if left is None else min(max_tokens, left),
+            max_tokens=min(limit for limit in limits if limit is not None),
             stop=stop,
             seed=None if seed is None else seed + self._requests - 1,
             timeout=self._time_left,
@@ -159,7 +159,20 @@ class Run:
             return stand_in
         if event.reason == "length" and self._received + late == 0:
             self.report.degraded = f"{self.backend.name} has no room left in its context"
+        elif event.reason == "length" and self.backend.request_tokens_max is not None:
+            return self._ask_for_more(late)
         return self._obey(self._machine.end(event.reason, late))
+
+    def _ask_for_more(self, late: int) -> list[Delta]:
+        """Ask a backend that is asked for a little at a time for the next part of what is wanted."""
+        rest = self._wanted.max_tokens - self._broken_off - self._received - late
+        if rest <= 0:
+            return self._obey(self._machine.end("length", late))
+        deltas = self._obey(self._machine.receive("", late))
+        self.turn.pending = self._machine.pending
+        self._want_rest(rest)
+        self.report.again(self.author)
+        return deltas
 
     def _stand_in_for_budget(self, received: int) -> list[Delta] | None:
         """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
@@ -167,11 +180,15 @@ class Run:
         if self.author != "target" or rest <= 0 or self._budget.tokens_left(self.report) != 0:
             return None
         deltas = self._obey(self._machine.abandon())
-        self.wanted = replace(self._wanted, max_tokens=rest)  # another command to the loop that drives
-        self._broken_off, self._received, self._usage = 0, 0, Usage()
+        self._want_rest(rest)
         self._keep_to_budget("target")
         self.report.request(self.author, self._wanted.cue)
         return deltas
+
+    def _want_rest(self, tokens: int) -> None:
+        self.wanted = replace(self._wanted, max_tokens=tokens)  # another command to the loop that drives
+        self._requests += 1
+        self._broken_off, self._received, self._usage = 0, 0, Usage()
 
     def recover(self, error: BackendError) -> list[Delta]:
         """Go on after the running request failed, or raise the error with what was written so far.

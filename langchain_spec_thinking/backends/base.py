@@ -93,6 +93,11 @@ class Backend(ABC):
         """What users should know of how turns are continued; None where nothing is to be said. The report tells it."""
         return None
 
+    @property
+    def request_tokens_max(self) -> int | None:
+        """The most to ask for at once, in tokens; what is missing is asked for after that. None: all of it."""
+        return None
+
     @abstractmethod
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Continue the turn right where its text ends.

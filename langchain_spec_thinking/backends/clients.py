@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -35,6 +36,7 @@ class Clients:
         self._http_client = http_client
         self._http_async_client = http_async_client
         self.by_loop: dict[asyncio.AbstractEventLoop, _Kept] = {}
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @cached_property
     def client(self) -> openai.OpenAI:
@@ -42,6 +44,10 @@ class Clients:
         import openai  # noqa: PLC0415 - heavy
 
         return openai.OpenAI(**self._settings, http_client=self._http_client)
+
+    def lock(self) -> asyncio.Lock:
+        """Return the lock of the running event loop, for what only one task is to ask the server."""
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def async_client(self) -> openai.AsyncOpenAI:
         """Return the client of the running event loop: connections cannot change loops."""

@@ -75,14 +75,24 @@ class ChatFlag:
     """`POST /chat/completions` with the reply so far as last message, and the flag of vLLM that leaves it open.
 
     For servers whose tokenizer is not at hand here. A turn that nobody has begun is an ordinary chat request.
+
+    Attributes:
+        reasoning: The partial thought goes into a field of its own, `reasoning_content` (llama.cpp).
+        template: The model's chat template, where it is at hand: a server passes the open message through it, and some
+            templates trim it or leave its thought out. What they would not show as it is goes the way of `Raw`.
     """
 
+    reasoning: bool = False
+    template: ChatTemplate | None = None
     name: StrategyName = field(default="chat_flag", init=False)
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as an open last message."""
+        if self.template and _begun(turn) and not self.template.continues_in_place(turn):
+            return Raw(self.template).payload(turn)
         flags = {"continue_final_message": True, "add_generation_prompt": False}
-        return _open_message(turn, turn.body(), {}, extra_body=flags)
+        reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
+        return _open_message(turn, reply, thought, extra_body=flags)
 
 
 @dataclass(frozen=True)
@@ -100,10 +110,8 @@ class ChatMark:
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as a marked last message."""
-        if not self.reasoning:
-            return _open_message(turn, turn.body(), {self.mark: True})
-        thought, answer, _ = parts(turn)
-        return _open_message(turn, answer, {self.mark: True, **({"reasoning_content": thought} if thought else {})})
+        reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
+        return _open_message(turn, reply, {self.mark: True, **thought})
 
 
 @dataclass(frozen=True)
@@ -173,6 +181,12 @@ def parts(turn: Turn) -> tuple[str, str, bool]:
         return turn.thinking, f"{turn.answer}{turn.pending}", bool(turn.closing)
     more, closing, answer = turn.pending.partition(THINK_CLOSE)
     return f"{turn.thinking}{more}", answer.lstrip(), bool(closing)
+
+
+def _fields(turn: Turn) -> tuple[str, dict[str, Any]]:
+    """Return the answer, and the field that holds the thought where there is one."""
+    thought, answer, _ = parts(turn)
+    return answer, {"reasoning_content": thought} if thought else {}
 
 
 def _open_message(

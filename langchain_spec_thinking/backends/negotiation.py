@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_spec_thinking.backends.continuation import (
-    ChatFlag,
-    ChatInstruct,
-    ChatMark,
-    ChatTrailing,
-    Payload,
-    Strategy,
-)
+from langchain_spec_thinking.backends.engines import UNKNOWN, Engine, hosted, owned_by
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from langchain_spec_thinking.backends.base import Request
+    from langchain_spec_thinking.backends.continuation import Payload, Strategy
 
 OPTIONAL_FIELDS = ("stream_options", "seed", "top_p")
 """Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
@@ -26,67 +21,153 @@ TOO_LONG = ("context length", "context window", "maximum context", "context_leng
 """How servers say that a conversation does not fit."""
 REFUSALS = {400, 422}
 
+LISTING_TIMEOUT = 5.0
+"""How long a server may take to list its models, in seconds: nice to know, not needed."""
+
 _UNPROCESSABLE = 422
 _WORDS_MAX = 300
-_BY_HOST: tuple[tuple[str, Strategy], ...] = (
-    ("api.deepseek.com", ChatMark("prefix", reasoning=True)),
-    ("api.mistral.ai", ChatMark("prefix")),
-    ("api.moonshot.ai", ChatMark("partial")),
-    ("api.moonshot.cn", ChatMark("partial")),
-    ("aliyuncs.com", ChatMark("partial")),
-    ("openrouter.ai", ChatTrailing()),
-    ("api.groq.com", ChatTrailing()),
-    ("api.openai.com", ChatInstruct()),
-    ("openai.azure.com", ChatInstruct()),
-)
-"""Hosted services by what their documents say; a host may stand for its subdomains."""
-_PROBE = Turn(
+_HALF_REPLY = Turn(
     (Message("user", "Write these words, in this order: one two three four five six seven eight nine."),),
 )
-_PROBE.append("inserted", "one two three four five six sev")
-_PROBE_REST = "en"
+_HALF_REPLY.append("inserted", "one two three four five six sev")
+_REST = "en"
 """The probe is a reply cut in mid-word. Who goes on from there writes this; a new reply begins otherwise."""
 
 
-def candidates(url: str) -> tuple[list[Strategy], bool]:
-    """Return the ways to continue a turn that a server may know, best first, and whether the first is known to work.
+@dataclass
+class Findings:
+    """What was found out about a model on a server, for every backend that uses it.
 
-    The last is the emulation, which needs nothing of a server.
+    Attributes:
+        engine: What the server is; None before it was asked.
+        strategy: How it continues a turn, where that was tried.
+        refused: Fields that it does not take.
     """
-    host = urlsplit(url).hostname or ""
-    for known, strategy in _BY_HOST:
-        if host == known or host.endswith(f".{known}"):
-            return [strategy, *([] if isinstance(strategy, ChatInstruct) else [ChatInstruct()])], True
-    return [ChatFlag(), ChatTrailing(), ChatInstruct()], False
+
+    engine: Engine | None = None
+    strategy: Strategy | None = None
+    refused: frozenset[str] = frozenset()
 
 
-class Dialect:
-    """What one server was found to understand: how a turn is continued, and which fields it refuses.
+@lru_cache(maxsize=256)
+def findings(url: str, model: str) -> Findings:  # noqa: ARG001 - part of the key
+    """Return what is known of a model on a server; one object for each, so that nobody asks twice."""
+    return Findings(hosted(url))
+
+
+class Listing:
+    """Asks a server for its models, by which it can be told what it is."""
+
+    retries: int | None = 0
+
+    def put(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
+        """Ask."""
+        return client.models.list(timeout=LISTING_TIMEOUT)
+
+    def read(self, page: Any) -> list[Any]:  # noqa: ANN401
+        """Return the models' cards."""
+        return list(getattr(page, "data", None) or [])
+
+    def failed(self, error: Exception) -> list[Any] | None:
+        """Return no cards from a server that has none to give; None where there was no server."""
+        import openai  # noqa: PLC0415 - heavy
+
+        silent = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+        return None if silent else []
+
+
+class Probe:
+    """Sends a server half a reply, to see whether it goes on with it.
 
     Args:
         model: The model's name there.
-        strategies: Ways to continue a turn, best first.
-        settled: The first is to be taken without a probe.
-
-    Attributes:
-        strategy: The way that is used; None before it was found out.
+        strategy: How it is asked to.
     """
 
-    def __init__(self, model: str, strategies: Sequence[Strategy], settled: bool) -> None:  # noqa: FBT001 - a pair of findings
-        self._model = model
-        self._strategies = list(strategies)
-        self._refused: frozenset[str] = frozenset()
-        self.strategy: Strategy | None = self._strategies[0] if settled or len(self._strategies) == 1 else None
+    retries: int | None = None  # as often as any request
 
-    def probes(self) -> Generator[dict[str, Any], str | None, None]:
-        """Find out the strategy: yields chat requests, wants the text of each reply, or None where it was refused."""
-        for strategy in self._strategies[:-1]:
-            payload = strategy.payload(_PROBE)
-            said = yield {"model": self._model, "max_tokens": 4, "temperature": 0, **payload.body}
-            if said is not None and said.removeprefix(payload.prefills[0]).startswith(_PROBE_REST):
+    def __init__(self, model: str, strategy: Strategy) -> None:
+        payload = strategy.payload(_HALF_REPLY)
+        self._prefill = payload.prefills[0]
+        self.body = {"model": model, "max_tokens": 4, "temperature": 0, **payload.body}
+
+    def put(self, client: Any) -> Any:  # noqa: ANN401
+        """Ask."""
+        return client.chat.completions.create(**self.body)
+
+    def read(self, completion: Any) -> Outcome:  # noqa: ANN401
+        """Tell what the server made of it."""
+        choices = getattr(completion, "choices", None)  # a page of HTML is a string to the SDK
+        said = (choices[0].message.content or "") if choices else ""
+        rest = said.removeprefix(self._prefill)
+        if not rest.startswith(_REST):
+            return "began anew"
+        return "continued" if rest == said else "repeated, then continued"
+
+    def failed(self, error: Exception) -> Outcome:
+        """Take a refusal for an answer; raise anything else."""
+        if getattr(error, "status_code", None) not in REFUSALS:
+            raise error
+        return "refused"
+
+
+Outcome = Literal["continued", "repeated, then continued", "began anew", "refused"]
+WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
+
+
+class Dialect:
+    """How one backend speaks to its server: how it has a turn continued, and which fields it leaves out.
+
+    Args:
+        url: The server.
+        model: The model's name there.
+        fixed: The only way to continue a turn that may be used; None: the best that the server is found to know.
+    """
+
+    def __init__(self, url: str, model: str, fixed: Strategy | None = None) -> None:
+        self._model = model
+        self._fixed = fixed
+        self._findings = findings(url, model)
+
+    @property
+    def engine(self) -> Engine:
+        """What the server is, as far as is known."""
+        return self._findings.engine or UNKNOWN
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Ways to continue a turn, best first."""
+        return (self._fixed,) if self._fixed else self.engine.strategies
+
+    @property
+    def strategy(self) -> Strategy | None:
+        """The way that is used; None before it was found out."""
+        if self._findings.strategy in self.strategies:
+            return self._findings.strategy
+        return self.strategies[0] if self._fixed or self.engine.settled else None
+
+    @strategy.setter
+    def strategy(self, found: Strategy) -> None:
+        self._findings.strategy = found
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing needs to be asked before the first turn."""
+        return self._findings.engine is not None and self.strategy is not None
+
+    def questions(self) -> Generator[Listing | Probe, Any, None]:
+        """Find out what the server is and how it continues a turn: yields questions, wants what came of each."""
+        if self._findings.engine is None:
+            cards = yield Listing()
+            if cards is not None:
+                self._findings.engine = owned_by(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
+        if self.strategy:
+            return
+        for strategy in self.strategies[:-1]:
+            if (yield Probe(self._model, strategy)) in WORKS:
                 self.strategy = strategy
                 return
-        self.strategy = self._strategies[-1]
+        self.strategy = self.strategies[-1]
 
     def payload(self, turn: Turn) -> Payload:
         """Say what to send so that the model goes on where the turn ends."""
@@ -101,7 +182,10 @@ class Dialect:
             "model": self._model,
             "max_tokens": request.max_tokens,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {
+                "include_usage": True,
+                **({"continuous_usage_stats": True} if self.engine.numbers_chunks else {}),
+            },
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed,
@@ -111,7 +195,7 @@ class Dialect:
         }
         if request.top_k is not None:
             body["extra_body"] = {**body.get("extra_body", {}), "top_k": request.top_k}
-        return {key: value for key, value in body.items() if value is not None and key not in self._refused}
+        return {key: value for key, value in body.items() if value is not None and key not in self._findings.refused}
 
     def mend(self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]) -> None:
         """Make of a refusal a request that may be taken; raise the error where there is nothing to change.
@@ -127,19 +211,19 @@ class Dialect:
         """
         refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in body])
         if refused:
-            self._refused |= refused
+            self._findings.refused |= refused
             return
         too_long = any(words in server_words(error).lower() for words in TOO_LONG)
         refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
         if refusal and used != self.strategy and not stepped_from:
-            stepped_from.append(self._strategies[-1])  # another turn has stepped down meanwhile: try what it found
+            stepped_from.append(self.strategies[-1])  # another turn has stepped down meanwhile: try what it found
             return
-        below = self._strategies[self._strategies.index(used) + 1 :] if used else []
+        below = self.strategies[self.strategies.index(used) + 1 :] if used in self.strategies else ()
         if refusal and used and below and not stepped_from:
             stepped_from.append(used)
             self.strategy = below[0]
             return
-        if stepped_from and stepped_from[0] != self._strategies[-1]:
+        if stepped_from and stepped_from[0] != self.strategies[-1]:
             self.strategy = stepped_from[0]
         raise error
 

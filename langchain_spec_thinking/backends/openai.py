@@ -29,7 +29,8 @@ from langchain_spec_thinking.backends.continuation import (
     Strategy,
 )
 from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
-from langchain_spec_thinking.backends.negotiation import REFUSALS, Dialect, candidates, tells
+from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
+from langchain_spec_thinking.backends.negotiation import Dialect, Listing, Probe, tells
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK insists on one
+_BILLED_TOKENS_MAX = 256
+"""What a hang-up may waste at most where it does not stop the server, in tokens."""
 _STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
 _LOGGER = logging.getLogger(__name__)
 
@@ -113,7 +116,7 @@ class OpenAIBackend(Backend):
         self._max_retries = max_retries
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
-        self._dialect = Dialect(model, *_strategies(self._url, continuation, self._template))
+        self._dialect = Dialect(self._url, model, _fixed(self._url, continuation, self._template))
         self._negotiating = threading.Lock()
         self._breaker = CircuitBreaker(f"{model} at {self._place}")
         settings: dict[str, Any] = {
@@ -129,16 +132,16 @@ class OpenAIBackend(Backend):
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            if self._dialect.strategy is None:
-                with self._negotiating, self._breaker.watch():
-                    self._negotiate()
-            yield self._estimate(turn)
             with self._breaker.watch():
+                if not self._dialect.ready:
+                    with self._negotiating:
+                        self._negotiate()
                 for attempt in retrying(self._max_retries):
                     with attempt:
                         stream, reader = self._open(turn, request)
                         events = self._first_text(stream, reader)
             with stream:
+                yield self._estimate(turn)
                 yield from events
                 for chunk in stream:
                     yield from reader.read(chunk)
@@ -148,16 +151,16 @@ class OpenAIBackend(Backend):
         """Stream the continuation; closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            if self._dialect.strategy is None:
-                with self._breaker.watch():
-                    await self._anegotiate()
-            yield self._estimate(turn)
             with self._breaker.watch():
+                if not self._dialect.ready:
+                    async with self._clients.lock():
+                        await self._anegotiate()
                 async for attempt in aretrying(self._max_retries):
                     with attempt:
                         stream, reader = await self._aopen(turn, request)
                         events = await self._afirst_text(stream, reader)
             async with stream:
+                yield self._estimate(turn)
                 for event in events:
                     yield event
                 async for chunk in stream:
@@ -165,6 +168,11 @@ class OpenAIBackend(Backend):
                         yield event
             for event in self._end(reader, stream.response):
                 yield event
+
+    @property
+    def request_tokens_max(self) -> int | None:
+        """Services that go on writing, and billing, after a hang-up are asked for a little at a time."""
+        return _BILLED_TOKENS_MAX if self._dialect.engine.stops is False else None
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer, or estimate them where there is none."""
@@ -220,35 +228,36 @@ class OpenAIBackend(Backend):
                 return stream, self._reader(payload, turn, request)
 
     def _negotiate(self) -> None:
-        """Find out how the server continues a turn."""
-        if self._dialect.strategy:  # another turn has, meanwhile
-            return
-        probes, said = self._dialect.probes(), None
+        """Find out what the server is and how it continues a turn, unless another turn has, meanwhile."""
+        questions, found = self._dialect.questions(), None
         with suppress(StopIteration):
             while True:
-                body = probes.send(said)
+                question = questions.send(found)
                 try:
-                    for attempt in retrying(self._max_retries):
+                    for attempt in retrying(self._retries(question)):
                         with attempt:
-                            said = _said(self._clients.client.chat.completions.create(**body))
-                except Exception as error:  # noqa: BLE001 - told apart by its status
-                    said = _refused(error)
+                            found = question.read(question.put(self._clients.client))
+                except Exception as error:  # noqa: BLE001 - the question's to judge
+                    found = question.failed(error)
         self._warn()
 
     async def _anegotiate(self) -> None:
         """Like `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
-        probes, said = self._dialect.probes(), None
+        questions, found = self._dialect.questions(), None
         with suppress(StopIteration):
             while True:
-                body = probes.send(said)
+                question = questions.send(found)
                 try:
-                    async for attempt in aretrying(self._max_retries):
+                    async for attempt in aretrying(self._retries(question)):
                         with attempt:
-                            said = _said(await client.chat.completions.create(**body))
+                            found = question.read(await question.put(client))
                 except Exception as error:  # noqa: BLE001
-                    said = _refused(error)
+                    found = question.failed(error)
         self._warn()
+
+    def _retries(self, question: Listing | Probe) -> int:
+        return self._max_retries if question.retries is None else question.retries
 
     def _warn(self) -> None:
         if self.caveat:
@@ -349,29 +358,20 @@ class OpenAIBackend(Backend):
             raise translated from (None if tells(error, secret) else error)
 
 
-def _strategies(url: str, continuation: Continuation, template: ChatTemplate | None) -> tuple[list[Strategy], bool]:
-    """Return the ways that may be used, best first, and whether the first is to be taken without a probe."""
+def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
+    """Return the only way that is to be used, or None where the server is to decide."""
     if template and continuation in {"auto", "raw"}:
-        return [Raw(template)], True
-    known, settled = candidates(url)
+        return Raw(template)
     if continuation == "auto":
-        return known, settled
-    if continuation == "chat_mark":
-        return [next((strategy for strategy in known if isinstance(strategy, ChatMark)), ChatMark())], True
-    named: dict[str, Strategy] = {"chat_flag": ChatFlag(), "chat_trailing": ChatTrailing()}
-    return [named.get(continuation, ChatInstruct())], True
-
-
-def _said(response: Any) -> str:  # noqa: ANN401 - a chat completion
-    choices = getattr(response, "choices", None)  # a page of HTML is a string to the SDK
-    return (choices[0].message.content or "") if choices else ""
-
-
-def _refused(error: Exception) -> str | None:
-    """Take a refusal for an answer, an empty one; raise anything else."""
-    if getattr(error, "status_code", None) not in REFUSALS:
-        raise error
-    return None
+        return None
+    known = (hosted(url) or UNKNOWN).strategies
+    marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
+    named: dict[str, Strategy] = {
+        "chat_flag": ChatFlag(template=template),
+        "chat_mark": next(marks, ChatMark()),
+        "chat_trailing": ChatTrailing(),
+    }
+    return named.get(continuation, ChatInstruct())
 
 
 def _require_url(url: str) -> None:

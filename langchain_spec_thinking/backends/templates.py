@@ -47,6 +47,7 @@ class ChatTemplate:
             )
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
+        self._in_place: dict[tuple[bool, bool], bool] = {}
 
     def prompt_text(self, history: Sequence[Message], *, thinks: bool) -> str:
         """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
@@ -87,6 +88,28 @@ class ChatTemplate:
             return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}"
         return turn.body(opened=opened)
 
+    def continues_in_place(self, turn: Turn) -> bool:
+        """Return whether the template shows an open last message just as `reply_text` does, in a turn of this kind.
+
+        Many do not: they trim it, or leave out a thought that is over. Tried on a text of our own, once for each kind.
+        """
+        kind = (turn.thinks, turn.thinking_closed)
+        if kind not in self._in_place:
+            self._in_place[kind] = self._shows(_sample(*kind))
+        return self._in_place[kind]
+
+    def _shows(self, turn: Turn) -> bool:
+        expected = self._render(turn.history, thinks=turn.thinks) + self.reply_text(turn)
+        messages = [{"role": m.role, "content": m.content} for m in turn.history]
+        messages.append({"role": "assistant", "content": turn.body()})
+        try:
+            shown = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, continue_final_message=True, enable_thinking=turn.thinks
+            )
+        except Exception:  # noqa: BLE001 - whatever keeps it from rendering keeps it from continuing
+            return False
+        return shown == expected
+
     @cached_property
     def _controls(self) -> list[str]:
         """Texts that the tokenizer takes for tokens with a meaning: special ones, and all that the template uses."""
@@ -120,6 +143,16 @@ class ChatTemplate:
     def _marked(self, content: str) -> str:
         content = content.translate(_NO_MARKS)
         return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), content)
+
+
+def _sample(thinks: bool, closed: bool) -> Turn:  # noqa: FBT001 - the two sides of a turn's kind
+    """Write half a turn, with white space at its end, where templates trim."""
+    turn = Turn((Message("user", "Which number?"),), thinks=thinks)
+    turn.append("speculative", "It is 4711.\n\n")
+    if closed:
+        turn.closing = f"{THINK_CLOSE}\n\n"
+        turn.append("speculative", "The number is 4711.\n\n")
+    return turn
 
 
 def _any_of(texts: Sequence[str]) -> re.Pattern[str]:

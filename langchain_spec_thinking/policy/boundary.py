@@ -35,8 +35,10 @@ class Boundary:
         Returns:
             Start and end of the boundary in characters of `text`; the start is 0 where the boundary began before it.
         """
-        match = self._pattern.search(tail + text)
-        return (max(0, match.start() - len(tail)), match.end() - len(tail)) if match else None
+        for match in self._pattern.finditer(tail + text):
+            if match.end() > len(tail):
+                return max(0, match.start() - len(tail)), match.end() - len(tail)
+        return None
 
     def tail(self, text: str) -> str:
         """Return the end of `text` in which a boundary, whole or half, may stand."""

@@ -1,8 +1,24 @@
-"""Unit tests are quick."""
+"""Unit tests are quick, and strangers to each other."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
 import torch
+
+from langchain_spec_thinking.backends.negotiation import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Tiny models have nothing to share out among threads, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_found_out_before() -> Iterator[None]:
+    """What is known of a server is kept for the life of the process; each test has servers of its own."""
+    findings.cache_clear()
+    yield
+    findings.cache_clear()

@@ -19,6 +19,8 @@ from langchain_spec_thinking.testing import ScriptedBackend
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from langchain_core.messages import AIMessage
+
     from langchain_spec_thinking.backends.base import Event, Request
     from langchain_spec_thinking.turn import Turn
 
@@ -52,10 +54,12 @@ class Flaky(Backend):
     thinks: bool = True
     bodies: list[str] = field(default_factory=list)
     closed: list[bool] = field(default_factory=list)
+    request_tokens_max: int | None = None
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         body = turn.body()
         assert self.text.startswith(body), f"{body!r} is not how the text begins"
+        assert request.max_tokens <= (self.request_tokens_max or request.max_tokens)
         self.bodies.append(body)
         self.closed.append(False)
         number = len(self.closed) - 1
@@ -116,6 +120,25 @@ def test_broken_streams_leave_no_trace_in_the_text(
     message = pair(Flaky(small), Flaky(large), policy=policy, answer_by=answer_by).invoke("2 + 3?")
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
     assert report(message)["degraded"] is None
+
+
+@given(parts=st.tuples(st.integers(1, 9), st.none() | st.integers(1, 9)), breaks=BREAKS, policy=POLICIES)
+def test_text_that_is_asked_for_little_by_little_is_the_same(
+    parts: tuple[int, int | None], breaks: list[int | None], policy: DelegationPolicy
+) -> None:
+    """For services that bill what a client that hung up never saw."""
+
+    def written(small: Flaky, large: Flaky) -> AIMessage:
+        return pair(small, large, policy=policy).invoke("2 + 3?")
+
+    expected = written(Flaky(), Flaky())
+    message = written(Flaky(list(breaks), request_tokens_max=parts[0]), Flaky(request_tokens_max=parts[1]))
+    assert (thought(message), message.text) == (thought(expected), expected.text)
+    kept = [
+        [(s["author"], s["kind"], s["start"], s["end"]) for s in report(m)["segments"]] for m in (message, expected)
+    ]
+    assert kept[0] == kept[1]
+    assert report(message)["takeovers"] == report(expected)["takeovers"]
 
 
 async def test_broken_streams_are_resumed_asynchronously_too() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_spec_thinking.backends.continuation import ChatFlag, Raw
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
@@ -90,3 +91,38 @@ def test_a_beginning_that_the_server_adds_is_left_out() -> None:
     tokenizer.add_bos_token = True
     adds = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     assert ChatTemplate(tokenizer).prompt_text(HI, thinks=False).startswith("<|user|>" if adds else "<|system|>")
+
+
+def half(*, thinks: bool = False, closed: bool = False) -> Turn:
+    turn = Turn((Message("user", "hi"),), thinks=thinks)
+    turn.append("speculative", "So:\n\n")
+    if closed:
+        turn.closing = "</think>\n\n"
+        turn.append("speculative", "Five.\n\n")
+    return turn
+
+
+REPLY = "<|{{ m.role }}|>{{ m.content }}<|end|>"
+TRIMS = tiny.TEMPLATE.replace(REPLY, "<|{{ m.role }}|>{{ m.content | trim }}<|end|>")
+FORGETS = tiny.TEMPLATE.replace(REPLY, "<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}<|end|>")
+CHATTY = tiny.TEMPLATE.replace(REPLY, "<|{{ m.role }}|>Dear model: {{ m.content }}<|end|>")
+
+
+@pytest.mark.parametrize(
+    ("template", "turn", "in_place"),
+    [
+        pytest.param(tiny.TEMPLATE, half(), True, id="SmolLM2: as it is"),
+        pytest.param(tiny.TEMPLATE, half(thinks=True), True, id="an open thought too"),
+        pytest.param(TRIMS, half(), False, id="Gemma 3: trimmed"),
+        pytest.param(FORGETS, half(thinks=True), True, id="R1: an open thought"),
+        pytest.param(FORGETS, half(thinks=True, closed=True), False, id="R1: a thought that is over is left out"),
+        pytest.param(CHATTY, half(), False, id="words of the template's own"),
+    ],
+)
+def test_an_open_message_goes_through_the_template_or_past_it(template: str, turn: Turn, in_place: bool) -> None:
+    """Where the server's template would change the reply, the prompt is rendered here."""
+    chat_template = ChatTemplate(tiny.byte_tokenizer(template))
+    assert chat_template.continues_in_place(turn) == in_place
+    payload = ChatFlag(template=chat_template).payload(turn)
+    assert payload.endpoint == ("chat" if in_place else "completions")
+    assert in_place or payload == Raw(chat_template).payload(turn)

@@ -487,6 +487,21 @@ def test_white_space_after_a_looked_at_sentence_does_not_depend_on_the_chunks(sp
     ]
 
 
+@pytest.mark.parametrize("split", [whole, list])
+def test_a_thought_is_closed_after_many_blank_lines_though_the_target_is_out_of_it(split: Any) -> None:
+    machine = Delegation(DelegationPolicy(opening_tokens=9), thinks=True, max_tokens=10**6)
+    lines = transcript(play(machine, [Stream("", LENGTH), "\n\n\n\n\n. </think>Five."], split))
+    assert lines == [
+        "open",
+        "target opening 9",
+        "speculative draft 1000000",
+        "+ \n\n\n\n\n. ",
+        "close '</think>'",
+        "+ Five.",
+        "finish stop",
+    ]
+
+
 def test_the_recap_sentence_can_be_left_out() -> None:
     policy = DelegationPolicy(reflection_limit=1, recap_sentence="")
     machine = Delegation(policy, thinks=True, max_tokens=10**6)

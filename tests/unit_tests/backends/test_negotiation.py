@@ -1,0 +1,149 @@
+"""What a server is found out to be, and what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+import pytest
+
+from langchain_spec_thinking import OpenAIBackend
+from langchain_spec_thinking.backends.base import Request
+from langchain_spec_thinking.backends.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
+from langchain_spec_thinking.backends.negotiation import Dialect
+from langchain_spec_thinking.errors import BackendError
+from tests.unit_tests.backends.test_openai import KEY, URL, Server, continued, delta, probe, sse, text, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.deepseek.com/beta", ChatMark("prefix", reasoning=True)),
+        ("https://api.mistral.ai/v1", ChatMark("prefix")),
+        ("https://api.moonshot.ai/v1", ChatMark("partial")),
+        ("https://dashscope.aliyuncs.com/compatible-mode/v1", ChatMark("partial")),
+        ("https://openrouter.ai/api/v1", ChatTrailing()),
+        ("https://api.openai.com/v1", ChatInstruct()),
+        ("https://me.openai.azure.com/openai/v1", ChatInstruct()),
+    ],
+)
+def test_known_hosts_are_not_asked(url: str, expected: Strategy) -> None:
+    dialect = Dialect(url, "m")
+    assert dialect.ready
+    assert dialect.strategy == expected
+
+
+@pytest.mark.parametrize("url", ["https://api.openai.com.evil.test/v1", "http://127.0.0.1:8000/v1"])
+def test_a_host_that_only_looks_known_is_asked(url: str) -> None:
+    assert hosted(url) is None
+    assert not Dialect(url, "m").ready
+
+
+class Listed(Server):
+    """A server whose listing is an answer like any other, and is remembered too."""
+
+    def listing(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append((request.url.path, {}))
+        return super().listing(request)
+
+
+@pytest.mark.parametrize(
+    ("owner", "strategy", "numbered"),
+    [("vllm", ChatFlag(), True), ("sglang", ChatFlag(), True), ("acme", None, False), ("", None, False)],
+)
+def test_an_engine_is_known_by_the_owner_of_its_models(owner: str, strategy: Strategy | None, numbered: bool) -> None:
+    probes = [] if strategy else [probe("en eight")]
+    server = Listed(*probes, lambda: sse(delta(content="A", reason="stop")), owner=owner)
+    backend = server.backend(tokenizer=None)
+    assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
+    paths = [path for path, _ in server.asked]
+    assert paths == ["/v1/models", *["/v1/chat/completions"] * (len(probes) + 2)]
+    assert server.asked[-1][1]["continue_final_message"]
+    assert ("continuous_usage_stats" in server.asked[-1][1]["stream_options"]) == numbered
+
+
+async def test_a_server_is_asked_once_for_all_backends() -> None:
+    server = Listed(probe("en eight"), lambda: sse(delta(content="A", reason="stop")))
+
+    async def write(backend: OpenAIBackend) -> None:
+        async for _ in backend.acontinue_turn(turn("So"), Request(5)):
+            pass
+
+    shared = server.backend(tokenizer=None)
+    await asyncio.gather(*[write(shared) for _ in range(20)])
+    await write(server.backend(tokenizer=None))
+    continued(server.backend(tokenizer=None))
+    assert [path for path, _ in server.asked].count("/v1/models") == 1
+    assert len([body for _, body in server.asked if body.get("max_tokens") == 4]) == 1
+
+
+def test_another_model_on_the_server_is_asked_for_itself() -> None:
+    first, second = Dialect(URL, "one"), Dialect(URL, "two")
+    first.strategy = ChatTrailing()
+    assert (Dialect(URL, "one").strategy, second.strategy) == (ChatTrailing(), None)
+
+
+@pytest.mark.parametrize(
+    "listing", [lambda: httpx2.Response(404), lambda: httpx2.Response(200, text="<html>"), lambda: httpx2.Response(500)]
+)
+def test_a_server_without_a_list_of_models_is_an_unknown_one(listing: Callable[[], httpx2.Response]) -> None:
+    class Mute(Server):
+        def listing(self, request: httpx2.Request) -> httpx2.Response:
+            self.asked.append(("listing", {}))
+            return listing()
+
+    server = Mute(probe("en eight"), lambda: sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
+    assert [path for path, _ in server.asked].count("listing") == 1
+    assert backend._dialect.engine == UNKNOWN  # noqa: SLF001
+
+
+def test_a_server_that_was_not_there_is_asked_again() -> None:
+    server = Listed(httpx2.ConnectError("refused"), owner="vllm")
+    backend = server.backend(tokenizer=None, max_retries=0)
+    with pytest.raises(BackendError):
+        continued(backend)
+    server.answers = [lambda: sse(delta(content="A", reason="stop"))]
+    assert continued(backend)[0] == "A"
+    assert backend.describe()["continuation"] == "chat_flag"
+
+
+def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
+    dialect = Dialect(URL, "m")
+    dialect.strategy = ChatFlag()
+    error = openai.BadRequestError(
+        "no prefill", response=httpx2.Response(400, request=httpx2.Request("POST", URL)), body=None
+    )
+    for _ in range(3):
+        dialect.mend(error, {}, ChatFlag(), [])
+    assert dialect.strategy == ChatTrailing()
+
+
+def test_a_service_that_bills_on_is_asked_for_a_little_at_a_time() -> None:
+    def written() -> httpx2.Response:
+        return sse(delta(content="A"), delta(content="B", reason="length"))
+
+    server = Server(written, written, sse(delta(content="C", reason="stop")))
+    backend: Any = OpenAIBackend(
+        "m",
+        base_url="https://api.groq.com/openai/v1",
+        api_key=KEY,
+        http_client=httpx2.Client(transport=httpx2.MockTransport(server)),
+    )
+    assert backend.request_tokens_max == 256
+    continued(backend)
+    assert server.backend().request_tokens_max is None
+
+
+def test_raw_renders_here_though_the_server_is_unknown() -> None:
+    server = Server(sse(text("A", "stop")))
+    backend = server.backend()
+    assert continued(backend)[0] == "A"
+    assert backend.describe()["continuation"] == "raw"
