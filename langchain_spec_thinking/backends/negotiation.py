@@ -4,34 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.engines import UNKNOWN, Engine, hosted, owned_by
-from langchain_spec_thinking.turn import Message, Turn
+from langchain_spec_thinking.backends.continuation import Raw
+from langchain_spec_thinking.backends.engines import UNKNOWN, Engine, hosted
+from langchain_spec_thinking.backends.questions import REFUSALS, WORKS, Listing, Probe, Question, RawProbe, identified
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from langchain_spec_thinking.backends.base import Request
     from langchain_spec_thinking.backends.continuation import Payload, Strategy
+    from langchain_spec_thinking.backends.templates import ChatTemplate
+    from langchain_spec_thinking.turn import Turn
 
 OPTIONAL_FIELDS = ("stream_options", "seed", "top_p")
 """Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
 TOO_LONG = ("context length", "context window", "maximum context", "context_length")
 """How servers say that a conversation does not fit."""
-REFUSALS = {400, 422}
-
-LISTING_TIMEOUT = 5.0
-"""How long a server may take to list its models, in seconds: nice to know, not needed."""
 
 _UNPROCESSABLE = 422
 _WORDS_MAX = 300
-_HALF_REPLY = Turn(
-    (Message("user", "Write these words, in this order: one two three four five six seven eight nine."),),
-)
-_HALF_REPLY.append("inserted", "one two three four five six sev")
-_REST = "en"
-"""The probe is a reply cut in mid-word. Who goes on from there writes this; a new reply begins otherwise."""
 
 
 @dataclass
@@ -40,11 +33,15 @@ class Findings:
 
     Attributes:
         engine: What the server is; None before it was asked.
+        context: How much the model can read, in tokens, where the server tells it.
+        raw: Whether the completions endpoint passes prompts on as they are, where that was tried.
         strategy: How it continues a turn, where that was tried.
         refused: Fields that it does not take.
     """
 
     engine: Engine | None = None
+    context: int | None = None
+    raw: bool | None = None
     strategy: Strategy | None = None
     refused: frozenset[str] = frozenset()
 
@@ -55,66 +52,6 @@ def findings(url: str, model: str) -> Findings:  # noqa: ARG001 - part of the ke
     return Findings(hosted(url))
 
 
-class Listing:
-    """Asks a server for its models, by which it can be told what it is."""
-
-    retries: int | None = 0
-
-    def put(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
-        """Ask."""
-        return client.models.list(timeout=LISTING_TIMEOUT)
-
-    def read(self, page: Any) -> list[Any]:  # noqa: ANN401
-        """Return the models' cards."""
-        return list(getattr(page, "data", None) or [])
-
-    def failed(self, error: Exception) -> list[Any] | None:
-        """Return no cards from a server that has none to give; None where there was no server."""
-        import openai  # noqa: PLC0415 - heavy
-
-        silent = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
-        return None if silent else []
-
-
-class Probe:
-    """Sends a server half a reply, to see whether it goes on with it.
-
-    Args:
-        model: The model's name there.
-        strategy: How it is asked to.
-    """
-
-    retries: int | None = None  # as often as any request
-
-    def __init__(self, model: str, strategy: Strategy) -> None:
-        payload = strategy.payload(_HALF_REPLY)
-        self._prefill = payload.prefills[0]
-        self.body = {"model": model, "max_tokens": 4, "temperature": 0, **payload.body}
-
-    def put(self, client: Any) -> Any:  # noqa: ANN401
-        """Ask."""
-        return client.chat.completions.create(**self.body)
-
-    def read(self, completion: Any) -> Outcome:  # noqa: ANN401
-        """Tell what the server made of it."""
-        choices = getattr(completion, "choices", None)  # a page of HTML is a string to the SDK
-        said = (choices[0].message.content or "") if choices else ""
-        rest = said.removeprefix(self._prefill)
-        if not rest.startswith(_REST):
-            return "began anew"
-        return "continued" if rest == said else "repeated, then continued"
-
-    def failed(self, error: Exception) -> Outcome:
-        """Take a refusal for an answer; raise anything else."""
-        if getattr(error, "status_code", None) not in REFUSALS:
-            raise error
-        return "refused"
-
-
-Outcome = Literal["continued", "repeated, then continued", "began anew", "refused"]
-WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
-
-
 class Dialect:
     """How one backend speaks to its server: how it has a turn continued, and which fields it leaves out.
 
@@ -122,11 +59,15 @@ class Dialect:
         url: The server.
         model: The model's name there.
         fixed: The only way to continue a turn that may be used; None: the best that the server is found to know.
+        template: The model's chat template, where it is at hand.
     """
 
-    def __init__(self, url: str, model: str, fixed: Strategy | None = None) -> None:
+    def __init__(
+        self, url: str, model: str, fixed: Strategy | None = None, template: ChatTemplate | None = None
+    ) -> None:
         self._model = model
         self._fixed = fixed
+        self._raw = Raw(template) if template else None
         self._findings = findings(url, model)
 
     @property
@@ -135,32 +76,52 @@ class Dialect:
         return self._findings.engine or UNKNOWN
 
     @property
+    def context(self) -> int | None:
+        """How much the model can read, in tokens, where the server tells it."""
+        return self._findings.context
+
+    @property
     def strategies(self) -> tuple[Strategy, ...]:
         """Ways to continue a turn, best first."""
-        return (self._fixed,) if self._fixed else self.engine.strategies
+        if self._fixed:
+            return (self._fixed,)
+        return (
+            (self._raw, *self.engine.strategies)
+            if self._raw and self._passes_prompts is not False
+            else self.engine.strategies
+        )
 
     @property
     def strategy(self) -> Strategy | None:
         """The way that is used; None before it was found out."""
-        if self._findings.strategy in self.strategies:
-            return self._findings.strategy
-        return self.strategies[0] if self._fixed or self.engine.settled else None
+        found = self._findings.strategy
+        if found in self.strategies:
+            return found
+        first = self.strategies[0]
+        settled = self._passes_prompts if first == self._raw else self.engine.settled
+        return first if self._fixed or settled or len(self.strategies) == 1 else None
 
     @strategy.setter
     def strategy(self, found: Strategy) -> None:
         self._findings.strategy = found
 
     @property
+    def _passes_prompts(self) -> bool | None:
+        return self.engine.raw if self._findings.raw is None else self._findings.raw
+
+    @property
     def ready(self) -> bool:
         """Whether nothing needs to be asked before the first turn."""
         return self._findings.engine is not None and self.strategy is not None
 
-    def questions(self) -> Generator[Listing | Probe, Any, None]:
+    def questions(self) -> Generator[Question, Any, None]:
         """Find out what the server is and how it continues a turn: yields questions, wants what came of each."""
         if self._findings.engine is None:
             cards = yield Listing()
             if cards is not None:
-                self._findings.engine = owned_by(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
+                self._findings.engine, self._findings.context = identified(cards, self._model)
+        if self._raw and not self._fixed and self._passes_prompts is None:
+            self._findings.raw = (yield RawProbe(self._model, self._raw)) in WORKS
         if self.strategy:
             return
         for strategy in self.strategies[:-1]:

@@ -30,7 +30,7 @@ from langchain_spec_thinking.backends.continuation import (
 )
 from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
 from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
-from langchain_spec_thinking.backends.negotiation import Dialect, Listing, Probe, tells
+from langchain_spec_thinking.backends.negotiation import Dialect, tells
 from langchain_spec_thinking.backends.retries import aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import openai
     from transformers import PreTrainedTokenizerBase
 
+    from langchain_spec_thinking.backends.questions import Question
     from langchain_spec_thinking.turn import Turn
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -116,7 +117,7 @@ class OpenAIBackend(Backend):
         self._max_retries = max_retries
         self._template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self._template is None else self._template.thinks
-        self._dialect = Dialect(self._url, model, _fixed(self._url, continuation, self._template))
+        self.dialect = Dialect(self._url, model, _fixed(self._url, continuation, self._template), self._template)
         self._negotiating = threading.Lock()
         self._breaker = CircuitBreaker(f"{model} at {self._place}")
         settings: dict[str, Any] = {
@@ -133,7 +134,7 @@ class OpenAIBackend(Backend):
         with self._errors():
             self._require_key()
             with self._breaker.watch():
-                if not self._dialect.ready:
+                if not self.dialect.ready:
                     with self._negotiating:
                         self._negotiate()
                 for attempt in retrying(self._max_retries):
@@ -152,7 +153,7 @@ class OpenAIBackend(Backend):
         with self._errors():
             self._require_key()
             with self._breaker.watch():
-                if not self._dialect.ready:
+                if not self.dialect.ready:
                     async with self._clients.lock():
                         await self._anegotiate()
                 async for attempt in aretrying(self._max_retries):
@@ -172,7 +173,7 @@ class OpenAIBackend(Backend):
     @property
     def request_tokens_max(self) -> int | None:
         """Services that go on writing, and billing, after a hang-up are asked for a little at a time."""
-        return _BILLED_TOKENS_MAX if self._dialect.engine.stops is False else None
+        return _BILLED_TOKENS_MAX if self.dialect.engine.stops is False else None
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer, or estimate them where there is none."""
@@ -182,13 +183,13 @@ class OpenAIBackend(Backend):
 
     def describe(self) -> dict[str, Any]:
         """Return the model, the server and how it is asked; never the key."""
-        strategy = self._dialect.strategy
+        strategy = self.dialect.strategy
         return {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
 
     @property
     def caveat(self) -> str | None:
         """What users should know of how turns are continued."""
-        if not isinstance(self._dialect.strategy, ChatInstruct):
+        if not isinstance(self.dialect.strategy, ChatInstruct):
             return None
         return (
             f"{self.name} at {self._place} is only told to go on where its reply was cut off, which it may do badly: "
@@ -200,14 +201,14 @@ class OpenAIBackend(Backend):
     def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
         stepped_from: list[Strategy] = []
         while True:
-            strategy, payload = self._dialect.strategy, self._dialect.payload(turn)
-            body = self._dialect.body(payload, self._hurried(request))
+            strategy, payload = self.dialect.strategy, self.dialect.payload(turn)
+            body = self.dialect.body(payload, self._hurried(request))
             client: Any = self._clients.client
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.Stream[Any] = completions.create(**body)
             except Exception as error:  # noqa: BLE001 - read by `mend`, which raises what it cannot mend
-                self._dialect.mend(error, body, strategy, stepped_from)
+                self.dialect.mend(error, body, strategy, stepped_from)
             else:
                 watch_end_mark(stream.response)
                 return stream, self._reader(payload, turn, request)
@@ -216,20 +217,20 @@ class OpenAIBackend(Backend):
         client: Any = await self._clients.async_client()
         stepped_from: list[Strategy] = []
         while True:
-            strategy, payload = self._dialect.strategy, self._dialect.payload(turn)
-            body = self._dialect.body(payload, self._hurried(request))
+            strategy, payload = self.dialect.strategy, self.dialect.payload(turn)
+            body = self.dialect.body(payload, self._hurried(request))
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.AsyncStream[Any] = await completions.create(**body)
             except Exception as error:  # noqa: BLE001
-                self._dialect.mend(error, body, strategy, stepped_from)
+                self.dialect.mend(error, body, strategy, stepped_from)
             else:
                 watch_end_mark(stream.response)
                 return stream, self._reader(payload, turn, request)
 
     def _negotiate(self) -> None:
         """Find out what the server is and how it continues a turn, unless another turn has, meanwhile."""
-        questions, found = self._dialect.questions(), None
+        questions, found = self.dialect.questions(), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
@@ -244,7 +245,7 @@ class OpenAIBackend(Backend):
     async def _anegotiate(self) -> None:
         """Like `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
-        questions, found = self._dialect.questions(), None
+        questions, found = self.dialect.questions(), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
@@ -256,7 +257,7 @@ class OpenAIBackend(Backend):
                     found = question.failed(error)
         self._warn()
 
-    def _retries(self, question: Listing | Probe) -> int:
+    def _retries(self, question: Question) -> int:
         return self._max_retries if question.retries is None else question.retries
 
     def _warn(self) -> None:
@@ -360,10 +361,10 @@ class OpenAIBackend(Backend):
 
 def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
     """Return the only way that is to be used, or None where the server is to decide."""
-    if template and continuation in {"auto", "raw"}:
-        return Raw(template)
     if continuation == "auto":
         return None
+    if template and continuation == "raw":
+        return Raw(template)
     known = (hosted(url) or UNKNOWN).strategies
     marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
     named: dict[str, Strategy] = {

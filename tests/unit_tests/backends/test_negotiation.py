@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -11,10 +12,20 @@ import pytest
 
 from langchain_spec_thinking import OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
-from langchain_spec_thinking.backends.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.continuation import (
+    ChatFlag,
+    ChatInstruct,
+    ChatMark,
+    ChatTrailing,
+    Raw,
+    Strategy,
+)
 from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
 from langchain_spec_thinking.backends.negotiation import Dialect
+from langchain_spec_thinking.backends.questions import RawProbe, identified
+from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError
+from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_openai import KEY, URL, Server, continued, delta, probe, sse, text, turn
 
 if TYPE_CHECKING:
@@ -50,6 +61,8 @@ class Listed(Server):
 
     def listing(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append((request.url.path, {}))
+        if isinstance(self.answers[0], Exception):
+            raise self.answers[0]
         return super().listing(request)
 
 
@@ -102,7 +115,7 @@ def test_a_server_without_a_list_of_models_is_an_unknown_one(listing: Callable[[
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
     assert [path for path, _ in server.asked].count("listing") == 1
-    assert backend._dialect.engine == UNKNOWN  # noqa: SLF001
+    assert backend.dialect.engine == UNKNOWN
 
 
 def test_a_server_that_was_not_there_is_asked_again() -> None:
@@ -142,8 +155,41 @@ def test_a_service_that_bills_on_is_asked_for_a_little_at_a_time() -> None:
     assert server.backend().request_tokens_max is None
 
 
-def test_raw_renders_here_though_the_server_is_unknown() -> None:
-    server = Server(sse(text("A", "stop")))
+def completion(prompt_tokens: int | None) -> httpx2.Response:
+    usage = {} if prompt_tokens is None else {"usage": {"prompt_tokens": prompt_tokens, "completion_tokens": 1}}
+    return httpx2.Response(200, json={"choices": [{"index": 0, "text": "e", "finish_reason": "length"}], **usage})
+
+
+@pytest.mark.parametrize(
+    ("excess", "strategy"), [(0, "raw"), (None, "raw"), (1, "chat_flag"), (40, "chat_flag"), ("404", "chat_flag")]
+)
+def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, strategy: str) -> None:
+    """By the number of tokens that it counts, where it counts."""
+    tokenizer = tiny.byte_tokenizer()
+    raw = Raw(ChatTemplate(tokenizer))
+    sent = len(tokenizer(RawProbe("big", raw)._body["prompt"])["input_ids"])  # noqa: SLF001
+    told = {"404": lambda: httpx2.Response(404), None: lambda: completion(None)}
+    answer = told[excess] if excess in told else lambda: completion(sent + excess)
+    rest = [lambda: sse(text("A", "stop"))] if strategy == "raw" else [probe("en"), lambda: sse(delta(content="A"))]
+    server = Server(answer, *rest, owner="acme")
+    first, second = (server.backend() for _ in range(2))
+    assert [continued(backend, turn("So"))[0] for backend in (first, second)] == ["A", "A"]
+    assert (first.describe()["continuation"], second.describe()["continuation"]) == (strategy, strategy)
+    assert len(server.asked) == 2 + len(rest)
+
+
+def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
+    """Ollama puts what its completions endpoint is given into a user message."""
+    server = Server(probe("en"), sse(delta(content="A", reason="stop")), owner="library")
     backend = server.backend()
-    assert continued(backend)[0] == "A"
-    assert backend.describe()["continuation"] == "raw"
+    assert continued(backend, turn("So"))[0] == "A"
+    assert backend.describe()["continuation"] == "chat_trailing"
+
+
+@pytest.mark.parametrize(
+    ("card", "context"),
+    [({"max_model_len": 4096}, 4096), ({"meta": {"n_ctx_train": 8192}}, 8192), ({"context_length": 5}, 5), ({}, None)],
+)
+def test_the_context_is_what_the_server_says(card: dict[str, Any], context: int | None) -> None:
+    cards = [SimpleNamespace(id="other", max_model_len=1), SimpleNamespace(id="big", owned_by="vllm", **card)]
+    assert identified(cards, "big")[1] == context

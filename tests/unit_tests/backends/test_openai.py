@@ -34,7 +34,9 @@ URL = "http://user:password@server.test/v1"
 class Server:
     """A server that answers each request with what comes next, and remembers what it was asked."""
 
-    def __init__(self, *answers: httpx2.Response | Callable[[], httpx2.Response] | Exception, owner: str = "") -> None:
+    def __init__(
+        self, *answers: httpx2.Response | Callable[[], httpx2.Response] | Exception, owner: str = "me"
+    ) -> None:
         self.answers = list(answers)
         self.owner = owner
         self.asked: list[tuple[str, dict[str, Any]]] = []
@@ -51,8 +53,6 @@ class Server:
 
     def listing(self, request: httpx2.Request) -> httpx2.Response:
         """Answer what models there are, without remembering it."""
-        if isinstance(self.answers[0], Exception):
-            raise self.answers[0]
         return httpx2.Response(200, json={"data": [{"id": "big", "object": "model", "owned_by": self.owner}]})
 
     async def acall(self, request: httpx2.Request) -> httpx2.Response:
