@@ -94,6 +94,11 @@ class Backend(ABC):
         return None
 
     @property
+    def context(self) -> int | None:
+        """How much the model can read and write, in tokens; None where that is not known."""
+        return None
+
+    @property
     def request_tokens_max(self) -> int | None:
         """The most to ask for at once, in tokens; what is missing is asked for after that. None: all of it."""
         return None

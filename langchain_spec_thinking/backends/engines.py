@@ -24,7 +24,8 @@ class Engine:
         numbers_chunks: It numbers the chunks of a stream when asked to (`continuous_usage_stats`): an event that comes
             twice is noticed, and a stream that is closed early has told its usage.
         stops: It stops writing, and billing, when the client hangs up; None: nobody has shown it.
-        advice: What to change on it, in words for whoever runs it.
+        cache_flag: Makes it tell how many tokens of a prompt came from its prefix cache.
+        advice: What else matters, in words for whoever runs it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Engine:
     raw: bool | None = None
     numbers_chunks: bool = False
     stops: bool | None = None
+    cache_flag: str = ""
     advice: tuple[str, ...] = ()
 
 
@@ -78,7 +80,7 @@ _BY_OWNER = {
         raw=True,
         numbers_chunks=True,
         stops=True,
-        advice=("Start it with --enable-prompt-tokens-details to see what its prefix cache saves.",),
+        cache_flag="--enable-prompt-tokens-details",
     ),
     "sglang": Engine(
         "SGLang",
@@ -87,7 +89,7 @@ _BY_OWNER = {
         raw=True,
         numbers_chunks=True,
         stops=True,
-        advice=("Start it with --enable-cache-report to see what its prefix cache saves.",),
+        cache_flag="--enable-cache-report",
     ),
     "llamacpp": Engine(
         "llama.cpp",

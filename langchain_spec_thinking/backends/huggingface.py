@@ -110,6 +110,11 @@ class HuggingFaceBackend(Backend):
                 unseen = 0
         yield End("length", replace(usage, completion_tokens=room))
 
+    @property
+    def context(self) -> int | None:
+        """What the model's configuration says."""
+        return self._model.context
+
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""
         return len(self._template.tokenizer.encode(text, add_special_tokens=False))

@@ -141,7 +141,7 @@ class Dialect:
         """Return the arguments of the SDK's call."""
         body: dict[str, Any] = {
             "model": self._model,
-            "max_tokens": request.max_tokens,
+            "max_tokens": min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
             "stream": True,
             "stream_options": {
                 "include_usage": True,

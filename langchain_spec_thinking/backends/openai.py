@@ -76,6 +76,10 @@ class OpenAIBackend(Backend):
         http_client: A client of your own, for a proxy or certificates.
         http_async_client: The same for asynchronous calls.
 
+    Attributes:
+        dialect: What the server was found to be and to understand.
+        template: The model's chat template, where its tokenizer is at hand.
+
     Raises:
         ValueError: A setting cannot work.
         BackendError: The tokenizer cannot be loaded.
@@ -115,9 +119,9 @@ class OpenAIBackend(Backend):
         self._api_key = SecretStr(key.strip())  # a line break from a file would show up, key and all, in an error
         self._timeout = timeout
         self._max_retries = max_retries
-        self._template = _template(tokenizer, thinking)
-        self.thinks = bool(thinking) if self._template is None else self._template.thinks
-        self.dialect = Dialect(self._url, model, _fixed(self._url, continuation, self._template), self._template)
+        self.template = _template(tokenizer, thinking)
+        self.thinks = bool(thinking) if self.template is None else self.template.thinks
+        self.dialect = Dialect(self._url, model, _fixed(self._url, continuation, self.template), self.template)
         self._negotiating = threading.Lock()
         self._breaker = CircuitBreaker(f"{model} at {self._place}")
         settings: dict[str, Any] = {
@@ -171,15 +175,25 @@ class OpenAIBackend(Backend):
                 yield event
 
     @property
+    def client(self) -> openai.OpenAI:
+        """The SDK's client, for blocking calls."""
+        return self._clients.client
+
+    @property
+    def context(self) -> int | None:
+        """What the server tells once it was asked."""
+        return self.dialect.context
+
+    @property
     def request_tokens_max(self) -> int | None:
         """Services that go on writing, and billing, after a hang-up are asked for a little at a time."""
         return _BILLED_TOKENS_MAX if self.dialect.engine.stops is False else None
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer, or estimate them where there is none."""
-        if self._template is None:
+        if self.template is None:
             return super().count_tokens(text)
-        return len(self._template.tokenizer.encode(text, add_special_tokens=False))
+        return len(self.template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
         """Return the model, the server and how it is asked; never the key."""
@@ -317,7 +331,7 @@ class OpenAIBackend(Backend):
             raise ContinuationError(msg)
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
-        return ChunkReader(payload, turn, request.max_tokens, self.count_tokens if self._template else None)
+        return ChunkReader(payload, turn, request.max_tokens, self.count_tokens if self.template else None)
 
     def _estimate(self, turn: Turn) -> Usage:
         """Count the prompt here, each part of it once: a stream that is closed early never tells its usage."""

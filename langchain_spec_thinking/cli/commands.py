@@ -1,7 +1,8 @@
-"""The commands: demo and chat."""
+"""The commands: demo, chat and doctor."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ from rich.console import Console
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.cli.demo import demonstrate
+from langchain_spec_thinking.cli.doctor import report
+from langchain_spec_thinking.cli.doctor import show as doctor_show
+from langchain_spec_thinking.cli.examination import Examination, examine
 from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import LEGEND, show, table
 from langchain_spec_thinking.errors import BackendError
@@ -71,6 +75,32 @@ def chat(
             continue
         messages.append(AIMessage(run.turn.answer))
         console.print(table(run))
+
+
+@app.command()
+def doctor(
+    speculative: Annotated[str | None, typer.Option(help=f"The small model. {Model}")] = None,
+    target: Annotated[str | None, typer.Option(help=f"The large model. {Model}")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Find out what each side of a pair can do, and what to change. Takes some requests of a few hundred tokens."""
+    specs = {role: spec for role, spec in (("speculative", speculative), ("target", target)) if spec}
+    if not specs:
+        console.print("Name a model, by --speculative or --target.", style="red")
+        raise typer.Exit(2)
+    sides: dict[str, Examination] = {}
+    for role, spec in specs.items():
+        with Console(stderr=True).status(f"{role}: {spec} ..."):
+            try:
+                sides[role] = examine(backend_of(spec))
+            except (BackendError, ImportError, ValueError) as e:
+                sides[role] = Examination(spec, error=str(e))
+    if as_json:
+        typer.echo(json.dumps(report(sides), indent=2))
+    else:
+        doctor_show(console, sides)
+    if any(side.error for side in sides.values()):
+        raise typer.Exit(1)
 
 
 def _asked() -> str:

@@ -1,0 +1,128 @@
+"""The doctor: what each side of a pair can do, what the pair will therefore do, and what would make it better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from langchain_spec_thinking.cli.examination import Examination
+
+_MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]not known[/]"}
+
+
+def show(console: Console, sides: dict[str, Examination]) -> None:
+    """Say in words what was found."""
+    for role, side in sides.items():
+        console.print(_table(role, side))
+    if all(side.error is None for side in sides.values()):
+        _say(console, "What the pair will do", list(prospects(sides)))
+    _say(console, "What to change, or to know", list(changes(sides)))
+
+
+def report(sides: dict[str, Examination]) -> dict[str, object]:
+    """Return what was found, for JSON."""
+    able = all(side.error is None for side in sides.values())
+    return {
+        **{role: side.as_dict() for role, side in sides.items()},
+        "pair": list(prospects(sides)) if able else [],
+        "changes": list(changes(sides)),
+    }
+
+
+def prospects(sides: dict[str, Examination]) -> Iterator[str]:
+    """Say what a pair of these sides will do."""
+    small = sides.get("speculative")
+    if small and small.thinks:
+        yield (
+            f"Reasoning mode: {small.name} writes; where its next sentence after a blank line reflects, affirms or "
+            "verifies, the target takes over for 20 tokens."
+        )
+    elif small:
+        yield (
+            f"Non-reasoning mode, with DelegationPolicy.non_reasoning(): the target writes the first 100 tokens and "
+            f"the beginning of every paragraph, {small.name} the rest."
+        )
+    for role, side in sides.items():
+        yield f"{role}: {_continuation(side)} {_rereading(side)}"
+        if side.stops_on_hangup is False:
+            yield f"{role}: it is asked for 256 tokens at a time, since it goes on writing and billing after a hang-up."
+    lengths = [side.context for side in sides.values() if side.context]
+    if lengths:
+        yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
+
+
+def changes(sides: dict[str, Examination]) -> Iterator[str]:
+    """Say what would make it better."""
+    for role, side in sides.items():
+        if side.error:
+            yield f"{role}: {side.error}"
+        for advice in side.advice:
+            yield f"{role}: {advice}"
+    if len({(side.name, side.place) for side in sides.values()}) < len(sides):
+        yield "Both sides are the same model: a takeover changes nothing."
+
+
+def _continuation(side: Examination) -> str:
+    if side.continues_by == "chat_instruct":
+        return "replies cannot be continued; the model is told to go on, and `degraded` in the report says so."
+    way = (
+        "its own tokens are kept"
+        if side.place == "in this process"
+        else f"replies are continued by {side.continues_by}"
+    )
+    return f"{way}."
+
+
+def _rereading(side: Examination) -> str:
+    if side.place == "in this process":
+        return "A hand-over costs the reading of the new text only."
+    if side.cached_tokens is None:
+        return "Whether a hand-over finds the text before it in a cache is not told."
+    if side.cached_tokens:
+        return f"A hand-over finds the text in its prefix cache ({side.cached_tokens} of {side.prompt_tokens} tokens)."
+    return "At each hand-over all of the text is read, and billed, again."
+
+
+def _table(role: str, side: Examination) -> Table:
+    table = Table(title=f"{role}: {escape(side.name)}", title_justify="left", show_header=False, min_width=60)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in _rows(side):
+        table.add_row(name, value)
+    return table
+
+
+def _rows(side: Examination) -> Iterator[tuple[str, str]]:
+    yield "where", f"{escape(side.place)} ({side.engine})"
+    yield "reachable", _MARKS[side.error is None]
+    if side.error:
+        yield "error", f"[red]{escape(side.error)}[/]"
+        return
+    yield "model there", _MARKS[side.model_there]
+    yield "reasons in think tags", _MARKS[side.thinks]
+    for trial in side.trials:
+        yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(trial.outcome)}[/]"
+    yield "is continued by", side.continues_by or "not known"
+    speed = f", first text after {side.first_text:.2f} s" if side.first_text is not None else ""
+    speed += f", then {side.tokens_per_second:.0f} tokens/s" if side.tokens_per_second else ""
+    yield "streams", f"{_MARKS[side.streams]}{speed}"
+    yield "tells usage", _MARKS[side.tells_usage]
+    cached = _MARKS[None] if side.cached_tokens is None else f"{side.cached_tokens} of {side.prompt_tokens}"
+    yield "prompt tokens cached", cached
+    yield "log-probabilities", _MARKS[side.logprobs]
+    yield "stops when hung up on", _MARKS[side.stops_on_hangup]
+    yield "context", f"{side.context} tokens" if side.context else _MARKS[None]
+
+
+def _say(console: Console, title: str, lines: list[str]) -> None:
+    if lines:
+        console.print(f"\n[bold]{title}[/]")
+        for line in lines:
+            console.print(f"- {escape(line)}")
