@@ -1,0 +1,131 @@
+"""Tool calls in the text of models, however it comes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessageChunk
+
+from langchain_spec_thinking.backends.call_formats import HERMES, LLAMA, MISTRAL, CallFormat, CallParser, format_of
+from langchain_spec_thinking.tools import ToolCall, Tools, call_text
+
+ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}
+TOOLS = (ADD, {"type": "function", "function": {"name": "mul", "parameters": {}}})
+A = '{"name": "add", "arguments": {"a": 1}}'
+P = '{"name": "add", "parameters": {"a": 1}}'
+CALL = ("add", '{"a": 1}')
+
+
+def read(form: CallFormat, pieces: list[str], beginning: str = "") -> list[Any]:
+    """Return the text, joined, and the calls without their ids, in order."""
+    parser = CallParser(form, beginning)
+    parts = [part for piece in pieces for part in parser.feed(piece)] + list(parser.rest())
+    told: list[Any] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            assert part.id
+            told.append((part.name, part.arguments))
+        elif told and isinstance(told[-1], str):
+            told[-1] += part
+        else:
+            told.append(part)
+    return told
+
+
+CASES = [
+    pytest.param(HERMES, f"<tool_call>\n{A}\n</tool_call>", [CALL], id="one call"),
+    pytest.param(HERMES, f"Let me add.\n\n<tool_call>{A}</tool_call>\n", ["Let me add.", CALL], id="text before it"),
+    pytest.param(HERMES, 2 * f"<tool_call>\n{A}\n</tool_call>\n", [CALL, CALL], id="two calls"),
+    pytest.param(HERMES, "2 < 3 <tool> <tool_ca", ["2 < 3 <tool> <tool_ca"], id="no call"),
+    pytest.param(HERMES, "Five.\n", ["Five.\n"], id="white space at the end"),
+    pytest.param(HERMES, "  Five. \n\n Six.", ["  Five. \n\n Six."], id="white space inside"),
+    pytest.param(HERMES, f"<tool_call>{A}", [CALL], id="not closed, but whole"),
+    pytest.param(HERMES, '<tool_call>{"name": "add", "arguments": "{\\"a\\": 1}"}</tool_call>', [CALL], id="a string"),
+    pytest.param(HERMES, '<tool_call>{"name": "now"}</tool_call>', [("now", "{}")], id="no arguments"),
+    pytest.param(HERMES, f"<tool_call>{A}</tool_call> So.", [CALL, " So."], id="text after it"),
+    pytest.param(MISTRAL, f"[TOOL_CALLS][{A}, {A}]", [CALL, CALL], id="Mistral: a list"),
+    pytest.param(MISTRAL, f"I add.[TOOL_CALLS] [{A}]", ["I add.", CALL], id="Mistral: text before it"),
+    pytest.param(MISTRAL, "[TOOL_", ["[TOOL_"], id="Mistral: no call"),
+    pytest.param(LLAMA, P, [CALL], id="Llama"),
+    pytest.param(LLAMA, f"<|python_tag|>{P}; {P}", [CALL, CALL], id="Llama: two, marked"),
+    pytest.param(LLAMA, 'Five {"name": "add"}', ['Five {"name": "add"}'], id="Llama: no call"),
+    pytest.param(LLAMA, "<|py five", ["<|py five"], id="Llama: no mark"),
+    pytest.param(LLAMA, "", [], id="nothing"),
+]
+
+
+@pytest.mark.parametrize(("form", "text", "expected"), CASES)
+def test_calls_are_read_however_they_come(form: CallFormat, text: str, expected: list[Any]) -> None:
+    assert read(form, [text]) == expected
+    assert read(form, list(text)) == expected
+
+
+@given(st.data(), st.sampled_from([case.values for case in CASES]))
+def test_any_split_gives_the_same_calls(data: st.DataObject, case: tuple[Any, ...]) -> None:
+    form, text, expected = case
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))) | {0, len(text)})
+    assert read(form, [text[a:b] for a, b in pairwise(cuts)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "name"),
+    [
+        (HERMES, '<tool_call>{"name": "add", "arguments": {"a": 1</tool_call>', "add"),
+        (HERMES, '<tool_call>{"name": "add", "arguments": {"a": 1', "add"),
+        (HERMES, '<tool_call>{"name": "add", "arguments": "{\\"a\\": 1"}</tool_call>', "add"),
+        (HERMES, '<tool_call>{"name": "add", "arguments": [1, 2]}</tool_call>', "add"),
+        (HERMES, "<tool_call>add(1)</tool_call>", ""),
+        (HERMES, '<tool_call>{"tool": 1}</tool_call>', ""),
+        (HERMES, "<tool_call>7</tool_call>", ""),
+        (MISTRAL, '[TOOL_CALLS][{"name": "add", "arguments": {', "add"),
+        (LLAMA, '{"name": "add", "parameters": {"a": ', "add"),
+    ],
+)
+def test_what_is_meant_as_a_call_and_is_none_is_an_invalid_one(form: CallFormat, text: str, name: str) -> None:
+    """Not even LangChain, which mends JSON that was cut off, may take it for a call."""
+    [(found, arguments)] = read(form, list(text))
+    assert found == name
+    chunk = {"name": found, "args": arguments, "id": "1", "index": 0, "type": "tool_call_chunk"}
+    message = AIMessageChunk(content="", tool_call_chunks=[chunk])
+    assert not message.tool_calls
+    assert len(message.invalid_tool_calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "choice", "rest", "expected"),
+    [
+        (HERMES, "add", '{"a": 1}}\n</tool_call>', [CALL]),
+        (HERMES, "required", 'add", "arguments": {"a": 1}}\n</tool_call>', [CALL]),
+        (MISTRAL, "add", '{"a": 1}}]', [CALL]),
+        (LLAMA, "add", '{"a": 1}}', [CALL]),
+        (LLAMA, "required", 'add", "parameters": {"a": 1}}', [CALL]),
+        (HERMES, "auto", "Five.", ["Five."]),
+        (HERMES, "none", "Five.", ["Five."]),
+    ],
+)
+def test_a_call_that_must_be_made_is_begun_for_the_model(
+    form: CallFormat, choice: str, rest: str, expected: list[Any]
+) -> None:
+    beginning = form.beginning(Tools(TOOLS, choice))
+    assert bool(beginning) == (choice not in {"auto", "none"})
+    assert read(form, list(rest), beginning) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "form"),
+    [("{{ '<tool_call>' }}", HERMES), ("[TOOL_CALLS]", MISTRAL), ("<|python_tag|>", LLAMA), ("{{ x }}", HERMES)],
+)
+def test_a_template_tells_the_format(template: str, form: CallFormat) -> None:
+    assert format_of(template) is form
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), st.integers() | st.text())), max_size=3))
+def test_calls_that_are_written_are_read_again(made: list[tuple[str, dict[str, Any]]]) -> None:
+    written = call_text([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
+    assume("</tool_call>" not in written.replace("\n</tool_call>", ""))
+    assert [(name, json.loads(arguments)) for name, arguments in read(HERMES, list(written))] == made
