@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
+from langchain_core.language_models.model_profile import ModelProfile
 from pydantic import Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
+from langchain_spec_thinking.binding import BOUND, Method, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run, adrive, drive
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.language_models.base import LangSmithParams
-    from langchain_core.messages import BaseMessage
+    from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.runnables import Runnable
+    from pydantic import BaseModel
+
+    from langchain_spec_thinking.binding import Tool
 
 _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a call may override."""
@@ -99,6 +105,8 @@ class ChatSpeculativeThinking(BaseChatModel):
     """When the target takes over. `DelegationPolicy.non_reasoning()` for a speculative model that does not reason."""
     answer_by: Literal["speculative", "target"] = "speculative"
     """Who writes the answer once the thought is closed."""
+    think_before_tools: bool = True
+    """Whether turns that have tools reason first, together. Otherwise `answer_by` answers or calls at once."""
     on_target_failure: OnTargetFailure = "continue"
     """What to do when the target fails for good: go on without it (the report says so), or raise."""
     max_tokens: int = Field(default=2048, ge=1)
@@ -165,7 +173,8 @@ class ChatSpeculativeThinking(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         """Every setting that changes the output; a cache tells models apart by it."""
         settings = {
-            name: getattr(self, name) for name in ("answer_by", "on_target_failure", "stop", *sorted(_PER_CALL))
+            name: getattr(self, name)
+            for name in ("answer_by", "think_before_tools", "on_target_failure", "stop", *sorted(_PER_CALL))
         }
         return {
             "model_name": self.model_name,
@@ -238,6 +247,80 @@ class ChatSpeculativeThinking(BaseChatModel):
             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
         yield chunk
 
+    # -- tools and forms
+
+    def bind_tools(
+        self,
+        tools: Sequence[Tool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let the model call tools. The pair reasons together; then `answer_by` writes answer and calls, whole.
+
+        Args:
+            tools: Functions, pydantic classes, JSON schemas, LangChain tools.
+            tool_choice: `"auto"`, `"none"`, `"any"` (some tool must be called), or a tool's name.
+            parallel_tool_calls: Whether several calls may be made at once; None leaves it to the engine.
+            strict: Whether arguments must satisfy the schema, for engines that can see to it.
+            **kwargs: Bound too, for example `response_format`.
+
+        Raises:
+            ValueError: A tool is no function, or the choice is none of the tools.
+        """
+        bound = bound_tools(tools, tool_choice=tool_choice, parallel_tool_calls=parallel_tool_calls, strict=strict)
+        return self.bind(**bound, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Return a model that answers in a form.
+
+        Args:
+            schema: A pydantic class, a TypedDict, or a JSON schema.
+            method: `"json_schema"`: the engine holds the answer to the schema, where it can; `"function_calling"`: the
+                form is a tool that must be called; `"json_mode"`: any JSON, the prompt says which.
+            include_raw: Return a dict of `raw`, `parsed` and `parsing_error` instead of raising.
+            strict: Passed on to engines that tell strict schemas from others.
+            **kwargs: None are known.
+
+        Raises:
+            ValueError: There is no such method or argument.
+        """
+        if kwargs:
+            msg = f"{', '.join(sorted(kwargs))}: not an argument of with_structured_output"
+            raise ValueError(msg)
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        """Say what the pair can do: what both can read, what the answering model can write."""
+        profile = ModelProfile(
+            name=self.model_name,
+            text_inputs=True,
+            text_outputs=True,
+            image_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            reasoning_output=self.speculative.thinks or self.target.thinks,
+            tool_calling=True,
+            tool_choice=True,
+            tool_call_streaming=True,
+            structured_output=True,
+            temperature=True,
+        )
+        contexts = [context for backend in (self.speculative, self.target) if (context := backend.context)]
+        if contexts:
+            profile["max_input_tokens"] = min(contexts)
+        return profile
+
     # -- a turn
 
     def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
@@ -246,18 +329,29 @@ class ChatSpeculativeThinking(BaseChatModel):
         Args:
             messages: The conversation.
             stop: Strings that end the answer; None for those of the model.
-            **overrides: Settings for this turn: `max_tokens`, `temperature`, `top_p`, `top_k`, `seed`.
+            **overrides: Settings for this turn: `max_tokens`, `temperature`, `top_p`, `top_k`, `seed`; and what was
+                bound: `tools`, `tool_choice`, `parallel_tool_calls`, `response_format`.
 
         Raises:
             ValueError: A message or a setting cannot be used.
         """
+        bound = {name: overrides.pop(name) for name in BOUND if name in overrides}
+        tools, schema = tools_of(bound), schema_of(bound)
         settings = self._settings(overrides)
         max_tokens = settings.pop("max_tokens")
         stops = _stop_strings(self.stop if stop is None else stop)
-        thinks = self.speculative.thinks or self.target.thinks
-        machine = Delegation(self.policy, thinks=thinks, answer_by=self.answer_by, max_tokens=max_tokens, stop=stops)
+        thinks = (self.speculative.thinks or self.target.thinks) and (tools is None or self.think_before_tools)
+        turn = Turn(history_of(messages), thinks=thinks, tools=tools, schema=schema)
+        machine = Delegation(
+            self.policy,
+            thinks=thinks,
+            answer_by=self.answer_by,
+            max_tokens=max_tokens,
+            stop=stops,
+            whole_answer=turn.whole_answer,
+        )
         return Run(
-            Turn(history_of(messages), thinks=thinks),
+            turn,
             machine,
             {"speculative": self.speculative, "target": self.target},
             Request(max_tokens, stop=stops, **settings),

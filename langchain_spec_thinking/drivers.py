@@ -11,7 +11,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import Call, End, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.policy.budget import Budget
 from langchain_spec_thinking.policy.commands import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.base import Backend, Event
     from langchain_spec_thinking.policy.delegation import Delegation
+    from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Author, Channel, Turn
 
 
@@ -50,6 +51,7 @@ class Delta:
         block: Index of the content block that it belongs to: each stretch of thought by one author for one reason is a
             block, all of the answer is one.
         first: Nothing of the block came before.
+        call: A tool call, which has a block and no text.
     """
 
     author: Author
@@ -58,6 +60,7 @@ class Delta:
     text: str
     block: int
     first: bool
+    call: ToolCall | None = None
 
 
 class Run:
@@ -143,6 +146,8 @@ class Run:
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
             return self._obey(self._machine.receive(event.text, event.tokens))
+        if isinstance(event, Call):
+            return self._take_call(event)
         self.report.degraded = self.report.degraded or self.backend.caveat
         told = event.usage if isinstance(event, End) else event
         late = 0
@@ -174,6 +179,16 @@ class Run:
         self.report.again(self.author)
         return deltas
 
+    def _take_call(self, event: Call) -> list[Delta]:
+        author, kind = self.author, self._wanted.kind
+        self._received += event.tokens
+        self.report.usage[author].completion_tokens += event.tokens
+        deltas = self._obey(self._machine.call(event.tokens))
+        self.report.call(author, event.tokens)
+        self.turn.calls.append(event.call)
+        self._block = len(self.report.segments) - 1
+        return [*deltas, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]
+
     def _stand_in_for_budget(self, received: int) -> list[Delta] | None:
         """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
         rest = self._wanted.max_tokens - self._broken_off - received
@@ -200,6 +215,9 @@ class Run:
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
         deltas: list[Delta] = []
+        if self.turn.calls:  # whole ones, to be carried out; another that broke off was not seen by anybody
+            self.report.degraded = f"the answer broke off after {len(self.turn.calls)} tool calls: {error}"
+            return self._obey(self._machine.end("stop"))
         if error.is_retryable and received:
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._on_target_failure == "continue":

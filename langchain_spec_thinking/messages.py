@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from langchain_core.messages import (
     ChatMessage,
     HumanMessage,
     SystemMessage,
+    ToolMessage,
 )
 from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_spec_thinking.tools import ToolCall
 from langchain_spec_thinking.turn import Message, Role
 
 if TYPE_CHECKING:
@@ -24,10 +28,17 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.drivers import Delta, Run
 
-_ROLES: dict[type[BaseMessage], Role] = {SystemMessage: "system", HumanMessage: "user", AIMessage: "assistant"}
+_ROLES: dict[type[BaseMessage], Role] = {
+    SystemMessage: "system",
+    HumanMessage: "user",
+    AIMessage: "assistant",
+    ToolMessage: "tool",
+}
 _CHAT_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _NOT_TOLD = {"reasoning", "thinking", "redacted_thinking", "reasoning_content"}
 """Blocks of past turns that a model is not told again: reasoning models are trained without their old thoughts."""
+_CALLS = {"tool_call", "tool_use", "function_call", "invalid_tool_call"}
+"""Blocks that stand for what a message's `tool_calls` holds too."""
 
 
 def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
@@ -39,7 +50,10 @@ def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     if not messages:
         msg = "messages: expected at least one message, got none"
         raise ValueError(msg)
-    return tuple(Message(_role(message), _text(message)) for message in messages)
+    names = {
+        call["id"]: call["name"] for message in messages if isinstance(message, AIMessage) for call in _calls(message)
+    }
+    return tuple(_message(message, names) for message in messages)
 
 
 def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
@@ -52,6 +66,10 @@ def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
         delta: The text.
         thinks: Whether the turn has a thinking part.
     """
+    if delta.call:
+        call = delta.call
+        chunk = tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=delta.block)
+        return ChatGenerationChunk(message=AIMessageChunk(content=[] if thinks else "", tool_call_chunks=[chunk]))
     if not thinks:
         return ChatGenerationChunk(message=AIMessageChunk(content=delta.text))
     if delta.channel == "answer":
@@ -85,7 +103,7 @@ def last_chunk(run: Run, *, model_name: str, prompt_tokens: int) -> ChatGenerati
         response_metadata={
             "model_name": model_name,
             "model_provider": "spec-thinking",
-            "finish_reason": run.finish_reason,
+            "finish_reason": "tool_calls" if run.turn.calls else run.finish_reason,
             "speculative_thinking": report.as_dict(),
         },
         chunk_position="last",
@@ -108,14 +126,32 @@ def _role(message: BaseMessage) -> Role:
             return role
     if isinstance(message, ChatMessage) and message.role in _CHAT_ROLES:
         return _CHAT_ROLES[message.role]
-    msg = f"messages: expected system, human and AI messages, got {type(message).__name__} ({message.type})"
+    msg = f"messages: expected system, human, AI and tool messages, got {type(message).__name__} ({message.type})"
     raise ValueError(msg)
 
 
+def _message(message: BaseMessage, names: dict[str | None, str | None]) -> Message:
+    role, text = _role(message), _text(message)
+    if isinstance(message, ToolMessage):
+        name = message.name or names.get(message.tool_call_id) or ""
+        return Message(role, text, tool_call_id=message.tool_call_id, name=name)
+    calls = _calls(message) if isinstance(message, AIMessage) else []
+    return Message(
+        role, text, tuple(ToolCall(call["id"] or "", call["name"] or "", _arguments(call)) for call in calls)
+    )
+
+
+def _calls(message: AIMessage) -> list[Any]:
+    """Return the calls of a message, those that could not be understood too: the model must see what it did."""
+    return [*message.tool_calls, *message.invalid_tool_calls]
+
+
+def _arguments(call: Any) -> str:  # noqa: ANN401 - a ToolCall or InvalidToolCall of LangChain's
+    arguments = call["args"]
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
 def _text(message: BaseMessage) -> str:
-    if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
-        msg = "messages: tool calls are not supported, got an AIMessage that makes one"
-        raise ValueError(msg)
     if isinstance(message.content, str):
         return message.content
     parts = []
@@ -124,7 +160,7 @@ def _text(message: BaseMessage) -> str:
             parts.append(block)
         elif block.get("type") == "text":
             parts.append(str(block["text"]))
-        elif block.get("type") not in _NOT_TOLD:
+        elif block.get("type") not in _NOT_TOLD | _CALLS:
             msg = f"messages: expected text, got a block of type {block.get('type')!r} in a {message.type} message"
             raise ValueError(msg)
     return "".join(parts)

@@ -135,6 +135,13 @@ class Report:
             last.seconds += now - self._marked
             self._marked = now
 
+    def call(self, author: Author, tokens: int) -> None:
+        """A tool call was made. It is a segment without text."""
+        end = self._lengths["answer"]
+        now = self.clock()
+        self.segments.append(Segment(author, "answer", "answer", end, end, tokens, self._cue, now - self._marked))
+        self._marked, self._open = now, False
+
     def drop(self, author: Author, tokens: int) -> None:
         """Text was dropped."""
         self.usage[author].discarded_tokens += tokens

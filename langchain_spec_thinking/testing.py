@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.call_formats import HERMES, CallParser
+from langchain_spec_thinking.backends.call_reader import CallReader
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -34,7 +36,8 @@ class ScriptedBackend(Backend):
     ```
 
     Attributes:
-        script: Gives all that the model would write from here to the end of the turn, or is that text.
+        script: Gives all that the model would write from here to the end of the turn, or is that text. A tool call is
+            written as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
         name: The model's name.
         thinks: Whether it is a reasoning model. Its script writes `</think>` itself.
         tokenize: Splits the text into pieces of one token each.
@@ -53,8 +56,11 @@ class ScriptedBackend(Backend):
         prompt = sum(len(self.tokenize(m.content)) for m in turn.history) + len(self.tokenize(turn.body()))
         yield Usage(prompt_tokens=prompt)
         tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
+        may_call = turn.tools is not None and turn.tools.choice != "none" and turn.channel == "answer"
+        reader = CallReader(CallParser(HERMES) if may_call else None, turn)
         for token in tokens[: request.max_tokens]:
-            yield Piece(token)
+            yield from reader.read(token, 1)
+        yield from reader.rest()
         yield End("stop" if len(tokens) <= request.max_tokens else "length")
 
     def count_tokens(self, text: str) -> int:

@@ -7,7 +7,10 @@ was thought and what was answered, with the author of every piece. Each backend 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.tools import ToolCall, Tools
 
 Author = Literal["speculative", "target", "inserted"]
 Channel = Literal["thinking", "answer"]
@@ -21,10 +24,19 @@ OPENING = f"{THINK_OPEN}\n"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the conversation so far: a role and plain text."""
+    """One message of the conversation so far: a role and plain text.
+
+    Attributes:
+        tool_calls: What an assistant's message calls.
+        tool_call_id: Which call a tool's message answers.
+        name: The tool that it answers for.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,10 @@ class Turn:
             (`"</think>\n\n"`); empty while the thought is open. A local model finds its own tokens again in it.
         spans: What was committed, in order, in the pieces it came in.
         pending: What was written after that and is not committed, where a stream broke and is to go on.
+        tools: What may be called. The answer is then whole: nobody else goes on with it.
+        calls: The calls that the answer makes.
+        schema: A JSON schema that the answer must satisfy, in the form of OpenAI's `json_schema`, or an empty one for
+            any JSON object; None for text.
     """
 
     history: tuple[Message, ...]
@@ -69,12 +85,25 @@ class Turn:
     closing: str = ""
     spans: list[Span] = field(default_factory=list)
     pending: str = ""
+    tools: Tools | None = None
+    calls: list[ToolCall] = field(default_factory=list)
+    schema: dict[str, Any] | None = None
     _text: dict[Channel, _Rope] = field(default_factory=lambda: {"thinking": _Rope(), "answer": _Rope()}, repr=False)
 
     @property
     def channel(self) -> Channel:
         """Where the next text belongs."""
         return "thinking" if self.thinks and not self.closing else "answer"
+
+    @property
+    def whole_answer(self) -> bool:
+        """Whether the answer has a form that no two models could write together."""
+        return self.tools is not None or self.schema is not None
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether an answer is to be written, and nothing of it is there."""
+        return self.channel == "answer" and not self.calls and not f"{self.answer}{self.pending}".strip()
 
     @property
     def thinking(self) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from langchain_spec_thinking.policy.commands import EndReason
+    from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Turn
 
 
@@ -50,6 +51,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call, whole, with the number of tokens it cost. It comes only in a turn that has tools."""
+
+    call: ToolCall
+    tokens: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What a request used so far, in tokens; None where the engine does not tell."""
 
@@ -71,7 +80,7 @@ class End:
     usage: Usage | None = None
 
 
-Event = Piece | Usage | End
+Event = Piece | Call | Usage | End
 
 
 class Backend(ABC):
@@ -114,8 +123,8 @@ class Backend(ABC):
             request: How much and how to write.
 
         Yields:
-            `Piece`s of text, then an `End`. A `Usage` may come at any time, as soon as something is known: a request
-            that is cancelled never gets to its end.
+            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time, as soon as something
+            is known: a request that is cancelled never gets to its end.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn.

@@ -35,6 +35,11 @@ class CallFormat:
     listed: bool = False
     bare: bool = False
 
+    @property
+    def marks(self) -> set[str]:
+        """Texts that are tokens with a meaning in some vocabularies, and belong into an answer."""
+        return {mark for mark in (self.opens.strip(), self.closes) if mark} | ({_PYTHON_TAG} if self.bare else set())
+
     def beginning(self, tools: Tools) -> str:
         """Return how the answer begins where a tool must be called: a model goes on from it."""
         if tools.choice in {"auto", "none"}:
@@ -143,7 +148,7 @@ class CallParser:
     def _understood(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - whatever JSON holds
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             return None
-        given = next((item[key] for key in ("arguments", "parameters") if key in item), {})
+        given: Any = next((item[key] for key in ("arguments", "parameters") if key in item), {})
         return call(item["name"], given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))
 
 

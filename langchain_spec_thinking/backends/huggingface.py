@@ -7,7 +7,8 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.call_reader import CallReader
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
@@ -94,6 +95,7 @@ class HuggingFaceBackend(Backend):
         usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
         yield usage
         sampler = model.sampler(request)
+        reader = CallReader(self._template.call_parser(turn), turn)
         unseen = 0  # tokens that end inside a character, or have no text
         for written in range(room):
             try:
@@ -102,12 +104,17 @@ class HuggingFaceBackend(Backend):
                 msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
                 raise BackendError(msg) from e
             if token in model.eos:
+                yield from reader.rest()
                 yield End("stop", replace(usage, completion_tokens=written))
                 return
             unseen += 1
             if text := cache.append(token):
-                yield Piece(text, unseen)
+                yield from reader.read(text, unseen)
                 unseen = 0
+            if reader.done:
+                yield End("stop", replace(usage, completion_tokens=written + 1))
+                return
+        yield from reader.rest()
         yield End("length", replace(usage, completion_tokens=room))
 
     @property

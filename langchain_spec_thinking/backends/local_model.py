@@ -62,8 +62,9 @@ class LocalModel:
         cache = caches.get(template.source)
         if cache is None:
             tokenizer = template.tokenizer
-            prompt = template.prompt_ids(turn.history, thinks=turn.thinks)
-            special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in (THINK_OPEN, THINK_CLOSE)}
+            prompt = template.prompt_ids(turn.history, thinks=turn.thinks, tools=turn.tools)
+            tags = (THINK_OPEN, THINK_CLOSE, *template.call_format.marks)
+            special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
             cache = TurnCache(tokenizer, self._model.config, prompt, visible, template.reply_controls)
             caches[template.source] = cache

@@ -6,6 +6,8 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.backends.call_formats import CallParser, format_of
+from langchain_spec_thinking.backends.tool_text import told
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.tools import ToolCall, Tools
 
 _MARK = "\ue000{}\ue001"
 """Stands for a control token in a message while the template is rendered (private-use characters)."""
@@ -47,25 +51,29 @@ class ChatTemplate:
             )
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
+        self.call_format = format_of(self.source)
+        self._knows_tools = "tools" in self.source
         self._in_place: dict[tuple[bool, bool], bool] = {}
 
-    def prompt_text(self, history: Sequence[Message], *, thinks: bool) -> str:
+    def prompt_text(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> str:
         """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
 
         The text of control tokens inside messages is broken up by a zero-width space. A beginning-of-sequence token is
         left out where the tokenizer adds one by itself: two of them are worse than none.
         """
-        text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._render(history, thinks=thinks))
+        text = _MARKED.sub(
+            lambda m: _broken(self._controls[int(m[1])]), self._render(history, thinks=thinks, tools=tools)
+        )
         bos = self.tokenizer.bos_token
         return text.removeprefix(bos) if bos and self._adds_bos else text
 
-    def prompt_ids(self, history: Sequence[Message], *, thinks: bool) -> list[int]:
+    def prompt_ids(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> list[int]:
         """Tokenize the conversation, up to where the assistant's text begins.
 
         The text of control tokens inside messages is tokenized character by character: kept, and without their power.
         """
         ids: list[int] = []
-        parts = _MARKED.split(self._render(history, thinks=thinks))
+        parts = _MARKED.split(self._render(history, thinks=thinks, tools=tools))
         for i, part in enumerate(parts):
             pieces = [part] if i % 2 == 0 else list(self._controls[int(part)])
             for piece in pieces:
@@ -79,14 +87,25 @@ class ChatTemplate:
     @cached_property
     def reply_controls(self) -> re.Pattern[str]:
         """Texts of control tokens that have no business in a reply: a model may quote them, letter by letter."""
-        return _any_of([text for text in self._controls if text not in {THINK_OPEN, THINK_CLOSE}])
+        marks = {THINK_OPEN, THINK_CLOSE, *self.call_format.marks}
+        return _any_of([text for text in self._controls if text not in marks])
 
     def reply_text(self, turn: Turn) -> str:
         """Render what the assistant wrote so far, as it follows the prompt."""
-        opened = self._render(turn.history, thinks=turn.thinks).rstrip().endswith(THINK_OPEN)
+        opened = self._render(turn.history, thinks=turn.thinks, tools=turn.tools).rstrip().endswith(THINK_OPEN)
         if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
-            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}"
-        return turn.body(opened=opened)
+            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self._beginning(turn)}"
+        return f"{turn.body(opened=opened)}{self._beginning(turn)}"
+
+    def call_parser(self, turn: Turn) -> CallParser | None:
+        """Return what reads the calls out of an answer; None where there may be none."""
+        if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
+            return None
+        return CallParser(self.call_format, self._beginning(turn))
+
+    def _beginning(self, turn: Turn) -> str:
+        """Return how an answer begins that must be a call."""
+        return self.call_format.beginning(turn.tools) if turn.tools and turn.unanswered else ""
 
     def continues_in_place(self, turn: Turn) -> bool:
         """Return whether the template shows an open last message just as `reply_text` does, in a turn of this kind.
@@ -125,12 +144,15 @@ class ChatTemplate:
     def _adds_bos(self) -> bool:
         return self.tokenizer.bos_token_id in self.tokenizer("")["input_ids"]
 
-    def _render(self, history: Sequence[Message], *, thinks: bool) -> str:
-        messages: list[dict[str, Any]] = [{"role": m.role, "content": self._marked(m.content)} for m in history]
+    def _render(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> str:
+        if not self._knows_tools:
+            history, tools = told(history, tools, now=True), None
+        messages = [self._message(message) for message in history]
+        schemas = self._marked(list(tools.schemas)) if tools and tools.choice != "none" else None
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinks
+                    messages, tools=schemas, tokenize=False, add_generation_prompt=True, enable_thinking=thinks
                 )
             )
         except Exception as e:  # a template raises whatever its author wrote, in words meant for the user
@@ -140,9 +162,26 @@ class ChatTemplate:
             )
             raise BackendError(msg) from e
 
-    def _marked(self, content: str) -> str:
-        content = content.translate(_NO_MARKS)
-        return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), content)
+    def _message(self, message: Message) -> dict[str, Any]:
+        fields: dict[str, Any] = {"role": message.role, "content": self._marked(message.content)}
+        if message.tool_calls:
+            fields["tool_calls"] = [self._tool_call(call) for call in message.tool_calls]
+        if message.role == "tool":
+            fields |= {"tool_call_id": message.tool_call_id, "name": self._marked(message.name)}
+        return fields
+
+    def _tool_call(self, call: ToolCall) -> dict[str, Any]:
+        function = {"name": call.name, "arguments": call.parsed()}  # templates write them as JSON themselves
+        return {"id": call.id, "type": "function", "function": self._marked(function)}
+
+    def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text, or what JSON holds
+        """Mark the control tokens in texts, wherever they stand in a value."""
+        if isinstance(value, str):
+            text = value.translate(_NO_MARKS)
+            return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), text)
+        if isinstance(value, dict):
+            return {self._marked(key): self._marked(item) for key, item in value.items()}
+        return [self._marked(item) for item in value] if isinstance(value, list) else value
 
 
 def _sample(thinks: bool, closed: bool) -> Turn:  # noqa: FBT001 - the two sides of a turn's kind

@@ -64,6 +64,7 @@ class Delegation:
         answer_by: Who writes the answer once the thought is closed.
         max_tokens: Limit of the text kept, in tokens of whoever wrote it.
         stop: Strings that end the answer.
+        whole_answer: The answer is asked for by itself and written by one model, also where there is no thought.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class Delegation:
         answer_by: Author = "speculative",
         max_tokens: int,
         stop: Sequence[str] = (),
+        whole_answer: bool = False,
     ) -> None:
         self._policy = policy
         self._lexicon = policy.trigger.lexicon
         self._boundary = Boundary(policy.boundary)
         self._answer_by: Author = answer_by
+        self._whole_answer = whole_answer
         self._stop = Terminators(tuple(stop))
         self._max_tokens = max_tokens
         self._thinks = thinks
@@ -109,6 +112,9 @@ class Delegation:
         """Begin the turn."""
         if self._thinks:
             self._commands.append(OpenThinking())
+        elif self._whole_answer:
+            self._generate(self._answer_by, None, "answer", None, self._answer)
+            return self._flush()
         if self._policy.opening_tokens:
             self._generate("target", self._policy.opening_tokens, "opening", None, self._takeover)
         else:
@@ -141,6 +147,17 @@ class Delegation:
         self._advance(final=True)
         if generation is not None and generation is self._generation:
             self._ended(generation, reason)
+        return self._flush()
+
+    def call(self, tokens: int) -> list[Command]:
+        """Take in that the current author made a tool call, in place of an answer or after one.
+
+        Args:
+            tokens: What it cost.
+        """
+        self._written += tokens
+        self._kept += tokens
+        self._blank = False
         return self._flush()
 
     @property
@@ -322,7 +339,7 @@ class Delegation:
             self._finish("stop")
             return False
         self._take_markup(len(THINK_CLOSE))
-        if self._author == self._answer_by:
+        if self._author == self._answer_by and not self._whole_answer:
             self._step = self._closing
             return True
         self._drop()

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+)
 from pydantic import ValidationError
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
@@ -263,9 +270,8 @@ def test_a_wrong_setting_fails_at_construction_and_is_named(field: str, value: o
     ("messages", "says"),
     [
         ([], "at least one message"),
-        ([ToolMessage("5", tool_call_id="1")], "got ToolMessage"),
+        ([FunctionMessage(content="5", name="f")], "got FunctionMessage"),
         ([HumanMessage([{"type": "image", "url": "x"}])], "a block of type 'image' in a human message"),
-        ([AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])], "tool calls are not supported"),
     ],
 )
 def test_a_message_that_cannot_be_told_is_named(messages: list[Any], says: str) -> None:

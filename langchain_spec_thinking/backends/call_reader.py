@@ -1,0 +1,56 @@
+"""A model's text as events, with the tool calls in it read out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.base import Call, Event, Piece
+from langchain_spec_thinking.tools import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from langchain_spec_thinking.backends.call_formats import CallParser
+    from langchain_spec_thinking.turn import Turn
+
+
+class CallReader:
+    """Makes events of pieces of text.
+
+    Args:
+        parser: Reads calls out of the text; None where there may be none.
+        turn: The turn that is continued.
+
+    Attributes:
+        done: A call was made, and no other may follow.
+    """
+
+    def __init__(self, parser: CallParser | None, turn: Turn) -> None:
+        self._parser = parser
+        self._single = turn.tools is not None and (turn.tools.parallel is False or turn.tools.forced is not None)
+        self._tokens = 0
+        self.done = False
+
+    def read(self, text: str, tokens: int) -> Iterator[Event]:
+        """Take in text and what it cost, in tokens."""
+        if self._parser is None:
+            yield Piece(text, tokens)
+            return
+        self._tokens += tokens
+        yield from self._events(self._parser.feed(text))
+
+    def rest(self) -> Iterator[Event]:
+        """Yield what was held, when no more text comes."""
+        if self._parser is not None and not self.done:
+            yield from self._events(self._parser.rest())
+
+    def _events(self, parts: Iterable[str | ToolCall]) -> Iterator[Event]:
+        for part in parts:
+            if self.done:
+                return
+            tokens, self._tokens = self._tokens, 0
+            if isinstance(part, ToolCall):
+                self.done = self._single
+                yield Call(part, tokens)
+            else:
+                yield Piece(part, tokens)
