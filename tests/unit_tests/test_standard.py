@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.tools import ToolCall, call_text
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
@@ -17,19 +19,52 @@ if TYPE_CHECKING:
 
 def small(turn: Turn) -> str:
     """A small model that does what the suite asks a model to do."""
-    told = turn.history[-1].content
-    answer = "Hello! " + (" ".join(re.findall(r"\d+", told)) or "Nice to meet you.")
     if turn.channel == "answer":
-        return answer
-    return ("" if turn.thinking else "They greet me.\n\nWait, do they?\n\n") + f"I greet them.\n</think>\n\n{answer}"
+        return answer(turn)
+    return (
+        "" if turn.thinking else "They greet me.\n\nWait, do they?\n\n"
+    ) + f"I greet them.\n</think>\n\n{answer(turn)}"
+
+
+def answer(turn: Turn) -> str:
+    last = turn.history[-1]
+    if turn.schema is not None:
+        return json.dumps(example(turn.schema.get("schema", JOKE), last.content))
+    if turn.tools and turn.tools.choice != "none" and last.role != "tool":
+        function = (
+            next(schema["function"] for schema in turn.tools.schemas if schema["function"]["name"] == turn.tools.choice)
+            if turn.tools.forced
+            else turn.tools.schemas[0]["function"]
+        )
+        return call_text([ToolCall("", function["name"], json.dumps(example(function["parameters"], last.content)))])
+    return "Hello! " + (" ".join(re.findall(r"\d+", last.content)) or "Nice to meet you.")
+
+
+JOKE = {"type": "object", "properties": {"setup": {"type": "string"}, "punchline": {"type": "string"}}}
+
+
+def example(schema: dict[str, Any], told: str) -> Any:
+    """Return something that satisfies a schema: what is quoted in the message, if anything."""
+    match schema:
+        case {"type": "object"}:
+            return {name: example(inner, told) for name, inner in schema.get("properties", {}).items()}
+        case {"type": "integer" | "number"}:
+            return 3
+        case {"type": "array"}:
+            return []
+        case {"anyOf": [first, *_]}:
+            return example(first, told)
+    quoted = re.search(r"'(.+?)'", told)
+    return quoted[1] if quoted else "cats"
 
 
 class Suite:
-    """A scripted pair, without tools: those come with another part of the package."""
+    """A scripted pair. What a subclass does not switch on, a test of the suite is skipped for."""
 
-    has_tool_calling = False
-    has_structured_output = False
-    supports_json_mode = False
+    has_tool_calling = True
+    has_tool_choice = True
+    has_structured_output = True
+    supports_json_mode = True
     returns_usage_metadata = True
 
     @property
