@@ -47,6 +47,11 @@ class CallFormat:
         named = f'{tools.forced}", "{self.arguments}": ' if tools.forced else ""
         return f'{self.opens}{"[" if self.listed else ""}{{"name": "{named}'
 
+    @property
+    def ending(self) -> str:
+        """What ends a call whose arguments are written."""
+        return f"}}{']' if self.listed else ''}{self.closes}"
+
 
 HERMES = CallFormat("<tool_call>\n", "</tool_call>")
 """Hermes, Qwen 2.5 and 3, and all models that know no other."""

@@ -39,9 +39,14 @@ class CallReader:
         self._tokens += tokens
         yield from self._events(self._parser.feed(text))
 
-    def rest(self) -> Iterator[Event]:
-        """Yield what was held, when no more text comes."""
+    def rest(self, ending: str = "") -> Iterator[Event]:
+        """Yield what was held, when no more text comes.
+
+        Args:
+            ending: What to add where no call was made yet: a model that is held to the arguments writes nothing else.
+        """
         if self._parser is not None and not self.done:
+            yield from self._events(self._parser.feed(ending))
             yield from self._events(self._parser.rest())
 
     def _events(self, parts: Iterable[str | ToolCall]) -> Iterator[Event]:

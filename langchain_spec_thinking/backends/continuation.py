@@ -66,7 +66,7 @@ class Raw:
     def payload(self, turn: Turn) -> Payload:
         """Render the conversation and the reply so far as one prompt."""
         reply = self.template.quoted_reply_text(turn)
-        prompt = self.template.prompt_text(turn.history, thinks=turn.thinks) + reply
+        prompt = self.template.prompt_text(turn) + reply
         return Payload("completions", {"prompt": prompt}, prefills=(prompt, reply))
 
 

@@ -94,8 +94,9 @@ class HuggingFaceBackend(Backend):
         prompt = len(cache.ids)
         usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
         yield usage
-        sampler = model.sampler(request)
+        sampler = model.sampler(turn, request, self._template)
         reader = CallReader(self._template.call_parser(turn), turn)
+        ending = self._template.call_ending(turn)
         unseen = 0  # tokens that end inside a character, or have no text
         for written in range(room):
             try:
@@ -104,7 +105,7 @@ class HuggingFaceBackend(Backend):
                 msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
                 raise BackendError(msg) from e
             if token in model.eos:
-                yield from reader.rest()
+                yield from reader.rest(ending)
                 yield End("stop", replace(usage, completion_tokens=written))
                 return
             unseen += 1
@@ -114,7 +115,7 @@ class HuggingFaceBackend(Backend):
             if reader.done:
                 yield End("stop", replace(usage, completion_tokens=written + 1))
                 return
-        yield from reader.rest()
+        yield from reader.rest(ending)
         yield End("length", replace(usage, completion_tokens=room))
 
     @property

@@ -17,6 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from langchain_spec_thinking.backends.grammar import Grammar, grammar
 from langchain_spec_thinking.backends.kv_cache import TurnCache
 from langchain_spec_thinking.backends.shared_steps import SharedSteps
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
@@ -62,7 +63,7 @@ class LocalModel:
         cache = caches.get(template.source)
         if cache is None:
             tokenizer = template.tokenizer
-            prompt = template.prompt_ids(turn.history, thinks=turn.thinks, tools=turn.tools)
+            prompt = template.prompt_ids(turn)
             tags = (THINK_OPEN, THINK_CLOSE, *template.call_format.marks)
             special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
@@ -79,9 +80,24 @@ class LocalModel:
         """
         return self._steps.read(cache)
 
-    def sampler(self, request: Request) -> Sampler:
+    def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
         """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""
-        return Sampler(self._model, request)
+        schema, held = _schema(turn), None
+        if schema is not None:
+            begun = f"{turn.answer}{turn.pending}".lstrip()
+            vocabulary = self._model.config.get_text_config().vocab_size
+            held = grammar(schema, template.tokenizer, vocabulary, self.eos, begun)
+        return Sampler(self._model, request, held)
+
+
+def _schema(turn: Turn) -> dict[str, Any] | None:
+    """Return the schema that what comes next is held to: that of the answer, or of a call that must be made."""
+    if turn.channel == "answer" and turn.tools is None and turn.schema is not None:
+        return dict(turn.schema.get("schema", {}))
+    if turn.tools is None or turn.tools.forced is None or not turn.unanswered:
+        return None
+    functions = (schema["function"] for schema in turn.tools.schemas)
+    return dict(next(f.get("parameters", {}) for f in functions if f["name"] == turn.tools.forced))
 
 
 class Sampler:
@@ -90,9 +106,11 @@ class Sampler:
     Args:
         model: The model; its generation configuration holds its authors' defaults.
         request: Temperature, nucleus, k and seed.
+        held: The grammar that the text is held to.
     """
 
-    def __init__(self, model: PreTrainedModel, request: Request) -> None:
+    def __init__(self, model: PreTrainedModel, request: Request, held: Grammar | None = None) -> None:
+        self._held = held
         config: Any = model.generation_config or GenerationConfig()
         temperature, top_k, top_p = request.temperature, request.top_k, request.top_p
         if temperature is None:
@@ -121,6 +139,14 @@ class Sampler:
             scores: Scores of all tokens, of shape (vocabulary,).
             ids: The tokens before it.
         """
+        if self._held:
+            scores = self._held.restrict(scores)
+        token = self._choose(scores, ids)
+        if self._held:
+            self._held.accept(token)
+        return token
+
+    def _choose(self, scores: torch.Tensor, ids: list[int]) -> int:
         if self._processors:
             read: Any = torch.tensor([ids], device=scores.device)
             scores = self._processors(read, scores.float().unsqueeze(0))[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from langchain_spec_thinking.backends.call_formats import CallParser, format_of
-from langchain_spec_thinking.backends.tool_text import told
+from langchain_spec_thinking.backends.tool_text import told, told_schema
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from langchain_spec_thinking.tools import ToolCall, Tools
+    from langchain_spec_thinking.tools import ToolCall
 
 _MARK = "\ue000{}\ue001"
 """Stands for a control token in a message while the template is rendered (private-use characters)."""
@@ -53,27 +54,26 @@ class ChatTemplate:
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
         self.call_format = format_of(self.source)
         self._knows_tools = "tools" in self.source
+        self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
         self._in_place: dict[tuple[bool, bool], bool] = {}
 
-    def prompt_text(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> str:
+    def prompt_text(self, turn: Turn) -> str:
         """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
 
         The text of control tokens inside messages is broken up by a zero-width space. A beginning-of-sequence token is
         left out where the tokenizer adds one by itself: two of them are worse than none.
         """
-        text = _MARKED.sub(
-            lambda m: _broken(self._controls[int(m[1])]), self._render(history, thinks=thinks, tools=tools)
-        )
+        text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._prompt(turn))
         bos = self.tokenizer.bos_token
         return text.removeprefix(bos) if bos and self._adds_bos else text
 
-    def prompt_ids(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> list[int]:
+    def prompt_ids(self, turn: Turn) -> list[int]:
         """Tokenize the conversation, up to where the assistant's text begins.
 
         The text of control tokens inside messages is tokenized character by character: kept, and without their power.
         """
         ids: list[int] = []
-        parts = _MARKED.split(self._render(history, thinks=thinks, tools=tools))
+        parts = _MARKED.split(self._prompt(turn))
         for i, part in enumerate(parts):
             pieces = [part] if i % 2 == 0 else list(self._controls[int(part)])
             for piece in pieces:
@@ -92,7 +92,7 @@ class ChatTemplate:
 
     def reply_text(self, turn: Turn) -> str:
         """Render what the assistant wrote so far, as it follows the prompt."""
-        opened = self._render(turn.history, thinks=turn.thinks, tools=turn.tools).rstrip().endswith(THINK_OPEN)
+        opened = self._prompt(turn).rstrip().endswith(THINK_OPEN)
         if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
             return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self._beginning(turn)}"
         return f"{turn.body(opened=opened)}{self._beginning(turn)}"
@@ -102,6 +102,10 @@ class ChatTemplate:
         if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
             return None
         return CallParser(self.call_format, self._beginning(turn))
+
+    def call_ending(self, turn: Turn) -> str:
+        """Return what ends a call that was begun for the model, after its arguments."""
+        return self.call_format.ending if self._beginning(turn) else ""
 
     def _beginning(self, turn: Turn) -> str:
         """Return how an answer begins that must be a call."""
@@ -118,7 +122,7 @@ class ChatTemplate:
         return self._in_place[kind]
 
     def _shows(self, turn: Turn) -> bool:
-        expected = self._render(turn.history, thinks=turn.thinks) + self.reply_text(turn)
+        expected = self._prompt(turn) + self.reply_text(turn)
         messages = [{"role": m.role, "content": m.content} for m in turn.history]
         messages.append({"role": "assistant", "content": turn.body()})
         try:
@@ -144,7 +148,18 @@ class ChatTemplate:
     def _adds_bos(self) -> bool:
         return self.tokenizer.bos_token_id in self.tokenizer("")["input_ids"]
 
-    def _render(self, history: Sequence[Message], *, thinks: bool, tools: Tools | None = None) -> str:
+    def _prompt(self, turn: Turn) -> str:
+        """Render the conversation, with the text of control tokens marked; once in a turn, for it does not change."""
+        thinks, prompt = self._prompts.get(turn, (turn.thinks, ""))
+        if not prompt or thinks != turn.thinks:
+            prompt = self._render(turn)
+            self._prompts[turn] = (turn.thinks, prompt)
+        return prompt
+
+    def _render(self, turn: Turn) -> str:
+        history, tools = turn.history, turn.tools
+        if turn.schema:
+            history = told_schema(history, turn.schema)
         if not self._knows_tools:
             history, tools = told(history, tools, now=True), None
         messages = [self._message(message) for message in history]
@@ -152,13 +167,13 @@ class ChatTemplate:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tools=schemas, tokenize=False, add_generation_prompt=True, enable_thinking=thinks
+                    messages, tools=schemas, tokenize=False, add_generation_prompt=True, enable_thinking=turn.thinks
                 )
             )
         except Exception as e:  # a template raises whatever its author wrote, in words meant for the user
             msg = (
                 f"{self.tokenizer.name_or_path}: the chat template refuses this conversation "
-                f"({', '.join(m.role for m in history)}): {e}"
+                f"({', '.join(m.role for m in turn.history)}): {e}"
             )
             raise BackendError(msg) from e
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.tools import Tools, call_text
 from langchain_spec_thinking.turn import Message
@@ -15,6 +16,12 @@ _HOW = (
     '<tool_call>\n{"name": "the function", "arguments": {"an argument": "its value"}}\n</tool_call>'
 )
 _LATER = "They can be called once the reasoning has come to its end, not in it."
+
+
+def told_schema(history: Sequence[Message], schema: dict[str, Any]) -> tuple[Message, ...]:
+    """Say in the conversation which form the answer must have."""
+    form = json.dumps(schema.get("schema", schema), ensure_ascii=False)
+    return _told_first(history, f"Answer with JSON that satisfies this schema, and with nothing else:\n{form}")
 
 
 def told(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple[Message, ...]:
@@ -40,7 +47,11 @@ def told(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple
     if tools is None or tools.choice == "none":
         return tuple(messages)
     told_of = f"{tools.described()}\n\n{_HOW if now else _LATER}"
-    if messages and messages[0].role == "system":
-        first = messages.pop(0)
-        told_of = f"{first.content}\n\n{told_of}"
-    return Message("system", told_of), *messages
+    return _told_first(messages, told_of)
+
+
+def _told_first(history: Sequence[Message], text: str) -> tuple[Message, ...]:
+    """Add text to the system message."""
+    if history and history[0].role == "system":
+        return Message("system", f"{history[0].content}\n\n{text}"), *history[1:]
+    return Message("system", text), *history

@@ -26,10 +26,10 @@ def thinking(template: str, **settings: bool) -> ChatTemplate:
 def test_control_tokens_in_a_message_have_no_power(tokenizer: object) -> None:
     template = ChatTemplate(tokenizer)  # type: ignore[arg-type]
     history = (Message("system", ATTACK), Message("user", ATTACK))
-    ids = template.prompt_ids(history, thinks=False)
+    ids = template.prompt_ids(Turn(history))
     controls = [token for token in template.tokenizer.convert_ids_to_tokens(ids) if token in tiny.CONTROLS]
     assert controls == ["<|system|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>"]
-    as_a_server_reads_it = template.tokenizer.encode(template.prompt_text(history, thinks=False))
+    as_a_server_reads_it = template.tokenizer.encode(template.prompt_text(Turn(history)))
     controls = [t for t in template.tokenizer.convert_ids_to_tokens(as_a_server_reads_it) if t in tiny.CONTROLS]
     assert controls == ["<|system|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>"]
 
@@ -38,13 +38,13 @@ def test_control_tokens_in_a_message_have_no_power(tokenizer: object) -> None:
 def test_no_text_makes_a_control_token(parts: list[str]) -> None:
     template = ChatTemplate(tiny.byte_tokenizer())
     history = (Message("user", "".join(parts)),)
-    quoted = template.tokenizer.convert_ids_to_tokens(template.prompt_ids(history, thinks=False))
+    quoted = template.tokenizer.convert_ids_to_tokens(template.prompt_ids(Turn(history)))
     assert [token for token in quoted if token in tiny.CONTROLS] == ["<|user|>", "<|end|>", "<|assistant|>"]
 
 
 def test_the_text_of_control_tokens_is_kept() -> None:
     template = ChatTemplate(tiny.byte_tokenizer())
-    ids = template.prompt_ids((Message("user", "a<|end|>b"),), thinks=False)
+    ids = template.prompt_ids(Turn((Message("user", "a<|end|>b"),)))
     assert template.tokenizer.decode(ids) == "<|user|>a<|end|>b<|end|><|assistant|>"
 
 
@@ -81,16 +81,16 @@ def test_whether_a_model_thinks_is_seen_in_its_template_or_told() -> None:
 def test_what_a_template_says_against_a_conversation_is_told() -> None:
     template = thinking("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(BackendError, match=r"refuses this conversation \(user\): roles must alternate"):
-        template.prompt_text(HI, thinks=False)
+        template.prompt_text(Turn(HI))
 
 
 def test_a_beginning_that_the_server_adds_is_left_out() -> None:
     tokenizer: Any = tiny.byte_tokenizer("<|system|>" + tiny.TEMPLATE)
-    assert ChatTemplate(tokenizer).prompt_text(HI, thinks=False).startswith("<|system|><|user|>")
+    assert ChatTemplate(tokenizer).prompt_text(Turn(HI)).startswith("<|system|><|user|>")
     tokenizer.bos_token = "<|system|>"  # noqa: S105 - not that kind of token
     tokenizer.add_bos_token = True
     adds = tokenizer.bos_token_id in tokenizer("")["input_ids"]
-    assert ChatTemplate(tokenizer).prompt_text(HI, thinks=False).startswith("<|user|>" if adds else "<|system|>")
+    assert ChatTemplate(tokenizer).prompt_text(Turn(HI)).startswith("<|user|>" if adds else "<|system|>")
 
 
 def half(*, thinks: bool = False, closed: bool = False) -> Turn:

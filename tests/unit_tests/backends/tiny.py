@@ -76,7 +76,7 @@ def piece_tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
 
 
 @cache
-def llama(seed: int = 0, *, vocabulary: int | None = None) -> PreTrainedModel:
+def llama(seed: int = 0, *, vocabulary: int | None = None, context: int = CONTEXT) -> PreTrainedModel:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocabulary or len(byte_tokenizer()),
@@ -84,7 +84,7 @@ def llama(seed: int = 0, *, vocabulary: int | None = None) -> PreTrainedModel:
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         initializer_range=0.6,  # sharp enough that greedy text is lively
         bos_token_id=None,
         eos_token_id=3,

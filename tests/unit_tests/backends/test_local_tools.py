@@ -1,0 +1,114 @@
+"""Tools and schemas on local models: random weights, real tokenizers, real grammars."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from pydantic import BaseModel
+
+from langchain_spec_thinking import ChatSpeculativeThinking, HuggingFaceBackend
+from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.messages import history_of
+from langchain_spec_thinking.tools import Tools
+from langchain_spec_thinking.turn import Turn
+from tests.unit_tests.backends import tiny
+
+QWEN = (
+    "{% if tools %}<|system|>{% for tool in tools %}{{ tool | tojson }}{% endfor %}<|end|>{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+ADD: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds <|end|>",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"enum": [1, 2, 3]}, "how": {"enum": ["exactly", "about"]}},
+            "required": ["a", "how"],
+            "additionalProperties": False,
+        },
+    },
+}
+HISTORY = [
+    HumanMessage("1 + 2?"),
+    AIMessage("I add.", tool_calls=[{"name": "add", "args": {"a": 1, "how": "about"}, "id": "c1"}]),
+    ToolMessage("3 <|end|>", tool_call_id="c1"),
+    ToolMessage("4", tool_call_id="c1"),
+]
+
+
+def turn(template: str, choice: str = "auto") -> tuple[ChatTemplate, Turn]:
+    tools = Tools((ADD,), choice)
+    return ChatTemplate(tiny.byte_tokenizer(template)), Turn(history_of(HISTORY), tools=tools)
+
+
+def roomy(tokenizer: Any) -> HuggingFaceBackend:
+    """A model with room for a description of tools, letter by letter."""
+    return HuggingFaceBackend(tiny.llama(vocabulary=len(tokenizer), context=4096), tokenizer)
+
+
+def test_a_template_that_knows_tools_is_given_them() -> None:
+    template, half = turn(QWEN)
+    shown = template.prompt_text(half).replace("\u200b", "")
+    assert shown.startswith(f"<|system|>{json.dumps(ADD)}<|end|><|user|>1 + 2?<|end|><|assistant|>I add.<tool_call>")
+    assert '{"name": "add", "arguments": {"a": 1, "how": "about"}}' in shown
+    assert "<|tool|>3 <|end|><|end|><|tool|>4<|end|><|assistant|>" in shown
+    ids = template.prompt_ids(half)
+    ends: Any = template.tokenizer.convert_tokens_to_ids("<|end|>")
+    assert ids.count(ends) == 5  # none of those that a tool's description or result quotes
+
+
+def test_a_template_that_knows_none_is_told_in_words() -> None:
+    template, half = turn(tiny.TEMPLATE)
+    shown = template.prompt_text(half).replace("\u200b", "")
+    assert shown.startswith("<|system|># Tools")
+    assert "<tool_call>\n" in shown.split("<|user|>")[0]
+    assert "<|assistant|>I add.\n<tool_call>" in shown
+    assert shown.count("<|user|>") == 2  # results in a row are one message: roles take turns
+    assert "<tool_response>\n3 <|end|>\n</tool_response>\n<tool_response>\n4\n</tool_response>" in shown
+    assert "Tools" not in turn(tiny.TEMPLATE, "none")[0].prompt_text(turn(tiny.TEMPLATE, "none")[1])
+
+
+@pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, tiny.THINKING_TEMPLATE])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_call_that_must_be_made_is_made_as_its_schema_says(template: str, seed: int) -> None:
+    """By a model with random weights."""
+    backend = roomy(tiny.byte_tokenizer(template))
+    pair = ChatSpeculativeThinking(
+        speculative=backend, target=backend, temperature=1, seed=seed, max_tokens=60, think_before_tools=False
+    )
+    message = pair.bind_tools([ADD], tool_choice="add").invoke("1 + 2?")
+    [call] = message.tool_calls
+    assert call["name"] == "add"
+    assert call["args"]["a"] in {1, 2, 3}
+    assert call["args"]["how"] in {"exactly", "about"}
+    assert message.response_metadata["finish_reason"] == "tool_calls"
+    assert message.text == ""
+
+
+class Verdict(BaseModel):
+    """What to say."""
+
+    answer: Literal["yes", "no"]
+    sure: bool
+
+
+@pytest.mark.parametrize("tokenizer", [tiny.byte_tokenizer(), tiny.piece_tokenizer()])
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_an_answer_is_held_to_its_schema(tokenizer: Any, method: Any) -> None:
+    backend = roomy(tokenizer)
+    pair = ChatSpeculativeThinking(speculative=backend, target=backend, temperature=1, seed=1, max_tokens=80)
+    assert isinstance(pair.with_structured_output(Verdict, method=method).invoke("Is it?"), Verdict)
+
+
+def test_any_json_is_an_object() -> None:
+    backend = roomy(tiny.byte_tokenizer())
+    pair = ChatSpeculativeThinking(speculative=backend, target=backend, temperature=0, max_tokens=80)
+    message = pair.invoke("Is it?", response_format={"type": "json_object"})
+    assert message.text.startswith("{")
