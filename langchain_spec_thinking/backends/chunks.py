@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 class ChunkReader:
     """Reads the chunks of one response.
 
-    Reasoning may come in a field of its own, `reasoning` in vLLM, `reasoning_content` elsewhere. Missing usage, a
-    missing finish reason, empty choices and null deltas are put up with.
+    Missing usage, a missing finish reason, empty choices and null deltas are put up with.
 
     Args:
         payload: What was asked.
@@ -35,7 +34,8 @@ class ChunkReader:
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
-        self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
+        last = payload.body.get("messages", [{}])[-1]
+        self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
         self._chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
@@ -86,6 +86,17 @@ class ChunkReader:
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
             return getattr(choice, "text", None) or ""
-        delta = getattr(choice, "delta", None)
-        reasoning = getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
-        return self._thought.join(reasoning, getattr(delta, "content", None) or "")
+        return self._thought.join(*texts(getattr(choice, "delta", None)))
+
+
+def texts(message: Any) -> tuple[str, str]:  # noqa: ANN401 - a message or a delta
+    """Return what was thought and what was said.
+
+    The thought may be a field, `reasoning` in vLLM, `reasoning_content` elsewhere, or a part of the content (Mistral).
+    """
+    content = getattr(message, "content", None) or ""
+    thought = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
+    if isinstance(content, str):
+        return thought, content
+    thoughts = [step["text"] for part in content if part["type"] == "thinking" for step in part["thinking"]]
+    return "".join([thought, *thoughts]), "".join(part["text"] for part in content if part["type"] == "text")

@@ -36,6 +36,7 @@ _BY_HOST: tuple[tuple[str, Strategy], ...] = (
     ("aliyuncs.com", ChatMark("partial")),
     ("openrouter.ai", ChatTrailing()),
     ("api.groq.com", ChatTrailing()),
+    ("api.anthropic.com", ChatTrailing()),  # from Claude 4.6 on refused
     ("api.openai.com", ChatInstruct()),
     ("openai.azure.com", ChatInstruct()),
 )

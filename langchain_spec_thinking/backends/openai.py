@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.chunks import ChunkReader
+from langchain_spec_thinking.backends.chunks import ChunkReader, texts
 from langchain_spec_thinking.backends.clients import Clients
 from langchain_spec_thinking.backends.continuation import (
     ChatFlag,
@@ -364,7 +364,7 @@ def _strategies(url: str, continuation: Continuation, template: ChatTemplate | N
 
 def _said(response: Any) -> str:  # noqa: ANN401 - a chat completion
     choices = getattr(response, "choices", None)  # a page of HTML is a string to the SDK
-    return (choices[0].message.content or "") if choices else ""
+    return "".join(texts(choices[0].message)) if choices else ""  # a parser of reasoning may take all for thought
 
 
 def _refused(error: Exception) -> str | None:
