@@ -61,17 +61,16 @@ class ChunkReader:
         # and one that is there may hold anything.
         self._usage = _usage(chunk) or self._usage
         try:
-            choices = list(getattr(chunk, "choices", None) or [])[:1]
-            texts = [self._text(choice) for choice in choices]
-        except (AttributeError, KeyError, TypeError) as e:
+            choice = next(iter(getattr(chunk, "choices", None) or ()), None)
+            text = self._echo.pass_on(self._whole(self._text(choice)))
+        except (KeyError, TypeError) as e:
             msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
-        for choice, text in zip(choices, texts, strict=True):
-            if new := self._echo.pass_on(self._whole(text)):
-                tokens = self._count(new) if self._count else 1
-                self._tokens += tokens
-                yield Piece(new, tokens)
-            self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
+        if text:
+            tokens = self._count(text) if self._count else 1
+            self._tokens += tokens
+            yield Piece(text, tokens)
+        self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
 
     @property
     def empty(self) -> bool:

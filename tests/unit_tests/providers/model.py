@@ -10,6 +10,13 @@ from langchain_spec_thinking.turn import OPENING, THINK_CLOSE
 
 Messages = list[dict[str, Any]]
 
+THOUGHT = "I add them.\n\nWait, let me check that.\n\nTwo and three, that is five.\n\nYes, it is five, and so on."
+ANSWER = (
+    "The answer is five.\n\nWait, is that so? Three comes after two, and four after that, and then there is five, as "
+    "everybody knows who counts.\n\nHmm, it is odd.\n\nSo it is prime, and that is all there is to say of it."
+)
+TEXTS = {"thinking": f"{OPENING}{THOUGHT}\n</think>\n\n{ANSWER}", "plain": ANSWER}
+
 _ASSISTANT = "<|assistant|>"
 _RECITES = re.compile(r"Write these words.*: (.+)\.$")
 _DRAFT = re.compile(r"<draft>\n(.*)</draft>", re.DOTALL)

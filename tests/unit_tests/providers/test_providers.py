@@ -15,18 +15,13 @@ from langchain_spec_thinking.turn import OPENING
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import ENGINES, LlamaCpp, Ollama, VLLMWithParser
 from tests.unit_tests.providers.fake import Provider, behaviours
+from tests.unit_tests.providers.model import ANSWER, TEXTS, THOUGHT
 from tests.unit_tests.providers.services import SERVICES, LiteLLM, Magistral
 from tests.unit_tests.wire import turn
 
 PROVIDERS: tuple[type[Provider], ...] = (*ENGINES, *SERVICES)
 WRAPPING: tuple[type[Provider], ...] = (Ollama, LiteLLM)
 """Their completions are chats."""
-THOUGHT = "I add them.\n\nWait, let me check that.\n\nTwo and three, that is five.\n\nYes, it is five, and so on."
-ANSWER = (
-    "The answer is five.\n\nWait, is that so? Three comes after two, and four after that, and then there is five, as "
-    "everybody knows who counts.\n\nHmm, it is odd.\n\nSo it is prime, and that is all there is to say of it."
-)
-TEXTS = {"thinking": f"{OPENING}{THOUGHT}\n</think>\n\n{ANSWER}", "plain": ANSWER}
 SWALLOWED = [(kind, "thinking", "target", 20) for kind in (VLLMWithParser, LlamaCpp, Magistral)]
 """Handed over here is a whole thought, unclosed and within the content. What comes next is the answer alone, for the
 parser keeps the tag: it looks like more of the thought."""
