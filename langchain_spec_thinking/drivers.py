@@ -142,13 +142,13 @@ class Run:
         """Take in what the backend that carries out the wanted request has to say."""
         self._require_time()
         author = self.author
+        self.report.degraded = self.report.degraded or self.backend.caveat
         if isinstance(event, Piece):
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
             return self._obey(self._machine.receive(event.text, event.tokens))
         if isinstance(event, Call):
             return self._take_call(event)
-        self.report.degraded = self.report.degraded or self.backend.caveat
         told = event.usage if isinstance(event, End) else event
         late = 0
         if told:

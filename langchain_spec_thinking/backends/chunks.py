@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.continuation import Payload
     from langchain_spec_thinking.turn import Turn
 
+_REPLACEMENT = "\ufffd"
+_FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
+"""Of characters that UTF-16 writes as two."""
+
+
+class UnreadableEventError(ValueError):
+    """An event of a stream has not the form of one."""
+
 
 class ChunkReader:
     """Reads the chunks of one response.
 
-    Reasoning may come in a field of its own, `reasoning` in vLLM, `reasoning_content` elsewhere. Missing usage, a
-    missing finish reason, empty choices and null deltas are put up with.
+    Missing usage, a missing finish reason, empty choices and null deltas are put up with.
 
     Args:
         payload: What was asked.
@@ -35,27 +42,35 @@ class ChunkReader:
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
-        self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
+        last = payload.body.get("messages", [{}])[-1]
+        self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
         self._chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
+        self._half = ""  # of a character
 
     def read(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 - a completion or a chat completion chunk
-        """Read one chunk."""
+        """Read one chunk.
+
+        Raises:
+            UnreadableEventError: There is no text where text should be.
+        """
         self._chunks += 1
-        # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there.
-        if usage := getattr(chunk, "usage", None):
-            cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-            prompt, completion = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
-            self._usage = Usage(prompt, cached, completion)
-        for choice in (getattr(chunk, "choices", None) or [])[:1]:
-            text = self._echo.pass_on(self._text(choice))
-            if text:
-                tokens = self._count(text) if self._count else 1
-                self._tokens += tokens
-                yield Piece(text, tokens)
-            self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
+        # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there,
+        # and one that is there may hold anything.
+        self._usage = _usage(chunk) or self._usage
+        try:
+            choice = next(iter(getattr(chunk, "choices", None) or ()), None)
+            text = self._echo.pass_on(self._whole(self._text(choice)))
+        except (KeyError, TypeError) as e:
+            msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
+            raise UnreadableEventError(msg) from e
+        if text:
+            tokens = self._count(text) if self._count else 1
+            self._tokens += tokens
+            yield Piece(text, tokens)
+        self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
 
     @property
     def empty(self) -> bool:
@@ -74,7 +89,7 @@ class ChunkReader:
 
     def rest(self) -> Iterator[Event]:
         """Give out what was held, when no more chunks come."""
-        if text := self._echo.rest():
+        if text := self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest():
             self._tokens += 1
             yield Piece(text)
 
@@ -85,7 +100,37 @@ class ChunkReader:
 
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
-            return getattr(choice, "text", None) or ""
-        delta = getattr(choice, "delta", None)
-        reasoning = getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
-        return self._thought.join(reasoning, getattr(delta, "content", None) or "")
+            return "".join([getattr(choice, "text", None) or ""])
+        return self._thought.join(*texts(getattr(choice, "delta", None)))
+
+    def _whole(self, text: str) -> str:
+        """Join the halves of a character; engines whose strings are UTF-16 may send them in two events."""
+        text = self._half + text
+        self._half = text[-1] if text and text[-1] in _FIRST_HALVES else ""
+        units = text.removesuffix(self._half).encode("utf-16-le", "surrogatepass")
+        return units.decode("utf-16-le", "replace")
+
+
+def texts(message: Any) -> tuple[str, str]:  # noqa: ANN401 - a message or a delta
+    """Return what was thought and what was said.
+
+    The thought may be a field, `reasoning` in vLLM, `reasoning_content` elsewhere, or a part of the content (Mistral).
+    """
+    content = getattr(message, "content", None) or ""
+    parts: Any = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    thought = getattr(message, "reasoning", None) or getattr(message, "reasoning_content", None) or ""
+    thoughts = [step["text"] for part in parts if part["type"] == "thinking" for step in part["thinking"]]
+    return "".join([thought, *thoughts]), "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def _usage(chunk: Any) -> Usage | None:  # noqa: ANN401
+    told = getattr(chunk, "usage", None)
+    if not told:
+        return None
+    details = getattr(told, "prompt_tokens_details", None)
+    counts = (
+        getattr(told, "prompt_tokens", None),
+        getattr(details, "cached_tokens", None),
+        getattr(told, "completion_tokens", None),
+    )
+    return Usage(*(count if isinstance(count, int) else None for count in counts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -31,7 +30,7 @@ from langchain_spec_thinking.backends.continuation import (
 from langchain_spec_thinking.backends.end_mark import saw_end_mark, watch_end_mark
 from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
 from langchain_spec_thinking.backends.negotiation import Dialect, tells
-from langchain_spec_thinking.backends.retries import aretrying, retrying
+from langchain_spec_thinking.backends.retries import NO_EVENT, aretrying, retrying
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
 
@@ -307,8 +306,9 @@ class OpenAIBackend(Backend):
     def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
         """Tell a stream that ended from one that was cut off."""
         if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
+            kind = response.headers.get("content-type", "no content type").partition(";")[0]
             msg = (
-                f"{self.name} at {self._place}: the server answered without a single event of a stream. "
+                f"{self.name} at {self._place}: the server answered with {kind}, without a single event of a stream. "
                 "Check `base_url` (it usually ends in /v1)."
             )
             raise ContinuationError(msg)
@@ -365,7 +365,7 @@ class OpenAIBackend(Backend):
             yield
         except BackendError:
             raise
-        except (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (openai.OpenAIError, httpx2.HTTPError, *NO_EVENT) as error:
             from langchain_spec_thinking.backends.openai_errors import translate  # noqa: PLC0415 - imports openai
 
             secret = self._secret

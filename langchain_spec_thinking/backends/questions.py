@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from langchain_spec_thinking.backends.chunks import texts
 from langchain_spec_thinking.backends.engines import UNKNOWN, Engine, owned_by
 from langchain_spec_thinking.turn import Message, Turn
 
@@ -91,8 +92,10 @@ class Probe:
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
         """Tell what the server made of it."""
-        choices = getattr(response, "choices", None)  # a page of HTML is a string to the SDK
-        said = (choices[0].message.content or "") if choices else ""
+        try:
+            said = "".join(texts(response.choices[0].message))  # a parser of reasoning may take all for thought
+        except (AttributeError, IndexError, KeyError, TypeError):  # a page of HTML is a string to the SDK
+            said = ""
         rest = said.removeprefix(self._prefill)
         if not rest.startswith(_REST):
             return "began anew"

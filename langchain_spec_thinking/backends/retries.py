@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from langchain_spec_thinking.backends.chunks import UnreadableEventError
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
+NO_EVENT = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
+"""What reading a stream raises where something in it is no event."""
 _WAIT_MAX = 20.0
 """The longest wait, in seconds; a server that asks for more is not waited for."""
 _backoff = wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)
@@ -47,7 +50,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, BackendError):
         return error.is_retryable
     # An error in mid-stream, a connection that breaks, an event that is no event.
-    return isinstance(error, (openai.APIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError))
+    return isinstance(error, (openai.APIError, httpx2.HTTPError, *NO_EVENT))
 
 
 def _wait(state: RetryCallState) -> float:

@@ -16,13 +16,14 @@ class ThoughtField:
     Args:
         turn: The turn that is continued.
         drops: The reasoning is none of the turn's.
+        goes_on: The thought was given in the field, so that text outside it comes after the thought.
     """
 
-    def __init__(self, turn: Turn, *, drops: bool = False) -> None:
+    def __init__(self, turn: Turn, *, drops: bool = False, goes_on: bool = False) -> None:
         self._drops = drops
         self._open = turn.channel == "thinking" and bool(turn.spans or turn.pending)
         self._closed = turn.thinking_closed
-        self._in_field = False
+        self._in_field = goes_on and self._open
 
     def join(self, reasoning: str, text: str) -> str:
         """Return what comes next of the text, think tags included."""

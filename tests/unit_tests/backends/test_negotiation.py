@@ -26,7 +26,7 @@ from langchain_spec_thinking.backends.questions import RawProbe, identified
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.backends.test_openai import KEY, URL, Server, continued, delta, probe, sse, text, turn
+from tests.unit_tests.wire import KEY, URL, Server, continued, delta, probe, sse, text, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.backends.test_openai import KEY, Server, continued, delta, probe, refused, sse, text, turn
+from tests.unit_tests.wire import KEY, Server, continued, delta, probe, refused, sse, text, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""Recipes: a pair on one engine or service each."""

@@ -1,0 +1,43 @@
+"""What all recipes do with their pair: ask it a question, and tell who wrote what."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_core.messages import AIMessage
+
+    from langchain_spec_thinking import ChatSpeculativeThinking
+
+QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long does it take?"
+
+
+def ask(build: Callable[..., ChatSpeculativeThinking], arguments: Sequence[str] | None = None) -> None:
+    """Make a pair with settings from the command line, ask it, and print the answer.
+
+    Args:
+        build: Makes the pair; its arguments are the settings.
+        arguments: The command line; None: this process's.
+    """
+    parser = ArgumentParser(description=build.__doc__)
+    parser.add_argument("--question", default=QUESTION)
+    for setting in signature(build).parameters.values():
+        if setting.kind is not Parameter.VAR_KEYWORD:
+            parser.add_argument(f"--{setting.name.replace('_', '-')}", default=setting.default)
+    settings = vars(parser.parse_args(arguments))
+    question = settings.pop("question")
+    print(told(build(**settings).invoke(question)))
+
+
+def told(message: AIMessage) -> str:
+    """Say the answer, then each stretch of text with its author and its reason."""
+    report = message.response_metadata["speculative_thinking"]
+    lines = [message.text, "", f"{report['takeovers']} takeovers, {report['target_share']:.0%} by the target"]
+    lines += [f"{s['author']:<12}{s['channel']:<9}{s['tokens']:>5} tokens  {s['kind']}" for s in report["segments"]]
+    if report["degraded"]:
+        lines.append(f"degraded: {report['degraded']}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""How a server is found to continue a turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from langchain_core.exceptions import (
+    ModelInvalidRequestError,
+)
+
+from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.backends.base import End, Request
+from langchain_spec_thinking.backends.negotiation import findings
+from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.wire import Server, continued, delta, probe, refused, sse, text, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize("said", ["en eight", "one two three four five six seven"])
+def test_auto_tries_the_flag_once(said: str) -> None:
+    server = Server(probe(said), sse(delta(content="A", reason="stop")), sse(delta(content="B", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert [continued(backend)[0] for _ in range(2)] == ["A", "B"]
+    assert [path for path, _ in server.asked] == ["/v1/chat/completions"] * 3
+    assert backend.describe()["continuation"] == "chat_flag"
+
+
+CANNOT = [probe("Sure! one two"), lambda: httpx2.Response(422, json={"detail": "unknown field"})]
+
+
+@pytest.mark.parametrize("answer", CANNOT)
+async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) -> None:
+    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert continued(backend, turn("So"))[0] == "A"
+    assert backend.describe()["continuation"] == "chat_trailing"
+    assert server.asked[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
+    findings.cache_clear()
+    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    assert [event async for event in backend.acontinue_turn(turn("So"), Request(5))][-1] == End("stop")
+    assert backend.describe()["continuation"] == "chat_trailing"
+
+
+@pytest.mark.parametrize("answer", CANNOT)
+def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(answer, answer, lambda: sse(delta(content="A", reason="stop")))
+    backend = server.backend(tokenizer=None)
+    pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
+    reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]
+    assert "is only told to go on" in reports[1]["degraded"]
+    assert "pass `tokenizer=`" in reports[1]["degraded"]
+    assert len([record for record in caplog.records if "only told to go on" in record.message]) == 1
+
+
+def test_a_refusal_in_mid_turn_steps_down_once_and_is_remembered() -> None:
+    a, b, c = (sse(delta(content=content, reason="stop")) for content in "ABC")
+    server = Server(probe("en eight"), a, refused(400, "prefill is not supported"), b, c)
+    backend = server.backend(tokenizer=None)
+    assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "C"]
+    flagged = ["continue_final_message" in body for _, body in server.asked]
+    assert flagged == [True, True, True, False, False]
+
+
+def test_a_step_down_that_does_not_help_is_taken_back() -> None:
+    server = Server(probe("en eight"), refused(400, "no"), refused(400, "no"))
+    backend = server.backend(tokenizer=None)
+    with pytest.raises(ModelInvalidRequestError):
+        continued(backend, turn("So"))
+    assert backend.describe()["continuation"] == "chat_flag"
+
+
+def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
+    refusal = httpx2.Response(422, json={"detail": "Unexpected keys in the request: {'stream_options'}"})
+    server = Server(refusal, sse(text("A", "stop")), sse(text("B", "stop")))
+    backend = server.backend()
+    assert [continued(backend, seed=1)[0] for _ in range(2)] == ["A", "B"]
+    assert ["stream_options" in body for _, body in server.asked] == [True, False, False]
+    assert all("seed" in body for _, body in server.asked)

@@ -1,0 +1,212 @@
+"""Engines that people run themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalError, unknown
+from tests.unit_tests.providers.model import begun, shown_closed, shown_open, shown_trailing
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.continuation import StrategyName
+
+
+class _Flagged(Provider):
+    """Knows the flag."""
+
+    auto: ClassVar[StrategyName] = "chat_flag"
+    raw = True
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if body.get("continue_final_message") and body.get("add_generation_prompt", True):
+            raise RefusalError(400, "Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return shown_open(body["messages"]) if body.get("continue_final_message") else super().shown(body)
+
+
+class VLLM(_Flagged):
+    """vLLM without a reasoning parser.
+
+    - documented: `continue_final_message` leaves the last message open, in place.
+    - documented: with `add_generation_prompt` the flag is refused with 400.
+    - recorded: a trailing message without the flag is over, and a new one begins.
+    - recorded: completions take a prompt as it is, and end after 16 tokens where nothing is said.
+    - documented: the list of models says `vllm` and `max_model_len`.
+    """
+
+    name = "vLLM"
+    url = "http://vllm.test:8000/v1"
+    owner = "vllm"
+    about: ClassVar = {"max_model_len": 4096}
+    completions_max_tokens = 16
+
+
+class VLLMWithParser(VLLM):
+    """vLLM with a reasoning parser.
+
+    - documented: `continue_final_message` leaves the last message open, in place.
+    - documented: the thought comes in `reasoning`.
+    - guessed: the parser does not see what was prefilled, and takes all before `</think>` for the thought.
+    """
+
+    name = "vLLM, reasoning parser"
+    url = "http://vllm-parser.test:8000/v1"
+    thought_field = "reasoning"
+
+    def split(self, shown: str, written: str) -> tuple[str, str]:
+        return super().split("", f"<think>\n{written.removeprefix('<think>' + chr(10))}")
+
+
+class SGLang(_Flagged):
+    """SGLang.
+
+    - documented: `continue_final_message` appends the last message to the generation prompt.
+    - documented: a trailing message without the flag becomes a message of the user.
+    - documented: completions take a prompt as it is, and end after 16 tokens where nothing is said.
+    - documented: the list of models says `sglang` and `max_model_len`.
+    """
+
+    name = "SGLang"
+    url = "http://sglang.test:30000/v1"
+    owner = "sglang"
+    about: ClassVar = {"max_model_len": 4096}
+    completions_max_tokens = 16
+
+    def shown(self, body: dict[str, Any]) -> str:
+        *before, last = body["messages"]
+        if body.get("continue_final_message"):
+            return shown_closed(before) + str(last["content"])
+        return shown_closed([*before, {**last, "role": "user"}])
+
+
+class LlamaCpp(_Flagged):
+    """llama.cpp's own server.
+
+    - documented: `continue_final_message` leaves the last message open, in `reasoning_content` or its content.
+    - documented: a bare trailing message is left open too.
+    - documented: the thought comes in `reasoning_content`.
+    - guessed: its parser sees that a prefilled thought is still open.
+    - recorded: completions take a prompt as it is.
+    - recorded: the list of models says `llamacpp`, and `n_ctx_train` in `meta`.
+    """
+
+    name = "llama.cpp"
+    url = "http://llama-cpp.test:8080/v1"
+    owner = "llamacpp"
+    about: ClassVar = {"meta": {"n_ctx_train": 4096}}
+    thought_field = "reasoning_content"
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return shown_trailing(body["messages"])
+
+
+class LlamaCppPython(Provider):
+    """The server of llama-cpp-python.
+
+    - recorded: it ignores `continue_final_message`, and begins a new message after a trailing one.
+    - recorded: completions take a prompt as it is.
+    - recorded: no usage in streams.
+    - documented: the list of models says `me`.
+    """
+
+    name = "llama-cpp-python"
+    url = "http://llama-cpp-python.test:8000/v1"
+    auto = "chat_instruct"
+    raw = True
+    owner = "me"
+    about: ClassVar = {"permissions": []}
+    usage_streams = False
+    completions_max_tokens = 16
+
+
+class TransformersServe(Provider):
+    """`transformers serve`.
+
+    - recorded: it refuses `continue_final_message` with 422, and begins a new message after a trailing one.
+    - recorded: completions take a prompt as it is, and refuse `stream_options` with 422.
+    - recorded: no `[DONE]`.
+    - documented: it lists models of the hub's cache, not the one that it serves.
+    """
+
+    name = "transformers serve"
+    url = "http://transformers.test:8000/v1"
+    auto = "chat_instruct"
+    raw = True
+    done = False
+    completions_max_tokens = 16
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body):
+            raise RefusalError(422, {"detail": f"Unexpected fields in the request: {set(fields)}"})
+
+    def prompt(self, body: dict[str, Any]) -> str:
+        if fields := unknown(body, OPENAI_FIELDS - {"messages", "stream_options"} | {"prompt"}):
+            raise RefusalError(422, {"detail": f"Unexpected fields in the request: {set(fields)}"})
+        return super().prompt(body)
+
+    def models(self) -> dict[str, Any]:
+        return {"object": "list", "data": []}
+
+
+class Ollama(Provider):
+    """Ollama's OpenAI-compatible address.
+
+    - guessed: a trailing message is left open, as most of its templates do; the flag is ignored.
+    - documented: completions wrap the prompt into a message of the user.
+    - documented: the list of models says `library`.
+    """
+
+    name = "Ollama"
+    url = "http://ollama.test:11434/v1"
+    auto = "chat_flag"
+    owner = "library"
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return shown_trailing(body["messages"])
+
+    def prompt(self, body: dict[str, Any]) -> str:
+        return shown_closed([{"role": "user", "content": body["prompt"]}])
+
+
+class LMStudio(Provider):
+    """LM Studio.
+
+    - recorded: a trailing message is continued, and 0.4.16 repeats it first (lmstudio-bug-tracker 2041).
+    - guessed: it ignores `continue_final_message`.
+    - documented: completions take a prompt as it is.
+    - recorded: the list of models says `organization_owner`.
+    """
+
+    name = "LM Studio"
+    url = "http://lm-studio.test:1234/v1"
+    auto = "chat_flag"
+    raw = True
+    owner = "organization_owner"
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return shown_trailing(body["messages"])
+
+    def echo(self, body: dict[str, Any]) -> str:
+        return begun(self.shown(body))
+
+
+class TGI(_Flagged):
+    """Text Generation Inference.
+
+    - documented: `continue_final_message` leaves the last message open.
+    - recorded: white space at the end of that message is cut off.
+    - documented: completions take a prompt as it is.
+    - guessed: the list of models says the model's name for its owner.
+    """
+
+    name = "TGI"
+    url = "http://tgi.test:3000/v1"
+    owner = "big"
+
+    def shown(self, body: dict[str, Any]) -> str:
+        shown = super().shown(body)
+        return shown.rstrip() if body.get("continue_final_message") else shown
+
+
+ENGINES = (VLLM, VLLMWithParser, SGLang, LlamaCpp, LlamaCppPython, TransformersServe, Ollama, LMStudio, TGI)

@@ -1,0 +1,207 @@
+"""What all fakes have in common: HTTP in, a text for the model to go on from, a stream of events out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import httpx2
+
+from langchain_spec_thinking.testing import words
+from langchain_spec_thinking.turn import OPENING, THINK_CLOSE
+from tests.unit_tests.backends import tiny
+from tests.unit_tests.providers.model import Reciter, begun, shown_closed
+from tests.unit_tests.wire import Handler, delta, event, streamed, text, usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from langchain_spec_thinking.backends.continuation import StrategyName
+
+SOURCES = ("documented", "recorded", "guessed")
+OPENAI_FIELDS = frozenset(
+    ["model", "messages", "max_tokens", "stream", "stream_options", "temperature", "top_p", "seed", "stop"]
+)
+
+
+class RefusalError(Exception):
+    """An answer that is none."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = {"error": {"message": body}} if isinstance(body, str) else body
+
+
+class Behaviour(NamedTuple):
+    """Something that a provider does, and how that is known.
+
+    Documented: in the vendor's documents or the engine's source. Recorded: seen on a real one, by us or in a report of
+    a fault. Guessed: nobody has shown it.
+    """
+
+    source: str
+    does: str
+
+
+class Provider(Handler):
+    """One engine or service, as far as continuing a reply goes.
+
+    The docstring of each says what it does, and how that is known; the first line is about how a reply is continued.
+
+    Attributes:
+        name: What people call it.
+        auto: The strategy that `auto` ends up with when no tokenizer is given.
+        raw: Its completions endpoint shows the model the prompt as it is.
+        owner: `owned_by` in its list of models; None: not there.
+        about: What else is said of a model there.
+        thought_field: Where its parser puts the thought; None: there is no parser, think tags stand in the text.
+        usage_streams: It tells the usage at the end of a stream.
+        done: It ends streams with `[DONE]`.
+        bills_on: It goes on writing, and billing, when the client hangs up.
+        billed: Tokens written so far.
+        accepted: Bodies of the streaming requests that were answered.
+    """
+
+    name: ClassVar[str]
+    url: ClassVar[str]
+    auto: ClassVar[StrategyName]
+    raw: ClassVar[bool] = False
+    owner: ClassVar[str | None] = None
+    about: ClassVar[dict[str, Any]] = {}
+    thought_field: ClassVar[str | None] = None
+    usage_streams: ClassVar[bool] = True
+    done: ClassVar[bool] = True
+    bills_on: ClassVar[bool] = False
+    completions_max_tokens: ClassVar[int | None] = None
+
+    def __init__(self, knows: str) -> None:
+        self.knows = Reciter(knows)
+        self.billed = 0
+        self.accepted: list[dict[str, Any]] = []
+
+    # -- what differs
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        """Raise what the provider has against a chat request."""
+
+    def shown(self, body: dict[str, Any]) -> str:
+        """Return what the model is shown for a chat request."""
+        return shown_closed(body["messages"])
+
+    def prompt(self, body: dict[str, Any]) -> str:
+        """Return what the model is shown for a completions request."""
+        if not self.raw:
+            raise RefusalError(404, "Not Found")
+        return str(body["prompt"])
+
+    def echo(self, body: dict[str, Any]) -> str:
+        """Return what a reply begins with before anything new comes."""
+        return ""
+
+    def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
+        """Return the fields of each event's delta, one token each."""
+        thought, answer = self.split(shown, written)
+        yield from ({str(self.thought_field): token} for token in words(thought))
+        yield from ({"content": token} for token in words(answer))
+
+    def split(self, shown: str, written: str) -> tuple[str, str]:
+        """Tell the thought from the answer, as the parser of reasoning does."""
+        open_thought = OPENING in begun(shown) and THINK_CLOSE not in begun(shown)
+        if self.thought_field is None or not (open_thought or written.startswith(OPENING)):
+            return "", written
+        thought, tag, answer = written.removeprefix(OPENING).partition(THINK_CLOSE)
+        return (thought.removesuffix("\n"), answer.lstrip("\n")) if tag else (thought, "")
+
+    def models(self) -> dict[str, Any]:
+        """Return the list of models."""
+        owner = {} if self.owner is None else {"owned_by": self.owner}
+        return {"object": "list", "data": [{"id": self.model, "object": "model", **owner, **self.about}]}
+
+    def between(self) -> bytes:
+        """Return what keeps a stream alive."""
+        return b""
+
+    def last(self, prompt: int, completion: int) -> dict[str, Any]:
+        """Return the event that tells the usage."""
+        return usage(prompt, completion)
+
+    # -- what they share
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path.removeprefix(httpx2.URL(self.url).path)
+        try:
+            if request.method == "GET" and path == "/models":
+                return httpx2.Response(200, json=self.models())
+            body = json.loads(request.content)
+            chat = path.startswith("/chat")
+            if chat:
+                self.refuse(body)
+            return self._reply(body, chat=chat)
+        except RefusalError as e:
+            return httpx2.Response(e.status, json=e.body)
+
+    def _reply(self, body: dict[str, Any], *, chat: bool) -> httpx2.Response:
+        shown = self.shown(body) if chat else self.prompt(body)
+        rest = words(self.knows(shown))
+        most = body.get("max_tokens", len(rest) if chat else self.completions_max_tokens)
+        tokens, reason = rest[:most], "stop" if most is None or len(rest) <= most else "length"
+        written = "".join(tokens)
+        prompt = len(tiny.byte_tokenizer().encode(shown))
+        if not body.get("stream"):
+            self.billed += len(tokens)
+            thought, answer = self.split(shown, written)
+            said = {"role": "assistant", "content": self.echo(body) + answer or None}
+            message = {**said, self.thought_field: thought} if self.thought_field and thought else said
+            choice = {"index": 0, "message": message, "finish_reason": reason}
+            return httpx2.Response(200, json={**usage(prompt, len(tokens)), "choices": [choice]})
+        self.accepted.append(body)
+        if chat:
+            chunks = [delta(role="assistant", content=self.echo(body))]
+            chunks += [delta(**fields) for fields in self.deltas(shown, written)]
+            chunks += [delta(reason)]
+        else:
+            chunks = [text(token) for token in tokens] + [text("", reason)]
+        if self.usage_streams and (body.get("stream_options") or {}).get("include_usage"):
+            chunks.append(self.last(prompt, len(tokens)))
+        events = [self.between() + event(chunk) for chunk in chunks] + [event("[DONE]")] * self.done
+        return streamed(_Stream(self, events, len(tokens)))
+
+
+class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """Events of a token each, which the provider counts as it writes them."""
+
+    def __init__(self, provider: Provider, events: list[bytes], tokens: int) -> None:
+        self.provider, self.events, self.tokens = provider, events, tokens
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.events:
+            self._write(1)
+            yield part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            yield part
+
+    def close(self) -> None:
+        self._write(self.tokens if self.provider.bills_on else 0)
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def _write(self, most: int) -> None:
+        written = min(most, self.tokens)
+        self.tokens -= written
+        self.provider.billed += written
+
+
+def behaviours(provider: type[Provider]) -> list[Behaviour]:
+    """Read what a provider does, and how that is known, off its docstring."""
+    lines = re.findall(rf"^ *- ({'|'.join(SOURCES)}): (.+)$", provider.__doc__ or "", re.MULTILINE)
+    return [Behaviour(*line) for line in lines]
+
+
+def unknown(body: dict[str, Any], known: frozenset[str] = OPENAI_FIELDS) -> list[str]:
+    """Return the fields that a provider does not know, sorted."""
+    return sorted(set(body) - known)

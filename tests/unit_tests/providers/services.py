@@ -1,0 +1,314 @@
+"""Services that people pay for, and a gateway to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langchain_spec_thinking.testing import words
+from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalError, unknown
+from tests.unit_tests.providers.model import begun, shown_closed, shown_open, shown_trailing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from langchain_spec_thinking.backends.continuation import StrategyName
+
+_NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+_WHITE_SPACE = "messages: final assistant content cannot end with trailing whitespace"
+
+
+def _trails(body: dict[str, Any]) -> bool:
+    return bool(body["messages"][-1]["role"] == "assistant")
+
+
+class _Marked(Provider):
+    """Goes on with a last message that carries a mark."""
+
+    auto: ClassVar[StrategyName] = "chat_mark"
+    mark: ClassVar[str]
+
+    def shown(self, body: dict[str, Any]) -> str:
+        messages = body["messages"]
+        return shown_open(messages) if messages[-1].get(self.mark) else shown_closed(messages)
+
+
+class _Trailing(Provider):
+    """Goes on with a last message of the assistant."""
+
+    auto: ClassVar[StrategyName] = "chat_trailing"
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return shown_trailing(body["messages"])
+
+
+class DeepSeek(_Marked):
+    """DeepSeek, at its beta address.
+
+    - documented: `prefix: true` continues the last message; partial thought goes into `reasoning_content`.
+    - guessed: a trailing message without the mark is over.
+    - documented: the thought comes in `reasoning_content`.
+    - documented: comments keep a stream alive.
+    - documented: the list of models says `deepseek`.
+    """
+
+    name = "DeepSeek, `/beta`"
+    url = "https://api.deepseek.com/beta"
+    owner = "deepseek"
+    mark = "prefix"
+    thought_field = "reasoning_content"
+
+    def between(self) -> bytes:
+        return b": keep-alive\n\n"
+
+
+class DeepSeekNotBeta(DeepSeek):
+    """DeepSeek, at its other address.
+
+    - guessed: `prefix` is refused with 400.
+    - documented: the thought comes in `reasoning_content`.
+    """
+
+    name = "DeepSeek, elsewhere"
+    url = "https://api.deepseek.com/v1"
+    auto = "chat_instruct"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if "prefix" in body["messages"][-1]:
+            raise RefusalError(400, "prefix completion is a beta feature: use base_url https://api.deepseek.com/beta")
+
+
+class Mistral(_Marked):
+    """Mistral.
+
+    - documented: `prefix: true` continues the last message.
+    - recorded: the reply begins by repeating that message.
+    - recorded: a trailing message without the mark is refused with 400, a field that it does not know with 422.
+    - guessed: `seed` and `stream_options` are such fields; the usage comes anyway.
+    - documented: it goes on when the client hangs up.
+    """
+
+    name = "Mistral"
+    url = "https://api.mistral.ai/v1"
+    owner = "mistralai"
+    mark = "prefix"
+    bills_on = True
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        fields = unknown(body, OPENAI_FIELDS - {"seed", "stream_options"} | {"random_seed"})
+        if fields:
+            detail = [
+                {"type": "extra_forbidden", "loc": ["body", field], "msg": "Extra inputs are not permitted"}
+                for field in fields
+            ]
+            raise RefusalError(422, {"object": "error", "message": {"detail": detail}})
+        if _trails(body) and not body["messages"][-1].get("prefix"):
+            expected = "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant"
+            raise RefusalError(400, {"object": "error", "message": expected})
+
+    def echo(self, body: dict[str, Any]) -> str:
+        return begun(self.shown(body))
+
+
+class Magistral(Mistral):
+    """Mistral's reasoning models.
+
+    - documented: `prefix: true` continues the last message.
+    - documented: the thought comes as a part of type `thinking` in a list of parts.
+    - guessed: think tags in a prefix open a thought.
+    """
+
+    name = "Mistral, reasoning"
+    thought_field = "thinking"
+
+    def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
+        thought, answer = self.split(shown, written)
+        for token in words(thought):
+            yield {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": token}]}]}
+        yield from ({"content": token} for token in words(answer))
+
+
+class Kimi(_Marked):
+    """Kimi (Moonshot).
+
+    - documented: `partial: true` continues the last message; the reply does not repeat it.
+    - guessed: a trailing message without the mark is over.
+    """
+
+    name = "Kimi"
+    url = "https://api.moonshot.ai/v1"
+    owner = "moonshot"
+    mark = "partial"
+
+
+class DashScope(_Marked):
+    """DashScope.
+
+    - documented: `partial: true` continues the last message.
+    - guessed: a trailing message without the mark is over.
+    - documented: it goes on when the client hangs up.
+    """
+
+    name = "DashScope"
+    url = "https://dashscope.aliyuncs.com/compatible-mode/v1"
+    owner = "system"
+    mark = "partial"
+    bills_on = True
+
+
+class OpenRouter(_Trailing):
+    """OpenRouter, with an upstream that continues.
+
+    - documented: a trailing message is continued where the upstream does so.
+    - documented: comments keep a stream alive.
+    """
+
+    name = "OpenRouter"
+    url = "https://openrouter.ai/api/v1"
+
+    def between(self) -> bytes:
+        return b": OPENROUTER PROCESSING\n\n"
+
+
+class Groq(_Trailing):
+    """Groq.
+
+    - documented: a trailing message is continued.
+    - documented: the usage of a stream is in `x_groq`.
+    - recorded: a field that it does not know is refused with 400.
+    - documented: it goes on when the client hangs up.
+    """
+
+    name = "Groq"
+    url = "https://api.groq.com/openai/v1"
+    owner = "Meta"
+    bills_on = True
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body):
+            raise RefusalError(400, f"property '{fields[0]}' is unsupported")
+
+    def last(self, prompt: int, completion: int) -> dict[str, Any]:
+        return {"choices": [], "x_groq": super().last(prompt, completion)}
+
+
+class Fireworks(Provider):
+    """Fireworks.
+
+    - guessed: a trailing message is over.
+    - recorded: a field that it does not know is refused with 400.
+    - documented: completions take a prompt as it is.
+    """
+
+    name = "Fireworks"
+    url = "https://api.fireworks.ai/inference/v1"
+    auto = "chat_instruct"
+    raw = True
+    owner = "fireworks"
+    completions_max_tokens = 16
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body):
+            raise RefusalError(400, f"Extra inputs are not permitted, field: '{fields[0]}', value: {body[fields[0]]}")
+
+
+class OpenAI(Provider):
+    """OpenAI.
+
+    - documented: a trailing message is over, and a new one begins.
+    - documented: a field that it does not know is refused with 400.
+    """
+
+    name = "OpenAI"
+    url = "https://api.openai.com/v1"
+    auto = "chat_instruct"
+    owner = "system"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body):
+            raise RefusalError(400, f"Unrecognized request argument supplied: {fields[0]}")
+
+
+class Claude(_Trailing):
+    """Anthropic's OpenAI-compatible address, Claude up to 4.5.
+
+    - documented: a trailing message is continued; white space at its end is refused with 400.
+    - documented: fields that it does not know are ignored.
+    """
+
+    name = "Claude, up to 4.5"
+    url = "https://api.anthropic.com/v1"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        content = body["messages"][-1]["content"]
+        if _trails(body) and content != content.rstrip():
+            raise RefusalError(400, _WHITE_SPACE)
+
+    def models(self) -> dict[str, Any]:
+        return {"data": [{"type": "model", "id": self.model}], "has_more": False}
+
+
+class NewClaude(Claude):
+    """Anthropic's OpenAI-compatible address, Claude from 4.6.
+
+    - recorded: a trailing message is refused with 400.
+    - documented: fields that it does not know are ignored.
+    """
+
+    name = "Claude, from 4.6"
+    auto = "chat_instruct"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if _trails(body):
+            raise RefusalError(400, _NO_PREFILL)
+
+
+class Gemini(_Trailing):
+    """Gemini's OpenAI-compatible address, 2.x and 3.x.
+
+    - guessed: a trailing message is continued.
+    - recorded: a field that it does not know is refused with 400, in a list of errors.
+    - guessed: `seed` is such a field.
+    - documented: it goes on when the client hangs up.
+    """
+
+    name = "Gemini"
+    url = "https://generativelanguage.googleapis.com/v1beta/openai"
+    owner = "google"
+    bills_on = True
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body, OPENAI_FIELDS - {"seed"}):
+            told = "\n".join(
+                f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.' for field in fields
+            )
+            raise RefusalError(400, [{"error": {"code": 400, "message": told, "status": "INVALID_ARGUMENT"}}])
+
+
+class LiteLLM(_Trailing):
+    """LiteLLM's proxy, with Claude up to 4.5 behind it.
+
+    - documented: a trailing message is passed on, white space at its end cut off.
+    - guessed: a field that it does not know is passed on, and refused there with 400.
+    - documented: completions wrap the prompt into a message of the user.
+    - guessed: the list of models says `openai`.
+    """
+
+    name = "LiteLLM"
+    url = "http://litellm.test:4000/v1"
+    owner = "openai"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        if fields := unknown(body):
+            raise RefusalError(400, f"litellm.BadRequestError: {fields[0]}: Extra inputs are not permitted")
+
+    def shown(self, body: dict[str, Any]) -> str:
+        return super().shown(body).rstrip() if _trails(body) else super().shown(body)
+
+    def prompt(self, body: dict[str, Any]) -> str:
+        return shown_closed([{"role": "user", "content": body["prompt"]}])
+
+
+SERVICES = (
+    *(DeepSeek, DeepSeekNotBeta, Mistral, Magistral, Kimi, DashScope, OpenRouter, Groq, Fireworks, OpenAI),
+    *(Claude, NewClaude, Gemini, LiteLLM),
+)
