@@ -126,7 +126,7 @@ class TransformersServe(Provider):
     - recorded: it refuses `continue_final_message` with 422, and begins a new message after a trailing one.
     - recorded: completions take a prompt as it is, and refuse `stream_options` with 422.
     - recorded: no `[DONE]`.
-    - documented: it lists models of the hub's cache, not the one that it serves.
+    - recorded: it lists models of the hub's cache, not the one that it serves.
     """
 
     name = "transformers serve"

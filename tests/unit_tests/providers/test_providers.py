@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
@@ -13,7 +14,7 @@ from langchain_spec_thinking.backends.base import Piece, Request, Usage
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import OPENING
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.providers.engines import ENGINES, LlamaCpp, Ollama, VLLMWithParser
+from tests.unit_tests.providers.engines import ENGINES, LlamaCpp, Ollama, TransformersServe, VLLMWithParser
 from tests.unit_tests.providers.fake import Provider, behaviours
 from tests.unit_tests.providers.model import ANSWER, TEXTS, THOUGHT
 from tests.unit_tests.providers.services import SERVICES, LiteLLM, Magistral
@@ -127,6 +128,14 @@ def test_what_is_billed_after_a_stream_was_closed(kind: type[Provider]) -> None:
     events.close()
     billed = provider.billed - before
     assert billed == 30 if kind.bills_on else billed < 5
+
+
+@pytest.mark.parametrize("kind", PROVIDERS, ids=names)
+def test_a_provider_lists_its_models_under_its_own_name(kind: type[Provider]) -> None:
+    with httpx2.Client(transport=httpx2.MockTransport(kind(ANSWER))) as client:
+        listed = client.get(f"{kind.url}/models").json()["data"]
+    assert {model.get("owned_by") for model in listed} <= {kind.owner}
+    assert {model["id"] for model in listed} == (set() if kind is TransformersServe else {"big"})
 
 
 @pytest.mark.parametrize("kind", PROVIDERS, ids=names)
