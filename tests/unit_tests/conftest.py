@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from hypothesis import settings
 
 from langchain_spec_thinking.backends.negotiation import findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("any machine", settings(deadline=None))
+settings.load_profile("any machine")
 
 # Tiny models have nothing to share out among threads, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)

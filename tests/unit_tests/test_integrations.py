@@ -30,7 +30,7 @@ RECIPES: dict[str, tuple[type[Provider], type[Provider], str]] = {
     "vllm": (VLLM, VLLM, "raw"),
     "sglang": (SGLang, SGLang, "raw"),
     "llama_cpp": (LlamaCpp, LlamaCpp, "raw"),
-    "ollama": (Ollama, Ollama, "chat_flag"),
+    "ollama": (Ollama, Ollama, "chat_trailing"),
     "transformers_serve": (TransformersServe, TransformersServe, "raw"),
     "deepseek": (VLLM, DeepSeek, "chat_mark"),
     "openrouter": (VLLM, OpenRouter, "chat_trailing"),

@@ -138,7 +138,7 @@ async def test_what_is_no_stream_is_one_clear_error(
 ) -> None:
     server = Server(lambda: httpx2.Response(status, text=body, headers={"content-type": content_type}))
     with pytest.raises(BackendError, match=f"^big at http://server.test/v1: .*{says}"):
-        await asked(server, asynchronously=asynchronously, max_retries=0)
+        await asked(server, asynchronously=asynchronously, max_retries=0, continuation="raw")
     assert len(server.asked) == 1
 
 

@@ -159,7 +159,7 @@ class Ollama(Provider):
 
     name = "Ollama"
     url = "http://ollama.test:11434/v1"
-    auto = "chat_flag"
+    auto = "chat_trailing"
     owner = "library"
 
     def shown(self, body: dict[str, Any]) -> str:
@@ -180,7 +180,7 @@ class LMStudio(Provider):
 
     name = "LM Studio"
     url = "http://lm-studio.test:1234/v1"
-    auto = "chat_flag"
+    auto = "chat_trailing"
     raw = True
     owner = "organization_owner"
 
@@ -188,7 +188,7 @@ class LMStudio(Provider):
         return shown_trailing(body["messages"])
 
     def echo(self, body: dict[str, Any]) -> str:
-        return begun(self.shown(body))
+        return begun(self.shown(body)) if "messages" in body else ""
 
 
 class TGI(_Flagged):
