@@ -19,7 +19,8 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Reasoning may come in a field of its own, `reasoning` in vLLM, `reasoning_content` elsewhere. Missing usage, a
-    missing finish reason, empty choices and null deltas are put up with.
+    missing finish reason, empty choices and null deltas are put up with. A chunk that comes twice is read once where
+    the server numbers them.
 
     Args:
         payload: What was asked.
@@ -37,12 +38,16 @@ class ChunkReader:
         self._count = count_tokens
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
         self._chunks = 0
+        self._last: Any = None
+        self._texts = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
 
     def read(self, chunk: Any) -> Iterator[Event]:  # noqa: ANN401 - a completion or a chat completion chunk
         """Read one chunk."""
+        if self._repeated(chunk):
+            return
         self._chunks += 1
         # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there.
         if usage := getattr(chunk, "usage", None):
@@ -50,8 +55,9 @@ class ChunkReader:
             prompt, completion = (getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens"))
             self._usage = Usage(prompt, cached, completion)
         for choice in (getattr(chunk, "choices", None) or [])[:1]:
-            text = self._echo.pass_on(self._text(choice))
-            if text:
+            text = self._text(choice)
+            self._texts += bool(text)
+            if text := self._echo.pass_on(text):
                 tokens = self._count(text) if self._count else 1
                 self._tokens += tokens
                 yield Piece(text, tokens)
@@ -82,6 +88,17 @@ class ChunkReader:
         """Say why the stream ended."""
         full = self._finish_reason is None and self.full
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def _repeated(self, chunk: Any) -> bool:  # noqa: ANN401
+        """Tell a chunk that was sent twice from a model that repeats itself.
+
+        vLLM and SGLang, asked with `continuous_usage_stats`, tell in each chunk how many tokens came so far. That tells
+        apart any two chunks that bring text. A count below the number of these chunks counts something else.
+        """
+        count = getattr(getattr(chunk, "usage", None), "completion_tokens", None)
+        repeated = bool(count) and count >= self._texts and chunk == self._last
+        self._last = chunk
+        return repeated
 
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
