@@ -10,9 +10,9 @@ from enum import Enum, StrEnum
 
 STREAK_MAX = 3
 """Most faults in a row that strike before any text; a client that tries again as often gets through."""
-_BEFORE_ANSWER = 0.3
+_BEFORE_ANSWER = 0.4
 """Share of the requests that a fault meets before they are answered."""
-_EVENTS_MAX = 40
+_EVENTS_MAX = 24
 """Most events between two faults in a stream."""
 _SLOW_PARTS_MAX = 40
 """Largest part of an event that comes at once when bytes come slowly, in bytes."""
@@ -132,7 +132,7 @@ def strike(fault: Fault, event: bytes) -> list[bytes | Ending]:
         case Kind.DUPLICATED:
             return [event, event]
         case Kind.GARBAGE:
-            return [GARBAGE[int(fault.dice * len(GARBAGE))], event]
+            return [GARBAGE[int(fault.dice * len(GARBAGE))] + event]
         case Kind.SLOW:
             return list(_parts(event, fault.dice))
         case _:

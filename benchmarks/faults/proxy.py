@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
 _RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing the socket resets the connection
 _PAUSE = 0.0005
-"""Between parts of an event that come one by one, in seconds."""
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+"""After a part of an event that is to come by itself, in seconds."""
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+)
 
 
 class FaultProxy:
@@ -102,16 +104,21 @@ class FaultProxy:
             if has_text(event):
                 texts += 1
                 event = numbered(event, texts)  # noqa: PLW2901
-            strikes = fault is not None and since == fault.events
-            for step in strike(fault, event) if fault and strikes else [event]:
-                if isinstance(step, Ending):
-                    self.struck[fault.kind] += step is not Ending.SILENCE
-                    return step
-                await _send(writer, step, pause=strikes)
-            passed, since = passed + 1, since + 1
-            if fault and strikes:
+            if fault is None or since < fault.events:
+                await _send(writer, event)
+                since += 1
+            else:
+                for step in strike(fault, event):
+                    if step is Ending.SILENCE:  # to be counted once a client has waited
+                        return step
+                    if isinstance(step, Ending):
+                        self.struck[fault.kind] += 1
+                        return step
+                    await _send(writer, step)
+                    await asyncio.sleep(_PAUSE)
                 self.struck[fault.kind] += 1
-                fault, since = self._schedule.in_stream(passed), 0
+                fault, since = self._schedule.in_stream(passed + 1), 0
+            passed += 1
         return Ending.END
 
 
@@ -132,13 +139,11 @@ async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
             yield event[0]
 
 
-async def _send(writer: asyncio.StreamWriter, part: bytes, *, pause: bool) -> None:
-    """Send a part of the body; a pause sees to it that the client gets it by itself."""
-    if part:
+async def _send(writer: asyncio.StreamWriter, part: bytes) -> None:
+    """Send a part of the body."""
+    if part:  # an empty one would end it
         writer.write(b"%x\r\n%b\r\n" % (len(part), part))
         await writer.drain()
-    if pause:
-        await asyncio.sleep(_PAUSE)
 
 
 def _refusal(fault: Fault) -> bytes:

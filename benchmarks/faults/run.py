@@ -1,7 +1,7 @@
-"""`make faults`: turns of a pair behind a real server, through a proxy where faults strike, lose no text and double none.
+"""`make faults`: faults strike between a pair and a real server, and no text is lost, none doubled.
 
-Every turn is written twice, greedily: once undisturbed and straight from the server, and again through proxies, one for
-each half of the pair, that disturb nearly every request. The two must be the same: the text, and who wrote what of it.
+Each question is answered greedily by the undisturbed server, and again and again through proxies, one for each half of
+the pair, that disturb nearly every request. The turns must be the same: the text, and who wrote what of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.faults.faults import STREAK_MAX, Kind, Schedule
 from benchmarks.faults.proxy import FaultProxy
@@ -38,14 +38,16 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk, BaseMessage
     from transformers import PreTrainedTokenizerBase
 
-QUESTIONS = 20
-"""The problems that come with the package."""
+QUESTIONS = 5
+"""Of the problems that come with the package, the first; no multiple of `WAYS`, so that each is asked in all ways."""
 MAX_TOKENS = 700
 """Most tokens of a turn."""
-AT_ONCE = 3
+AT_ONCE = 4
 """Turns that run at the same time; the server itself writes one at a time."""
 TIMEOUT = 1.0
 """The client's, in seconds: how long a stall lasts."""
+_RETRIES = STREAK_MAX + 7
+"""More than faults strike in a row: a busy machine is late at times, which times out as a stall does."""
 _FAULTS_A_TURN = 5
 """A turn that meets fewer on average says that something is wrong with the run."""
 
@@ -157,8 +159,7 @@ class Run:
 
 def client(url: str) -> OpenAIBackend:
     """Return a client of a server that serves the small pocket model."""
-    # One try more than faults strike in a row: a busy machine may be late, too.
-    return OpenAIBackend(MODEL, base_url=url, tokenizer=_tokenizer(), timeout=TIMEOUT, max_retries=STREAK_MAX + 1)
+    return OpenAIBackend(MODEL, base_url=url, tokenizer=_tokenizer(), timeout=TIMEOUT, max_retries=_RETRIES)
 
 
 @cache

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODEL = str(Path(pocket.__file__).parent / "pocket-small")
-"""Its tokens are characters: text that is cut anywhere is read as the model wrote it, so it goes on as it would have."""
+"""Its tokens are characters: text cut anywhere is read as the model wrote it, so it goes on as it would have."""
 _START_MAX = 180.0
 """How long the server may take to start, in seconds."""
 

@@ -32,12 +32,12 @@ class Told:
         report: dict[str, Any] = message.response_metadata["speculative_thinking"]
         thought = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
         authors = tuple((s["author"], s["kind"], s["end"]) for s in report["segments"])
-        return cls(f"{thought}\n</think>\n{message.text}", authors, report["degraded"])
+        return cls(f"{thought}</think>{message.text}", authors, report["degraded"])
 
     @classmethod
     def until(cls, error: BackendError) -> Told:
         """Read what an error carries."""
-        return cls(f"{error.thinking}\n</think>\n{error.answer}", (), f"{type(error).__name__}: {error}")
+        return cls(f"{error.thinking}</think>{error.answer}", (), f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ class Verdict:
 def judge(undisturbed: Told, disturbed: Told) -> Verdict:
     """Compare two turns."""
     lost = doubled = 0
-    why = disturbed.failure or ("" if disturbed.authors == undisturbed.authors else "another author for a stretch of it")
+    why = disturbed.failure or (
+        "" if disturbed.authors == undisturbed.authors else "another author for a stretch of it"
+    )
     steps = SequenceMatcher(None, undisturbed.text, disturbed.text, autojunk=False).get_opcodes()
     for kind, start, end, new_start, new_end in steps:
         if kind == "equal":

@@ -95,8 +95,8 @@ class ChunkReader:
         vLLM and SGLang, asked with `continuous_usage_stats`, tell in each chunk how many tokens came so far. That tells
         apart any two chunks that bring text. A count below the number of these chunks counts something else.
         """
-        count = getattr(getattr(chunk, "usage", None), "completion_tokens", None)
-        repeated = bool(count) and count >= self._texts and chunk == self._last
+        count: int = getattr(getattr(chunk, "usage", None), "completion_tokens", None) or 0
+        repeated = 0 < count >= self._texts and chunk == self._last
         self._last = chunk
         return repeated
 
