@@ -104,17 +104,16 @@ class Schedule:
         self._streak += 1
         return Fault(self._random.choice(self._before_answer), 0, self._random.random())
 
-    def in_stream(self, passed: int) -> Fault | None:
+    def in_stream(self, *, first: bool) -> Fault | None:
         """Draw what strikes next in a response.
 
         Args:
-            passed: How many events of the response have passed.
+            first: Nothing of the response has passed yet.
         """
         if not self._in_stream:
             self._streak = 0
             return None
-        first = not passed and self._streak < STREAK_MAX
-        events = self._random.randint(0 if first else 1, _EVENTS_MAX)
+        events = self._random.randint(0 if first and self._streak < STREAK_MAX else 1, _EVENTS_MAX)
         self._streak = 0 if events else self._streak + 1
         return Fault(self._random.choice(self._in_stream), events, self._random.random())
 

@@ -13,13 +13,13 @@ import re
 import socket
 import struct
 from collections import Counter
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING
 
 from benchmarks.faults.faults import Ending, Fault, Kind, Schedule, has_text, numbered, strike
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     import httpx2
 
@@ -83,7 +83,8 @@ class FaultProxy:
                 writer.write(_response(response.status_code, await response.aread()))
                 return
             writer.write(_STREAM_HEAD)
-            ending = await self._stream(_events(response), reader, writer)
+            async with aclosing(_events(response)) as events:
+                ending = await self._stream(events, reader, writer)
         if ending is Ending.END:
             writer.write(b"0\r\n\r\n")
         if ending is Ending.SILENCE:
@@ -96,8 +97,8 @@ class FaultProxy:
         self, events: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Ending:
         """Send events, struck by faults, and say how the response ends."""
-        texts = passed = since = 0
-        fault = self._schedule.in_stream(passed)
+        texts = since = 0
+        fault = self._schedule.in_stream(first=True)
         async for event in events:
             if reader.at_eof():
                 return Ending.CLOSE
@@ -117,8 +118,7 @@ class FaultProxy:
                     await _send(writer, step)
                     await asyncio.sleep(_PAUSE)
                 self.struck[fault.kind] += 1
-                fault, since = self._schedule.in_stream(passed + 1), 0
-            passed += 1
+                fault, since = self._schedule.in_stream(first=False), 0
         return Ending.END
 
 
@@ -129,7 +129,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
     return head.split(" ", 2)[1], await reader.readexactly(int(length[1]) if length else 0)
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
+async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     """Give out a stream event by event."""
     rest = b""
     async for part in response.aiter_bytes():

@@ -48,6 +48,7 @@ TIMEOUT = 1.0
 """The client's, in seconds: how long a stall lasts."""
 _RETRIES = STREAK_MAX + 7
 """More than faults strike in a row: a busy machine is late at times, which times out as a stall does."""
+_PROGRESS_EVERY = 0.5
 _FAULTS_A_TURN = 5
 """A turn that meets fewer on average says that something is wrong with the run."""
 
@@ -101,7 +102,9 @@ class Run:
         wanted: How many faults have to strike.
         seed: Where their schedules begin.
         backend: Makes a client of an address.
-        progress: Is told how many faults more have struck.
+        progress: Is told how many faults have struck so far.
+        questions: How many questions are asked, by turns.
+        at_once: How many turns run at the same time.
 
     Attributes:
         turns: Those that were disturbed, in the order in which they ended.
@@ -112,27 +115,35 @@ class Run:
     seed: int
     backend: Callable[[str], OpenAIBackend]
     progress: Callable[[int], Any] = lambda _: None
+    questions: int = QUESTIONS
+    at_once: int = AT_ONCE
     turns: list[Turn] = field(default_factory=list)
+    _struck: list[Counter[Kind]] = field(default_factory=list)  # of each proxy, while it counts
 
     async def go(self) -> None:
         """Write all turns."""
-        undisturbed = [await self._tell(_invoke, number, self.server, self.server) for number in range(QUESTIONS)]
+        undisturbed = [await self._tell(_invoke, number, self.server, self.server) for number in range(self.questions)]
+        for told in undisturbed:
+            if told.failure or "target" not in {author for author, _, _ in told.authors}:
+                msg = f"an undisturbed turn is no yardstick: {told.failure or 'the target wrote nothing of it'}"
+                raise RuntimeError(msg)
         numbers = itertools.takewhile(lambda _: self._goes_on, itertools.count())
         async with httpx2.AsyncClient(base_url=self.server.removesuffix("/v1"), timeout=60, trust_env=False) as server:
 
             async def work() -> None:
                 for number in numbers:
-                    self.turns.append(turn := await self._disturb(number, server, undisturbed[number % QUESTIONS]))
-                    self.progress(turn.faults.total())
+                    self.turns.append(await self._disturb(number, server, undisturbed[number % self.questions]))
 
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(AT_ONCE):
-                    workers.create_task(work())
+            at_work = asyncio.gather(*(work() for _ in range(self.at_once)))
+            while not at_work.done():
+                await asyncio.wait([at_work], timeout=_PROGRESS_EVERY)
+                self.progress(self.faults.total())
+            await at_work
 
     @property
     def faults(self) -> Counter[Kind]:
         """How many faults of each kind struck."""
-        return sum((turn.faults for turn in self.turns), Counter())
+        return sum(self._struck, Counter())
 
     @property
     def _goes_on(self) -> bool:
@@ -143,6 +154,7 @@ class Run:
             FaultProxy(server, Schedule(f"{self.seed}/{number}/{side}"), stall=TIMEOUT * 0.9)
             for side in ("speculative", "target")
         )
+        self._struck += [small.struck, large.struck]
         async with small.listening() as speculative, large.listening() as target:
             told = await self._tell(WAYS[number % len(WAYS)], number, speculative, target)
         return Turn(number, small.struck + large.struck, judge(undisturbed, told))
@@ -152,7 +164,7 @@ class Run:
             speculative=self.backend(speculative), target=self.backend(target), temperature=0, max_tokens=MAX_TOKENS
         )
         try:
-            return Told.by(await way(model, pocket.problems()[number % QUESTIONS].question))
+            return Told.by(await way(model, pocket.problems()[number % self.questions].question))
         except BackendError as error:
             return Told.until(error)
 
@@ -224,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     with serving() as server, tqdm(total=options.faults, desc="faults", unit="") as bar:
-        run = Run(server, options.faults, options.seed, client, bar.update)
+        run = Run(server, options.faults, options.seed, client, lambda faults: bar.update(faults - bar.n))
         asyncio.run(run.go())
     found = report(run, time.monotonic() - began)
     options.out.parent.mkdir(parents=True, exist_ok=True)

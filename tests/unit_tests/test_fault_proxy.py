@@ -93,7 +93,7 @@ class Fixed(Schedule):
     def before_answer(self) -> Fault | None:
         return self.faults.pop(0) if self.faults and self.faults[0].kind in BEFORE_ANSWER else None
 
-    def in_stream(self, passed: int) -> Fault | None:
+    def in_stream(self, *, first: bool) -> Fault | None:
         return self.faults.pop(0) if self.faults and self.faults[0].kind in IN_STREAM else None
 
 
@@ -130,7 +130,7 @@ def test_faults_in_a_row_leave_a_client_a_way_through(seed: str, kinds: set[Kind
     schedule = Schedule(seed, tuple(kinds))
     streak = 0
     for _ in range(100):
-        fault = schedule.before_answer() or schedule.in_stream(0)
+        fault = schedule.before_answer() or schedule.in_stream(first=True)
         assert fault is None or fault.kind in kinds
         streak = streak + 1 if fault and not fault.events else 0
         assert streak <= STREAK_MAX
@@ -139,7 +139,7 @@ def test_faults_in_a_row_leave_a_client_a_way_through(seed: str, kinds: set[Kind
 def test_a_seed_gives_the_same_faults_again() -> None:
     def drawn(seed: str) -> list[Fault | None]:
         schedule = Schedule(seed)
-        return [schedule.before_answer() or schedule.in_stream(0) for _ in range(300)]
+        return [schedule.before_answer() or schedule.in_stream(first=True) for _ in range(300)]
 
     assert drawn("7/1") == drawn("7/1") != drawn("7/2")
     assert {fault.kind for fault in drawn("7/1") if fault} == set(Kind)
