@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test integration lint type bench-pocket clean
+.PHONY: demo test integration faults lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -44,6 +44,10 @@ test: .venv/.test
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
 integration: .venv/.integration
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
+
+# At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
+faults: .venv/.integration
+	$(BIN)/python -m benchmarks.faults.run
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

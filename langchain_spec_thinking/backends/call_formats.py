@@ -75,11 +75,15 @@ class CallParser:
     Args:
         form: How the model writes them.
         beginning: What the model was given of its answer.
+
+    Attributes:
+        beginning: The same.
     """
 
     def __init__(self, form: CallFormat, beginning: str = "") -> None:
         self._form = form
         self._mark = form.opens.strip()
+        self.beginning = beginning
         self._held = beginning
         self._inside = False
         self._begun = False  # text or a call was passed on

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.base import End, Event, Piece, Usage
+from langchain_spec_thinking.backends.base import Call, End, Event, Usage
+from langchain_spec_thinking.backends.call_formats import CallParser
+from langchain_spec_thinking.backends.call_reader import CallReader
 from langchain_spec_thinking.backends.echo import EchoFilter
+from langchain_spec_thinking.backends.native_calls import NativeCalls
 from langchain_spec_thinking.backends.thought_field import ThoughtField
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ class UnreadableEventError(ValueError):
 class ChunkReader:
     """Reads the chunks of one response.
 
-    Missing usage, a missing finish reason, empty choices and null deltas are put up with.
+    Missing usage, a missing finish reason, empty choices and null deltas are put up with. A chunk that comes twice is
+    read once where the server numbers them.
 
     Args:
         payload: What was asked.
@@ -44,7 +48,11 @@ class ChunkReader:
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
+        self._calls = CallReader(CallParser(payload.calls, payload.begun) if payload.calls else None, turn)
+        self._native = NativeCalls()
         self._chunks = 0
+        self._last: Any = None
+        self._texts = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
@@ -56,20 +64,24 @@ class ChunkReader:
         Raises:
             UnreadableEventError: There is no text where text should be.
         """
+        if self._repeated(chunk):
+            return
         self._chunks += 1
         # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there,
         # and one that is there may hold anything.
-        self._usage = _usage(chunk) or self._usage
+        usage = _usage(chunk)
+        if usage and not self._usage:  # vLLM tells the prompt at once when asked to, and a stream may be closed early
+            yield Usage(usage.prompt_tokens, usage.cached_tokens)
+        self._usage = usage or self._usage
         try:
             choice = next(iter(getattr(chunk, "choices", None) or ()), None)
-            text = self._echo.pass_on(self._whole(self._text(choice)))
-        except (KeyError, TypeError) as e:
+            text = self._whole(self._text(choice))
+            self._native.add(getattr(getattr(choice, "delta", None), "tool_calls", None) or ())
+        except (AttributeError, KeyError, TypeError) as e:
             msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
-        if text:
-            tokens = self._count(text) if self._count else 1
-            self._tokens += tokens
-            yield Piece(text, tokens)
+        self._texts += bool(text)
+        yield from self._pieces(self._echo.pass_on(text))
         self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
 
     @property
@@ -84,19 +96,40 @@ class ChunkReader:
 
     @property
     def full(self) -> bool:
-        """Whether as many tokens came as were asked for."""
-        return self._tokens >= self._max_tokens
+        """Whether as much came as was wanted: so many tokens, or the only call that may be made."""
+        return self._tokens >= self._max_tokens or self._calls.done
 
     def rest(self) -> Iterator[Event]:
         """Give out what was held, when no more chunks come."""
-        if text := self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest():
-            self._tokens += 1
-            yield Piece(text)
+        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest())
+
+    def calls(self) -> Iterator[Event]:
+        """Give out what is whole only now that the stream has come to its end."""
+        yield from self._calls.rest()
+        for call in self._native.made():
+            yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
         """Say why the stream ended."""
-        full = self._finish_reason is None and self.full
+        full = self._finish_reason is None and self._tokens >= self._max_tokens
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def _pieces(self, text: str) -> Iterator[Event]:
+        if text:
+            tokens = self._count(text) if self._count else 1
+            self._tokens += tokens
+            yield from self._calls.read(text, tokens)
+
+    def _repeated(self, chunk: Any) -> bool:  # noqa: ANN401
+        """Tell a chunk that was sent twice from a model that repeats itself.
+
+        vLLM and SGLang, asked with `continuous_usage_stats`, tell in each chunk how many tokens came so far. That tells
+        apart any two chunks that bring text. A count below the number of these chunks counts something else.
+        """
+        count: int = getattr(getattr(chunk, "usage", None), "completion_tokens", None) or 0
+        repeated = isinstance(count, int) and 0 < count >= self._texts and chunk == self._last
+        self._last = chunk
+        return repeated
 
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
@@ -105,6 +138,8 @@ class ChunkReader:
 
     def _whole(self, text: str) -> str:
         """Join the halves of a character; engines whose strings are UTF-16 may send them in two events."""
+        if not self._half and text.isascii():
+            return text
         text = self._half + text
         self._half = text[-1] if text and text[-1] in _FIRST_HALVES else ""
         units = text.removesuffix(self._half).encode("utf-16-le", "surrogatepass")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from langchain_spec_thinking.backends.tool_text import told, told_schema
 from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.call_formats import CallFormat
     from langchain_spec_thinking.backends.templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
@@ -31,6 +33,8 @@ class Payload:
             again.
         overlap: What was given, where the model itself may begin by repeating the end of it.
         drops_reasoning: What the model reasons in a field of its own is about being told to go on, not of the turn.
+        calls: How tool calls are written in the text that comes; None where there are none in it.
+        begun: How the first of them was begun for the model.
     """
 
     endpoint: Literal["completions", "chat"]
@@ -39,6 +43,8 @@ class Payload:
     seam: str = ""
     overlap: str = ""
     drops_reasoning: bool = False
+    calls: CallFormat | None = None
+    begun: str = ""
 
 
 class Strategy(Protocol):
@@ -67,7 +73,9 @@ class Raw:
         """Render the conversation and the reply so far as one prompt."""
         reply = self.template.quoted_reply_text(turn)
         prompt = self.template.prompt_text(turn) + reply
-        return Payload("completions", {"prompt": prompt}, prefills=(prompt, reply))
+        parser = self.template.call_parser(turn)
+        form, begun = (self.template.call_format, parser.beginning) if parser else (None, "")
+        return Payload("completions", {"prompt": prompt}, prefills=(prompt, reply), calls=form, begun=begun)
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,9 @@ def _open_message(
 
 
 def _conversation(turn: Turn) -> list[dict[str, Any]]:
-    return [{"role": m.role, "content": m.content} for m in turn.history]
+    """Return the conversation in plain messages: no server refuses them, whatever it knows of tools."""
+    history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
+    return [{"role": m.role, "content": m.content} for m in told(history, turn.tools, now=turn.channel == "answer")]
 
 
 def _begun(turn: Turn) -> bool:

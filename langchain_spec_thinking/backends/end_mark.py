@@ -6,6 +6,7 @@ otherwise lose text without anybody noticing.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-_MARK = b"[DONE]"
+_MARK = re.compile(rb"[\r\n]data: ?\[DONE\]")  # at the beginning of a line: a model may well write of such a mark
+_MARK_MAX = len(b"\ndata: [DONE]")
 
 
 def watch_end_mark(response: httpx2.Response) -> None:
@@ -25,7 +27,7 @@ def watch_end_mark(response: httpx2.Response) -> None:
 
         def __init__(self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream) -> None:
             self._inner = inner
-            self._tail = b""
+            self._tail = b"\n"
 
         def __iter__(self) -> Iterator[bytes]:
             for part in self._inner:  # type: ignore[union-attr]
@@ -44,9 +46,10 @@ def watch_end_mark(response: httpx2.Response) -> None:
             await self._inner.aclose()  # type: ignore[union-attr]
 
         def _note(self, part: bytes) -> None:
-            self._tail = (self._tail + part)[-64:]
-            if _MARK in self._tail:
+            seen = self._tail + part
+            if _MARK.search(seen):
                 response.extensions["end_mark"] = True
+            self._tail = seen[-_MARK_MAX:]
 
     response.stream = Watched(response.stream)
 

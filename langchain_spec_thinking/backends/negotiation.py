@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.continuation import Raw
 from langchain_spec_thinking.backends.engines import UNKNOWN, Engine, hosted
 from langchain_spec_thinking.backends.questions import REFUSALS, WORKS, Listing, Probe, Question, RawProbe, identified
+from langchain_spec_thinking.backends.whole_answer import answer_payload
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
-OPTIONAL_FIELDS = ("stream_options", "seed", "top_p")
+OPTIONAL_FIELDS = ("stream_options", "seed", "top_p", "parallel_tool_calls", "response_format")
 """Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
 TOO_LONG = ("context length", "context window", "maximum context", "context_length")
 """How servers say that a conversation does not fit."""
@@ -37,6 +38,7 @@ class Findings:
         raw: Whether the completions endpoint passes prompts on as they are, where that was tried.
         strategy: How it continues a turn, where that was tried.
         refused: Fields that it does not take.
+        tools: It takes tools, as far as is known.
     """
 
     engine: Engine | None = None
@@ -44,6 +46,7 @@ class Findings:
     raw: bool | None = None
     strategy: Strategy | None = None
     refused: frozenset[str] = frozenset()
+    tools: bool = True
 
 
 @lru_cache(maxsize=256)
@@ -135,6 +138,8 @@ class Dialect:
         if self.strategy is None:
             msg = "the server was not asked yet how it continues a turn"
             raise RuntimeError(msg)
+        if turn.whole_answer and turn.channel == "answer":
+            return answer_payload(turn, self.strategy, native=self._findings.tools)
         return self.strategy.payload(turn)
 
     def body(self, payload: Payload, request: Request) -> dict[str, Any]:
@@ -174,6 +179,9 @@ class Dialect:
         if refused:
             self._findings.refused |= refused
             return
+        if "tools" in body and _refuses_tools(error):
+            self._findings.tools = False  # told in words from then on
+            return
         too_long = any(words in server_words(error).lower() for words in TOO_LONG)
         refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
         if refusal and used != self.strategy and not stepped_from:
@@ -187,6 +195,11 @@ class Dialect:
         if stepped_from and stepped_from[0] != self.strategies[-1]:
             self.strategy = stepped_from[0]
         raise error
+
+
+def _refuses_tools(error: Exception) -> bool:
+    """Return whether it is for the tools that a server refuses a request, as vLLM does without a parser for calls."""
+    return getattr(error, "status_code", None) in REFUSALS and "tool" in server_words(error).lower()
 
 
 def server_words(error: BaseException, secret: str = "") -> str:

@@ -319,6 +319,7 @@ class OpenAIBackend(Backend):
         yield from reader.rest()
         if not reader.full:
             self._require_end(reader, response)
+        yield from reader.calls()
         yield reader.end()
 
     def _hurried(self, request: Request) -> Request:

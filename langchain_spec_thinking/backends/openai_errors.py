@@ -92,7 +92,7 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"
-    message = f"{name} at {url}: {said.rstrip('.')}. {advice}"
+    message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
     message = message.replace(secret, "***") if secret else message
     new = kind.__new__(kind)
     new.__dict__.update({**vars(error), "message": message, "body": None})

@@ -53,6 +53,9 @@ class ChatTemplate:
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
         self.call_format = format_of(self.source)
+        # A server leaves special tokens out of the text: calls that are marked by one cannot be found in it.
+        specials = set(tokenizer.all_special_tokens)
+        self.writes_calls_as_text = not specials & {self.call_format.opens.strip(), self.call_format.closes}
         self._knows_tools = "tools" in self.source
         self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
         self._in_place: dict[tuple[bool, bool], bool] = {}

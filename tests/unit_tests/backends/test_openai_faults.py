@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.exceptions import (
     ContextOverflowError,
     ModelAuthenticationError,
@@ -15,6 +17,7 @@ from langchain_core.exceptions import (
     ModelInvalidRequestError,
     ModelNotFoundError,
     ModelRateLimitError,
+    ModelTimeoutError,
 )
 
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
@@ -22,7 +25,7 @@ from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.breaker import CircuitBreaker
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.wire import KEY, Server, continued, delta, probe, refused, sse, text, turn
+from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         (refused(400, "bad top_k"), ModelInvalidRequestError, "bad top_k"),
         (lambda: httpx2.Response(422, json={"detail": "top_k?"}), ModelInvalidRequestError, "top_k"),
         (refused(400, "This model's maximum context length is 5"), ContextOverflowError, "Shorten the messages"),
+        (httpx2.ReadTimeout(""), ModelTimeoutError, r"Request timed out\. Raise `timeout`"),
         (httpx2.ConnectError("Connection refused"), ModelConnectionError, "Connection refused.*Is the server running"),
         (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), BackendError, "without a single"),
     ],
@@ -123,6 +127,64 @@ async def test_what_breaks_before_the_first_text_is_asked_anew(
     server = Server(broken, broken, sse(text("A", "stop")))
     events = [event async for event in server.backend(max_retries=2).acontinue_turn(turn(), Request(5))]
     assert Piece("A", 1) in events
+
+
+@pytest.mark.parametrize("said", ["[DONE]", "data: [DONE]", "\n\ndata: [DONE]\n\n"])
+def test_a_text_about_the_end_mark_is_not_the_end(said: str) -> None:
+    server = Server(sse(text(said), done=False), sse(text("B", "stop")))
+    message = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend()).invoke("x")
+    assert message.text == f"{said}B"
+
+
+@pytest.mark.parametrize("mark", ["data: [DONE]\n\n", "data:[DONE]\r\n\r\n", "data: [DONE]"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_end_mark_is_seen_however_it_arrives(mark: str, size: int) -> None:
+    sent = f"data: {json.dumps(text('A'))}\n\n{mark}: a comment that comes after it, long enough to hide it\n".encode()
+    parts: list[bytes | Exception] = [sent[i : i + size] for i in range(0, len(sent), size)]
+    server = Server(httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(parts)))
+    assert continued(server.backend(max_retries=0))[0] == "A"
+
+
+def counted(texts: list[str], counts: list[int | None]) -> list[dict[str, Any]]:
+    return [text(said, usage=count and {"completion_tokens": count}) for said, count in zip(texts, counts, strict=True)]
+
+
+@given(pieces=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3), st.integers(1, 3)), min_size=1))
+def test_a_chunk_that_comes_again_is_read_once_where_chunks_are_numbered(pieces: list[tuple[str, int, int]]) -> None:
+    """Each piece has its tokens, and comes so many times."""
+    texts: list[str] = []
+    counts: list[int | None] = []
+    tokens = 0
+    for said, cost, times in pieces:
+        tokens += cost
+        texts += [said] * times
+        counts += [tokens] * times
+    server = Server(sse(*counted(texts, counts), text("", "stop")))
+    assert continued(server.backend(), max_tokens=1000)[0] == "".join(said for said, _, _ in pieces)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param([None] * 6, id="no numbers"),
+        pytest.param([0] * 6, id="none so far, it says"),
+        pytest.param([1] * 6, id="those of each chunk"),
+        pytest.param([None] * 5 + [6], id="only at the end"),
+    ],
+)
+def test_a_model_that_repeats_itself_is_not_taken_for_a_chunk_that_comes_again(counts: list[int | None]) -> None:
+    texts = ["b", "a", "a", "b", "b", "b"]
+    assert continued(Server(sse(*counted(texts, counts), text("", "stop"))).backend())[0] == "baabbb"
+
+
+def test_thought_and_answer_of_one_step_are_both_read() -> None:
+    """SGLang cuts a step in two where the thought ends within it."""
+    halves = [delta(reasoning_content="So."), delta(content="So.", reason="stop")]
+    server = Server(sse(*({**half, "usage": {"completion_tokens": 4}} for half in halves)))
+    written = continued(server.backend(tokenizer=None, continuation="chat_trailing", thinking=True), turn(thinks=True))[
+        0
+    ]
+    assert written.count("So.") == 2
 
 
 def test_a_dead_server_is_not_asked_a_thousand_times(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,158 @@
+"""A proxy between a client and a server that lets faults strike. It speaks as much HTTP/1.1 as that takes.
+
+It also numbers the events: to each that brings text it adds how many did so far, in `usage.completion_tokens`, as vLLM
+and SGLang do when they are asked to (`continuous_usage_stats`). The server behind it may number nothing, and without
+numbers nobody can tell an event that was sent twice from a model that repeats itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import struct
+from collections import Counter
+from contextlib import aclosing, asynccontextmanager, closing, suppress
+from typing import TYPE_CHECKING
+
+from benchmarks.faults.faults import Ending, Fault, Kind, Schedule, has_text, numbered, strike
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    import httpx2
+
+_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
+_RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing the socket resets the connection
+_PAUSE = 0.0005
+"""After a part of an event that is to come by itself, in seconds."""
+_STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+)
+
+
+class FaultProxy:
+    """Passes requests on to a server, and what comes back on to the client, but for the faults.
+
+    Args:
+        server: A client of the server, with its address as `base_url`.
+        schedule: Which faults strike.
+        stall: How long nothing may have come before a client hangs up over it, in seconds. One that hangs up sooner
+            wanted no more, and has seen no stall.
+
+    Attributes:
+        struck: How many faults of each kind did strike.
+    """
+
+    def __init__(self, server: httpx2.AsyncClient, schedule: Schedule, *, stall: float) -> None:
+        self.struck: Counter[Kind] = Counter()
+        self._server = server
+        self._schedule = schedule
+        self._stall = stall
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Serve on a free port of this machine; gives the address."""
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as listener:
+            port = listener.sockets[0].getsockname()[1]
+            yield f"http://127.0.0.1:{port}/v1"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, which is one request."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):  # the client may hang up
+            fault = self._schedule.before_answer()
+            if fault and fault.kind is Kind.REFUSED:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                writer.transport.abort()
+            else:
+                path, body = await _request(reader)
+                if fault:
+                    writer.write(_refusal(fault))
+                else:
+                    await self._pass_on(path, body, reader, writer)
+            if fault:
+                self.struck[fault.kind] += 1
+
+    async def _pass_on(
+        self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        headers = {"content-type": "application/json"}
+        async with self._server.stream("POST", path, content=body, headers=headers) as response:
+            if "event-stream" not in response.headers.get("content-type", ""):
+                writer.write(_response(response.status_code, await response.aread()))
+                return
+            writer.write(_STREAM_HEAD)
+            async with aclosing(_events(response)) as events:
+                ending = await self._stream(events, reader, writer)
+        if ending is Ending.END:
+            writer.write(b"0\r\n\r\n")
+        if ending is Ending.SILENCE:
+            since = asyncio.get_running_loop().time()
+            await reader.read()  # until the client hangs up
+            if asyncio.get_running_loop().time() - since >= self._stall:
+                self.struck[Kind.STALL] += 1
+
+    async def _stream(
+        self, events: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Ending:
+        """Send events, struck by faults, and say how the response ends."""
+        texts = since = 0
+        fault = self._schedule.in_stream(first=True)
+        async for event in events:
+            if reader.at_eof():
+                return Ending.CLOSE
+            if has_text(event):
+                texts += 1
+                event = numbered(event, texts)  # noqa: PLW2901
+            if fault is None or since < fault.events:
+                await _send(writer, event)
+                since += 1
+            else:
+                for step in strike(fault, event):
+                    if step is Ending.SILENCE:  # to be counted once a client has waited
+                        return step
+                    if isinstance(step, Ending):
+                        self.struck[fault.kind] += 1
+                        return step
+                    await _send(writer, step)
+                    await asyncio.sleep(_PAUSE)
+                self.struck[fault.kind] += 1
+                fault, since = self._schedule.in_stream(first=False), 0
+        return Ending.END
+
+
+async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    """Read the path and the body of a request."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    length = re.search(r"(?im)^content-length: *(\d+)", head)
+    return head.split(" ", 2)[1], await reader.readexactly(int(length[1]) if length else 0)
+
+
+async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """Give out a stream event by event."""
+    rest = b""
+    async for part in response.aiter_bytes():
+        rest += part
+        while event := _EVENT.match(rest):
+            rest = rest[event.end() :]
+            yield event[0]
+
+
+async def _send(writer: asyncio.StreamWriter, part: bytes) -> None:
+    """Send a part of the body."""
+    if part:  # an empty one would end it
+        writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+        await writer.drain()
+
+
+def _refusal(fault: Fault) -> bytes:
+    error = json.dumps({"error": {"message": str(fault.kind), "type": "injected"}}).encode()
+    if fault.kind is Kind.RATE_LIMIT:
+        return _response(429, error, f"retry-after: {fault.retry_after}\r\n")
+    return _response(500, error)
+
+
+def _response(status: int, body: bytes, fields: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} Passed on\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}{fields}connection: close\r\n\r\n".encode() + body

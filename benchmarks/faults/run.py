@@ -1,0 +1,249 @@
+"""`make faults`: faults strike between a pair and a real server, and no text is lost, none doubled.
+
+Each question is answered greedily by the undisturbed server, and again and again through proxies, one for each half of
+the pair, that disturb nearly every request. The turns must be the same: the text, and who wrote what of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from benchmarks.faults.faults import STREAK_MAX, Kind, Schedule
+from benchmarks.faults.proxy import FaultProxy
+from benchmarks.faults.server import MODEL, serving
+from benchmarks.faults.verdict import Told, Verdict, judge
+from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend, pocket
+from langchain_spec_thinking.backends.huggingface import load_tokenizer
+from langchain_spec_thinking.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import AIMessageChunk, BaseMessage
+    from transformers import PreTrainedTokenizerBase
+
+QUESTIONS = 5
+"""Of the problems that come with the package, the first; no multiple of `WAYS`, so that each is asked in all ways."""
+MAX_TOKENS = 700
+"""Most tokens of a turn."""
+AT_ONCE = 4
+"""Turns that run at the same time; the server itself writes one at a time."""
+TIMEOUT = 1.0
+"""The client's, in seconds: how long a stall lasts."""
+_RETRIES = STREAK_MAX + 7
+"""More than faults strike in a row: a busy machine is late at times, which times out as a stall does."""
+_PROGRESS_EVERY = 0.5
+_FAULTS_A_TURN = 5
+"""A turn that meets fewer on average says that something is wrong with the run."""
+
+
+def _invoke(model: ChatSpeculativeThinking, question: str) -> Awaitable[BaseMessage]:
+    return asyncio.to_thread(model.invoke, question)
+
+
+def _ainvoke(model: ChatSpeculativeThinking, question: str) -> Awaitable[BaseMessage]:
+    return model.ainvoke(question)
+
+
+def _stream(model: ChatSpeculativeThinking, question: str) -> Awaitable[BaseMessage]:
+    return asyncio.to_thread(lambda: _joined(list(model.stream(question))))
+
+
+async def _astream(model: ChatSpeculativeThinking, question: str) -> BaseMessage:
+    return _joined([chunk async for chunk in model.astream(question)])
+
+
+def _joined(chunks: Sequence[AIMessageChunk]) -> BaseMessage:
+    return chunks[0] + list(chunks[1:])
+
+
+Way = Callable[[ChatSpeculativeThinking, str], Awaitable["BaseMessage"]]
+WAYS: tuple[Way, ...] = (_invoke, _ainvoke, _stream, _astream)
+"""How a turn is asked for; they take turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn that was disturbed.
+
+    Attributes:
+        number: Tells its schedules of faults, its question, and how it was asked for.
+        faults: How many of each kind struck it.
+        verdict: What came of it.
+    """
+
+    number: int
+    faults: Counter[Kind]
+    verdict: Verdict
+
+
+@dataclass
+class Run:
+    """Turns among faults, until there were enough of these.
+
+    Args:
+        server: Address of the server.
+        wanted: How many faults have to strike.
+        seed: Where their schedules begin.
+        backend: Makes a client of an address.
+        progress: Is told how many faults have struck so far.
+        questions: How many questions are asked, by turns.
+        at_once: How many turns run at the same time.
+
+    Attributes:
+        turns: Those that were disturbed, in the order in which they ended.
+    """
+
+    server: str
+    wanted: int
+    seed: int
+    backend: Callable[[str], OpenAIBackend]
+    progress: Callable[[int], Any] = lambda _: None
+    questions: int = QUESTIONS
+    at_once: int = AT_ONCE
+    turns: list[Turn] = field(default_factory=list)
+    _struck: list[Counter[Kind]] = field(default_factory=list)  # of each proxy, while it counts
+
+    async def go(self) -> None:
+        """Write all turns."""
+        undisturbed = [await self._tell(_invoke, number, self.server, self.server) for number in range(self.questions)]
+        for told in undisturbed:
+            if told.failure or "target" not in {author for author, _, _ in told.authors}:
+                msg = f"an undisturbed turn is no yardstick: {told.failure or 'the target wrote nothing of it'}"
+                raise RuntimeError(msg)
+        numbers = itertools.takewhile(lambda _: self._goes_on, itertools.count())
+        async with httpx2.AsyncClient(base_url=self.server.removesuffix("/v1"), timeout=60, trust_env=False) as server:
+
+            async def work() -> None:
+                for number in numbers:
+                    self.turns.append(await self._disturb(number, server, undisturbed[number % self.questions]))
+
+            at_work = asyncio.gather(*(work() for _ in range(self.at_once)))
+            while not at_work.done():
+                await asyncio.wait([at_work], timeout=_PROGRESS_EVERY)
+                self.progress(self.faults.total())
+            await at_work
+
+    @property
+    def faults(self) -> Counter[Kind]:
+        """How many faults of each kind struck."""
+        return sum(self._struck, Counter())
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.faults.total() < self.wanted and len(self.turns) * _FAULTS_A_TURN < max(self.wanted, 20)
+
+    async def _disturb(self, number: int, server: httpx2.AsyncClient, undisturbed: Told) -> Turn:
+        small, large = (
+            FaultProxy(server, Schedule(f"{self.seed}/{number}/{side}"), stall=TIMEOUT * 0.9)
+            for side in ("speculative", "target")
+        )
+        self._struck += [small.struck, large.struck]
+        async with small.listening() as speculative, large.listening() as target:
+            told = await self._tell(WAYS[number % len(WAYS)], number, speculative, target)
+        return Turn(number, small.struck + large.struck, judge(undisturbed, told))
+
+    async def _tell(self, way: Way, number: int, speculative: str, target: str) -> Told:
+        model = ChatSpeculativeThinking(
+            speculative=self.backend(speculative), target=self.backend(target), temperature=0, max_tokens=MAX_TOKENS
+        )
+        try:
+            return Told.by(await way(model, pocket.problems()[number % self.questions].question))
+        except BackendError as error:
+            return Told.until(error)
+
+
+def client(url: str) -> OpenAIBackend:
+    """Return a client of a server that serves the small pocket model."""
+    return OpenAIBackend(MODEL, base_url=url, tokenizer=_tokenizer(), timeout=TIMEOUT, max_retries=_RETRIES)
+
+
+@cache
+def _tokenizer() -> PreTrainedTokenizerBase:
+    return load_tokenizer(MODEL)
+
+
+def report(run: Run, seconds: float) -> dict[str, Any]:
+    """Everything that was found, for a JSON file."""
+    wrong = [turn for turn in run.turns if not turn.verdict.right]
+    by_kind = {
+        str(kind): {
+            "faults": run.faults[kind],
+            "turns": sum(turn.faults[kind] > 0 for turn in run.turns),
+            "wrong_turns": sum(turn.faults[kind] > 0 for turn in wrong),
+        }
+        for kind in Kind
+    }
+    return {
+        "faults": run.faults.total(),
+        "lost": sum(turn.verdict.lost for turn in run.turns),
+        "doubled": sum(turn.verdict.doubled for turn in run.turns),
+        "by_kind": by_kind,
+        "turns": len(run.turns),
+        "wrong_turns": {str(turn.number): turn.verdict.why for turn in wrong},
+        "wanted": run.wanted,
+        "seed": run.seed,
+        "seconds": round(seconds, 1),
+    }
+
+
+def passed(found: dict[str, Any]) -> bool:
+    """Whether enough faults struck, and left no trace."""
+    return found["faults"] >= found["wanted"] and not (found["lost"] or found["doubled"] or found["wrong_turns"])
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print what was found."""
+    table = Table(title=f"{found['turns']} turns among faults, {found['seconds']:.0f} s, seed {found['seed']}")
+    for heading in ("fault", "struck", "turns", "of these wrong"):
+        table.add_column(heading, justify="left" if heading == "fault" else "right")
+    for kind, figures in found["by_kind"].items():
+        table.add_row(kind, str(figures["faults"]), str(figures["turns"]), str(figures["wrong_turns"]))
+    table.add_section()
+    table.add_row("all", str(found["faults"]), str(found["turns"]), str(len(found["wrong_turns"])))
+    console.print(table)
+    console.print(
+        f"{found['faults']} faults (at least {found['wanted']} wanted): "
+        f"{found['lost']} characters lost, {found['doubled']} doubled."
+    )
+    console.print("The proxy numbered the events, which this server does not: else duplicates could not be noticed.")
+    for number, why in found["wrong_turns"].items():
+        console.print(f"turn {number}: {why}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Let faults strike between the client and a real server.")
+    parser.add_argument("--out", type=Path, default=Path("build/faults.json"), help="JSON file")
+    parser.add_argument("--faults", type=int, default=1000, help="how many have to strike")
+    parser.add_argument("--seed", type=int, default=0, help="of the schedules")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    with serving() as server, tqdm(total=options.faults, desc="faults", unit="") as bar:
+        run = Run(server, options.faults, options.seed, client, lambda faults: bar.update(faults - bar.n))
+        asyncio.run(run.go())
+    found = report(run, time.monotonic() - began)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    show(found, Console(highlight=False))
+    return 0 if passed(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

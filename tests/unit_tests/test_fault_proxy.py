@@ -1,0 +1,371 @@
+"""The proxy between client and server: what it sends, that it counts what strikes, and that a loss would be noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections import Counter
+from contextlib import aclosing, asynccontextmanager, suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.faults.faults import (
+    BEFORE_ANSWER,
+    BREAKING,
+    GARBAGE,
+    IN_STREAM,
+    STREAK_MAX,
+    Ending,
+    Fault,
+    Kind,
+    Schedule,
+    has_text,
+    numbered,
+    strike,
+)
+from benchmarks.faults.proxy import FaultProxy
+from benchmarks.faults.run import WAYS, passed
+from benchmarks.faults.verdict import Told, Verdict, judge
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
+from langchain_spec_thinking.backends.base import Request
+from langchain_spec_thinking.backends.chunks import ChunkReader
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.turn import Message, Turn
+from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from pathlib import Path
+
+    from langchain_spec_thinking.backends.base import Event
+    from langchain_spec_thinking.backends.continuation import Payload
+
+THOUGHT = "I add them.\n\nWait, let me check: 2 + 3 = 5 \u4f60\u597d.\n\nYes, it is five. A \u00e9 more."
+TEXT = f"{THOUGHT}\n</think>\n\nIt is five; `data: [DONE]` ends a stream."
+EVENT = numbered('data: {"choices": [{"text": "\u4f60\u597d"}]}\n\n'.encode(), 3)
+STALL = 0.4
+TLS = ssl.create_default_context()  # not used, but loading one for each client takes its time
+
+
+@dataclass
+class Paced(httpx2.AsyncByteStream):
+    """A stream that leaves a client the time to have enough of it."""
+
+    parts: list[bytes]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self.parts:
+            await asyncio.sleep(0.002)
+            yield part
+
+
+async def greedy(request: httpx2.Request) -> httpx2.Response:
+    """A server that goes on with its text from wherever the prompt stands, a character in each event."""
+    asked = json.loads(request.content)
+    if "stream_options" in asked:
+        return httpx2.Response(422, json={"detail": "Unexpected fields: stream_options"})
+    so_far = asked["prompt"].split("<think>\n", 1)[1]
+    # Like a model, it knows where it is even where a careless client has spoilt the text before.
+    rest = TEXT[len(so_far) :] if TEXT.startswith(so_far) else TEXT.partition(so_far[-6:])[2]
+    texts = re.findall(r"</think>|.", rest, re.DOTALL)[: asked["max_tokens"]]
+    reason = "stop" if "".join(texts) == rest else "length"
+    chunks = [{"choices": [{"index": 0, "text": text}]} for text in texts]
+    chunks.append({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
+    events = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode() for chunk in chunks]
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Paced(events))
+
+
+class Fixed(Schedule):
+    """Strikes as it is told, and no more."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("")
+        self.faults = list(faults)
+
+    def before_answer(self) -> Fault | None:
+        return self.faults.pop(0) if self.faults and self.faults[0].kind in BEFORE_ANSWER else None
+
+    def in_stream(self, *, first: bool) -> Fault | None:
+        return self.faults.pop(0) if self.faults and self.faults[0].kind in IN_STREAM else None
+
+
+@asynccontextmanager
+async def listening(proxy: FaultProxy, folder: Path) -> AsyncIterator[str]:
+    """On a socket in a folder: there is no network in these tests."""
+    path = str(folder / "socket")
+    async with await asyncio.start_unix_server(proxy.serve, path):
+        yield path
+
+
+def proxied(schedule: Schedule) -> FaultProxy:
+    server = httpx2.AsyncClient(transport=httpx2.MockTransport(greedy), base_url="http://server.test")
+    return FaultProxy(server, schedule, stall=STALL * 0.9)
+
+
+def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend) -> OpenAIBackend:
+    return kind(
+        "greedy",
+        base_url="http://proxy.test/v1",
+        tokenizer=tiny.byte_tokenizer(tiny.THINKING_TEMPLATE, foreign=True),
+        timeout=STALL,
+        max_retries=STREAK_MAX + 1,
+        http_client=httpx2.Client(transport=httpx2.HTTPTransport(uds=path, verify=TLS), timeout=STALL),
+        http_async_client=httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path, verify=TLS), timeout=STALL),
+    )
+
+
+# -- the faults
+
+
+@given(seed=st.text(max_size=5), kinds=st.sets(st.sampled_from(Kind), min_size=1))
+def test_faults_in_a_row_leave_a_client_a_way_through(seed: str, kinds: set[Kind]) -> None:
+    schedule = Schedule(seed, tuple(kinds))
+    streak = 0
+    for _ in range(100):
+        fault = schedule.before_answer() or schedule.in_stream(first=True)
+        assert fault is None or fault.kind in kinds
+        streak = streak + 1 if fault and not fault.events else 0
+        assert streak <= STREAK_MAX
+
+
+def test_a_seed_gives_the_same_faults_again() -> None:
+    def drawn(seed: str) -> list[Fault | None]:
+        schedule = Schedule(seed)
+        return [schedule.before_answer() or schedule.in_stream(first=True) for _ in range(300)]
+
+    assert drawn("7/1") == drawn("7/1") != drawn("7/2")
+    assert {fault.kind for fault in drawn("7/1") if fault} == set(Kind)
+
+
+@given(dice=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(IN_STREAM))
+def test_what_is_sent_instead_of_an_event(dice: float, kind: Kind) -> None:
+    *parts, last = strike(Fault(kind, 0, dice), EVENT)
+    sent = b"".join(part for part in parts if isinstance(part, bytes))
+    if kind in BREAKING:
+        assert isinstance(last, Ending)
+        assert EVENT.startswith(sent)
+        assert sent != EVENT
+        return
+    assert isinstance(last, bytes)
+    if kind is Kind.DUPLICATED:
+        assert (sent, last) == (EVENT, EVENT)
+    elif kind is Kind.GARBAGE:
+        assert last.removesuffix(EVENT) in GARBAGE
+    else:
+        assert sent + last == EVENT
+        assert len(parts) > 1
+
+
+def test_slow_bytes_are_cut_inside_characters() -> None:
+    def cut(part: bytes | Ending) -> bool:
+        return isinstance(part, bytes) and part.decode(errors="replace").encode() != part
+
+    for dice in (0.1, 0.9):
+        assert any(cut(part) for part in strike(Fault(Kind.SLOW, 0, dice), EVENT * 20))
+
+
+def test_events_with_text_are_numbered() -> None:
+    event = b'data: {"choices": [{"text": "a"}]}\n\n'
+    assert has_text(event)
+    assert not has_text(event.replace(b'"a"', b'""'))
+    assert json.loads(numbered(event, 5)[5:])["usage"] == {"completion_tokens": 5}
+    told = numbered(event, 5)
+    assert numbered(told, 9) == told
+
+
+# -- the proxy
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        (Fault(Kind.REFUSED), None, (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError)),
+        (Fault(Kind.RATE_LIMIT, 0, 0.7), 429, ()),
+        (Fault(Kind.ERROR), 500, ()),
+        (Fault(Kind.CUT, 3, 0.5), 200, httpx2.RemoteProtocolError),
+        (Fault(Kind.STALL, 3, 0.5), 200, httpx2.ReadTimeout),
+        (Fault(Kind.TRUNCATED, 3, 0.5), 200, ()),
+        (Fault(Kind.DUPLICATED, 3), 200, ()),
+        (Fault(Kind.GARBAGE, 3, 0.0), 200, ()),
+        (Fault(Kind.SLOW, 3, 0.0), 200, ()),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Fault) else "",
+)
+async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, tmp_path: Path) -> None:
+    proxy = proxied(Fixed(fault))
+    body = {"prompt": "<think>\n", "max_tokens": 9}
+    seen, answered, retry_after, failed = b"", None, None, False
+    async with listening(proxy, tmp_path) as path:
+        transport = httpx2.AsyncHTTPTransport(uds=path, verify=TLS)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy.test", timeout=STALL) as client:
+            try:
+                async with client.stream("POST", "/v1/completions", json=body) as response:
+                    answered, retry_after = response.status_code, response.headers.get("retry-after")
+                    async for part in response.aiter_bytes():
+                        seen += part
+            except error:
+                failed = True
+        await asyncio.sleep(0.01)  # the proxy learns a little later that the client hung up
+    assert (answered, failed) == (status, bool(error))
+    assert retry_after == ("0.07" if status == 429 else None)
+    assert proxy.struck == Counter({fault.kind: 1})
+    if status == 200:
+        whole = seen.count(b"\n\n")
+        assert whole == {Kind.DUPLICATED: 11, Kind.GARBAGE: 10, Kind.SLOW: 10}.get(fault.kind, 3)
+        assert seen.endswith(b"\n\n") == (fault.kind not in BREAKING)
+
+
+@pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])
+async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp_path: Path) -> None:
+    """A fault after the end of the response, and a stall for which nobody waited."""
+    proxy = proxied(Fixed(fault))
+    turn = Turn((Message("user", "2 + 3?"),), thinks=True)
+    async with listening(proxy, tmp_path) as path:
+        async with aclosing(through(path).acontinue_turn(turn, Request(9))) as stream:
+            seen = [event for _ in range(events) if (event := await anext(stream, None))]
+        await asyncio.sleep(0.01)
+    assert seen
+    assert not proxy.struck
+
+
+# -- whole turns
+
+
+class Forgetful(OpenAIBackend):
+    """Takes a stream that breaks for one that ends."""
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        with suppress(BackendError):
+            async for event in super().acontinue_turn(turn, request):
+                yield event
+
+
+class Repetitive(OpenAIBackend):
+    """Asks the same again when a stream breaks."""
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        asked = deepcopy(turn)
+        for _ in range(2):
+            with suppress(BackendError):
+                async for event in super().acontinue_turn(asked, request):
+                    yield event
+                return
+
+
+class Unnumbered(ChunkReader):
+    def _repeated(self, chunk: Any) -> bool:
+        return False
+
+
+class Trusting(OpenAIBackend):
+    """Reads every chunk, be it the same one again."""
+
+    def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
+        return Unnumbered(payload, turn, request.max_tokens, self.count_tokens)
+
+
+async def disturbed(
+    folder: Path, schedules: Iterable[Schedule], kind: type[OpenAIBackend] = OpenAIBackend
+) -> tuple[Counter[Kind], list[Verdict]]:
+    """Write a turn by each schedule, in all ways by turns; count the faults, compare with the undisturbed turn."""
+    _, undisturbed = await told(folder, Fixed(), 0, OpenAIBackend)
+    assert (undisturbed.text, undisturbed.failure) == (TEXT.replace("</think>\n\n", "</think>"), None)
+    assert {author for author, _, _ in undisturbed.authors} == {"speculative", "target"}
+    turns = [await told(folder, schedule, number, kind) for number, schedule in enumerate(schedules, 1)]
+    return sum((struck for struck, _ in turns), Counter()), [judge(undisturbed, turn) for _, turn in turns]
+
+
+async def told(folder: Path, schedule: Schedule, number: int, kind: type[OpenAIBackend]) -> tuple[Counter[Kind], Told]:
+    proxy = proxied(schedule)
+    async with listening(proxy, folder) as path:
+        pair = ChatSpeculativeThinking(
+            speculative=through(path, kind),
+            target=through(path, kind),
+            temperature=0,
+            policy=DelegationPolicy(takeover_tokens=5, recap_sentence=""),
+        )
+        try:
+            turn = Told.by(await WAYS[number % len(WAYS)](pair, "2 + 3?"))
+        except BackendError as error:
+            turn = Told.until(error)
+    return proxy.struck, turn
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+
+
+async def test_faults_leave_no_trace(tmp_path: Path) -> None:
+    struck, verdicts = await disturbed(tmp_path, (Schedule(f"{seed}") for seed in range(6)))
+    assert struck.total() > 60
+    assert set(struck) == set(Kind)
+    assert [verdict.why for verdict in verdicts if not verdict.right] == []
+
+
+@pytest.mark.parametrize("line", GARBAGE)
+async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
+    """Before the first text, and after it."""
+    dice = (GARBAGE.index(line) + 0.5) / len(GARBAGE)
+    struck, verdicts = await disturbed(tmp_path, (Fixed(Fault(Kind.GARBAGE, events, dice)) for events in (0, 3)))
+    assert struck == {Kind.GARBAGE: 2}
+    assert [verdict.why for verdict in verdicts if not verdict.right] == []
+
+
+@pytest.mark.parametrize(
+    ("careless", "fault", "loses", "doubles"),
+    [
+        (Forgetful, Fault(Kind.CUT, 3, 0.5), True, False),
+        (Repetitive, Fault(Kind.STALL, 3, 0.5), False, True),
+        (Trusting, Fault(Kind.DUPLICATED, 3, 0.5), False, True),
+    ],
+)
+async def test_a_careless_client_is_found_out(
+    careless: type[OpenAIBackend], fault: Fault, loses: bool, doubles: bool, tmp_path: Path
+) -> None:
+    # The first disturbed turn is asked for by `ainvoke`, which is what these clients spoil.
+    _, (verdict,) = await disturbed(tmp_path, [Fixed(fault)], careless)
+    assert (verdict.lost > 0, verdict.doubled > 0, verdict.right) == (loses, doubles, False)
+
+
+# -- the verdict
+
+
+@pytest.mark.parametrize(
+    ("told", "lost", "doubled", "why"),
+    [
+        (Told("one two", (("a", "draft", 7),)), 0, 0, ""),
+        (Told("one tw", (("a", "draft", 6),)), 1, 0, "another author"),
+        (Told("one one two", (("a", "draft", 7),)), 0, 4, "at character"),
+        (Told("one ten", (("a", "draft", 7),)), 2, 2, "at character 5: 'en' instead of 'wo'"),
+        (Told("one two", (("b", "draft", 7),)), 0, 0, "another author"),
+        (Told("one two", (("a", "draft", 7),), "the target failed"), 0, 0, "the target failed"),
+    ],
+)
+def test_a_verdict(told: Told, lost: int, doubled: int, why: str) -> None:
+    verdict = judge(Told("one two", (("a", "draft", 7),)), told)
+    assert (verdict.lost, verdict.doubled, verdict.right) == (lost, doubled, not why)
+    assert why in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("changed", "fine"),
+    [
+        ({}, True),
+        ({"faults": 9}, False),
+        ({"lost": 1}, False),
+        ({"doubled": 1}, False),
+        ({"wrong_turns": {"3": "x"}}, False),
+    ],
+)
+def test_a_run_passes_only_with_enough_faults_and_no_trace(changed: dict[str, Any], fine: bool) -> None:
+    found = {"faults": 10, "wanted": 10, "lost": 0, "doubled": 0, "wrong_turns": {}, **changed}
+    assert passed(found) is fine
