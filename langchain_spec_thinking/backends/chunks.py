@@ -70,7 +70,8 @@ class ChunkReader:
         # The SDK builds chunks without validation: a field that the server left out is an attribute that is not there,
         # and one that is there may hold anything.
         usage = _usage(chunk)
-        if usage and not self._usage:  # vLLM tells the prompt at once when asked to, and a stream may be closed early
+        if usage and not self._usage and getattr(chunk, "choices", None):
+            # vLLM tells the prompt at once when it is asked to; a stream that is closed early tells no more.
             yield Usage(usage.prompt_tokens, usage.cached_tokens)
         self._usage = usage or self._usage
         try:

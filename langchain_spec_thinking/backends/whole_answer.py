@@ -1,4 +1,4 @@
-"""Answers of a form of their own, tool calls or JSON: one model writes them, by the server's own means if it has any."""
+"""Answers of a form of their own, tool calls or JSON: one model writes them, by the means that its server has."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
     if here or not turn.unanswered or (turn.tools and not native):
         payload = strategy.payload(turn)
         calls = payload.calls or (HERMES if turn.tools and turn.tools.choice != "none" else None)
-        return replace(payload, calls=calls)
+        by_server = {} if here or not native else _fields(turn)
+        return replace(payload, body={**payload.body, **by_server}, calls=calls)
     history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
     messages = [_wire(message) for message in history]
     thought, _, _ = parts(turn)
