@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
-from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
+from langchain_spec_thinking.backends.call_formats import CallParser
+from langchain_spec_thinking.backends.call_reader import CallReader
 from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Payload, Strategy
 from langchain_spec_thinking.backends.echo import EchoFilter
+from langchain_spec_thinking.backends.native_calls import NativeCalls
 from langchain_spec_thinking.backends.thought_field import ThoughtField
+from langchain_spec_thinking.backends.whole_answer import answer_payload
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
+    from langchain_spec_thinking.tools import Tools
     from langchain_spec_thinking.turn import Turn
 
 ChatContinuation = Literal["auto", "chat_trailing", "chat_instruct"]
@@ -94,17 +100,17 @@ class ChatModelBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation; closing the generator closes the model's own stream."""
-        reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        reading = self._reading(turn, request)
         model = reading.model
         yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
             if model.rate_limiter:
                 model.rate_limiter.acquire(blocking=True)
             if not _streams(model, "_stream"):
-                result = model._generate(reading.messages, stop=reading.stop)  # noqa: SLF001 - see the class
+                result = model._generate(reading.messages, **reading.bound)  # noqa: SLF001 - see the class
                 yield from reading.read(result.generations[0].message)
             else:
-                with _closing(model._stream(reading.messages, stop=reading.stop)) as chunks:  # noqa: SLF001
+                with _closing(model._stream(reading.messages, **reading.bound)) as chunks:  # noqa: SLF001
                     for chunk in chunks:
                         yield from reading.read(chunk.message)
                         if reading.full:
@@ -113,18 +119,18 @@ class ChatModelBackend(Backend):
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation; closing the generator closes the model's own stream."""
-        reading = _Reading(self._strategy.payload(turn), turn, request, self._model)
+        reading = self._reading(turn, request)
         model = reading.model
         yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
             if model.rate_limiter:
                 await model.rate_limiter.aacquire(blocking=True)
             if not _streams(model, "_stream", "_astream"):
-                result = await model._agenerate(reading.messages, stop=reading.stop)  # noqa: SLF001
+                result = await model._agenerate(reading.messages, **reading.bound)  # noqa: SLF001
                 for event in reading.read(result.generations[0].message):
                     yield event
             else:
-                async with _aclosing(model._astream(reading.messages, stop=reading.stop)) as chunks:  # noqa: SLF001
+                async with _aclosing(model._astream(reading.messages, **reading.bound)) as chunks:  # noqa: SLF001
                     async for chunk in chunks:
                         for event in reading.read(chunk.message):
                             yield event
@@ -132,6 +138,13 @@ class ChatModelBackend(Backend):
                             break
         for event in reading.end():
             yield event
+
+    def _reading(self, turn: Turn, request: Request) -> _Reading:
+        if not (turn.whole_answer and turn.channel == "answer"):
+            return _Reading(self._strategy.payload(turn), turn, request, self._model)
+        bound = _bound(self._model, turn.tools) if turn.tools else {}
+        payload = answer_payload(turn, self._strategy, native=bound is not None)
+        return _Reading(payload, turn, request, self._model, bound)
 
     def _estimate(self, turn: Turn) -> int:
         """Estimate the prompt, in tokens: a stream that is closed early never tells its usage."""
@@ -159,15 +172,26 @@ class _Reading:
     """One request to a chat model: what it is asked, and what it says, as events.
 
     Attributes:
+        messages: What it is asked.
+        bound: Further arguments of the call.
         model: The model, with the request's settings where its class has a field for them.
     """
 
-    def __init__(self, payload: Payload, turn: Turn, request: Request, model: BaseChatModel) -> None:
+    def __init__(
+        self,
+        payload: Payload,
+        turn: Turn,
+        request: Request,
+        model: BaseChatModel,
+        bound: dict[str, Any] | None = None,
+    ) -> None:
         self.messages = [_message(**message) for message in payload.body["messages"]]
-        self.stop = list(request.stop) or None
+        self.bound = {"stop": list(request.stop) or None, **(bound or {})}
         self.model = model.model_copy(update=_settings(model, request))
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
+        self._calls = CallReader(CallParser(payload.calls, payload.begun) if payload.calls else None, turn)
+        self._native = NativeCalls()
         limited = any(name in type(model).model_fields for name in _LIMITS)
         self._room = sys.maxsize if limited else request.max_tokens * _CHARACTERS
         self._shown = 0  # characters
@@ -187,10 +211,15 @@ class _Reading:
         ended = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
         self._cut |= str(ended).lower() in {"length", "max_tokens"}
         yield from self._piece(self._echo.pass_on(self._thought.join(*_fields(message))))
+        for fragment in _fragments(message):
+            self._native.add(*fragment)
 
     def end(self) -> Iterator[Event]:
         """Read the end."""
         yield from self._piece(self._echo.rest())
+        yield from self._calls.rest()
+        for call in self._native.made():
+            yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
         if self._usage and not self.full:  # else what was told is of text that was not taken
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
@@ -203,11 +232,41 @@ class _Reading:
             before = -(-self._shown // _CHARACTERS)
             self._room -= len(text)
             self._shown += len(text)
-            yield Piece(text, -(-self._shown // _CHARACTERS) - before)
+            yield from self._calls.read(text, -(-self._shown // _CHARACTERS) - before)
 
 
-def _message(role: str, content: str, **mark: Any) -> BaseMessage:
-    return _MESSAGES[role](content, additional_kwargs=mark)
+def _message(role: str, content: str, **fields: Any) -> BaseMessage:
+    if role == "tool":
+        return ToolMessage(content, tool_call_id=fields["tool_call_id"])
+    if calls := fields.pop("tool_calls", None):
+        made = [ToolCall(call["id"], **call["function"]) for call in calls]
+        told = [{"name": call.name, "args": call.parsed(), "id": call.id} for call in made]
+        whole = [call for call in told if isinstance(call["args"], dict)]
+        return AIMessage(content, tool_calls=whole, invalid_tool_calls=[call for call in told if call not in whole])
+    return _MESSAGES[role](content, additional_kwargs=fields)
+
+
+def _bound(model: BaseChatModel, tools: Tools) -> dict[str, Any] | None:
+    """Return what a model's own `bind_tools` binds; None where its class has no tools."""
+    choice = {"auto": None, "required": "any"}.get(tools.choice, tools.choice)
+    settings: dict[str, Any] = {"tool_choice": choice, "parallel_tool_calls": tools.parallel}
+    try:
+        bound: Any = model.bind_tools(list(tools.schemas), **{k: v for k, v in settings.items() if v is not None})
+    except NotImplementedError:
+        return None
+    return dict(bound.kwargs)
+
+
+def _fragments(message: BaseMessage) -> Iterator[tuple[int | str | None, str | None, str | None, str | None]]:
+    """Yield the fragments of tool calls in a message or a chunk of one: index, id, name, arguments."""
+    if isinstance(message, AIMessageChunk):
+        for chunk in message.tool_call_chunks:
+            yield chunk["index"], chunk["id"], chunk["name"], chunk["args"]
+    elif isinstance(message, AIMessage):
+        for call in message.tool_calls:
+            yield None, call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False)
+        for broken in message.invalid_tool_calls:
+            yield None, broken["id"], broken["name"], broken["args"]
 
 
 def _settings(model: BaseChatModel, request: Request) -> dict[str, Any]:

@@ -77,7 +77,10 @@ class ChunkReader:
         try:
             choice = next(iter(getattr(chunk, "choices", None) or ()), None)
             text = self._whole(self._text(choice))
-            self._native.add(getattr(getattr(choice, "delta", None), "tool_calls", None) or ())
+            for part in getattr(getattr(choice, "delta", None), "tool_calls", None) or ():
+                index, call_id, function = (getattr(part, name, None) for name in ("index", "id", "function"))
+                name, arguments = (getattr(function, name, None) for name in ("name", "arguments"))
+                self._native.add(index, call_id, name, arguments)
         except (AttributeError, KeyError, TypeError) as e:
             msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.call_formats import call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from langchain_spec_thinking.tools import ToolCall
 
@@ -24,22 +24,24 @@ class NativeCalls:
     """Joins the fragments of calls. A call is given out when it is whole: none is acted on that broke off."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Parts] = {}
+        self._calls: dict[int | str, _Parts] = {}
 
-    def add(self, fragments: Iterable[Any]) -> None:
-        """Take in fragments, as the SDK or LangChain reads them.
+    def add(self, index: int | str | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
+        """Take in a fragment.
+
+        Args:
+            index: Which call it is of. Servers that number nothing send each call whole.
+            call_id: The call's id, in one fragment of it.
+            name: A piece of the tool's name.
+            arguments: A piece of the arguments.
 
         Raises:
             TypeError: There is no text where text should be.
         """
-        for fragment in fragments:
-            function = fragment.function
-            index = getattr(fragment, "index", None)
-            # Some servers number nothing and send each call whole.
-            parts = self._calls.setdefault(len(self._calls) if index is None else index, _Parts())
-            parts.call_id = parts.call_id or getattr(fragment, "id", None) or ""
-            parts.name += getattr(function, "name", None) or ""
-            parts.arguments += getattr(function, "arguments", None) or ""
+        parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _Parts())
+        parts.call_id = parts.call_id or call_id or ""
+        parts.name += name or ""
+        parts.arguments += arguments or ""
 
     def made(self) -> Iterator[ToolCall]:
         """Yield the calls, in order."""

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
-OPTIONAL_FIELDS = ("stream_options", "seed", "top_p", "parallel_tool_calls", "response_format")
+OPTIONAL_FIELDS = ("stream_options", "seed", "top_p", "temperature", "parallel_tool_calls", "response_format")
 """Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
 TOO_LONG = ("context length", "context window", "maximum context", "context_length")
 """How servers say that a conversation does not fit."""
 
+_NEWER_LIMIT = "max_completion_tokens"
+"""OpenAI's newer models take no `max_tokens`, and say so."""
 _UNPROCESSABLE = 422
 _WORDS_MAX = 300
 
@@ -39,6 +41,7 @@ class Findings:
         strategy: How it continues a turn, where that was tried.
         refused: Fields that it does not take.
         tools: It takes tools, as far as is known.
+        limit: What it calls the most to write.
     """
 
     engine: Engine | None = None
@@ -47,6 +50,7 @@ class Findings:
     strategy: Strategy | None = None
     refused: frozenset[str] = frozenset()
     tools: bool = True
+    limit: str = "max_tokens"
 
 
 @lru_cache(maxsize=256)
@@ -142,11 +146,17 @@ class Dialect:
             return answer_payload(turn, self.strategy, native=self._findings.tools)
         return self.strategy.payload(turn)
 
-    def body(self, payload: Payload, request: Request) -> dict[str, Any]:
-        """Return the arguments of the SDK's call."""
+    def body(self, payload: Payload, request: Request, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the arguments of the SDK's call.
+
+        Args:
+            payload: What to continue.
+            request: How much and how to write.
+            extra: Further fields of the body.
+        """
         body: dict[str, Any] = {
             "model": self._model,
-            "max_tokens": min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
+            self._findings.limit: min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
             "stream": True,
             "stream_options": {
                 "include_usage": True,
@@ -159,8 +169,9 @@ class Dialect:
             "timeout": request.timeout,
             **payload.body,
         }
-        if request.top_k is not None:
-            body["extra_body"] = {**body.get("extra_body", {}), "top_k": request.top_k}
+        further = {**(extra or {}), **body.get("extra_body", {}), **({"top_k": k} if (k := request.top_k) else {})}
+        if further:
+            body["extra_body"] = further
         return {key: value for key, value in body.items() if value is not None and key not in self._findings.refused}
 
     def mend(self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]) -> None:
@@ -175,6 +186,9 @@ class Dialect:
             used: The strategy by which it was made.
             stepped_from: Empty at first; notes the strategy that was refused.
         """
+        if _NEWER_LIMIT in server_words(error) and _NEWER_LIMIT not in body:
+            self._findings.limit = _NEWER_LIMIT
+            return
         refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in body])
         if refused:
             self._findings.refused |= refused
@@ -235,4 +249,5 @@ def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
     if status not in REFUSALS:
         return frozenset()
     named = frozenset(name for name in optional if name in server_words(error))
-    return named or frozenset(optional if status == _UNPROCESSABLE else ())
+    unnamed = set(optional) - {"temperature"} if status == _UNPROCESSABLE else ()
+    return named or frozenset(unnamed)

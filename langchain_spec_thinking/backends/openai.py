@@ -72,6 +72,7 @@ class OpenAIBackend(Backend):
             without a tokenizer, as its first words show.
         timeout: How long to wait for a connection or for more text, in seconds.
         max_retries: How often a request is repeated that failed before its first token.
+        extra_body: Further fields of every request that writes, for example OpenRouter's `provider`.
         http_client: A client of your own, for a proxy or certificates.
         http_async_client: The same for asynchronous calls.
 
@@ -95,6 +96,7 @@ class OpenAIBackend(Backend):
         thinking: bool | None = None,
         timeout: float = 120.0,
         max_retries: int = 2,
+        extra_body: dict[str, Any] | None = None,
         http_client: httpx2.Client | None = None,
         http_async_client: httpx2.AsyncClient | None = None,
     ) -> None:
@@ -117,6 +119,7 @@ class OpenAIBackend(Backend):
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
         self._api_key = SecretStr(key.strip())  # a line break from a file would show up, key and all, in an error
         self._timeout = timeout
+        self._extra = extra_body or {}
         self._max_retries = max_retries
         self.template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self.template is None else self.template.thinks
@@ -197,7 +200,8 @@ class OpenAIBackend(Backend):
     def describe(self) -> dict[str, Any]:
         """Return the model, the server and how it is asked; never the key."""
         strategy = self.dialect.strategy
-        return {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
+        described = {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
+        return {**described, "extra_body": self._extra} if self._extra else described
 
     @property
     def caveat(self) -> str | None:
@@ -215,7 +219,7 @@ class OpenAIBackend(Backend):
         stepped_from: list[Strategy] = []
         while True:
             strategy, payload = self.dialect.strategy, self.dialect.payload(turn)
-            body = self.dialect.body(payload, self._hurried(request))
+            body = self.dialect.body(payload, self._hurried(request), self._extra)
             client: Any = self._clients.client
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
@@ -231,7 +235,7 @@ class OpenAIBackend(Backend):
         stepped_from: list[Strategy] = []
         while True:
             strategy, payload = self.dialect.strategy, self.dialect.payload(turn)
-            body = self.dialect.body(payload, self._hurried(request))
+            body = self.dialect.body(payload, self._hurried(request), self._extra)
             completions = client.completions if payload.endpoint == "completions" else client.chat.completions
             try:
                 stream: openai.AsyncStream[Any] = await completions.create(**body)

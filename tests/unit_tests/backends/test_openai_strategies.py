@@ -74,6 +74,31 @@ def test_a_step_down_that_does_not_help_is_taken_back() -> None:
     assert backend.describe()["continuation"] == "chat_flag"
 
 
+def test_a_model_that_takes_the_newer_limit_is_given_it() -> None:
+    says = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    warm = "Unsupported value: 'temperature' does not support 0.6 with this model."
+    server = Server(refused(400, says), refused(400, warm), lambda: sse(delta("stop", content="A")))
+    backend = server.backend(tokenizer=None, continuation="chat_instruct")
+    assert [continued(backend, temperature=0.6)[0] for _ in range(2)] == ["A", "A"]
+    bodies = [body for _, body in server.asked]
+    assert [("max_tokens" in body, body.get("max_completion_tokens")) for body in bodies] == [
+        (True, None),
+        *[(False, 20)] * 3,
+    ]
+    assert ["temperature" in body for body in bodies] == [True, True, False, False]
+
+
+def test_further_fields_are_sent_with_every_request() -> None:
+    server = Server(sse(delta("stop", content="A")))
+    further = {"provider": {"order": ["one"], "allow_fallbacks": False}}
+    backend = server.backend(tokenizer=None, continuation="chat_flag", extra_body=further)
+    continued(backend, turn("So"), top_k=5)
+    body = server.asked[0][1]
+    assert body["provider"] == further["provider"]
+    assert (body["top_k"], body["continue_final_message"]) == (5, True)
+    assert backend.describe()["extra_body"] == further
+
+
 def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
     refusal = httpx2.Response(422, json={"detail": "Unexpected keys in the request: {'stream_options'}"})
     server = Server(refusal, sse(text("A", "stop")), sse(text("B", "stop")))
