@@ -52,9 +52,7 @@ class ChunkReader:
         for choice in (getattr(chunk, "choices", None) or [])[:1]:
             text = self._echo.pass_on(self._text(choice))
             if text:
-                tokens = self._count(text) if self._count else 1
-                self._tokens += tokens
-                yield Piece(text, tokens)
+                yield self._piece(text)
             self._finish_reason = getattr(choice, "finish_reason", None) or self._finish_reason
 
     @property
@@ -75,13 +73,17 @@ class ChunkReader:
     def rest(self) -> Iterator[Event]:
         """Give out what was held, when no more chunks come."""
         if text := self._echo.rest():
-            self._tokens += 1
-            yield Piece(text)
+            yield self._piece(text)
 
     def end(self) -> End:
         """Say why the stream ended."""
         full = self._finish_reason is None and self.full
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def _piece(self, text: str) -> Piece:
+        tokens = self._count(text) if self._count else 1
+        self._tokens += tokens
+        return Piece(text, tokens)
 
     def _text(self, choice: Any) -> str:  # noqa: ANN401
         if self._endpoint == "completions":
