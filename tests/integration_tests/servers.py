@@ -43,6 +43,8 @@ class Engine:
         auto: What is found out to work where no tokenizer is given.
         tells_usage: A stream ends with what it used.
         tells_cached: That has the cached tokens in it.
+        repeats: Greedy text is the same each time. llama.cpp rounds differently where part of a prompt is in its cache,
+            and how much is there depends on when it saw that a stream was closed.
         samples: A temperature makes it sample; `transformers serve` wants the model's own configuration to say so.
         keeps_stop: The stop string stands in the text.
         unknown_model: The error where a request names another model; None where any name is taken.
@@ -58,6 +60,7 @@ class Engine:
     auto: StrategyName = "chat_instruct"
     tells_usage: bool = True
     tells_cached: bool = False
+    repeats: bool = True
     samples: bool = True
     keeps_stop: bool = False
     unknown_model: type[Exception] | None = None
@@ -73,6 +76,7 @@ ENGINES = {
             " --n_threads_batch 1 --api_key {key}",
             weights="{model}/model.gguf",
             tells_usage=False,
+            repeats=False,
         ),
         Engine(
             name="transformers-serve",
