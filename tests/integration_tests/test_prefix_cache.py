@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from tests.integration_tests.servers import Server, Servers
 
 BLOCK = 128
-"""What vLLM keeps on processors, in tokens; a part of a block is read again."""
+"""What vLLM caches on processors, in tokens: whole blocks; the part of one that is left over is read again."""
 SEAM_MAX = 8
 """How many tokens may differ where the model's own text is split anew, and at the word that was cut off."""
 QUESTION = (
     "Here are the rules of the house. "
     + " ".join(f"Rule {n}: whoever comes in at {n} o'clock closes door {n}." for n in range(1, 13))
-    + " Explain every rule in a paragraph of its own, one after the other."
+    + "\n\nRepeat the rules, all twelve, word for word."
 )
+"""Three blocks to read, and a long answer that either model can go on with, in many lines."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,17 @@ class Recorder(Backend):
 def test_a_server_reads_only_what_is_new_to_it(servers: Servers, continuation: StrategyName) -> None:
     small, large = (Recorder(servers.get("vllm", model), continuation) for model in (SMALL, LARGE))
     policy = DelegationPolicy.non_reasoning(opening_tokens=20, takeover_tokens=12, boundary="\n")
-    pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, temperature=0, max_tokens=300)
+    pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, temperature=0, max_tokens=250)
     report = pair.invoke(QUESTION).response_metadata["speculative_thinking"]
-    assert report["takeovers"] >= 4
+    assert report["takeovers"] >= 5
     for recorder, author in ((small, "speculative"), (large, "target")):
         reads = recorder.reads
         assert len(reads) == report["usage"][author]["requests"]
         for before, read in pairwise(reads):
             common = _common(before.prompt, read.prompt)
             assert common >= len(before.prompt) - SEAM_MAX  # a prompt only grows at its end
-            assert len(read.prompt) - read.cached <= len(read.prompt) - common + BLOCK
-        assert reads[-1].cached >= reads[0].cached + BLOCK
+            assert read.cached > common - BLOCK
+        assert len(reads[0].prompt) > 2 * BLOCK
         told = [read for read in reads if read.told is not None]
         assert [read.told for read in told] == [read.cached for read in told]
         assert report["usage"][author]["cached_tokens"] == sum(read.told or 0 for read in told)
