@@ -68,7 +68,7 @@ test: .venv/.test
 	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket
 
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
-# All servers together take 11 GB of memory.
+# All servers together take 10 GB of memory.
 integration: .venv/.test servers
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
 

@@ -135,7 +135,7 @@ class Server(NamedTuple):
 class Servers:
     """Starts servers when they are first asked for, one for each engine and model, and stops them all at the end.
 
-    All that the tests ask for take 11 GB of memory together; one that has nothing to do takes no processor time.
+    All that the tests ask for take 10 GB of memory together; one that has nothing to do takes no processor time.
 
     Args:
         model_path: Finds a file of a model.
