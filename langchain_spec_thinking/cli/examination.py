@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.continuation import Strategy
 
-_STORY = "The cat sat on the mat, and then the cat ate the rat, and that was that, said the bat. " * 24
+_SENTENCE = "The cat sat on the mat, and then the cat ate the rat, and that was that, said the bat. "
+_SENTENCES = 24
 """More than a server's prefix cache takes for too little: vLLM keeps blocks of 16 tokens, or of 128 on a CPU."""
 _TOKENS = 24
 _LONG = 400
@@ -123,28 +125,36 @@ def _list(backend: OpenAIBackend, found: Examination) -> None:
 
 def _write(backend: Backend, found: Examination) -> None:
     """Have a turn go on twice, as at a hand-over; the second time its beginning may come from a cache."""
-    turn = Turn((Message("user", f"{_STORY}\n\nSay in one sentence who ate whom."),))
-    turn.append("inserted", "So:")
+    room = (backend.context or sys.maxsize) // 2 // backend.count_tokens(_SENTENCE)
+    story = _SENTENCE * max(1, min(_SENTENCES, room))
+    turn = Turn((Message("user", f"{story}\n\nSay in one sentence who ate whom."),))
     for _ in range(2):
         began = time.monotonic()
         pieces: list[tuple[float, str]] = []
-        usage = Usage()
         try:
             for event in backend.continue_turn(turn, Request(_TOKENS, temperature=0)):
                 if isinstance(event, Piece):
                     pieces.append((time.monotonic(), event.text))
                 elif isinstance(event, End):
-                    usage = event.usage or Usage()
+                    _note_usage(event.usage or Usage(), found)
         except BackendError as error:
             found.error = str(error)
             return
-        turn.append("inserted", "".join(text for _, text in pieces) or " the cat")
-    times = [when for when, _ in pieces]
-    found.streams = len(times) > 1 if times else None
+        _note_times([when - began for when, _ in pieces], found)
+        turn.append("inserted", "".join(text for _, text in pieces) or "The cat")
+
+
+def _note_usage(usage: Usage, found: Examination) -> None:
     found.tells_usage = usage.completion_tokens is not None
     found.cached_tokens, found.prompt_tokens = usage.cached_tokens, usage.prompt_tokens
-    if times:
-        found.first_text = times[0] - began
+
+
+def _note_times(times: list[float], found: Examination) -> None:
+    """Note how text came, in seconds after it was asked for; a second time counts only if more came."""
+    if not times:
+        return
+    found.first_text = times[0]
+    found.streams = found.streams or len(times) > 1
     if len(times) > 1 and times[-1] > times[0]:
         found.tokens_per_second = (len(times) - 1) / (times[-1] - times[0])
 

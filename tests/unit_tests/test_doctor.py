@@ -1,0 +1,133 @@
+"""The doctor, on fakes of what it examines."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from langchain_spec_thinking import pocket
+from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.doctor import changes, prospects, report, show
+from langchain_spec_thinking.cli.examination import examine
+from tests.unit_tests.backends import tiny
+from tests.unit_tests.providers.engines import VLLM, LlamaCppPython, Ollama, TransformersServe
+from tests.unit_tests.providers.model import ANSWER
+from tests.unit_tests.providers.services import Groq
+from tests.unit_tests.wire import KEY, Server, refused
+
+if TYPE_CHECKING:
+    from tests.unit_tests.providers.fake import Provider
+
+TOKENIZER: dict[str, Any] = {"tokenizer": tiny.byte_tokenizer()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "engine", "tried", "continues_by"),
+    [
+        (VLLM, {}, "vLLM", {"chat_flag": "continued", "chat_trailing": "began anew"}, "chat_flag"),
+        (VLLM, TOKENIZER, "vLLM", {"raw": "continued"}, "raw"),
+        (Ollama, {}, "Ollama", {"chat_trailing": "continued"}, "chat_trailing"),
+        (Ollama, TOKENIZER, "Ollama", {"raw": "wrapped the prompt"}, "chat_trailing"),
+        (LlamaCppPython, {}, "llama-cpp-python", {"chat_flag": "began anew"}, "chat_instruct"),
+        (TransformersServe, {}, "an unknown server", {"chat_flag": "refused"}, "chat_instruct"),
+    ],
+)
+def test_what_a_server_does_with_half_a_reply_is_told(
+    kind: type[Provider], settings: dict[str, Any], engine: str, tried: dict[str, str], continues_by: str
+) -> None:
+    found = examine(kind(ANSWER).backend(**settings))
+    assert found.error is None
+    assert (found.engine, found.continues_by) == (engine, continues_by)
+    assert {trial.strategy: trial.outcome for trial in found.trials}.items() >= tried.items()
+    assert found.streams
+    assert found.tells_usage == kind.usage_streams
+    assert KEY not in json.dumps(found.as_dict())
+
+
+def test_what_would_help_is_said() -> None:
+    found = examine(LlamaCppPython(ANSWER).backend())
+    assert any("Give the model's tokenizer" in line for line in found.advice)
+    assert not any("tokenizer" in line for line in examine(LlamaCppPython(ANSWER).backend(**TOKENIZER)).advice)
+    assert any("--enable-prompt-tokens-details" in line for line in examine(VLLM(ANSWER).backend()).advice)
+
+
+def test_a_service_that_bills_on_is_named() -> None:
+    sides = {"target": examine(Groq(ANSWER).backend())}
+    assert sides["target"].stops_on_hangup is False
+    assert any("256 tokens at a time" in line for line in prospects(sides))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx2.ConnectError("refused"), "Is the server running at that address"),
+        (refused(401, f"bad key {KEY}"), "Check `api_key`"),
+        (refused(404, "no such model"), "Check the model's name"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_in_a_line(answer: Any, says: str) -> None:
+    found = examine(Server(answer).backend(max_retries=0))
+    assert says in str(found.error)
+    assert KEY not in json.dumps(found.as_dict())
+    assert list(changes({"target": found})) == [f"target: {found.error}"]
+    assert report({"target": found})["pair"] == []
+
+
+def test_a_model_that_is_not_listed_is_missed() -> None:
+    class Other(VLLM):
+        """One with another model."""
+
+        def models(self) -> dict[str, Any]:
+            return {"data": [{"id": "other", "object": "model", "owned_by": "vllm"}]}
+
+    found = examine(Other(ANSWER).backend())
+    assert found.model_there is False
+    assert "The server does not list big, but other." in found.advice
+
+
+def test_a_local_model_is_examined_too() -> None:
+    found = examine(pocket.speculative())
+    assert (found.thinks, found.streams, found.error) == (True, True, None)
+    assert found.cached_tokens is not None
+    assert found.prompt_tokens is not None
+    assert 0 < found.cached_tokens < found.prompt_tokens
+    assert found.context
+    [mode, side, *_] = prospects({"speculative": found})
+    assert mode.startswith("Reasoning mode")
+    assert "the reading of the new text only" in side
+
+
+def test_it_is_shown_in_words() -> None:
+    console = Console(file=StringIO(), width=120)
+    sides = {"speculative": examine(VLLM(ANSWER).backend(**TOKENIZER)), "target": examine(VLLM(ANSWER).backend())}
+    show(console, sides)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in (
+        "speculative: big",
+        "http://vllm.test",
+        "continued",
+        "What the pair will do",
+        "Non-reasoning mode",
+        "Both sides are the same model",
+    ):
+        assert words in shown
+
+
+def test_the_command_gives_json_and_fails_where_a_side_is_down() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--target", "openai:m", "--json"])
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert "expected openai:NAME@URL" in found["target"]["error"]
+    assert found["changes"]
+
+
+def test_the_command_wants_a_side() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 2
+    assert "Name a model" in result.output
