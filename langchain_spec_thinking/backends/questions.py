@@ -23,12 +23,13 @@ WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
 _NO_ENDPOINT = {404, 405, 501}
 _CONTEXT = ("max_model_len", "context_length", "context_window", "max_context_length")
 """What servers call the length of a model's context: vLLM and SGLang, OpenRouter, Groq, Mistral."""
-_HALF_REPLY = Turn(
-    (Message("user", "Write these words, in this order: one two three four five six seven eight nine."),),
-)
-_HALF_REPLY.append("inserted", "one two three four five six sev")
-_REST = "en"
-"""The probe is a reply cut in mid-word. Who goes on from there writes this; a new reply begins otherwise."""
+_HALF_REPLY = Turn((Message("user", "Write this sentence again and again: The banana is yellow."),))
+_HALF_REPLY.append("inserted", "The banana is yellow. The banana is yellow. The banana is yellow. The banana is")
+_REST = "yellow"
+"""The probe is a reply cut in mid-sentence. Who goes on from there writes this; a new reply begins otherwise.
+
+Weak models get that right too. A reply cut in mid-word they fail at: SmolLM2-135M goes on from "six sev" with "ethi".
+"""
 
 
 class Question(Protocol):
@@ -97,7 +98,7 @@ class Probe:
         except (AttributeError, IndexError, KeyError, TypeError):  # a page of HTML is a string to the SDK
             said = ""
         rest = said.removeprefix(self._prefill)
-        if not rest.startswith(_REST):
+        if not rest.lstrip().startswith(_REST):
             return "began anew"
         return "continued" if rest == said else "repeated, then continued"
 

@@ -229,7 +229,7 @@ def _advice(backend: OpenAIBackend, found: Examination) -> Iterator[str]:
     if found.continues_by in {"chat_flag", "chat_mark", "chat_trailing"} and not any(
         trial.works for trial in found.trials if trial.strategy.startswith(found.continues_by)
     ):
-        yield "A reply cut in mid-word was not gone on with. A weak model may fail at that; else the strategy fails."
+        yield "Half a reply was not gone on with. A weak model may fail at that; else the strategy fails."
     if found.streams is False:
         yield "The text comes in one piece: what a hand-over cuts off is written, and billed, all the same."
     if not found.cached_tokens and engine.cache_flag:

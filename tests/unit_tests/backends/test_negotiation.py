@@ -71,7 +71,7 @@ class Listed(Server):
     [("vllm", ChatFlag(), True), ("sglang", ChatFlag(), True), ("acme", None, False), ("", None, False)],
 )
 def test_an_engine_is_known_by_the_owner_of_its_models(owner: str, strategy: Strategy | None, numbered: bool) -> None:
-    probes = [] if strategy else [probe("en eight")]
+    probes = [] if strategy else [probe(" yellow. The")]
     server = Listed(*probes, lambda: sse(delta(content="A", reason="stop")), owner=owner)
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
@@ -82,7 +82,7 @@ def test_an_engine_is_known_by_the_owner_of_its_models(owner: str, strategy: Str
 
 
 async def test_a_server_is_asked_once_for_all_backends() -> None:
-    server = Listed(probe("en eight"), lambda: sse(delta(content="A", reason="stop")))
+    server = Listed(probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop")))
 
     async def write(backend: OpenAIBackend) -> None:
         async for _ in backend.acontinue_turn(turn("So"), Request(5)):
@@ -111,7 +111,7 @@ def test_a_server_without_a_list_of_models_is_an_unknown_one(listing: Callable[[
             self.asked.append(("listing", {}))
             return listing()
 
-    server = Mute(probe("en eight"), lambda: sse(delta(content="A", reason="stop")))
+    server = Mute(probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
     assert [path for path, _ in server.asked].count("listing") == 1
@@ -170,7 +170,9 @@ def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, st
     sent = len(tokenizer(RawProbe("big", raw)._body["prompt"])["input_ids"])  # noqa: SLF001
     told = {"404": lambda: httpx2.Response(404), None: lambda: completion(None)}
     answer = told[excess] if excess in told else lambda: completion(sent + excess)
-    rest = [lambda: sse(text("A", "stop"))] if strategy == "raw" else [probe("en"), lambda: sse(delta(content="A"))]
+    rest = (
+        [lambda: sse(text("A", "stop"))] if strategy == "raw" else [probe(" yellow"), lambda: sse(delta(content="A"))]
+    )
     server = Server(answer, *rest, owner="acme")
     first, second = (server.backend() for _ in range(2))
     assert [continued(backend, turn("So"))[0] for backend in (first, second)] == ["A", "A"]
@@ -180,7 +182,7 @@ def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, st
 
 def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
     """Ollama puts what its completions endpoint is given into a user message."""
-    server = Server(probe("en"), sse(delta(content="A", reason="stop")), owner="library")
+    server = Server(probe(" yellow"), sse(delta(content="A", reason="stop")), owner="library")
     backend = server.backend()
     assert continued(backend, turn("So"))[0] == "A"
     assert backend.describe()["continuation"] == "chat_trailing"

@@ -147,7 +147,7 @@ async def test_what_is_no_stream_is_one_clear_error(
     "reply", [{}, {"choices": 5}, {"choices": [{}]}, {"choices": [{"message": {"content": 5}}]}, [], 5, HTML]
 )
 async def test_a_reply_to_a_probe_that_is_none_is_no_continuation(reply: Any, asynchronously: bool) -> None:
-    server = Server(lambda: httpx2.Response(200, json=reply), probe("en eight"), sse(delta("stop", content="A")))
+    server = Server(lambda: httpx2.Response(200, json=reply), probe(" yellow. The"), sse(delta("stop", content="A")))
     assert (await asked(server, asynchronously=asynchronously, tokenizer=None)).text == "A"
 
 

@@ -208,7 +208,7 @@ def test_probes_of_a_dead_server_are_not_repeated_either() -> None:
 
 def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
-    server = Server(refused(503), probe("en eight"), sse(delta(content="A", reason="stop")))
+    server = Server(refused(503), probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     assert continued(server.backend(tokenizer=None))[0] == "A"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.parametrize("said", ["en eight", "one two three four five six seven"])
+@pytest.mark.parametrize("said", [" yellow. The", (4 * " The banana is yellow.").strip()])
 def test_auto_tries_the_flag_once(said: str) -> None:
     server = Server(probe(said), sse(delta(content="A", reason="stop")), sse(delta(content="B", reason="stop")))
     backend = server.backend(tokenizer=None)
@@ -34,13 +34,13 @@ CANNOT = [probe("Sure! one two"), lambda: httpx2.Response(422, json={"detail": "
 
 @pytest.mark.parametrize("answer", CANNOT)
 async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) -> None:
-    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    server = Server(answer, probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert continued(backend, turn("So"))[0] == "A"
     assert backend.describe()["continuation"] == "chat_trailing"
     assert server.asked[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
     findings.cache_clear()
-    server = Server(answer, probe("en eight"), sse(delta(content="A", reason="stop")))
+    server = Server(answer, probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert [event async for event in backend.acontinue_turn(turn("So"), Request(5))][-1] == End("stop")
     assert backend.describe()["continuation"] == "chat_trailing"
@@ -59,7 +59,7 @@ def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplo
 
 def test_a_refusal_in_mid_turn_steps_down_once_and_is_remembered() -> None:
     a, b, c = (sse(delta(content=content, reason="stop")) for content in "ABC")
-    server = Server(probe("en eight"), a, refused(400, "prefill is not supported"), b, c)
+    server = Server(probe(" yellow. The"), a, refused(400, "prefill is not supported"), b, c)
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "C"]
     flagged = ["continue_final_message" in body for _, body in server.asked]
@@ -67,7 +67,7 @@ def test_a_refusal_in_mid_turn_steps_down_once_and_is_remembered() -> None:
 
 
 def test_a_step_down_that_does_not_help_is_taken_back() -> None:
-    server = Server(probe("en eight"), refused(400, "no"), refused(400, "no"))
+    server = Server(probe(" yellow. The"), refused(400, "no"), refused(400, "no"))
     backend = server.backend(tokenizer=None)
     with pytest.raises(ModelInvalidRequestError):
         continued(backend, turn("So"))

@@ -18,7 +18,7 @@ ANSWER = (
 TEXTS = {"thinking": f"{OPENING}{THOUGHT}\n</think>\n\n{ANSWER}", "plain": ANSWER}
 
 _ASSISTANT = "<|assistant|>"
-_RECITES = re.compile(r"Write these words.*: (.+)\.$")
+_RECITES = re.compile(r"Write this sentence again and again: (.+)$")
 _DRAFT = re.compile(r"<draft>\n(.*)</draft>", re.DOTALL)
 _CUT_OFF = re.compile(r"cut off after these words:\n\n(.*)\n\nGo on", re.DOTALL)
 _REPEATED = 24
@@ -62,7 +62,7 @@ class Reciter:
         """Return all that the model would write from here on."""
         users = re.findall(r"<\|user\|>(.*?)<\|end\|>", shown, re.DOTALL) or [""]
         asked_for = _RECITES.match(users[0])
-        text = asked_for[1] if asked_for else self.text
+        text = " ".join([asked_for[1]] * 9) if asked_for else self.text
         if draft := _DRAFT.search(users[-1]):
             finished = f"{OPENING}{draft[1].rstrip()}\n{THINK_CLOSE}\n\n"
             return text.removeprefix(finished if "finished" in users[-1] else f"{OPENING}{draft[1]}")
