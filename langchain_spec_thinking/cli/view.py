@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from langchain_spec_thinking.drivers import drive
+from langchain_spec_thinking.callbacks import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
     """Stream a turn to the terminal and return it, finished."""
     run = model.new_run(messages)
     channel = None
-    with closing(drive(run)) as deltas:
+    with closing(told(run, None)) as deltas:
         for delta in deltas:
             if run.turn.thinks and delta.channel != channel:
                 console.print("" if channel is None else "\n\n", end="")
