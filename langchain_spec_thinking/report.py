@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from langchain_spec_thinking.backends.base import Usage
     from langchain_spec_thinking.policy.commands import Kind
@@ -255,6 +255,16 @@ class Report:
         total.cached_tokens += (usage.cached_tokens or 0) - (before.cached_tokens or 0)
         if sum(u.requests for u in self.usage.values()) == 1:
             self.prompt_tokens = usage.prompt_tokens if usage.prompt_tokens is not None else self.prompt_tokens
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Report:
+        """Read what `as_dict` returned."""
+        return cls(
+            segments=[Segment(**segment) for segment in told["segments"]],
+            dropped=[Dropped(**dropped) for dropped in told.get("dropped", ())],
+            usage={author: AuthorUsage(**usage) for author, usage in told["usage"].items()},
+            degraded=told["degraded"],
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `response_metadata["speculative_thinking"]` holds."""

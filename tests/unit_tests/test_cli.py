@@ -22,7 +22,7 @@ from tests.unit_tests.test_chat_models import pair
 def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
     console = Console(file=StringIO(), force_terminal=True, color_system="standard", width=200)
     run = show(console, pair(), [HumanMessage("2 + 3?")])
-    console.print(table(run))
+    console.print(table(run.report))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[36mI\x1b[0m\x1b[36m add\x1b[0m" in shown
     assert "\x1b[1;33mHm,\x1b[0m" in shown
