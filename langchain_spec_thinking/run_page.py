@@ -30,6 +30,8 @@ _LANES: dict[Author, tuple[int, int]] = {"speculative": (4, 24), "target": (34, 
 _AXIS, _HEIGHT = 66, 86
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Distances between the timeline's ticks, in seconds."""
+_TICKS_MAX = 6
+"""As many labels as stand side by side on a telephone."""
 
 
 def page(trace: Trace) -> str:
@@ -95,7 +97,7 @@ def _timeline(trace: Trace, name: str) -> str:
 
 
 def _axis(whole: float) -> str:
-    step = next((step for step in _TICKS if whole / step <= 10), whole / 10)  # noqa: PLR2004 - what the eye counts
+    step = next((step for step in _TICKS if whole / step <= _TICKS_MAX), whole / _TICKS_MAX)
     ticks = [number * step for number in range(int(whole / step) + 1)]
     return "".join(
         f'<line class="tick" x1="{100 * tick / whole:.3f}%" x2="{100 * tick / whole:.3f}%" y1="0" y2="{_AXIS}"/>'
