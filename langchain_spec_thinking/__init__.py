@@ -7,6 +7,7 @@ from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
 from langchain_spec_thinking.policy import Budget, CueTrigger, DelegationPolicy, Lexicon, Price, RandomTrigger, Trigger
+from langchain_spec_thinking.trace import Trace
 
 __all__ = [
     "Backend",
@@ -20,6 +21,7 @@ __all__ = [
     "OpenAIBackend",
     "Price",
     "RandomTrigger",
+    "Trace",
     "Trigger",
     "__version__",
 ]

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.binding import BOUND, Method, bound_tools, schema_of, structured, tools_of
-from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run, adrive, drive
+from langchain_spec_thinking.callbacks import ListenedTo, atold, told
+from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.turn import Turn
@@ -34,7 +35,7 @@ _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a call may override."""
 
 
-class ChatSpeculativeThinking(BaseChatModel):
+class ChatSpeculativeThinking(ListenedTo):
     """A chat model made of a small one that writes and a large one that takes over where the reasoning gets hard.
 
     It runs Speculative Thinking (arXiv:2504.12329) on text: after a blank line, when the small model's next sentence
@@ -197,21 +198,21 @@ class ChatSpeculativeThinking(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the caller reports the result
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        return generate_from_stream(self._chunks(joined(drive(run)), run))
+        return generate_from_stream(self._chunks(joined(told(run, self._heard_by(run_manager))), run))
 
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        deltas = [delta async for delta in adrive(run)]
+        deltas = [delta async for delta in atold(run, self._aheard_by(run_manager))]
         return generate_from_stream(self._chunks(joined(deltas), run))
 
     def _stream(
@@ -222,7 +223,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        with closing(drive(run)) as deltas:
+        with closing(told(run, self._heard_by(run_manager))) as deltas:
             for chunk in self._chunks(deltas, run):
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -236,7 +237,7 @@ class ChatSpeculativeThinking(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        async with aclosing(adrive(run)) as deltas:
+        async with aclosing(atold(run, self._aheard_by(run_manager))) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
                 if run_manager:

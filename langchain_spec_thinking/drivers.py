@@ -26,7 +26,7 @@ from langchain_spec_thinking.policy.commands import (
     Kind,
     OpenThinking,
 )
-from langchain_spec_thinking.report import Report
+from langchain_spec_thinking.report import Report, Takeover, TakeoverStart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -61,6 +61,10 @@ class Delta:
     block: int
     first: bool
     call: ToolCall | None = None
+
+
+Happening = Delta | TakeoverStart | Takeover
+"""What comes of a turn while it is written. A takeover's text comes between its start and its end."""
 
 
 class Run:
@@ -134,11 +138,11 @@ class Run:
             timeout=self._time_left,
         )
 
-    def start(self) -> list[Delta]:
+    def start(self) -> list[Happening]:
         """Begin the turn."""
         return self._obey(self._machine.start())
 
-    def receive(self, event: Event) -> list[Delta]:
+    def receive(self, event: Event) -> list[Happening]:
         """Take in what the backend that carries out the wanted request has to say."""
         self._require_time()
         author = self.author
@@ -168,44 +172,44 @@ class Run:
             return self._ask_for_more(late)
         return self._obey(self._machine.end(event.reason, late))
 
-    def _ask_for_more(self, late: int) -> list[Delta]:
+    def _ask_for_more(self, late: int) -> list[Happening]:
         """Ask a backend that is asked for a little at a time for the next part of what is wanted."""
         rest = self._wanted.max_tokens - self._broken_off - self._received - late
         if rest <= 0:
             return self._obey(self._machine.end("length", late))
-        deltas = self._obey(self._machine.receive("", late))
+        happened = self._obey(self._machine.receive("", late))
         self.turn.pending = self._machine.pending
         self._want_rest(rest)
         self.report.again(self.author)
-        return deltas
+        return happened
 
-    def _take_call(self, event: Call) -> list[Delta]:
+    def _take_call(self, event: Call) -> list[Happening]:
         author, kind = self.author, self._wanted.kind
         self._received += event.tokens
         self.report.usage[author].completion_tokens += event.tokens
-        deltas = self._obey(self._machine.call(event.tokens))
+        happened = self._obey(self._machine.call(event.tokens))
         self.report.call(author, event.tokens)
         self.turn.calls.append(event.call)
         self._block = len(self.report.segments) - 1
-        return [*deltas, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]
+        return [*happened, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]
 
-    def _stand_in_for_budget(self, received: int) -> list[Delta] | None:
+    def _stand_in_for_budget(self, received: int) -> list[Happening] | None:
         """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
         rest = self._wanted.max_tokens - self._broken_off - received
         if self.author != "target" or rest <= 0 or self._budget.tokens_left(self.report) != 0:
             return None
-        deltas = self._obey(self._machine.abandon())
+        happened = [*self._obey(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._want_rest(rest)
         self._keep_to_budget("target")
         self.report.request(self.author, self._wanted.cue)
-        return deltas
+        return happened
 
     def _want_rest(self, tokens: int) -> None:
         self.wanted = replace(self._wanted, max_tokens=tokens)  # another command to the loop that drives
         self._requests += 1
         self._broken_off, self._received, self._usage = 0, 0, Usage()
 
-    def recover(self, error: BackendError) -> list[Delta]:
+    def recover(self, error: BackendError) -> list[Happening]:
         """Go on after the running request failed, or raise the error with what was written so far.
 
         A stream that broke goes on from the text it has brought. One that brought nothing (its backend has tried again
@@ -214,34 +218,34 @@ class Run:
         self._require_time()
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
-        deltas: list[Delta] = []
+        happened: list[Happening] = []
         if self.turn.calls:  # whole ones, to be carried out; another that broke off was not seen by anybody
             self.report.degraded = f"the answer broke off after {len(self.turn.calls)} tool calls: {error}"
             return self._obey(self._machine.end("stop"))
         if error.is_retryable and received:
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._on_target_failure == "continue":
-            deltas = self._lose_target(error)
+            happened = self._lose_target(error)
         else:
             raise self._with_text(error)
         self._requests += 1
         if (stand_in := self._stand_in_for_budget(0)) is not None:
-            return deltas + stand_in
+            return happened + stand_in
         if self._broken_off >= self._wanted.max_tokens:
-            return deltas + self._obey(self._machine.end("length"))
+            return happened + self._obey(self._machine.end("length"))
         self.report.again(self.author)
-        return deltas
+        return happened
 
-    def _lose_target(self, error: BackendError) -> list[Delta]:
+    def _lose_target(self, error: BackendError) -> list[Happening]:
         name = self.backend.name
-        deltas = self._obey(self._machine.abandon())
+        happened = [*self._obey(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._machine.go_alone()
         self._target_lost = True
         self.report.degraded = f"the target failed and the speculative model went on alone: {error}"
         if name not in _REPORTED:
             _REPORTED.add(name)
             _LOGGER.warning("%s Further failures of %s are told in `degraded` only.", self.report.degraded, name)
-        return deltas
+        return happened
 
     def _require_time(self) -> None:
         if self._timeout is not None and self.report.seconds >= self._timeout:
@@ -263,32 +267,43 @@ class Run:
             raise RuntimeError(msg)
         return self.wanted
 
-    def _obey(self, commands: Sequence[Command]) -> list[Delta]:
-        deltas = []
+    def _obey(self, commands: Sequence[Command]) -> list[Happening]:
+        happened: list[Happening] = []
+        draft = ""
         if commands:
             self.turn.pending = ""
         for command in commands:
             match command:
                 case Commit(text, tokens, kind):
-                    deltas += self._append(self.author, kind, text, tokens)
+                    happened += self._append(self.author, kind, text, tokens)
                 case Insert(text, kind):
-                    deltas += self._append("inserted", kind, text, 0)
-                case Drop(_, tokens):
-                    self.report.drop(self.author, tokens)
+                    happened += self._append("inserted", kind, text, 0)
+                case Drop(text, tokens):
+                    draft = text if self.author == "speculative" else ""
+                    self.report.drop(self.author, self.turn.channel, text, tokens)
                 case OpenThinking():
                     self.turn.thinks = True
                 case CloseThinking(markup):
+                    happened += self.report.hand_back(self.turn)
                     self.turn.closing = markup
-                case Generate(author, _, _, cue):
-                    self.wanted = command
-                    self._requests += 1
-                    self._received, self._broken_off, self._usage = 0, 0, Usage()
-                    self._keep_to_budget(author)
-                    self.report.request(self.author, cue)
+                case Generate():
+                    happened += self.report.hand_back(self.turn)
+                    happened += self._want(command, draft)
                 case Finish(reason):
+                    happened += self.report.hand_back(self.turn)
                     self.wanted = None
                     self.finish_reason = reason
-        return deltas
+        return happened
+
+    def _want(self, command: Generate, draft: str) -> list[Happening]:
+        self.wanted = command
+        self._requests += 1
+        self._received, self._broken_off, self._usage = 0, 0, Usage()
+        self._keep_to_budget(command.author)
+        self.report.request(self.author, command.cue)
+        if self.author != "target" or command.kind == "answer":
+            return []
+        return [self.report.take_over(self.turn.channel, command.kind, command.cue, draft)]
 
     def _keep_to_budget(self, author: Author) -> None:
         spent = self._budget.spent(self.report) if author == "target" else None
@@ -296,7 +311,7 @@ class Run:
         if spent:
             self.report.degraded = f"the budget is spent: {spent}"
 
-    def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[Delta]:
+    def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[Happening]:
         channel = self.turn.channel
         self.report.commit(author, channel, kind, text, tokens)
         if not text:
@@ -309,8 +324,11 @@ class Run:
         return [Delta(author, channel, kind, text, block, first=first)]
 
 
-def drive(run: Run) -> Generator[Delta, None, None]:
-    """Write the turn, yielding text as it becomes final. Closing the generator cancels the running request."""
+def drive(run: Run) -> Generator[Happening, None, None]:
+    """Write the turn, yielding text as it becomes final, and takeovers around theirs.
+
+    Closing the generator cancels the running request.
+    """
     yield from run.start()
     while (wanted := run.wanted) is not None:
         try:
@@ -325,21 +343,21 @@ def drive(run: Run) -> Generator[Delta, None, None]:
             yield from run.recover(error)
 
 
-async def adrive(run: Run) -> AsyncGenerator[Delta, None]:
+async def adrive(run: Run) -> AsyncGenerator[Happening, None]:
     """Like `drive`, on an event loop."""
-    for delta in run.start():
-        yield delta
+    for happening in run.start():
+        yield happening
     while (wanted := run.wanted) is not None:
         try:
             async with aclosing(run.backend.acontinue_turn(run.turn, run.request())) as events:
                 async for event in events:
-                    for delta in run.receive(event):
-                        yield delta
+                    for happening in run.receive(event):
+                        yield happening
                     if run.wanted is not wanted:
                         break
                 else:
-                    for delta in run.receive(End("stop")):
-                        yield delta
+                    for happening in run.receive(End("stop")):
+                        yield happening
         except BackendError as error:
-            for delta in run.recover(error):
-                yield delta
+            for happening in run.recover(error):
+                yield happening

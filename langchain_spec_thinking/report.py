@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from langchain_spec_thinking.backends.base import Usage
     from langchain_spec_thinking.policy.commands import Kind
-    from langchain_spec_thinking.turn import Author, Channel
+    from langchain_spec_thinking.turn import Author, Channel, Turn
+
+_DROPPED_TEXT_MAX = 1000
+"""Characters. A draft is a sentence; only what comes in very large pieces is longer, and metadata has to stay small."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,76 @@ class Segment:
     tokens: int = 0
     cue: str | None = None
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What a model wrote and nobody was shown.
+
+    Attributes:
+        at: Where it would have stood in its channel, in characters.
+        text: How it began, at most 1000 characters.
+        tokens: All that was dropped, in tokens of its author's vocabulary.
+    """
+
+    author: Author
+    channel: Channel
+    at: int
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverStart:
+    """The target was given the thread.
+
+    Attributes:
+        kind: The rule that did it.
+        cue: What the rule found.
+        draft: What the speculative model had written there, and was dropped for it.
+    """
+
+    kind: Kind
+    cue: str | None
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """The target handed the thread back.
+
+    Attributes:
+        kind: The rule that gave it the thread.
+        cue: What the rule found.
+        draft: What the speculative model had written there, and was dropped for it.
+        author: Who wrote the text, the target.
+        text: What it wrote; empty where it failed, or had no room left.
+        start: Where the text begins in its channel, in characters.
+        end: Where it ends, in characters.
+        tokens: What was kept, in tokens of the target's vocabulary.
+        seconds: Time from the request until the thread was handed back.
+    """
+
+    kind: Kind
+    cue: str | None
+    draft: str
+    author: Author
+    channel: Channel
+    text: str
+    start: int
+    end: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A takeover that goes on, and where the turn was when it began."""
+
+    start: TakeoverStart
+    at: int
+    segments: int
+    clock: float
 
 
 @dataclass(slots=True)
@@ -61,6 +134,7 @@ class Report:
 
     Attributes:
         segments: Stretches of text in the order they were written; joined per channel they are the text shown.
+        dropped: What was written and not kept, in the order it was written.
         usage: What each model was paid for.
         prompt_tokens: Tokens of the conversation, as the model that was asked first counted them.
         degraded: What did not work as set up, in words; None where all did.
@@ -68,6 +142,7 @@ class Report:
     """
 
     segments: list[Segment] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     usage: dict[Author, AuthorUsage] = field(
         default_factory=lambda: {"speculative": AuthorUsage(), "target": AuthorUsage()}
     )
@@ -79,6 +154,7 @@ class Report:
     _cue: str | None = field(default=None, repr=False)
     _marked: float = field(default=0.0, repr=False)
     _open: bool = field(default=False, repr=False)
+    _takeover: _Begun | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -142,9 +218,35 @@ class Report:
         self.segments.append(Segment(author, "answer", "answer", end, end, tokens, self._cue, now - self._marked))
         self._marked, self._open = now, False
 
-    def drop(self, author: Author, tokens: int) -> None:
+    def drop(self, author: Author, channel: Channel, text: str, tokens: int) -> None:
         """Text was dropped."""
         self.usage[author].discarded_tokens += tokens
+        if text.strip():
+            self.dropped.append(Dropped(author, channel, self._lengths[channel], text[:_DROPPED_TEXT_MAX], tokens))
+
+    def take_over(self, channel: Channel, kind: Kind, cue: str | None, draft: str) -> TakeoverStart:
+        """The target was given the thread."""
+        start = TakeoverStart(kind, cue, draft)
+        self._takeover = _Begun(start, self._lengths[channel], len(self.segments), self.clock())
+        return start
+
+    def hand_back(self, turn: Turn) -> list[Takeover]:
+        """The target's part is over. Tell of it, where it had the thread."""
+        begun, self._takeover = self._takeover, None
+        if begun is None:
+            return []
+        text = turn.text(turn.channel)[begun.at :]
+        takeover = Takeover(
+            **asdict(begun.start),
+            author="target",
+            channel=turn.channel,
+            text=text,
+            start=begun.at,
+            end=begun.at + len(text),
+            tokens=sum(segment.tokens for segment in self.segments[begun.segments :]),
+            seconds=self.clock() - begun.clock,
+        )
+        return [takeover]
 
     def used(self, author: Author, usage: Usage, before: Usage) -> None:
         """A request told its usage, after having told `before`."""
@@ -154,10 +256,21 @@ class Report:
         if sum(u.requests for u in self.usage.values()) == 1:
             self.prompt_tokens = usage.prompt_tokens if usage.prompt_tokens is not None else self.prompt_tokens
 
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Report:
+        """Read what `as_dict` returned."""
+        return cls(
+            segments=[Segment(**segment) for segment in told["segments"]],
+            dropped=[Dropped(**dropped) for dropped in told.get("dropped", ())],
+            usage={author: AuthorUsage(**usage) for author, usage in told["usage"].items()},
+            degraded=told["degraded"],
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `response_metadata["speculative_thinking"]` holds."""
         return {
             "segments": [asdict(segment) for segment in self.segments],
+            "dropped": [asdict(dropped) for dropped in self.dropped],
             "takeovers": self.takeovers,
             "target_share": self.target_share,
             "usage": {author: asdict(usage) for author, usage in self.usage.items()},

@@ -105,15 +105,19 @@ class Turn:
         """Whether an answer is to be written, and nothing of it is there."""
         return self.channel == "answer" and not self.calls and not f"{self.answer}{self.pending}".strip()
 
+    def text(self, channel: Channel) -> str:
+        """Return all that was written in a channel so far."""
+        return str(self._text[channel])
+
     @property
     def thinking(self) -> str:
         """All that was thought so far."""
-        return str(self._text["thinking"])
+        return self.text("thinking")
 
     @property
     def answer(self) -> str:
         """All that was answered so far."""
-        return str(self._text["answer"])
+        return self.text("answer")
 
     @property
     def thinking_closed(self) -> bool:

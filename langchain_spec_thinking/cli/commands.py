@@ -1,8 +1,9 @@
-"""The commands: demo, chat and doctor."""
+"""The commands: demo, chat, show and doctor."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import Annotated
 
 import typer
@@ -16,8 +17,9 @@ from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.examination import Examination, examine
 from langchain_spec_thinking.cli.specs import backend_of
-from langchain_spec_thinking.cli.view import LEGEND, show, table
+from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.trace import Trace
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 console = Console(highlight=False)
@@ -45,6 +47,7 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.6,
     seed: Annotated[int | None, typer.Option(help="For reproducible sampling.")] = None,
     answer_by: Annotated[str, typer.Option(help="Who writes the answer: speculative or target.")] = "speculative",
+    save: Annotated[Path | None, typer.Option(help="Keep the latest turn in this file, for `show`.")] = None,
 ) -> None:
     """Talk to a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
@@ -74,7 +77,27 @@ def chat(
             messages.pop()
             continue
         messages.append(AIMessage(run.turn.answer))
-        console.print(table(run))
+        console.print(table(run.report))
+        if save:
+            Trace.of_run(run, model.model_name).save(save)
+
+
+@app.command(name="show")
+def show_file(
+    run: Annotated[Path, typer.Argument(help="What `chat --save` or `Trace.save` wrote.")],
+    html: Annotated[Path | None, typer.Option(help="Draw it as a page in this file.")] = None,
+) -> None:
+    """Show a turn that was saved: who wrote what, why, and what it cost."""
+    try:
+        trace = Trace.load(run)
+        if html:
+            html.write_text(trace.html(), encoding="utf-8")
+    except (OSError, ValueError) as e:
+        console.print(str(e), style="red", markup=False)
+        raise typer.Exit(1) from e
+    if not html:
+        show_again(console, trace)
+        console.print(table(trace.report))
 
 
 @app.command()

@@ -73,7 +73,7 @@ def demonstrate(console: Console, count: int) -> None:
         began = time.monotonic()
         run = show(console, both, [HumanMessage(problem.question)])
         seconds = time.monotonic() - began
-        console.print(summary(run), style="dim")
+        console.print(summary(run.report), style="dim")
         pair_cell = columns[2].cell(run, problem, seconds)
         for column in columns[:2]:
             with console.status(f"{column.name} ..."):

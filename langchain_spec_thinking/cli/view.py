@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from langchain_spec_thinking.drivers import drive
+from langchain_spec_thinking.callbacks import told
+from langchain_spec_thinking.report import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.drivers import Run
-    from langchain_spec_thinking.turn import Author
+    from langchain_spec_thinking.report import Report
+    from langchain_spec_thinking.trace import Trace
+    from langchain_spec_thinking.turn import Author, Channel
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
@@ -29,7 +32,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
     """Stream a turn to the terminal and return it, finished."""
     run = model.new_run(messages)
     channel = None
-    with closing(drive(run)) as deltas:
+    with closing(told(run, None)) as deltas:
         for delta in deltas:
             if run.turn.thinks and delta.channel != channel:
                 console.print("" if channel is None else "\n\n", end="")
@@ -40,16 +43,27 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
     return run
 
 
-def summary(run: Run) -> str:
+def show_again(console: Console, trace: Trace) -> None:
+    """Print a turn that is over."""
+    console.print(trace.question, style="bold", markup=False)
+    channels: list[Channel] = ["thinking", "answer"]
+    for channel in channels:
+        kept = [(piece, text) for piece, text in trace.pieces(channel) if isinstance(piece, Segment)]
+        if kept:
+            console.print(f"\n{channel}", style="dim")
+            console.print(Text.assemble(*((text, COLOURS[piece.author]) for piece, text in kept)), soft_wrap=True)
+    for call in trace.calls:
+        console.print(f"{call.name}({call.arguments})", style="green", markup=False)
+
+
+def summary(report: Report) -> str:
     """Say in a line how much the target wrote."""
-    report = run.report
     return f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target"
 
 
-def table(run: Run) -> Table:
+def table(report: Report) -> Table:
     """Say who wrote how much, why, and how fast."""
-    report = run.report
-    rows = Table(title=summary(run))
+    rows = Table(title=summary(report))
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
     for author, usage in report.usage.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import OpenAIBackend, pocket
+from langchain_spec_thinking import OpenAIBackend, Trace, pocket
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import show, table
@@ -22,7 +23,7 @@ from tests.unit_tests.test_chat_models import pair
 def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
     console = Console(file=StringIO(), force_terminal=True, color_system="standard", width=200)
     run = show(console, pair(), [HumanMessage("2 + 3?")])
-    console.print(table(run))
+    console.print(table(run.report))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[36mI\x1b[0m\x1b[36m add\x1b[0m" in shown
     assert "\x1b[1;33mHm,\x1b[0m" in shown
@@ -78,6 +79,18 @@ def test_an_empty_line_or_the_end_of_input_ends_a_conversation(typed: str) -> No
     result = CliRunner().invoke(app, ["chat", "--speculative", spec, "--target", spec], input=typed)
     assert result.exit_code == 0
     assert "non-reasoning mode" in result.output
+
+
+def test_a_conversation_keeps_its_latest_turn(tmp_path: Path) -> None:
+    folder, file = Path(pocket.__file__).parent, tmp_path / "run.json"
+    pair_of = ["--speculative", str(folder / "pocket-small"), "--target", str(folder / "pocket-large")]
+    asked = ["chat", *pair_of, "--max-tokens", "40", "--temperature", "0", "--save", str(file)]
+    result = CliRunner().invoke(app, asked, input="First?\nSecond?\n\n")
+    assert result.exit_code == 0
+    kept = Trace.load(file)
+    assert (kept.question, kept.finish_reason) == ("Second?", "length")
+    assert kept.thinking
+    assert kept.model_name.endswith("pocket-large")
 
 
 def test_the_demo_streams_a_problem_and_compares() -> None:

@@ -1,0 +1,159 @@
+"""OpenTelemetry: a span for each turn, and within it one for each takeover. Needs the extra `[otel]`.
+
+The turn's span is named and described by the GenAI conventions (still in development): `chat {model}`, `gen_ai.*`. What
+they have no name for is called `spec_thinking.*`. A takeover's span bears neither an operation's name nor usage: its
+tokens are in those of the turn, and would be counted twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration
+
+from langchain_spec_thinking.callbacks import TAKEOVER
+
+try:
+    from opentelemetry.trace import SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context
+except ImportError as e:
+    msg = "OpenTelemetryHandler needs the extra [otel]: pip install 'langchain-spec-thinking[otel]'"
+    raise ImportError(msg) from e
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from langchain_core.outputs import LLMResult
+    from opentelemetry.trace import Span
+
+_REQUEST = {
+    "gen_ai.request.model": "model_name",
+    "gen_ai.request.max_tokens": "max_tokens",
+    "gen_ai.request.temperature": "temperature",
+    "gen_ai.request.top_p": "top_p",
+    "gen_ai.request.top_k": "top_k",
+    "gen_ai.request.seed": "seed",
+    "gen_ai.request.stop_sequences": "stop",
+}
+
+
+class OpenTelemetryHandler(BaseCallbackHandler):
+    """Makes spans of turns and takeovers; a turn's parent is the span that is current where the model is called.
+
+    ```python
+    model.invoke("What is 17 * 23?", config={"callbacks": [OpenTelemetryHandler()]})
+    ```
+
+    Other models in the same chain are left to other instrumentation.
+
+    Args:
+        texts: Whether takeovers tell what was dropped and what was written in its place. It is what models wrote about
+            somebody's question, so it is not told by default.
+        tracer_provider: Where spans go; None: where OpenTelemetry is set up to send them.
+    """
+
+    run_inline = True  # spans begin and end when the runs do, also on an event loop
+
+    def __init__(self, *, texts: bool = False, tracer_provider: TracerProvider | None = None) -> None:
+        self._texts = texts
+        self._tracer = get_tracer("langchain_spec_thinking", tracer_provider=tracer_provider)
+        self._spans: dict[UUID, Span] = {}
+        self._targets: dict[UUID, str] = {}
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],  # noqa: ARG002 - LangChain's signature
+        messages: Any,  # noqa: ANN401, ARG002
+        *,
+        run_id: UUID,
+        invocation_params: Mapping[str, Any] | None = None,
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        """A turn begins."""
+        asked = invocation_params or {}
+        if asked.get("_type") != "speculative-thinking":
+            return
+        attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "spec-thinking"}
+        attributes |= {name: asked[key] for name, key in _REQUEST.items() if asked.get(key) is not None}
+        name = f"chat {asked['model_name']}"
+        self._spans[run_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self._targets[run_id] = asked["target"]["name"]
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
+        """A turn ends."""
+        generation = response.generations[0][0]
+        if run_id in self._spans and isinstance(generation, ChatGeneration):
+            self._end(run_id, dict(_told(generation.message)) if isinstance(generation.message, AIMessage) else {})
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
+        """A turn breaks off."""
+        self._fail(run_id, error)
+
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any],  # noqa: ARG002
+        inputs: dict[str, Any],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A takeover begins, or some chain that is none of ours."""
+        if kwargs.get("name") != TAKEOVER or parent_run_id not in self._spans:
+            return
+        attributes = {"gen_ai.request.model": self._targets[parent_run_id], **self._takeover(inputs)}
+        context = set_span_in_context(self._spans[parent_run_id])
+        self._spans[run_id] = self._tracer.start_span(TAKEOVER, context=context, attributes=attributes)
+
+    def on_chain_end(self, outputs: dict[str, Any], *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
+        """A takeover ends, or some chain."""
+        if run_id in self._spans:
+            self._end(run_id, self._takeover(outputs))
+
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
+        """A takeover breaks off, or some chain."""
+        self._fail(run_id, error)
+
+    def _takeover(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        hidden = set() if self._texts else {"draft", "text"}
+        return {
+            f"spec_thinking.takeover.{name}": value
+            for name, value in told.items()
+            if value is not None and name not in hidden
+        }
+
+    def _end(self, run_id: UUID, attributes: Mapping[str, Any]) -> None:
+        self._targets.pop(run_id, None)
+        span = self._spans.pop(run_id)
+        span.set_attributes(attributes)
+        span.end()
+
+    def _fail(self, run_id: UUID, error: BaseException) -> None:
+        if run_id not in self._spans:
+            return
+        failed = isinstance(error, Exception)  # otherwise a reader who has read enough
+        if failed:
+            self._spans[run_id].set_status(StatusCode.ERROR, str(error))
+        self._end(run_id, {"error.type": type(error).__qualname__} if failed else {})
+
+
+def _told(message: AIMessage) -> Iterator[tuple[str, Any]]:
+    metadata, usage = message.response_metadata, message.usage_metadata
+    yield "gen_ai.response.model", metadata["model_name"]
+    yield "gen_ai.response.finish_reasons", [metadata["finish_reason"]]
+    if message.id:
+        yield "gen_ai.response.id", message.id
+    if usage:
+        yield "gen_ai.usage.input_tokens", usage["input_tokens"]
+        yield "gen_ai.usage.output_tokens", usage["output_tokens"]
+        yield "gen_ai.usage.reasoning.output_tokens", usage["output_token_details"]["reasoning"]
+    report = metadata["speculative_thinking"]
+    yield "spec_thinking.takeovers", report["takeovers"]
+    yield "spec_thinking.target_share", report["target_share"]
+    if report["degraded"]:
+        yield "spec_thinking.degraded", report["degraded"]
+    for author, used in report["usage"].items():
+        for name, count in used.items():
+            yield f"spec_thinking.{author}.{name}", count

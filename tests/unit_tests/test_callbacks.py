@@ -1,0 +1,305 @@
+"""Takeovers as LangChain's callbacks and tracers see them, whichever way the model is called."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, UsageMetadataCallbackHandler
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+
+from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.base import Backend, Event, Request
+from langchain_spec_thinking.callbacks import TAKEOVER, told
+from langchain_spec_thinking.drivers import Delta, adrive, drive
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.report import Takeover, TakeoverStart
+from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.test_chat_models import TEXTS, pair
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator
+    from uuid import UUID
+
+    from langchain_core.tracers.schemas import Run as Traced
+
+    from langchain_spec_thinking.turn import Turn
+
+EVENT = {
+    "kind": "reflection",
+    "cue": "wait",
+    "draft": "Wait,",
+    "author": "target",
+    "channel": "thinking",
+    "text": "Hm, two and three make five indeed.",
+    "start": 16,
+    "end": 51,
+    "tokens": 7,
+}
+"""The takeover of `pair`."""
+
+
+class Listener(BaseCallbackHandler):
+    """Keeps what it is told of: custom events, and which runs began and ended."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any], UUID]] = []
+        self.tags: list[str] = []
+        self.model: UUID | None = None
+        self.began: list[str] = []
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.model = run_id
+        self.began.append("model")
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        if parent_run_id is not None and parent_run_id == self.model:
+            self.began.append(kwargs["name"])
+
+    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        self.events.append((name, data, run_id))
+        self.tags = kwargs["tags"]
+
+
+class StreamingListener(Listener, _StreamingCallbackHandler[Any]):
+    """Turns `invoke` into streaming, as LangGraph's and `astream_events`' handlers do."""
+
+    def tap_output_iter(self, run_id: UUID, output: Iterator[Any]) -> Iterator[Any]:
+        return output
+
+    def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        return output
+
+
+Way = Callable[[ChatSpeculativeThinking, Any], object]
+
+
+async def astream(model: ChatSpeculativeThinking, config: Any) -> None:
+    async for _ in model.astream("2 + 3?", config):
+        pass
+
+
+async def astream_events(model: ChatSpeculativeThinking, config: Any) -> None:
+    stream = await model.astream_events("2 + 3?", config, version="v3")
+    async for _ in stream:
+        pass
+    await asyncio.sleep(0.01)  # LangChain ends the run after the stream
+
+
+WAYS: dict[str, Way] = {
+    "invoke": lambda model, config: model.invoke("2 + 3?", config),
+    "stream": lambda model, config: list(model.stream("2 + 3?", config)),
+    "batch": lambda model, config: model.batch(["2 + 3?"], config),
+    "stream_events": lambda model, config: list(model.stream_events("2 + 3?", config, version="v3")),
+    "ainvoke": lambda model, config: asyncio.run(model.ainvoke("2 + 3?", config)),
+    "astream": lambda model, config: asyncio.run(astream(model, config)),
+    "astream_events": lambda model, config: asyncio.run(astream_events(model, config)),
+    "chain": lambda model, config: list((RunnableLambda(lambda x: x) | model).stream("2 + 3?", config)),
+    "inherited": lambda model, config: RunnableLambda[Any, Any](lambda _: model.invoke("2 + 3?")).invoke(0, config),
+}
+
+
+@pytest.fixture(autouse=True)
+def _v3_is_new() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("listener", [Listener, StreamingListener])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_takeover_is_a_custom_event_and_a_child_run(way: Way, listener: type[Listener]) -> None:
+    heard = listener()
+    way(pair(), {"callbacks": [heard], "tags": ["mine"]})
+    [(name, data, run_id)] = heard.events
+    assert data.pop("seconds") > 0
+    assert (name, data, run_id) == (TAKEOVER, EVENT, heard.model)
+    assert heard.began == ["model", TAKEOVER]
+    assert "mine" in heard.tags
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_the_models_own_callbacks_hear_of_it_too(way: Way) -> None:
+    heard = Listener()
+    way(pair(callbacks=[heard]), {})
+    assert [name for name, _, _ in heard.events] == [TAKEOVER]
+
+
+async def test_events_of_astream_events() -> None:
+    events = [event async for event in pair().astream_events("2 + 3?", version="v2")]
+    [custom] = [event for event in events if event["event"] == "on_custom_event"]
+    assert (custom["name"], {**custom["data"], "seconds": 0}) == (TAKEOVER, {**EVENT, "seconds": 0})
+    assert custom["run_id"] == events[0]["run_id"]
+    names = [event["event"] for event in events if event["name"] == TAKEOVER]
+    assert names == ["on_chain_start", "on_chain_end", "on_custom_event"]
+
+
+class Tracer(BaseTracer):
+    """Keeps whole traces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traces: list[Traced] = []
+
+    def _persist_run(self, run: Traced) -> None:
+        self.traces.append(run)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_tracers_show_a_child_run_with_both_texts(way: Way) -> None:
+    tracer, collector, usage = Tracer(), RunCollectorCallbackHandler(), UsageMetadataCallbackHandler()
+    way(pair(), {"callbacks": [tracer, collector, usage]})
+    [trace] = tracer.traces
+    [model] = [run for run in [trace, *trace.child_runs] if run.run_type in {"llm", "chat_model"}]
+    [child] = model.child_runs
+    assert (child.name, child.run_type, child.error) == (TAKEOVER, "chain", None)
+    assert child.inputs == {"kind": "reflection", "cue": "wait", "draft": "Wait,"}
+    assert child.outputs is not None
+    assert {**EVENT, **child.outputs, "seconds": 0} == {**EVENT, "seconds": 0}
+    assert child.end_time is not None
+    assert child.end_time >= child.start_time
+    assert len(collector.traced_runs) == 1
+    [counted] = usage.usage_metadata.values()
+    assert counted["output_tokens"] == 24  # once
+
+
+class Breaking(Backend):
+    """A backend that cannot be reached."""
+
+    name = "breaking"
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        msg = "gone"
+        raise BackendError(msg)
+        yield
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_takeover_that_fails_is_an_error_of_its_run(way: Way) -> None:
+    tracer = Tracer()
+    model = pair(target=Breaking(), on_target_failure="raise")
+    with suppress(BackendError):
+        way(model, {"callbacks": [tracer]})
+    [trace] = tracer.traces
+    [model_run] = [run for run in [trace, *trace.child_runs] if run.run_type in {"llm", "chat_model"}]
+    [child] = model_run.child_runs
+    assert "gone" in (child.error or "")
+
+
+def test_a_takeover_that_brought_nothing_says_so() -> None:
+    heard = Listener()
+    message = pair(target=Breaking()).invoke("2 + 3?", {"callbacks": [heard]})
+    assert [(data["text"], data["tokens"]) for _, data, _ in heard.events] == [("", 0)]
+    assert message.response_metadata["speculative_thinking"]["takeovers"] == 0
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
+    tracer = Tracer()
+
+    async def part() -> None:
+        stream = pair().astream("2 + 3?", {"callbacks": [tracer]})
+        async for chunk in stream:
+            if "Hm" in str(chunk.content):
+                break
+        await stream.aclose()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)  # LangChain leaves it to the loop to close what it reads from
+
+    if way == "stream":
+        stream = pair().stream("2 + 3?", {"callbacks": [tracer]})
+        next(chunk for chunk in stream if "Hm" in str(chunk.content))
+        stream.close()  # type: ignore[attr-defined]
+    else:
+        asyncio.run(part())
+    [trace] = tracer.traces
+    assert [child.error is not None for child in trace.child_runs] == [True]
+
+
+class Broken(BaseCallbackHandler):
+    """Raises whatever it is told."""
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    on_chain_start = on_chain_end = on_custom_event  # type: ignore[assignment]
+
+
+class ABroken(AsyncCallbackHandler):
+    """Raises whatever it is told, on an event loop."""
+
+    async def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("handler", [Broken, ABroken])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_callback_that_fails_breaks_no_turn(way: Way, handler: type[BaseCallbackHandler]) -> None:
+    heard = Listener()
+    way(pair(), {"callbacks": [handler(), heard]})
+    assert len(heard.events) == 1
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_nothing_is_made_ready_where_nobody_listens(way: Way) -> None:
+    seen = []
+
+    class Watched(ChatSpeculativeThinking):
+        def _copy(self, listeners: Any) -> Any:
+            seen.append(listeners)
+            return super()._copy(listeners)
+
+    base = pair()
+    way(Watched(speculative=base.speculative, target=base.target), {})
+    assert set(seen) <= {None}
+
+
+@given(TEXTS, TEXTS)
+def test_each_takeover_that_wrote_is_told_once(written: str, taken_over: str) -> None:
+    models = ScriptedBackend(written, thinks=True), ScriptedBackend(taken_over)
+    policies = [
+        DelegationPolicy(takeover_tokens=4, reflection_limit=1),
+        DelegationPolicy.non_reasoning(opening_tokens=3),
+    ]
+    for policy in [*policies, DelegationPolicy(takeover_tokens=None, budget=Budget(target_tokens=9))]:
+        model = ChatSpeculativeThinking(speculative=models[0], target=models[1], policy=policy, max_tokens=60)
+        run = model.new_run([HumanMessage("x")])
+        happened = list(drive(run))
+        takeovers = [each for each in happened if isinstance(each, Takeover)]
+        assert len(takeovers) == sum(isinstance(each, TakeoverStart) for each in happened)
+        assert sum(bool(takeover.text) for takeover in takeovers) == run.report.takeovers
+        for takeover in takeovers:
+            assert takeover.text == run.turn.text(takeover.channel)[takeover.start : takeover.end]
+        by_target = sum(s.tokens for s in run.report.segments if s.author == "target" and s.kind != "answer")
+        assert sum(takeover.tokens for takeover in takeovers) == by_target
+        discarded = sum(usage.discarded_tokens for usage in run.report.usage.values())
+        assert sum(dropped.tokens for dropped in run.report.dropped) <= discarded
+
+
+async def test_both_loops_tell_the_same() -> None:
+    happened = [each async for each in adrive(pair().new_run([HumanMessage("x")]))]
+    expected = list(drive(pair().new_run([HumanMessage("x")])))
+    assert [type(each) for each in happened] == [type(each) for each in expected]
+    texts = [each.text for each in told(pair().new_run([HumanMessage("x")]), None)]
+    assert texts == [each.text for each in expected if isinstance(each, Delta)]
+
+
+def test_the_report_keeps_what_was_dropped() -> None:
+    report = pair().invoke("2 + 3?").response_metadata["speculative_thinking"]
+    assert report["dropped"] == [
+        {"author": "speculative", "channel": "thinking", "at": 16, "text": "Wait,", "tokens": 1}
+    ]
+
+
+def test_a_draft_that_came_in_one_huge_piece_is_kept_in_part() -> None:
+    whole = ScriptedBackend("One.\n\nWait " + "x" * 5000, thinks=True, tokenize=lambda text: [text])
+    report = pair(speculative=whole).invoke("2 + 3?").response_metadata["speculative_thinking"]
+    assert len(report["dropped"][0]["text"]) == 1000

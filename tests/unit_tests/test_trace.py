@@ -1,0 +1,214 @@
+"""What is kept of a turn, and the page that is drawn of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
+from typer.testing import CliRunner
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Trace
+from langchain_spec_thinking.callbacks import told
+from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.report import AuthorUsage, Dropped, Report, Segment
+from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.tools import ToolCall
+from tests.unit_tests.test_chat_models import TEXTS, merged, pair, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVIL = '</span><script>alert("x")</script>&amp;<img src=x onerror=y>'
+VOID = {"meta", "line", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser would: what is open, which text is where."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.ids: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[tuple[str, str]] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        if tag not in VOID:
+            self._open.append((tag, given.get("class") or ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop()[0] == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.append((self._open[-1][1], data))
+
+    def text(self, kind: str) -> str:
+        return "".join(text for where, text in self.texts if where == kind)
+
+
+def full() -> Trace:
+    """A turn in which all there is to draw has happened, written by somebody who means ill."""
+    segments = [
+        Segment("speculative", "thinking", "draft", 0, 4, 2, None, 0.5),
+        Segment("inserted", "thinking", "excessive_reflection", 4, 9),
+        Segment("target", "thinking", "excessive_reflection", 9, 9 + len(EVIL), 7, EVIL, 1.5),
+        Segment("speculative", "answer", "answer", 0, len(EVIL), 4, None, 0.25),
+        Segment("speculative", "answer", "answer", len(EVIL), len(EVIL), 9, None, 0.25),
+    ]
+    dropped = [Dropped("speculative", "thinking", 4, EVIL, 3), Dropped("target", "thinking", 9 + len(EVIL), "half", 1)]
+    usage = {"speculative": AuthorUsage(2, 10, 5, 9, 3), "target": AuthorUsage(1, 10, 5, 8, 1)}
+    report = Report(segments=segments, dropped=dropped, usage=usage, degraded=EVIL)  # type: ignore[arg-type]
+    calls = (ToolCall("1", EVIL, EVIL),)
+    return Trace("One.Hold!" + EVIL, EVIL, report, EVIL, f"{EVIL} + /home/me/large", "stop", calls)
+
+
+def test_a_file_holds_the_whole_turn(tmp_path: Path) -> None:
+    trace = full()
+    trace.save(tmp_path / "run.json")
+    loaded = Trace.load(tmp_path / "run.json")
+    assert loaded.report.as_dict() == trace.report.as_dict()
+    assert loaded.html() == trace.html()
+    assert (loaded.calls, loaded.finish_reason) == (trace.calls, "stop")
+
+
+@pytest.mark.parametrize("held", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "speculative_thinking": {}}'])
+def test_a_file_of_something_else_is_refused(held: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(held, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"run\.json: expected what Trace\.save"):
+        Trace.load(file)
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize("make", [pair, plain])
+def test_a_message_and_its_run_tell_the_same(make: Any, output_version: str) -> None:
+    model = make(output_version=output_version)
+    messages = [model.invoke("2 + 3?"), merged(model.stream("2 + 3?"))]
+    run = model.new_run([HumanMessage("2 + 3?")])
+    assert list(told(run, None))
+    traces = [*(Trace.of(message, "2 + 3?") for message in messages), Trace.of_run(run, model.model_name)]
+    for trace in traces:
+        assert "".join(text for _, text in trace.pieces("answer")) == trace.answer
+        for segment in trace.report.segments:
+            segment.seconds = 0.0
+    assert len({trace.html() for trace in traces}) == 1
+    assert traces[0].thinking == run.turn.thinking
+
+
+def test_a_message_of_another_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="response_metadata holds model_name"):
+        Trace.of(AIMessage("x", response_metadata={"model_name": "m"}))
+
+
+def test_tool_calls_are_kept() -> None:
+    call = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'
+    tool = {"name": "add", "description": "Add.", "parameters": {"type": "object", "properties": {}}}
+    message = plain(call).bind_tools([tool]).invoke("x")
+    trace = Trace.of(message)
+    assert [(made.name, json.loads(made.arguments)) for made in trace.calls] == [("add", {"a": 2})]
+    assert "add({" in Reader(trace.html()).text("")
+
+
+@given(TEXTS, TEXTS)
+def test_what_was_dropped_stands_where_it_was(written: str, taken_over: str) -> None:
+    models = ScriptedBackend(written, thinks=True), ScriptedBackend(taken_over)
+    policy = DelegationPolicy(takeover_tokens=4, reflection_limit=1)
+    model = ChatSpeculativeThinking(speculative=models[0], target=models[1], policy=policy, max_tokens=60)
+    run = model.new_run([HumanMessage("x")])
+    list(told(run, None))
+    trace = Trace.of_run(run, "m")
+    pieces = [*trace.pieces("thinking"), *trace.pieces("answer")]
+    assert sum(isinstance(piece, Dropped) for piece, _ in pieces) == len(run.report.dropped)
+    for channel, text in {"thinking": trace.thinking, "answer": trace.answer}.items():
+        shown = ""
+        for piece, words in trace.pieces(channel):  # type: ignore[arg-type]
+            if isinstance(piece, Segment):
+                shown += words
+            else:
+                assert piece.at == len(shown)
+        assert shown == text
+    Reader(trace.html())
+
+
+def test_what_a_model_wrote_is_text_on_the_page() -> None:
+    page = Reader(full().html())
+    assert not {"script", "img", "link", "iframe"} & set(page.tags)
+    assert {name for name, _ in page.attributes} & {"src", "onerror", "style"} == set()
+    assert page.text("speculative").startswith("speculativeOne.")
+    assert EVIL in page.text("target")
+    assert EVIL in page.text("tip")
+    assert "Hold!" in page.text("inserted")
+
+
+def test_the_page_needs_nothing_from_anywhere() -> None:
+    page = full().html()
+    assert not re.search(r"https?:|url\(|@import|//", page.replace("</", ""))
+
+
+def test_each_segment_has_a_bar_that_leads_to_it_and_each_draft_can_be_reached_by_keyboard() -> None:
+    page = Reader(full().html())
+    links = [value for name, value in page.attributes if name == "href"]
+    assert links == [f"#{name}" for name in page.ids]
+    assert len(links) == len(full().report.segments)
+    assert page.attributes.count(("tabindex", "0")) == len(full().report.dropped)
+
+
+def test_where_models_lie_is_not_told() -> None:
+    assert "/home/me" not in full().html()
+    assert "large" in Reader(full().html()).text("models")
+
+
+def test_two_runs_in_a_notebook_do_not_share_ids() -> None:
+    pages = [Reader(Trace.of(model.invoke("x"))._repr_html_()) for model in (pair(), plain())]
+    assert not set(pages[0].ids) & set(pages[1].ids)
+    assert "html" not in pages[0].tags
+
+
+@given(st.lists(st.floats(0, 5000), min_size=1, max_size=6))
+def test_the_timeline_stays_within_its_axis(seconds: list[float]) -> None:
+    segments = [
+        Segment("speculative", "answer", "draft", at, at + 1, 1, None, second) for at, second in enumerate(seconds)
+    ]
+    page = Reader(Trace("", "x" * len(seconds), Report(segments=segments)).html())
+    places = [
+        float(value.removesuffix("%")) for name, value in page.attributes if name == "x" and value and "%" in value
+    ]
+    assert all(0 <= place <= 100 for place in places)
+    assert len(places) <= 12 + len(seconds)
+
+
+def test_show_prints_a_run_or_draws_it(tmp_path: Path) -> None:
+    file, page = tmp_path / "run.json", tmp_path / "run.html"
+    Trace.of(pair().invoke("2 + 3?"), "2 + 3?").save(file)
+    shown = CliRunner().invoke(app, ["show", str(file)])
+    assert shown.exit_code == 0
+    for expected in ("2 + 3?", "Hm, two and three make five indeed.So it is 5.", "It is 5", "1 takeovers", "(wait)"):
+        assert expected in shown.output
+    drawn = CliRunner().invoke(app, ["show", str(file), "--html", str(page)])
+    assert (drawn.exit_code, drawn.output) == (0, "")
+    assert page.read_text(encoding="utf-8") == Trace.load(file).html()
+
+
+@pytest.mark.parametrize("name", ["missing.json", "."])
+def test_show_says_what_is_wrong_in_a_line(name: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["show", str(tmp_path / name)])
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
