@@ -210,6 +210,14 @@ def test_a_takeover_that_brought_nothing_says_so() -> None:
     assert message.response_metadata["speculative_thinking"]["takeovers"] == 0
 
 
+def test_what_the_target_wrote_too_much_is_no_draft() -> None:
+    heard = Listener()
+    target = ScriptedBackend("Hm, let me verify it.\n\nMore.", name="large")
+    pair(target=target, policy=DelegationPolicy(takeover_tokens=None)).invoke("2 + 3?", {"callbacks": [heard]})
+    told = [(data["kind"], data["draft"]) for _, data, _ in heard.events]
+    assert told[:2] == [("reflection", "Wait,"), ("verification", "")]
+
+
 @pytest.mark.parametrize("way", ["stream", "astream"])
 def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
     tracer = Tracer()
