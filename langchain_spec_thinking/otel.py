@@ -54,7 +54,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         tracer_provider: Where spans go; None: where OpenTelemetry is set up to send them.
     """
 
-    run_inline = True  # spans begin and end when the runs do, also on an event loop
+    run_inline = True  # on an event loop too: it takes no time that a thread would save
 
     def __init__(self, *, texts: bool = False, tracer_provider: TracerProvider | None = None) -> None:
         self._texts = texts

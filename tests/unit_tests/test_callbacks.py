@@ -88,11 +88,19 @@ async def astream(model: ChatSpeculativeThinking, config: Any) -> None:
         pass
 
 
+async def others_done() -> None:
+    await asyncio.sleep(0)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 async def astream_events(model: ChatSpeculativeThinking, config: Any) -> None:
     stream = await model.astream_events("2 + 3?", config, version="v3")
-    async for _ in stream:
-        pass
-    await asyncio.sleep(0.01)  # LangChain ends the run after the stream
+    try:
+        async for _ in stream:
+            pass
+    finally:
+        await others_done()  # LangChain ends the run after the stream
 
 
 WAYS: dict[str, Way] = {
@@ -202,6 +210,14 @@ def test_a_takeover_that_brought_nothing_says_so() -> None:
     assert message.response_metadata["speculative_thinking"]["takeovers"] == 0
 
 
+def test_what_the_target_wrote_too_much_is_no_draft() -> None:
+    heard = Listener()
+    target = ScriptedBackend("Hm, let me verify it.\n\nMore.", name="large")
+    pair(target=target, policy=DelegationPolicy(takeover_tokens=None)).invoke("2 + 3?", {"callbacks": [heard]})
+    told = [(data["kind"], data["draft"]) for _, data, _ in heard.events]
+    assert told[:2] == [("reflection", "Wait,"), ("verification", "")]
+
+
 @pytest.mark.parametrize("way", ["stream", "astream"])
 def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
     tracer = Tracer()
@@ -212,7 +228,7 @@ def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
             if "Hm" in str(chunk.content):
                 break
         await stream.aclose()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.01)  # LangChain leaves it to the loop to close what it reads from
+        await others_done()  # LangChain leaves it to the loop to close what it reads from
 
     if way == "stream":
         stream = pair().stream("2 + 3?", {"callbacks": [tracer]})

@@ -154,7 +154,7 @@ def test_a_chat_model_may_be_half_of_a_pair() -> None:
     assert report["takeovers"] >= 1
     assert "only told to go on" in report["degraded"]
     assert len(runs.traced_runs) == 1
-    assert not runs.traced_runs[0].child_runs
+    assert {(run.name, run.run_type) for run in runs.traced_runs[0].child_runs} == {("speculative_takeover", "chain")}
 
 
 def test_what_it_raises_is_an_error_of_ours() -> None:
