@@ -65,7 +65,7 @@ demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
 test: .venv/.test
-	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket
+	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
 
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
 # All servers together take 10 GB of memory.
