@@ -11,10 +11,12 @@ from uuid import uuid4
 from langchain_spec_thinking.tools import ToolCall, Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _DECODER = json.JSONDecoder()
 _PYTHON_TAG = "<|python_tag|>"
+_FENCE = "```"
+_ARGUMENTS = ("arguments", "parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +77,23 @@ class CallParser:
     Args:
         form: How the model writes them.
         beginning: What the model was given of its answer.
+        names: The tools. Many a small model leaves out the marks: an answer that is a JSON object, be it in a code
+            block, with a tool's name and arguments, is a call of it.
 
     Attributes:
         beginning: The same.
     """
 
-    def __init__(self, form: CallFormat, beginning: str = "") -> None:
+    def __init__(self, form: CallFormat, beginning: str = "", names: Collection[str] = ()) -> None:
         self._form = form
+        self._names = names
         self._mark = form.opens.strip()
         self.beginning = beginning
         self._held = beginning
         self._inside = False
         self._begun = False  # text or a call was passed on
         self._called = False
+        self._fenced = False
 
     def feed(self, text: str) -> Iterator[str | ToolCall]:
         """Take in more text; yields what is certain of it."""
@@ -111,8 +117,14 @@ class CallParser:
                 self._called |= isinstance(part, ToolCall)
                 yield part
 
-    def _text(self, *, final: bool) -> Iterator[str]:
+    def _text(self, *, final: bool) -> Iterator[str | ToolCall]:
         """Pass text on, up to where a call begins or may begin. White space before a call belongs to the call."""
+        if self._names and not self._form.bare and (not self._begun or self._called):
+            unmarked = self._unmarked(final=final)
+            if isinstance(unmarked, ToolCall):
+                yield unmarked
+            if unmarked:
+                return
         if self._form.bare and (not self._begun or self._called):
             start = _json_start(self._held)
             self._inside = start.startswith("{")
@@ -128,6 +140,29 @@ class CallParser:
         self._held = self._held[rest if self._inside else len(text) :]
         if text:
             yield text
+
+    def _unmarked(self, *, final: bool) -> ToolCall | bool:
+        """Return the call that the held text begins with although nothing marks it; else whether it may be one."""
+        text = self._held.lstrip()
+        if self._fenced and (final or len(text) >= len(_FENCE)):  # the end of the code block that a call stood in
+            text = self._held = text.removeprefix(_FENCE).lstrip()
+            self._fenced = False
+        if not final and (not text or _FENCE.startswith(text) or (text.startswith(_FENCE) and "\n" not in text)):
+            return True
+        data = (text.partition("\n")[2] if text.startswith(_FENCE) else text).lstrip()
+        key = data[1:].lstrip()[:6]
+        if not final and (not data or (data.startswith("{") and '"name"'.startswith(key) and key != '"name"')):
+            return True
+        if not (data.startswith("{") and key == '"name"'):
+            return False
+        try:
+            item, end = _DECODER.raw_decode(data)
+        except ValueError:
+            return not final
+        found = self._understood(item) if item.get("name") in self._names and item.keys() & {*_ARGUMENTS} else None
+        if found:
+            self._held, self._fenced = data[end:], text.startswith(_FENCE)
+        return found or False
 
     def _calls(self, *, final: bool) -> Iterator[ToolCall]:
         """Read calls once all of their text is there."""
@@ -157,7 +192,7 @@ class CallParser:
     def _understood(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - whatever JSON holds
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             return None
-        given: Any = next((item[key] for key in ("arguments", "parameters") if key in item), {})
+        given: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
         return call(item["name"], given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))
 
 

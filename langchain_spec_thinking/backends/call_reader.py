@@ -5,13 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Call, Event, Piece
+from langchain_spec_thinking.backends.call_formats import CallParser
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from langchain_spec_thinking.backends.call_formats import CallParser
+    from langchain_spec_thinking.backends.call_formats import CallFormat
     from langchain_spec_thinking.turn import Turn
+
+
+def call_reader(form: CallFormat | None, turn: Turn, begun: str = "") -> CallReader:
+    """Return what reads an answer.
+
+    Args:
+        form: How calls are written in it; None where there may be none.
+        turn: The turn that is continued.
+        begun: What the model was given of the answer.
+    """
+    names = turn.tools.names if turn.tools else ()
+    return CallReader(CallParser(form, begun, names) if form else None, turn)
 
 
 class CallReader:

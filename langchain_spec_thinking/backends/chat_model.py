@@ -15,8 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
-from langchain_spec_thinking.backends.call_formats import CallParser
-from langchain_spec_thinking.backends.call_reader import CallReader
+from langchain_spec_thinking.backends.call_reader import call_reader
 from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Payload, Strategy
 from langchain_spec_thinking.backends.echo import EchoFilter
 from langchain_spec_thinking.backends.native_calls import NativeCalls
@@ -190,7 +189,7 @@ class _Reading:
         self.model = model.model_copy(update=_settings(model, request))
         self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
-        self._calls = CallReader(CallParser(payload.calls, payload.begun) if payload.calls else None, turn)
+        self._calls = call_reader(payload.calls, turn, payload.begun)
         self._native = NativeCalls()
         limited = any(name in type(model).model_fields for name in _LIMITS)
         self._room = sys.maxsize if limited else request.max_tokens * _CHARACTERS

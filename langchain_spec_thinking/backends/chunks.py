@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import Call, End, Event, Usage
-from langchain_spec_thinking.backends.call_formats import CallParser
-from langchain_spec_thinking.backends.call_reader import CallReader
+from langchain_spec_thinking.backends.call_reader import call_reader
 from langchain_spec_thinking.backends.echo import EchoFilter
 from langchain_spec_thinking.backends.native_calls import NativeCalls
 from langchain_spec_thinking.backends.thought_field import ThoughtField
@@ -48,7 +47,7 @@ class ChunkReader:
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
-        self._calls = CallReader(CallParser(payload.calls, payload.begun) if payload.calls else None, turn)
+        self._calls = call_reader(payload.calls, turn, payload.begun)
         self._native = NativeCalls()
         self._chunks = 0
         self._last: Any = None

@@ -104,7 +104,7 @@ class ChatTemplate:
         """Return what reads the calls out of an answer; None where there may be none."""
         if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
             return None
-        return CallParser(self.call_format, self._beginning(turn))
+        return CallParser(self.call_format, self._beginning(turn), turn.tools.names)
 
     def call_ending(self, turn: Turn) -> str:
         """Return what ends a call that was begun for the model, after its arguments."""

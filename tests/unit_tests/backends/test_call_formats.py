@@ -23,7 +23,7 @@ CALL = ("add", '{"a": 1}')
 
 def read(form: CallFormat, pieces: list[str], beginning: str = "") -> list[Any]:
     """Return the text, joined, and the calls without their ids, in order."""
-    parser = CallParser(form, beginning)
+    parser = CallParser(form, beginning, ("add", "now"))
     parts = [part for piece in pieces for part in parser.feed(piece)] + list(parser.rest())
     told: list[Any] = []
     for part in parts:
@@ -56,6 +56,16 @@ CASES = [
     pytest.param(LLAMA, 'Five {"name": "add"}', ['Five {"name": "add"}'], id="Llama: no call"),
     pytest.param(LLAMA, "<|py five", ["<|py five"], id="Llama: no mark"),
     pytest.param(LLAMA, "", [], id="nothing"),
+    pytest.param(HERMES, A, [CALL], id="no mark"),
+    pytest.param(HERMES, f"```json\n{A}\n```", [CALL], id="in a code block"),
+    pytest.param(HERMES, f"```json\n{A}\n```\n```\n{A}\n```", [CALL, CALL], id="in two code blocks"),
+    pytest.param(HERMES, P, [CALL], id="parameters"),
+    pytest.param(HERMES, '{"name": "Ann", "arguments": {}}', ['{"name": "Ann", "arguments": {}}'], id="no tool"),
+    pytest.param(HERMES, '{"name": "add"}', ['{"name": "add"}'], id="no arguments, no call"),
+    pytest.param(HERMES, '{"a": 1}', ['{"a": 1}'], id="other JSON"),
+    pytest.param(HERMES, '{"name": "ad', ['{"name": "ad'], id="half of it"),
+    pytest.param(HERMES, "```python\nadd(1)\n```", ["```python\nadd(1)\n```"], id="code"),
+    pytest.param(HERMES, "{} ", ["{} "], id="empty JSON"),
 ]
 
 
