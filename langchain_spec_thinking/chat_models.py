@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
+from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BOUND, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run, adrive, drive
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
@@ -47,8 +48,8 @@ class ChatSpeculativeThinking(BaseChatModel):
         ```
 
     Key init args:
-        speculative: The small model, a backend.
-        target: The large model, a backend.
+        speculative: The small model: a backend, any chat model, or the name of one (`backends.specs.backend_of`).
+        target: The large model, likewise.
         policy: When the target takes over, and for how long.
         answer_by: Who writes the answer once the thought is closed.
         max_tokens: Limit of thought and answer together.
@@ -127,11 +128,13 @@ class ChatSpeculativeThinking(BaseChatModel):
     @field_validator("speculative", "target", mode="before")
     @classmethod
     def _as_backend(cls, value: object) -> object:
+        if isinstance(value, str):
+            return backend_of(value)
         if isinstance(value, BaseChatModel) and not isinstance(value, ChatSpeculativeThinking):
             return ChatModelBackend(value)
         if not isinstance(value, Backend):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
-            msg = f"expected a backend ({known}) or a chat model, got {type(value).__name__}"
+            msg = f"expected a backend ({known}), a chat model or the name of one, got {type(value).__name__}"
             raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
         return value
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -11,18 +12,21 @@ from rich.console import Console
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.cli.demo import demonstrate
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.examination import Examination, examine
-from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import LEGEND, show, table
 from langchain_spec_thinking.errors import BackendError
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking import Backend
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 console = Console(highlight=False)
 
-Model = "A Hub id, a folder, or openai:NAME@URL[#TOKENIZER] (the key in OPENAI_API_KEY)."
+Model = "A Hub id, a folder, openai:NAME@URL[#TOKENIZER] (the key in OPENAI_API_KEY), or LangChain's provider:model."
 
 
 @app.command()
@@ -48,7 +52,7 @@ def chat(
 ) -> None:
     """Talk to a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
-        small, large = backend_of(speculative), backend_of(target)
+        small, large = _backend(speculative), _backend(target)
         policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
         model = ChatSpeculativeThinking(
             speculative=small,
@@ -92,7 +96,7 @@ def doctor(
     for role, spec in specs.items():
         with Console(stderr=True).status(f"{role}: {spec} ..."):
             try:
-                sides[role] = examine(backend_of(spec))
+                sides[role] = examine(_backend(spec))
             except (BackendError, ImportError, ValueError) as e:
                 sides[role] = Examination(spec, error=str(e))
     if as_json:
@@ -101,6 +105,11 @@ def doctor(
         doctor_show(console, sides)
     if any(side.error for side in sides.values()):
         raise typer.Exit(1)
+
+
+def _backend(spec: str) -> Backend:
+    # The address was typed by whoever holds the key.
+    return backend_of(spec, api_key=os.environ.get("OPENAI_API_KEY") or None)
 
 
 def _asked() -> str:

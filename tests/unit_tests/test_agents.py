@@ -461,7 +461,7 @@ def test_a_history_is_summarized_when_it_is_long(threshold: int, summarized: boo
 
     def small(turn: Turn) -> str:
         asked = turn.history[-1].content
-        if "What of tea" in asked and len(turn.history) % 2:
+        if asked.startswith("What of tea"):
             return "Tea is fine. " * 3
         summaries.append(asked)
         return "We spoke of tea."
