@@ -478,12 +478,20 @@ def test_a_history_is_summarized_when_it_is_long(threshold: int, summarized: boo
     assert (len(state["messages"]) < 24) == summarized
 
 
+def context_of(model: ChatSpeculativeThinking) -> int | None:
+    return (model.profile or {}).get("max_input_tokens")
+
+
 def test_a_share_of_the_context_is_a_share_of_the_smaller_one() -> None:
-    models = [tiny.backend(tiny.llama(context=context)) for context in (2048, 512)]
-    for small, large in itertools.permutations(models):
+    models: list[Any] = [
+        tiny.backend(tiny.llama(context=2048)),
+        tiny.backend(tiny.llama(context=512)),
+        GenericFakeChatModel(messages=iter(()), profile={"max_input_tokens": 512}),
+    ]
+    for small, large in itertools.permutations(models, 2):
         model = ChatSpeculativeThinking(speculative=small, target=large)
-        assert model.profile is not None
-        assert model.profile["max_input_tokens"] == 512
+        assert context_of(model) == 512
         summarizing(model, trigger=("fraction", 0.5))  # refuses a model that does not say
+    assert context_of(ChatSpeculativeThinking(speculative=models[0], target=ScriptedBackend())) == 2048
     with pytest.raises(ValueError, match="profile"):
         summarizing(pair(), trigger=("fraction", 0.5))
