@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test integration lint type bench-pocket clean
+.PHONY: demo test integration ray lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -35,6 +35,14 @@ SHELL := /bin/bash
 	$(INSTALL) --group integration $(QUIET)
 	@touch $@
 
+# Ray brings three dozen packages with versions of its own, so it has a place of its own.
+.venv-ray/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1' $(QUIET)
+	.venv-ray/bin/python -m pip install --quiet torch==2.13.0 $(QUIET)
+	.venv-ray/bin/python -m pip install --quiet --editable '.[huggingface]' --group ray $(QUIET)
+	@touch $@
+
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
@@ -44,6 +52,10 @@ test: .venv/.test
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
 integration: .venv/.integration
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
+
+# The OpenAI-compatible server on Ray Serve: two replicas of the pocket pair on loopback. Three minutes, most of them pip's.
+ray: .venv-ray/.ready
+	.venv-ray/bin/python -m pytest tests/integration_tests/test_ray_serve.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
@@ -57,4 +69,4 @@ bench-pocket: .venv/.bench
 	$(BIN)/python -m benchmarks.pocket.compare
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv .venv-ray build
