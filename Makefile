@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test servers integration faults lint type bench-pocket clean
+.PHONY: demo test servers integration ray faults lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -61,6 +61,14 @@ endef
 
 servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.ready
 
+# Ray brings three dozen packages with versions of its own, so it has a place of its own.
+.venv-ray/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1' $(QUIET)
+	.venv-ray/bin/python -m pip install --quiet torch==2.13.0 $(QUIET)
+	.venv-ray/bin/python -m pip install --quiet --editable '.[huggingface]' --group ray $(QUIET)
+	@touch $@
+
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
@@ -75,6 +83,10 @@ integration: .venv/.test servers
 # At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
 faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run
+
+# The OpenAI-compatible server on Ray Serve: two replicas of the pocket pair on loopback. Three minutes, most of them pip's.
+ray: .venv-ray/.ready
+	.venv-ray/bin/python -m pytest tests/integration_tests/test_ray_serve.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

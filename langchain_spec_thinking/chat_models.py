@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - `with_fallbacks` evaluates the annotations of `bind_tools`
 from contextlib import aclosing, closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
+from langchain_core.language_models.base import LanguageModelInput  # noqa: TC002 - as above
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.language_models.model_profile import ModelProfile
-from pydantic import Field, field_validator
+from langchain_core.messages import AIMessage  # noqa: TC002
+from langchain_core.runnables import Runnable  # noqa: TC002
+from pydantic import BaseModel, Field, field_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
-from langchain_spec_thinking.binding import BOUND, Method, bound_tools, schema_of, structured, tools_of
+from langchain_spec_thinking.backends.specs import backend_of
+from langchain_spec_thinking.binding import BOUND, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import ListenedTo, atold, told
 from langchain_spec_thinking.drivers import Delta, OnTargetFailure, Run
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
@@ -20,16 +25,12 @@ from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.language_models.base import LangSmithParams, LanguageModelInput
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.language_models.base import LangSmithParams
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
-    from langchain_core.runnables import Runnable
-    from pydantic import BaseModel
-
-    from langchain_spec_thinking.binding import Tool
 
 _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a call may override."""
@@ -48,8 +49,8 @@ class ChatSpeculativeThinking(ListenedTo):
         ```
 
     Key init args:
-        speculative: The small model, a backend.
-        target: The large model, a backend.
+        speculative: The small model: a backend, any chat model, or the name of one (`backends.specs.backend_of`).
+        target: The large model, likewise.
         policy: When the target takes over, and for how long.
         answer_by: Who writes the answer once the thought is closed.
         max_tokens: Limit of thought and answer together.
@@ -128,11 +129,13 @@ class ChatSpeculativeThinking(ListenedTo):
     @field_validator("speculative", "target", mode="before")
     @classmethod
     def _as_backend(cls, value: object) -> object:
+        if isinstance(value, str):
+            return backend_of(value)
         if isinstance(value, BaseChatModel) and not isinstance(value, ChatSpeculativeThinking):
             return ChatModelBackend(value)
         if not isinstance(value, Backend):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
-            msg = f"expected a backend ({known}) or a chat model, got {type(value).__name__}"
+            msg = f"expected a backend ({known}), a chat model or the name of one, got {type(value).__name__}"
             raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
         return value
 

@@ -54,11 +54,13 @@ class Tools:
     @property
     def forced(self) -> str | None:
         """The tool that must be called, where there is only one that may be."""
+        if self.choice == "required" and len(self.names) == 1:
+            return self.names[0]
         return self.choice if self.choice in self.names else None
 
     def wire_choice(self) -> str | dict[str, Any]:
         """Return `tool_choice` as OpenAI's API has it."""
-        return {"type": "function", "function": {"name": self.choice}} if self.forced else self.choice
+        return {"type": "function", "function": {"name": self.choice}} if self.choice in self.names else self.choice
 
     def described(self) -> str:
         """Describe the tools in words, for a model that is told of them in no other way."""

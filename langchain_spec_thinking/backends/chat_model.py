@@ -97,6 +97,11 @@ class ChatModelBackend(Backend):
             "an OpenAIBackend for the same server is better still."
         )
 
+    @property
+    def context(self) -> int | None:
+        """What the model's profile says."""
+        return (self._model.profile or {}).get("max_input_tokens")
+
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation; closing the generator closes the model's own stream."""
         reading = self._reading(turn, request)

@@ -14,7 +14,7 @@ from langchain_spec_thinking.backends.growing_layer import GrowingLayer
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
@@ -110,6 +110,33 @@ class TurnCache:
         self._read += len(self.ids) - self.cached
         self.cached = len(self.ids)
 
+    def spares(self, prompt: list[int]) -> int:
+        """Return how many tokens of a later turn's prompt need not be read again, if that turn takes this cache over.
+
+        None, where most of the conversation that the cache holds would be thrown away: it may go on.
+
+        Args:
+            prompt: Token ids.
+        """
+        common = self._common(prompt)
+        cropped = max(self.cached - common, self.cached + 1 - len(prompt))
+        return 0 if 2 * common < self._prompt or not self._can_crop(cropped) else common
+
+    def take_over(self, other: TurnCache) -> None:
+        """Go on with the keys and values of a turn that is gone, as far as it began with the same tokens."""
+        self._stale = other.cached - other._common(self.ids)
+        self.cache, self.cached, self._read = other.cache, other.cached, other._read
+
+    def _common(self, ids: list[int]) -> int:
+        """Return how many of these token ids are what the KV cache begins with."""
+        return _common_prefix(self.ids[: self.cached - self._stale], ids)
+
+    def _can_crop(self, tokens: int) -> bool:
+        """Return whether the last `tokens` tokens can be taken out of the KV cache, and something is left."""
+        windowed = any(self.cache.is_sliding) or any(self.cache.is_linear)  # layers that forget, but for what came last
+        possible = self.cache.is_croppable and not (windowed and tokens > self._read)
+        return tokens < self.cached and (tokens <= 0 or possible)
+
     def _context_start(self) -> int:
         """Return from which token on the text of the last tokens can be decoded: not from the middle of a character."""
         start = max(0, len(self._ends) - _CONTEXT)
@@ -166,8 +193,7 @@ class TurnCache:
 
     def _uncache(self, tokens: int) -> None:
         """Take the last `tokens` tokens out of the KV cache; a cache that cannot do that is made anew."""
-        windowed = any(self.cache.is_sliding) or any(self.cache.is_linear)
-        if tokens >= self.cached or not self.cache.is_croppable or (windowed and tokens > self._read):
+        if not self._can_crop(tokens):
             self.forget()
             return
         self.cache.crop(-tokens)
@@ -175,8 +201,8 @@ class TurnCache:
         self._stale = self._read = 0
 
 
-def _common_prefix(a: str, b: str) -> int:
-    """Return the length of the longest common prefix, by bisection: Python compares whole strings fast."""
+def _common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
+    """Return the length of the longest common prefix, by bisection: Python compares whole strings and lists fast."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

@@ -20,6 +20,7 @@ from transformers import (
 from langchain_spec_thinking.backends.grammar import Grammar, grammar
 from langchain_spec_thinking.backends.kv_cache import TurnCache
 from langchain_spec_thinking.backends.shared_steps import SharedSteps
+from langchain_spec_thinking.backends.spare_caches import SpareCaches
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class LocalModel:
         self._model = model.eval()
         self._steps = SharedSteps(self._model)
         self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
+        self._spare = SpareCaches()
         text_config = model.config.get_text_config()
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
         eos = model.generation_config.eos_token_id if model.generation_config else None
@@ -58,7 +60,11 @@ class LocalModel:
             return _LOADED.get(id(model)) or _LOADED.setdefault(id(model), cls(model))
 
     def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
-        """Return what is kept of a running turn, aligned with its text as it stands. It lives as long as the turn."""
+        """Return what is kept of a running turn, aligned with its text as it stands.
+
+        It belongs to the turn as long as that lives. A new turn goes on with what an earlier one of the same
+        conversation has left behind.
+        """
         caches = self._turns.setdefault(turn, {})
         cache = caches.get(template.source)
         if cache is None:
@@ -68,7 +74,10 @@ class LocalModel:
             special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
             cache = TurnCache(tokenizer, self._model.config, prompt, visible, template.reply_controls)
+            if before := self._spare.take(prompt):
+                cache.take_over(before)
             caches[template.source] = cache
+            self._spare.return_after(turn, cache)
         cache.align(template.reply_text(turn))
         return cache
 
@@ -78,7 +87,12 @@ class LocalModel:
         Returns:
             Scores of the next token, of shape (vocabulary,).
         """
-        return self._steps.read(cache)
+        try:
+            return self._steps.read(cache)
+        except torch.OutOfMemoryError:
+            if not self._spare.clear():
+                raise
+            return self._steps.read(cache)
 
     def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
         """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -12,19 +13,22 @@ from rich.console import Console
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.cli.demo import demonstrate
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.examination import Examination, examine
-from langchain_spec_thinking.cli.specs import backend_of
 from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.trace import Trace
 
+if TYPE_CHECKING:
+    from langchain_spec_thinking import Backend
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 console = Console(highlight=False)
 
-Model = "A Hub id, a folder, or openai:NAME@URL[#TOKENIZER] (the key in OPENAI_API_KEY)."
+Model = "A Hub id, a folder, openai:NAME@URL[#TOKENIZER] (the key in OPENAI_API_KEY), or LangChain's provider:model."
 
 
 @app.command()
@@ -51,7 +55,7 @@ def chat(
 ) -> None:
     """Talk to a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
-        small, large = backend_of(speculative), backend_of(target)
+        small, large = _backend(speculative), _backend(target)
         policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
         model = ChatSpeculativeThinking(
             speculative=small,
@@ -115,7 +119,7 @@ def doctor(
     for role, spec in specs.items():
         with Console(stderr=True).status(f"{role}: {spec} ..."):
             try:
-                sides[role] = examine(backend_of(spec))
+                sides[role] = examine(_backend(spec))
             except (BackendError, ImportError, ValueError) as e:
                 sides[role] = Examination(spec, error=str(e))
     if as_json:
@@ -124,6 +128,11 @@ def doctor(
         doctor_show(console, sides)
     if any(side.error for side in sides.values()):
         raise typer.Exit(1)
+
+
+def _backend(spec: str) -> Backend:
+    # The address was typed by whoever holds the key.
+    return backend_of(spec, api_key=os.environ.get("OPENAI_API_KEY") or None)
 
 
 def _asked() -> str:

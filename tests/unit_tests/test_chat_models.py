@@ -186,7 +186,14 @@ def test_a_call_may_override_settings() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"temperature": -1}, {"max_tokens": 0}, {"top_p": 2}, {"tools": [{"type": "web_search"}]}, {"nonsense": 1}],
+    [
+        {"temperature": -1},
+        {"max_tokens": 0},
+        {"top_p": 2},
+        {"tools": [{"type": "web_search"}]},
+        {"response_format": "xml"},
+        {"nonsense": 1},
+    ],
 )
 def test_a_call_with_a_bad_setting_names_it(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):

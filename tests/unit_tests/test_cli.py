@@ -12,9 +12,8 @@ from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import OpenAIBackend, Trace, pocket
-from langchain_spec_thinking.cli.commands import app
-from langchain_spec_thinking.cli.specs import backend_of
+from langchain_spec_thinking import Trace, pocket
+from langchain_spec_thinking.cli.commands import _backend, app
 from langchain_spec_thinking.cli.view import show, table
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.test_chat_models import pair
@@ -37,19 +36,6 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     assert console.file.getvalue() == "[bold]x[/bold] [/]\n"  # type: ignore[attr-defined]
 
 
-def test_a_remote_model_is_named_in_a_word() -> None:
-    backend = backend_of("openai:org/name@http://127.0.0.1:8000/v1")
-    assert isinstance(backend, OpenAIBackend)
-    assert backend.describe()["name"] == "org/name"
-    assert backend.describe()["base_url"] == "http://127.0.0.1:8000/v1"
-
-
-@pytest.mark.parametrize("spec", ["openai:name", "openai:@http://127.0.0.1/v1", "openai:name@127.0.0.1"])
-def test_a_remote_model_without_an_address_is_refused(spec: str) -> None:
-    with pytest.raises(ValueError, match="expected openai:NAME@URL"):
-        backend_of(spec)
-
-
 @pytest.mark.parametrize(
     "wrong", [["openai:name", "openai:name"], ["openai:n@http://h/v1"] * 2 + ["--answer-by", "me"]]
 )
@@ -69,7 +55,7 @@ def test_an_error_is_shown_as_it_is_written() -> None:
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-typed")
-    backend = backend_of("openai:m@https://api.openai.com/v1")
+    backend = _backend("openai:m@http://127.0.0.1:8000/v1")
     assert backend._api_key.get_secret_value() == "sk-typed"  # type: ignore[attr-defined]  # noqa: SLF001
 
 

@@ -32,7 +32,7 @@ def answer(turn: Turn) -> str:
         return json.dumps(example(turn.schema.get("schema", JOKE), last.content))
     if turn.tools and turn.tools.choice != "none" and last.role != "tool":
         function = (
-            next(schema["function"] for schema in turn.tools.schemas if schema["function"]["name"] == turn.tools.choice)
+            next(schema["function"] for schema in turn.tools.schemas if schema["function"]["name"] == turn.tools.forced)
             if turn.tools.forced
             else turn.tools.schemas[0]["function"]
         )

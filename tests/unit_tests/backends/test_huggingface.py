@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import string
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.backends.spare_caches import CACHES_MAX, TOKENS_MAX
 from langchain_spec_thinking.errors import BackendError, ContinuationError, PromptTooLongError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
@@ -161,6 +163,121 @@ def test_what_is_kept_of_a_turn_goes_with_it() -> None:
     assert len(turns) == before - 1
 
 
+def told(*texts: str, **settings: Any) -> Turn:
+    """A turn that answers a conversation."""
+    history = (Message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
+    return Turn(tuple(history), **settings)
+
+
+def own(model: PreTrainedModel) -> HuggingFaceBackend:
+    """A backend of a model that no other test has left anything behind in."""
+    return tiny.backend(copy.deepcopy(model))
+
+
+def ids_of(backend: HuggingFaceBackend, turn: Turn) -> list[int]:
+    return list(backend._model.turn_cache(turn, backend._template).ids)  # noqa: SLF001
+
+
+def common(a: list[int], b: list[int]) -> int:
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+
+
+@pytest.mark.parametrize("make", [tiny.llama, tiny.sliding])
+@pytest.mark.parametrize("thinks", [False, True])
+def test_the_next_turn_of_a_conversation_reads_only_what_is_new(
+    make: Callable[[int], PreTrainedModel], thinks: bool
+) -> None:
+    backend = own(make(1))
+    texts = ["the cat sat on the mat " * 3]
+    before: list[int] = []
+    for number in range(4):
+        half, fresh = told(*texts, thinks=thinks), own(make(1))
+        with counting([backend._model._model]) as read:  # noqa: SLF001
+            answer = continued(backend, half, max_tokens=12)
+        assert answer == continued(fresh, told(*texts, thinks=thinks), max_tokens=12)  # and writes the same
+        prompt = ids_of(fresh, told(*texts, thinks=thinks))
+        kept = common(before, prompt)
+        new = len(prompt) - min(kept, len(prompt) - 1)
+        assert kept >= 10 * number
+        written = next(cache.ids for cache in backend._model._turns[half].values())  # noqa: SLF001
+        cropped = len(before) - kept
+        if make is tiny.llama or cropped <= 1:
+            assert read == [new + len(written) - len(prompt) - 1]
+        before = written[:-1]  # nothing followed the last one, so it was not read
+        texts += [answer.replace("</think>", ""), f"and then {number}?"]
+        del half
+
+
+def test_a_conversation_keeps_its_cache_while_another_is_held() -> None:
+    backend = own(tiny.llama(1))
+    conversations = [[f"{name} sat on the mat " * 4] for name in ("the cat", "a dog", "Zoe")]
+    for _ in range(3):
+        for texts in conversations:
+            usage = next(backend.continue_turn(half := told(*texts), Request(1, temperature=0)))
+            assert isinstance(usage, Usage)
+            assert usage.prompt_tokens
+            assert (usage.cached_tokens or 0) >= usage.prompt_tokens * 0.6 * (len(texts) > 1)
+            texts += [continued(backend, half, max_tokens=8), "and?"]
+            del half
+
+
+def test_turns_that_run_at_the_same_time_share_no_cache() -> None:
+    backend = own(tiny.llama(1))
+    texts = ["the cat sat on the mat"]
+    texts += [continued(backend, told(*texts)), "and?"]
+    first, second = told(*texts), told(*texts)
+    usages = [next(backend.continue_turn(half, Request(5, temperature=0))) for half in (first, second)]
+    assert [bool(usage.cached_tokens) for usage in usages if isinstance(usage, Usage)] == [True, False]
+    assert continued(backend, first) == continued(backend, second) == continued(own(tiny.llama(1)), told(*texts))
+
+
+def test_what_is_left_behind_is_bounded() -> None:
+    backend = own(tiny.llama(context=100_000))
+    spare = backend._model._spare  # noqa: SLF001
+    for number in range(CACHES_MAX + 3):
+        continued(backend, turn(f"{string.ascii_letters[number]} " * 20), max_tokens=3)
+    assert len(spare._kept) == CACHES_MAX  # noqa: SLF001
+    for letter in "abc":
+        ids = backend.count_tokens(f"{letter} ")
+        long = turn(f"{letter} " * (TOKENS_MAX // 2 // ids + 1))
+        backend._model.turn_cache(long, backend._template).cached = TOKENS_MAX // 2 + 1  # noqa: SLF001 - as if read
+        del long
+    assert [cache.cached for cache in spare._kept] == [TOKENS_MAX // 2 + 1]  # noqa: SLF001
+
+
+def test_many_threads_take_and_return_caches() -> None:
+    backend = own(tiny.llama(1))
+
+    def converse(name: str) -> list[str]:
+        texts = [f"{name} sat on the mat"]
+        for _ in range(3):
+            texts += [continued(backend, told(*texts), max_tokens=6), "and?"]
+        return texts
+
+    names = ["cat", "dog", "rat", "cat"] * 3
+    one_by_one = [converse(name) for name in names]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(converse, names)) == one_by_one
+    assert len(backend._model._spare._kept) <= CACHES_MAX  # noqa: SLF001
+
+
+def test_memory_is_wanted_for_the_turn_that_runs() -> None:
+    model = copy.deepcopy(tiny.llama(1))
+    backend = tiny.backend(model)
+    expected = continued(own(tiny.llama(1)), turn("hi"))
+    continued(backend, turn("something else"))
+    spare = backend._model._spare  # noqa: SLF001
+    assert spare._kept  # noqa: SLF001
+
+    def fail(*_: object) -> None:
+        if spare._kept:  # noqa: SLF001
+            msg = "out of memory"
+            raise torch.OutOfMemoryError(msg)
+
+    model.register_forward_pre_hook(fail)
+    assert continued(backend, turn("hi")) == expected
+
+
 def test_turns_that_run_at_the_same_time_do_not_meet() -> None:
     backend = tiny.backend()
     policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=3)
@@ -193,7 +310,7 @@ def test_a_model_that_runs_out_of_memory_is_a_backend_that_failed() -> None:
     calls = itertools.count()
 
     def fail(*_: object) -> None:
-        if next(calls) == 2:
+        if next(calls) >= 2:
             msg = "out of memory"
             raise torch.OutOfMemoryError(msg)
 

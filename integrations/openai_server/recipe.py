@@ -1,0 +1,44 @@
+"""A pair behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING
+
+from integrations.openai_server.server import Limits, create_app
+from langchain_spec_thinking import ChatSpeculativeThinking
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+def build(
+    speculative: str | None = None, target: str | None = None, *, api_key: str, max_tokens: int = 4096
+) -> FastAPI:
+    """Make the application; without models, in front of the pair that comes with the package."""
+    if speculative is None or target is None:
+        model = ChatSpeculativeThinking.pocket()
+    else:
+        model = ChatSpeculativeThinking(speculative=speculative, target=target)
+    return create_app(model, [api_key], limits=Limits(tokens=max_tokens))
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    import uvicorn  # noqa: PLC0415 - only to serve
+
+    parser = ArgumentParser(description=build.__doc__)
+    parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")
+    parser.add_argument("--target", help="the large model")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="the most that a reply may have")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    given = parser.parse_args()
+    key = os.environ.get("SPEC_THINKING_API_KEY") or parser.error("set SPEC_THINKING_API_KEY to the key clients send")
+    app = build(given.speculative, given.target, api_key=key, max_tokens=given.max_tokens)
+    uvicorn.run(app, host=given.host, port=given.port)
+
+
+if __name__ == "__main__":
+    main()

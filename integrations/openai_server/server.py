@@ -1,0 +1,188 @@
+"""The endpoints of OpenAI's API that chat needs, in front of a pair."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI, Request
+from langchain_core.messages import BaseMessage, convert_to_messages
+
+from integrations.openai_server.replies import EventsResponse, RefusedError, WholeResponse, refusal
+from integrations.openai_server.wire import ChatRequest, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection
+
+    from fastapi.responses import Response
+
+    from langchain_spec_thinking import ChatSpeculativeThinking
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask for, and all of them together.
+
+    Attributes:
+        tokens: The most that a reply may have, thought and answer together.
+        body: The most that a request may have, in bytes.
+        running: The most replies that are written at the same time.
+        waiting: The most requests that wait for their turn; others are told to come back.
+    """
+
+    tokens: int = 4096
+    body: int = 1_000_000
+    running: int = 8
+    waiting: int = 32
+
+
+class Gate:
+    """Lets so many in at a time, and so many wait.
+
+    Args:
+        limits: How many.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._free = asyncio.Semaphore(limits.running)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """Wait to be let in.
+
+        Raises:
+            RefusedError: Too many are waiting.
+        """
+        if self._free.locked() and self._waiting >= self._limits.waiting:
+            msg = (
+                f"{self._limits.running} replies are being written and {self._waiting} requests wait. Try again later."
+            )
+            raise RefusedError(429, msg, kind="rate_limit_error", code="rate_limit_exceeded")
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class Server:
+    """Answers chats with a pair.
+
+    Args:
+        model: The pair.
+        name: What clients call it.
+        limits: What they may ask for.
+    """
+
+    def __init__(self, model: ChatSpeculativeThinking, name: str, limits: Limits) -> None:
+        self._model = model
+        self._name = name
+        self._limits = limits
+        self._gate = Gate(limits)
+
+    def listing(self) -> dict[str, Any]:
+        """Say what models there are."""
+        model = {"id": self._name, "object": "model", "created": 0, "owned_by": "spec-thinking"}
+        context = (self._model.profile or {}).get("max_input_tokens")
+        return {"object": "list", "data": [model | ({"max_model_len": context} if context else {})]}
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a chat."""
+        asked = ChatRequest.model_validate_json(await self._body(request))
+        if asked.model != self._name:
+            msg = f"model: expected {self._name}, got {asked.model}"
+            raise RefusedError(404, msg, code="model_not_found", param="model")
+        if asked.tokens and asked.tokens > self._limits.tokens:
+            msg = f"max_tokens: expected at most {self._limits.tokens}, got {asked.tokens}"
+            raise RefusedError(400, msg, code="max_tokens_exceeded", param="max_tokens")
+        tokens = asked.tokens or min(self._limits.tokens, self._model.max_tokens)
+        messages = _messages(asked)
+        settings = {**asked.settings(), "max_tokens": tokens}
+        if asked.stream:
+            include_usage = asked.stream_options.include_usage
+            return EventsResponse(self._events(messages, settings, include_usage=include_usage))
+        return WholeResponse(self._whole(messages, settings))
+
+    async def _whole(self, messages: list[BaseMessage], settings: dict[str, Any]) -> dict[str, Any]:
+        async with self._gate.entered():
+            message = await self._model.ainvoke(messages, **settings)
+        return Reply(self._name).completion(message)
+
+    async def _events(
+        self, messages: list[BaseMessage], settings: dict[str, Any], *, include_usage: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        reply = Reply(self._name)
+        streamed: Any = self._model.astream(messages, **settings)
+        async with self._gate.entered(), aclosing(streamed) as chunks:
+            async for chunk in chunks:
+                for event in reply.chunks(chunk, include_usage=include_usage):
+                    yield event
+
+    async def _body(self, request: Request) -> bytes:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > self._limits.body:
+                msg = f"the body has more than {self._limits.body} bytes, which is the most that is read"
+                raise RefusedError(413, msg, code="request_too_large")
+        return body
+
+
+def _messages(asked: ChatRequest) -> list[BaseMessage]:
+    try:
+        return convert_to_messages(asked.messages)
+    except (ValueError, KeyError, TypeError, NotImplementedError) as e:
+        msg = f"messages: expected those of OpenAI's chat completions ({e})"
+        raise RefusedError(400, msg, param="messages") from e
+
+
+def create_app(
+    model: ChatSpeculativeThinking,
+    api_keys: Collection[str],
+    *,
+    name: str = "speculative-thinking",
+    limits: Limits | None = None,
+) -> FastAPI:
+    """Make the application, for any ASGI server.
+
+    Args:
+        model: The pair.
+        api_keys: Keys, any of which lets a client in.
+        name: What clients call the pair.
+        limits: What they may ask for.
+
+    Raises:
+        ValueError: There is no key, or an empty one.
+    """
+    if not api_keys or not all(api_keys):
+        msg = "api_keys: expected at least one, and none that is empty: anybody could use the models"
+        raise ValueError(msg)
+    server = Server(model, name, limits or Limits())
+    app = FastAPI(title="Speculative Thinking", openapi_url=None)
+
+    def require_key(request: Request) -> None:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        known = [secrets.compare_digest(given.strip().encode(), key.encode()) for key in api_keys]
+        if scheme.lower() != "bearer" or not any(known):
+            msg = "the key is missing or wrong; expected the header `Authorization: Bearer KEY`"
+            raise RefusedError(401, msg, code="invalid_api_key")
+
+    async def refused(_: Request, error: Exception) -> Response:
+        return refusal(error).response()
+
+    for kind in (RefusedError, ValueError):
+        app.add_exception_handler(kind, refused)
+    keyed = [Depends(require_key)]
+    app.add_api_route("/v1/models", server.listing, dependencies=keyed)
+    app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], dependencies=keyed, response_model=None)
+    app.add_api_route("/health", lambda: {"status": "ok"})
+    return app

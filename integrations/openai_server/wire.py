@@ -1,0 +1,129 @@
+"""What goes over the wire: OpenAI's chat completions, from and to LangChain's messages."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from langchain_core.messages import AIMessage, AIMessageChunk
+
+_SETTINGS = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format")
+"""Fields that a pair takes as they are."""
+
+
+class StreamOptions(BaseModel):
+    """What a stream is to tell besides its text."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """The body of a request. Fields that are not known are ignored; those that could not be obeyed are refused."""
+
+    model: str
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """The most to write, under either of its names."""
+        return self.max_completion_tokens or self.max_tokens
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the caller chose of a pair's settings, the limit of tokens aside."""
+        chosen = {name: getattr(self, name) for name in _SETTINGS}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+
+class Reply:
+    """One reply, whole or in chunks.
+
+    Args:
+        model: What the client calls the model.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._same = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": model}
+        self._calls: dict[Any, int] = {}  # index of each tool call, by its index among the blocks of the message
+
+    def completion(self, message: AIMessage) -> dict[str, Any]:
+        """Return a whole reply."""
+        body: dict[str, Any] = {"role": "assistant", "content": message.text or None}
+        if reasoning := _reasoning(message):
+            body["reasoning_content"] = reasoning
+        if calls := [*message.tool_calls, *message.invalid_tool_calls]:
+            body["tool_calls"] = [_call(call["id"], call["name"], _arguments(call["args"])) for call in calls]
+        choice = {"index": 0, "message": body, "finish_reason": message.response_metadata["finish_reason"]}
+        told = {"usage": _usage(message), "speculative_thinking": message.response_metadata["speculative_thinking"]}
+        return {**self._same, "object": "chat.completion", "choices": [choice], **told}
+
+    def chunks(self, chunk: AIMessageChunk, *, include_usage: bool) -> Iterator[dict[str, Any]]:
+        """Return what a chunk of a message is on the wire.
+
+        Args:
+            chunk: The chunk; the last one tells why the reply ended.
+            include_usage: Whether the last chunk is followed by one that tells the usage.
+        """
+        delta: dict[str, Any] = {"content": chunk.text, "reasoning_content": _reasoning(chunk)}
+        delta = {name: text for name, text in delta.items() if text}
+        if chunk.tool_call_chunks:
+            delta["tool_calls"] = [
+                {"index": self._calls.setdefault(call["index"], len(self._calls))}
+                | _call(call["id"], call["name"], call["args"] or "")
+                for call in chunk.tool_call_chunks
+            ]
+        reason = chunk.response_metadata.get("finish_reason")
+        if delta or reason:
+            yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
+        if reason and include_usage:
+            told = chunk.response_metadata["speculative_thinking"]
+            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": told}
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self._same, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _reasoning(message: AIMessage) -> str:
+    blocks = (block for block in message.content_blocks if block["type"] == "reasoning")
+    return "".join(block.get("reasoning", "") for block in blocks)
+
+
+def _arguments(arguments: Any) -> str:  # noqa: ANN401 - data, or the text of a call that could not be understood
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+
+
+def _call(id_: str | None, name: str | None, arguments: str) -> dict[str, Any]:
+    return {"id": id_, "type": "function", "function": {"name": name or "", "arguments": arguments}}
+
+
+def _usage(message: AIMessage) -> dict[str, Any] | None:
+    usage = message.usage_metadata
+    if usage is None:
+        return None
+    reasoning = (usage.get("output_token_details") or {}).get("reasoning", 0)
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
+    }

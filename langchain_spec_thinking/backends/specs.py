@@ -1,0 +1,73 @@
+"""Backends named in one word."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.chat_model import ChatModelBackend
+from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
+from langchain_spec_thinking.backends.openai import OPENAI_URL, OpenAIBackend
+
+if TYPE_CHECKING:
+    from langchain_core.language_models.chat_models import BaseChatModel
+
+    from langchain_spec_thinking.backends.base import Backend
+
+_REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
+_FORMS = (
+    f"huggingface:ID_OR_FOLDER, {_REMOTE}, with #TOKENIZER after it where the tokenizer is at hand, "
+    "or provider:model as for LangChain's init_chat_model"
+)
+
+
+def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
+    """Make the backend that a text names.
+
+    Args:
+        spec: `huggingface:ID_OR_FOLDER`; `openai:NAME@URL`, with `#TOKENIZER` after it where the tokenizer is at hand;
+            any other `provider:model` of `langchain.chat_models.init_chat_model`. A Hub id with its owner or a folder
+            is enough by itself.
+        api_key: The key of an `openai:` server; by default `OPENAI_API_KEY` for OpenAI, and none for other servers.
+
+    Raises:
+        ValueError: It names none, or a remote model has no address.
+        ImportError: What it needs is not installed.
+        BackendError: The model cannot be loaded.
+    """
+    prefix, _, rest = spec.partition(":")
+    if prefix == "huggingface" and rest:
+        return HuggingFaceBackend(rest)
+    if prefix == "openai":
+        return _remote(spec, rest, api_key)
+    if rest and re.fullmatch(r"[a-z][a-z0-9_-]+", prefix):
+        return ChatModelBackend(_chat_model(spec))
+    if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - a text that need not be a path
+        return HuggingFaceBackend(spec)
+    msg = f"{spec}: expected {_FORMS}"
+    raise ValueError(msg)
+
+
+def _remote(spec: str, rest: str, api_key: str | None) -> OpenAIBackend:
+    address, _, tokenizer = rest.partition("#")
+    name, _, url = address.rpartition("@")
+    if not name or "://" not in url:
+        msg = f"{spec}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}"
+        raise ValueError(msg)
+    here = None if url.rstrip("/") == OPENAI_URL else url
+    return OpenAIBackend(name, base_url=here, api_key=api_key, tokenizer=tokenizer or None)
+
+
+def _chat_model(spec: str) -> BaseChatModel:
+    provider, _, name = spec.partition(":")
+    try:
+        from langchain.chat_models import init_chat_model  # noqa: PLC0415 - an optional package
+    except ImportError as e:
+        msg = f"{spec}: a provider:model of LangChain needs its package. Install it with `pip install langchain`."
+        raise ImportError(msg) from e
+    try:
+        return init_chat_model(name, model_provider=provider)
+    except ValueError as e:
+        msg = f"{spec}: expected {_FORMS}; LangChain says: {e}"
+        raise ValueError(msg) from e

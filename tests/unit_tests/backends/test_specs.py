@@ -1,0 +1,116 @@
+"""Backends named in one word."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+
+from langchain_spec_thinking import ChatModelBackend, ChatSpeculativeThinking, HuggingFaceBackend, OpenAIBackend
+from langchain_spec_thinking.backends.specs import backend_of
+from langchain_spec_thinking.errors import BackendError
+from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langchain_spec_thinking import Backend
+
+SERVER = "openai:org/name@http://127.0.0.1:8000/v1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("model")
+    tiny.llama().save_pretrained(path)
+    tiny.byte_tokenizer(tiny.THINKING_TEMPLATE).save_pretrained(path)
+    return str(path)
+
+
+def key_of(backend: Backend) -> str:
+    assert isinstance(backend, OpenAIBackend)
+    return backend._api_key.get_secret_value()  # noqa: SLF001
+
+
+def test_a_folder_is_a_local_model(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for spec in (folder, f"huggingface:{folder}"):
+        backend = backend_of(spec)
+        assert isinstance(backend, HuggingFaceBackend)
+        assert backend.name == folder
+    monkeypatch.chdir(f"{folder}/..")
+    assert backend_of(folder.rsplit("/", 1)[1]).name == folder.rsplit("/", 1)[1]
+
+
+def test_a_server_is_named_by_its_address(folder: str) -> None:
+    backend = backend_of(SERVER)
+    assert isinstance(backend, OpenAIBackend)
+    assert backend.describe()["name"] == "org/name"
+    assert backend.describe()["base_url"] == "http://127.0.0.1:8000/v1"
+    assert not backend.thinks
+    assert backend_of(f"{SERVER}#{folder}").thinks  # as the chat template says
+
+
+def test_the_key_of_openai_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    assert key_of(backend_of("openai:m@https://api.openai.com/v1/")) == "sk-mine"
+    assert key_of(backend_of(SERVER)) == "none"
+    assert key_of(backend_of(SERVER, api_key="sk-theirs")) == "sk-theirs"
+
+
+def test_any_chat_model_of_langchain_is_named_as_langchain_does() -> None:
+    backend = backend_of("anthropic:claude-sonnet-4-5")
+    assert isinstance(backend, ChatModelBackend)
+    assert backend.name == "claude-sonnet-4-5"
+    assert backend.describe()["class"] == "ChatAnthropic"
+
+
+@pytest.fixture(autouse=True)
+def _a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant")
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("gpt-5", r"^gpt-5: expected huggingface:ID_OR_FOLDER, openai:NAME@URL"),
+        ("huggingface:", r"^huggingface:: expected huggingface:ID_OR_FOLDER"),
+        ("", "expected huggingface:ID_OR_FOLDER"),
+        ("openai:name", "expected openai:NAME@URL.*OpenAI itself is at https://api.openai.com/v1"),
+        ("openai:@http://127.0.0.1/v1", "expected openai:NAME@URL"),
+        ("openai:name@127.0.0.1", "expected openai:NAME@URL"),
+        ("nobody:model", r"^nobody:model: expected .* LangChain says: Unsupported provider"),
+    ],
+)
+def test_what_names_no_backend_is_told(spec: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        backend_of(spec)
+    with pytest.raises(ValidationError, match=r"(?s)target.*expected"):
+        ChatSpeculativeThinking(speculative=SERVER, target=spec)
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="cannot be loaded"):
+        ChatSpeculativeThinking(speculative=SERVER, target=f"huggingface:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "missing", "says"),
+    [
+        ("groq:llama", "langchain_groq", "pip install langchain-groq"),
+        ("groq:llama", "langchain.chat_models", "pip install langchain`"),
+    ],
+)
+def test_what_is_not_installed_is_told(spec: str, missing: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=says):
+        backend_of(spec)
+
+
+def test_a_pair_is_named_in_two_words(folder: str) -> None:
+    pair = ChatSpeculativeThinking(speculative=f"huggingface:{folder}", target=SERVER)
+    assert isinstance(pair.speculative, HuggingFaceBackend)
+    assert isinstance(pair.target, OpenAIBackend)
+    settings: Any = {"speculative": SERVER, "target": "anthropic:claude-sonnet-4-5"}
+    assert isinstance(ChatSpeculativeThinking(**settings).target, ChatModelBackend)

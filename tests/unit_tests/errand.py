@@ -1,0 +1,95 @@
+"""A task of three tools, and a pair that follows a script to carry it out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.testing import ScriptedBackend, words
+from langchain_spec_thinking.tools import ToolCall, call_text
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.turn import Turn
+
+ANSWER = "The tea is ordered, for 7.0 euros."
+TAKEN_OVER = "Three steps, I am sure of it,"
+THOUGHT = "They want tea.\n\n", TAKEN_OVER, " so I go on.\n"
+QUESTION: Any = {
+    "messages": "Order tea, and tell me what it costs in euros."
+}  # the graphs' own type is narrower than what they take
+
+
+@tool
+def price(item: str) -> float:
+    """Say what an item costs, in dollars."""
+    return {"tea": 3.5, "coffee": 4.5}[item]
+
+
+@tool
+def exchange(dollars: float) -> float:
+    """Say how many euros that many dollars are."""
+    return 2 * dollars
+
+
+@tool
+def order(item: str, euros: float) -> str:
+    """Order an item."""
+    return f"ordered {item} for {euros}"
+
+
+TOOLS = [price, exchange, order]
+
+
+class Receipt(BaseModel):
+    """What was bought."""
+
+    item: str
+    euros: float
+
+
+RECEIPT = Receipt(item="tea", euros=7)
+
+
+def call(tool: str, **arguments: Any) -> str:
+    """Write a call as the models do whose script calls this."""
+    return call_text([ToolCall("", tool, json.dumps(arguments))])
+
+
+def thinking(turn: Turn, answer: str) -> str:
+    """Think in three steps, the second of which the target writes; then answer."""
+    if turn.channel == "answer":
+        return answer
+    if TAKEN_OVER in turn.thinking:
+        return f"{THOUGHT[2]}</think>\n\n{answer}"
+    return f"{THOUGHT[0]}Wait, how many steps?\n\n{THOUGHT[2]}</think>\n\n{answer}"
+
+
+def small(turn: Turn) -> str:
+    """Take the next step of the errand."""
+    results = [message.content for message in turn.history if message.role == "tool"]
+    match results:
+        case []:
+            return thinking(turn, call("price", item="tea"))
+        case [dollars]:
+            return thinking(turn, call("exchange", dollars=float(dollars)))
+        case [_, euros]:
+            return thinking(turn, f"Now I order. {call('order', item='tea', euros=float(euros))}")
+    if turn.schema is not None:
+        return thinking(turn, RECEIPT.model_dump_json())
+    if turn.tools and "Receipt" in turn.tools.names:
+        return thinking(turn, call("Receipt", **RECEIPT.model_dump()))
+    return thinking(turn, ANSWER)
+
+
+def pair(**settings: Any) -> ChatSpeculativeThinking:
+    """Make the pair."""
+    fields: dict[str, Any] = {
+        "speculative": ScriptedBackend(small, name="small", thinks=True),
+        "target": ScriptedBackend(f"{TAKEN_OVER} and so on.", name="large", thinks=True),
+        "policy": DelegationPolicy(takeover_tokens=len(words(TAKEN_OVER))),
+    }
+    return ChatSpeculativeThinking(**{**fields, **settings})

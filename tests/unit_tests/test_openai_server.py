@@ -1,0 +1,279 @@
+"""The pair behind an OpenAI-compatible endpoint, asked by the SDK in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from integrations.openai_server.recipe import build
+from integrations.openai_server.server import Limits, create_app
+from langchain_spec_thinking import ChatSpeculativeThinking, pocket
+from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
+from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests import errand
+from tests.unit_tests.asgi import Transport
+from tests.unit_tests.errand import THOUGHT, pair
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from langchain_spec_thinking.turn import Turn
+
+KEY = "sk-right"
+NAME = "speculative-thinking"
+TOOLS: Any = [convert_to_openai_tool(tool_) for tool_ in errand.TOOLS]
+ASKED: Any = {"model": NAME, "messages": [{"role": "user", "content": "Order tea."}]}
+
+
+def http(model: ChatSpeculativeThinking, **limits: int) -> httpx2.AsyncClient:
+    app = create_app(model, ["sk-other", KEY], limits=Limits(**limits))
+    return httpx2.AsyncClient(transport=Transport(app))
+
+
+def client(model: ChatSpeculativeThinking, key: str = KEY, **limits: int) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(
+        api_key=key, base_url="http://pair.test/v1", http_client=http(model, **limits), max_retries=0
+    )
+
+
+def plain(small: Any = "Tea it is.", **settings: Any) -> ChatSpeculativeThinking:
+    backend = small if isinstance(small, Backend) else ScriptedBackend(small, name="small")
+    return ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend("Indeed."), **settings)
+
+
+async def test_the_model_is_listed() -> None:
+    models = await client(pair()).models.list()
+    assert [model.id for model in models.data] == [NAME]
+
+
+async def test_a_reply_has_its_thought_its_answer_and_its_usage() -> None:
+    reply = await client(pair()).chat.completions.create(**ASKED, tool_choice="none", tools=TOOLS)
+    message: Any = reply.choices[0].message
+    expected = pair().invoke("Order tea.", tool_choice="none", tools=TOOLS)
+    assert message.reasoning_content == "".join(THOUGHT)
+    assert message.content == expected.text
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage is not None
+    assert expected.usage_metadata is not None
+    assert reply.usage.total_tokens == expected.usage_metadata["total_tokens"]
+    assert reply.usage.completion_tokens_details is not None
+    assert reply.usage.completion_tokens_details.reasoning_tokens
+    assert reply.model_extra is not None
+    assert reply.model_extra["speculative_thinking"]["takeovers"] == 1
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_a_stream_is_the_reply_in_parts(output_version: str) -> None:
+    model = pair(output_version=output_version)
+    whole: Any = await client(model).chat.completions.create(**ASKED, tools=TOOLS)
+    options: Any = {"stream": True, "stream_options": {"include_usage": True}}
+    parts = [part async for part in await client(model).chat.completions.create(**ASKED, tools=TOOLS, **options)]
+    *chunks, last = parts
+    deltas = [chunk.choices[0].delta for chunk in chunks]
+    assert "".join(getattr(delta, "reasoning_content", "") for delta in deltas) == "".join(THOUGHT)
+    assert "".join(delta.content or "" for delta in deltas) == (whole.choices[0].message.content or "")
+    (call,) = [call for delta in deltas for call in delta.tool_calls or []]
+    (expected,) = whole.choices[0].message.tool_calls
+    assert (call.index, call.function.name, call.function.arguments) == (
+        0,
+        expected.function.name,
+        expected.function.arguments,
+    )
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == ["tool_calls"]
+    assert last.usage == whole.usage
+    assert len({part.id for part in parts}) == 1
+    without = [part async for part in await client(model).chat.completions.create(**ASKED, tools=TOOLS, stream=True)]
+    assert all(part.choices and part.usage is None for part in without)
+
+
+async def test_an_agents_whole_conversation_goes_over_the_wire() -> None:
+    """`ChatOpenAI` is any client; the tools' results come back as OpenAI has them."""
+    remote = ChatOpenAI(
+        model=NAME, api_key=SecretStr(KEY), base_url="http://pair.test/v1", http_async_client=http(pair())
+    ).bind_tools(errand.TOOLS)
+    messages: list[Any] = [HumanMessage("Order tea.")]
+    by_name = {tool_.name: tool_ for tool_ in errand.TOOLS}
+    while (reply := await remote.ainvoke(messages)).tool_calls:
+        messages += [reply, *[await by_name[call["name"]].ainvoke(call) for call in reply.tool_calls]]
+    assert reply.text == errand.ANSWER
+    assert len(messages) == 7
+
+
+async def test_settings_reach_the_models() -> None:
+    small = ScriptedBackend('{"a": 1} STOP x', name="small")
+    form = {"type": "json_object"}
+    await client(plain(small)).chat.completions.create(
+        **ASKED, temperature=0, top_p=0.5, seed=3, stop=["STOP"], max_tokens=7
+    )
+    request, _ = small.requests[0]
+    assert (request.temperature, request.top_p, request.seed, request.stop) == (0, 0.5, 3, ("STOP",))
+    assert request.max_tokens == 7
+    reply = await client(plain(small)).chat.completions.create(**ASKED, response_format=form)  # type: ignore[call-overload]
+    assert reply.choices[0].message.content.startswith('{"a": 1}')
+
+
+async def test_a_call_that_cannot_be_understood_is_still_a_call() -> None:
+    reply = await client(plain("<tool_call>{oh</tool_call>")).chat.completions.create(**ASKED, tools=TOOLS)
+    (call,) = reply.choices[0].message.tool_calls or []
+    assert "{oh" in json.dumps(call.model_dump())
+
+
+class Broken(Backend):
+    """A model that fails, after some words."""
+
+    name = "broken"
+
+    def __init__(self, error: Exception, words: int = 0) -> None:
+        self.error = error
+        self.words = words
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        for _ in range(self.words):
+            yield Piece("word ")
+        raise self.error
+
+
+PLACE = "http://10.0.0.7:8000"
+REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
+    "another model": (plain(), {"model": "gpt-5"}, 404, "model_not_found"),
+    "no messages": (plain(), {"messages": []}, 400, None),
+    "a strange role": (plain(), {"messages": [{"role": "king", "content": "x"}]}, 400, None),
+    "no role": (plain(), {"messages": [{"content": "x"}]}, 400, None),
+    "an image": (plain(), {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, None),
+    "several replies": (plain(), {"n": 2}, 400, None),
+    "too hot": (plain(), {"temperature": 3}, 400, None),
+    "an unknown tool": (plain(), {"tools": TOOLS, "tool_choice": "fly"}, 400, None),
+    "too many tokens": (plain(), {"max_tokens": 101}, 400, "max_tokens_exceeded"),
+    "too many, by their new name": (plain(), {"max_completion_tokens": 101}, 400, "max_tokens_exceeded"),
+    "a long body": (plain(), {"messages": [{"role": "user", "content": "x" * 20_000}]}, 413, "request_too_large"),
+    "a long prompt": (plain(Broken(PromptTooLongError("9 tokens"))), {}, 400, "context_length_exceeded"),
+    "models that are down": (plain(Broken(BackendError(f"nobody at {PLACE}"))), {}, 503, "model_unavailable"),
+    "a defect": (plain(Broken(RuntimeError(PLACE))), {}, 500, None),
+    "time is up": (plain(timeout=1e-9), {}, 504, "timeout"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_cannot_be_answered_is_refused_in_openais_form(what: str, stream: bool) -> None:
+    model, changed, status, code = REFUSED[what]
+    asking = client(model, tokens=100, body=10_000)
+    with pytest.raises(openai.APIStatusError) as caught:
+        await asking.chat.completions.create(**{**ASKED, **changed, "stream": stream})
+    assert (caught.value.status_code, caught.value.code) == (status, code)
+    assert isinstance(caught.value.body, dict)
+    assert caught.value.body.keys() == {"message", "type", "param", "code"}
+    assert PLACE not in caught.value.message
+
+
+async def test_an_error_in_mid_stream_is_told() -> None:
+    stream = await client(plain(Broken(BackendError(PLACE), words=3))).chat.completions.create(**ASKED, stream=True)
+    said = []
+    with pytest.raises(openai.APIError, match="A model cannot be reached") as caught:
+        said += [part async for part in stream]
+    assert PLACE not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer sk-wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer é"]
+)
+async def test_without_a_right_key_nothing_is_answered(header: str | None) -> None:
+    asking = http(plain())
+    headers = [] if header is None else [(b"authorization", header.encode())]
+    for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions")):
+        response = await asking.request(method, f"http://pair.test{path}", headers=headers, json=ASKED)
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "invalid_api_key"
+    assert (await asking.get("http://pair.test/health", headers=headers)).status_code == 200
+    with pytest.raises(openai.AuthenticationError):
+        await client(plain(), key="sk-wrong").models.list()
+
+
+@pytest.mark.parametrize("keys", [[], [""]])
+def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
+    with pytest.raises(ValueError, match="api_keys"):
+        create_app(plain(), keys)
+
+
+class Endless(Backend):
+    """A model that never ends, and counts those who listen."""
+
+    name = "endless"
+
+    def __init__(self) -> None:
+        self.open = self.most = 0
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        raise NotImplementedError
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            while True:
+                await asyncio.sleep(0.001)
+                yield Piece("on ", 0)
+        finally:
+            self.open -= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
+    small = Endless()
+    asking = client(plain(small)).chat.completions
+    if stream:
+        parts = await asking.create(**ASKED, stream=True)
+        await anext(aiter(parts))
+        assert small.open == 1
+        await parts.close()
+    else:
+        task = asyncio.create_task(asking.create(**ASKED))
+        await until(lambda: small.open == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert small.open == 0
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - what is waited for knows nothing of events
+            await asyncio.sleep(0.001)
+
+
+async def test_so_many_run_so_many_wait_and_others_come_again() -> None:
+    small = Endless()
+    asking = client(plain(small), running=2, waiting=1)
+    tasks = [asyncio.create_task(asking.chat.completions.create(**ASKED)) for _ in range(3)]
+    await until(lambda: small.open == 2)
+    with pytest.raises(openai.RateLimitError, match="2 replies are being written and 1 requests wait"):
+        await asking.chat.completions.create(**ASKED)
+    tasks[0].cancel()
+    await asyncio.wait({tasks[0]})
+    await until(lambda: small.open == 2)  # who waited is let in
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert (small.open, small.most) == (0, 2)
+
+
+async def test_the_recipe_serves_the_pocket_pair() -> None:
+    transport = Transport(build(api_key=KEY, max_tokens=600))
+    asking = openai.AsyncOpenAI(
+        api_key=KEY, base_url="http://pair.test/v1", http_client=httpx2.AsyncClient(transport=transport)
+    )
+    problem = pocket.problems()[2]
+    messages: Any = [{"role": "user", "content": problem.question}]
+    reply = await asking.chat.completions.create(model=NAME, messages=messages, temperature=0)
+    assert pocket.boxed(reply.choices[0].message.content or "") == problem.answer
+    assert (await asking.models.list()).data[0].model_extra == {"max_model_len": 2048}
