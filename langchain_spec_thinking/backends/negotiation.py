@@ -101,16 +101,21 @@ class Dialect:
     @property
     def strategy(self) -> Strategy | None:
         """The way that is used; None before it was found out."""
-        found = self._findings.strategy
-        if found in self.strategies:
+        if self._fixed:
+            return self._fixed
+        if self._raw and self._passes_prompts is not False:
+            return self._raw if self._passes_prompts else None
+        found, known = self._findings.strategy, self.engine.strategies
+        if found in known:
             return found
-        first = self.strategies[0]
-        settled = self._passes_prompts if first == self._raw else self.engine.settled
-        return first if self._fixed or settled or len(self.strategies) == 1 else None
+        return known[0] if self.engine.settled or len(known) == 1 else None
 
     @strategy.setter
     def strategy(self, found: Strategy) -> None:
-        self._findings.strategy = found
+        if self._raw:
+            self._findings.raw = found == self._raw
+        if not isinstance(found, Raw):  # other backends of this server may have no tokenizer
+            self._findings.strategy = found
 
     @property
     def _passes_prompts(self) -> bool | None:

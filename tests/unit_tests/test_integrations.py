@@ -18,6 +18,7 @@ from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCpp, Ollama, SGLang, TransformersServe
 from tests.unit_tests.providers.model import ANSWER, TEXTS
 from tests.unit_tests.providers.services import DeepSeek, OpenRouter
+from tests.unit_tests.test_applications import APPLICATIONS
 from tests.unit_tests.wire import KEY
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def test_a_recipes_page_shows_its_code_and_its_strategy(name: str) -> None:
 
 
 def test_all_folders_are_tested() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/recipe.py")} == set(RECIPES)
+    assert {path.parent.name for path in FOLDER.glob("*/recipe.py")} == {*RECIPES, *APPLICATIONS}
 
 
 def test_settings_come_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

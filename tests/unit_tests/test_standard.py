@@ -66,6 +66,7 @@ class Suite:
     has_structured_output = True
     supports_json_mode = True
     returns_usage_metadata = True
+    supports_anthropic_inputs = True
 
     @property
     def chat_model_class(self) -> type[ChatSpeculativeThinking]:

@@ -26,7 +26,7 @@ from langchain_spec_thinking.backends.questions import RawProbe, identified
 from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.wire import KEY, URL, Server, continued, delta, probe, sse, text, turn
+from tests.unit_tests.wire import KEY, URL, Server, continued, delta, probe, refused, sse, text, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +94,24 @@ async def test_a_server_is_asked_once_for_all_backends() -> None:
     continued(server.backend(tokenizer=None))
     assert [path for path, _ in server.asked].count("/v1/models") == 1
     assert len([body for _, body in server.asked if body.get("max_tokens") == 4]) == 1
+
+
+def test_what_was_found_without_a_tokenizer_does_not_bind_those_who_have_one() -> None:
+    server = Server(probe("Sure!"), probe("Sure!"), lambda: sse(delta("stop", content="A")))
+    poor = server.backend(tokenizer=None)
+    assert continued(poor, turn("So"))[0] == "A"
+    server.answers = [lambda: sse(text("A", "stop"))]
+    rich = server.backend()
+    assert continued(rich, turn("So"))[0] == "A"
+    assert (poor.describe()["continuation"], rich.describe()["continuation"]) == ("chat_instruct", "raw")
+
+
+def test_a_prompt_that_is_refused_in_mid_turn_is_stepped_down_from() -> None:
+    server = Server(sse(text("A", "stop")), refused(400, "no completions"), lambda: sse(delta("stop", content="B")))
+    backend = server.backend()
+    assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "B"]
+    assert [path for path, _ in server.asked] == ["/v1/completions"] * 2 + ["/v1/chat/completions"] * 2
+    assert backend.describe()["continuation"] == "chat_flag"
 
 
 def test_another_model_on_the_server_is_asked_for_itself() -> None:

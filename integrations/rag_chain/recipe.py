@@ -1,0 +1,78 @@
+"""Questions about a folder of documents, answered by a pair from the passages that fit best."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.documents import Document
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnablePassthrough
+
+from integrations.rag_chain.retriever import BM25Retriever
+from integrations.watching import LARGE, SMALL
+from langchain_spec_thinking import ChatSpeculativeThinking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from langchain_core.runnables import Runnable
+
+    from langchain_spec_thinking import Backend
+
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+QUESTION = "What happens when the target cannot be reached in the middle of a turn?"
+PROMPT = ChatPromptTemplate(
+    [
+        ("system", "Answer from these passages alone, and say which you used by their numbers.\n\n{passages}"),
+        ("user", "{question}"),
+    ]
+)
+
+
+def passages(folder: Path) -> list[Document]:
+    """Cut the pages of a folder into paragraphs; each knows its page and the heading it stands under."""
+    cut = []
+    for page in sorted(folder.rglob("*.md")):
+        heading = ""
+        for paragraph in page.read_text(encoding="utf-8").split("\n\n"):
+            if paragraph.startswith("#"):
+                heading = paragraph.lstrip("# ").splitlines()[0]
+            elif paragraph.strip():
+                cut.append(Document(f"{heading}: {paragraph.strip()}", metadata={"page": page.name}))
+    return cut
+
+
+def numbered(found: Iterable[Document]) -> str:
+    """Put passages into one text."""
+    return "\n\n".join(f"[{i}] ({d.metadata['page']}) {d.page_content}" for i, d in enumerate(found, 1))
+
+
+def build(
+    speculative: Backend | str, target: Backend | str, folder: Path = DOCUMENTS, k: int = 4, **settings: Any
+) -> Runnable[str, dict[str, Any]]:
+    """Make the chain: from a question to a dict of the question, the passages found and the answer, a message."""
+    model = ChatSpeculativeThinking(speculative=speculative, target=target, **settings)
+    answer = RunnablePassthrough.assign(passages=lambda x: numbered(x["found"])) | PROMPT | model
+    found = itemgetter("question") | BM25Retriever(passages(folder), k=k)
+    return {"question": RunnablePassthrough()} | RunnablePassthrough.assign(found=found).assign(answer=answer)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer a question from the command line."""
+    parser = ArgumentParser(description=build.__doc__)
+    parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
+    parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=DOCUMENTS)
+    parser.add_argument("--question", default=QUESTION)
+    given = parser.parse_args(arguments)
+    told = build(given.speculative, given.target, given.folder).invoke(given.question)
+    print(told["answer"].text)
+    for i, passage in enumerate(told["found"], 1):
+        print(f"[{i}] {passage.metadata['page']}: {passage.page_content.splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()

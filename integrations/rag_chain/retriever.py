@@ -1,0 +1,65 @@
+"""A retriever that needs no model: BM25, the usual measure of how well a text fits the words of a question."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.retrievers import BaseRetriever
+from pydantic import PrivateAttr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+
+_SATURATION, _LENGTH = 1.5, 0.75
+"""BM25's k1 and b (Robertson and Zaragoza 2009): how soon a repeated word adds nothing, how much length counts."""
+
+
+class BM25Retriever(BaseRetriever):
+    """Finds the documents that share the most telling words with a question.
+
+    Args:
+        documents: What to look in.
+        k: How many to find at most; those without any of the words are never found.
+    """
+
+    k: int = 4
+    _documents: list[Document] = PrivateAttr()
+    _counts: list[Counter[str]] = PrivateAttr()
+    _weights: dict[str, float] = PrivateAttr()
+
+    def __init__(self, documents: Sequence[Document], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._documents = list(documents)
+        self._counts = [Counter(_words(document.page_content)) for document in documents]
+        holding = Counter(word for counts in self._counts for word in counts)
+        total = len(documents)
+        self._weights = {word: math.log(1 + (total - n + 0.5) / (n + 0.5)) for word, n in holding.items()}
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - of the interface
+    ) -> list[Document]:
+        mean = sum(counts.total() for counts in self._counts) / max(1, len(self._counts))
+        scores = [self._score(_words(query), counts, mean) for counts in self._counts]
+        best = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: self.k]
+        return [self._documents[i] for i in best if scores[i] > 0]
+
+    def _score(self, asked: Sequence[str], counts: Counter[str], mean: float) -> float:
+        slack = _SATURATION * (1 - _LENGTH + _LENGTH * counts.total() / mean)
+        return sum(
+            self._weights[word] * counts[word] * (_SATURATION + 1) / (counts[word] + slack)
+            for word in set(asked)
+            if word in counts
+        )
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

@@ -1,0 +1,59 @@
+"""What the recipes of agents do: make one from the command line, ask it, and show what it does while it does it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessageChunk, ToolMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+SMALL = "huggingface:Qwen/Qwen3-1.7B"
+LARGE = "openai:Qwen/Qwen3-32B@http://127.0.0.1:8000/v1#Qwen/Qwen3-32B"
+
+
+def watch(build: Callable[[str, str], Any], question: str, arguments: Sequence[str] | None = None) -> None:
+    """Make an agent of two models from the command line, ask it, and print what it does.
+
+    Args:
+        build: Makes the agent of the names of both models.
+        question: What to ask where the command line does not say.
+        arguments: The command line; None: this process's.
+    """
+    parser = ArgumentParser(description=build.__doc__)
+    parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
+    parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
+    parser.add_argument("--question", default=question)
+    given = parser.parse_args(arguments)
+    for text in shown(build(given.speculative, given.target), given.question):
+        print(text, end="", flush=True)
+    print()
+
+
+def shown(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph, of whatever state
+    """Stream what an agent thinks (in brackets, with the author), calls, is told and answers."""
+    asked = {"messages": [{"role": "user", "content": question}]}
+    settings = {"configurable": {"thread_id": "1"}}
+    for message, _ in agent.stream(asked, settings, stream_mode="messages"):
+        if isinstance(message, ToolMessage):
+            yield f"\n{message.name} -> {message.text}\n"
+        elif isinstance(message, AIMessageChunk):
+            yield from _parts(message)
+
+
+def _parts(chunk: AIMessageChunk) -> Iterator[str]:
+    block: Any
+    for block in chunk.content_blocks:
+        match block:
+            case {"type": "reasoning", "reasoning": thought}:
+                author = block.get("extras", {}).get("author")
+                yield f"\n[{author}] {thought}" if author else thought
+            case {"type": "text", "text": text}:
+                yield text
+            case {"type": "tool_call_chunk", "name": name, "args": arguments}:
+                yield f"\n{name}({arguments})"
+    if chunk.chunk_position == "last":
+        report = chunk.response_metadata["speculative_thinking"]
+        yield f"\n({report['takeovers']} takeovers, {report['target_share']:.0%} by the target)\n"
