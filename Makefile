@@ -78,7 +78,8 @@ test: .venv/.test
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
 # All servers together take 10 GB of memory.
 integration: .venv/.test servers
-	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10
+	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10 \
+	  --numprocesses 2 --dist loadgroup
 
 # At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
 faults: .venv/.test .venv-transformers-serve/.ready
