@@ -27,9 +27,9 @@ MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models")).absolute()
 SMALL, LARGE = "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of servers together: what is running is shared."""
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         item.add_marker(pytest.mark.xdist_group("here" if item.path.name in HERE else "servers"))
 
 

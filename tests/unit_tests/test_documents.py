@@ -20,21 +20,24 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 
-async def blocks(page: Path, folder: Path) -> AsyncIterator[tuple[str, list[str]]]:
+def read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+async def blocks(text: str, folder: Path) -> AsyncIterator[tuple[str, list[str]]]:
     """Run the blocks of a page, one after the other, as a reader does who types them into one session.
 
     Args:
-        page: The page.
+        text: The page.
         folder: Where files go that the code writes.
 
     Yields:
         Each block, and the lines that it printed.
     """
-    text = page.read_text(encoding="utf-8")
     session: dict[str, Any] = {"__name__": "__main__"}
     for block in _BLOCK.finditer(text):
         line = text[: block.start(1)].count("\n")  # so that errors name the line of the page
-        code = compile("\n" * line + block[1], str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        code = compile("\n" * line + block[1], "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.chdir(folder):
             running = eval(code, session)  # noqa: S307 - as readers do
@@ -43,19 +46,19 @@ async def blocks(page: Path, folder: Path) -> AsyncIterator[tuple[str, list[str]
         yield block[1], printed.getvalue().splitlines()
 
 
-async def check(page: Path, folder: Path) -> None:
+async def check(text: str, folder: Path) -> None:
     """What a line prints is held to the comment behind it: `print(1 + 1)  # 2`."""
-    async for code, printed in blocks(page, folder):
-        assert printed == _SAID.findall(code), page.name
+    async for code, printed in blocks(text, folder):
+        assert printed == _SAID.findall(code)
 
 
 @pytest.mark.parametrize("page", ["agents.md", "tools.md"])
 async def test_the_code_of_a_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
-    await check(DOCS / page, tmp_path)
+    await check(read(page), tmp_path)
 
 
 async def test_what_is_to_be_seen_is_seen(tmp_path: Path) -> None:
-    printed = [line async for _, lines in blocks(DOCS / "seeing.md", tmp_path) for line in lines]
+    printed = [line async for _, lines in blocks(read("seeing.md"), tmp_path) for line in lines]
     for text in ("reflection (", "verification (", "'Hmm, wait,' -> ", "speculative_takeover ", " tokens"):
         assert text in "\n".join(printed)
 
@@ -71,7 +74,5 @@ async def test_what_is_to_be_seen_is_seen(tmp_path: Path) -> None:
     ],
 )
 async def test_a_page_that_says_something_else_fails(text: str, fails: type[Exception] | None, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text, encoding="utf-8")
     with pytest.raises(fails) if fails else contextlib.nullcontext():
-        await check(page, tmp_path)
+        await check(text, tmp_path)

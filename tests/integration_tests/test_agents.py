@@ -1,0 +1,66 @@
+"""An agent whose model is a pair with a real server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain.agents import create_agent
+from langgraph.errors import GraphRecursionError
+
+from langchain_spec_thinking import ChatSpeculativeThinking, HuggingFaceBackend
+from tests.integration_tests.conftest import LARGE
+
+if TYPE_CHECKING:
+    from tests.integration_tests.servers import Servers
+
+ERRANDS = [
+    "Get the weather in Paris, get the time in Paris, then send both to Anna as a message.",
+    "Send Anna a message with the weather and the time in Paris.",
+    "What is the weather in Paris, and what time is it there? Send the answer to Anna.",
+]
+PROMPT = "Call one tool after the other until all is done, then say that it is done. Never call a tool twice."
+
+
+def run_errand(model: ChatSpeculativeThinking, errand: str) -> list[tuple[str, ...]]:
+    """Return which tools were called, with what; none if the agent never came to an end."""
+    called: list[tuple[str, ...]] = []
+
+    def get_weather(city: str) -> str:
+        """Get the weather in a city."""
+        called.append(("weather", city))
+        return "sunny, 21 degrees"
+
+    def get_time(city: str) -> str:
+        """Get the local time in a city."""
+        called.append(("time", city))
+        return "14:05"
+
+    def send_message(to: str, text: str) -> str:
+        """Send a message to a person."""
+        called.append(("message", to, text))
+        return "sent"
+
+    agent: Any = create_agent(model, [get_weather, get_time, send_message], system_prompt=PROMPT)
+    try:
+        messages = agent.invoke({"messages": [("user", errand)]}, {"recursion_limit": 14})["messages"]
+    except GraphRecursionError:
+        return []
+    return [] if messages[-1].tool_calls else called
+
+
+def test_an_agent_finishes_a_task_of_three_tools(servers: Servers, small: HuggingFaceBackend) -> None:
+    """One of three at least: the answering model has half a billion parameters."""
+    model = ChatSpeculativeThinking(
+        speculative=small,
+        target=servers.get("llama-cpp", LARGE).backend(),
+        answer_by="target",
+        temperature=0,
+        max_tokens=200,
+    )
+    done: list[list[tuple[str, ...]]] = []
+    for errand in ERRANDS:
+        done.append(run_errand(model, errand))
+        if {("weather", "Paris"), ("time", "Paris"), ("message", "Anna")} <= {call[:2] for call in done[-1]}:
+            return
+    pytest.fail(f"no errand was finished: {done}")
