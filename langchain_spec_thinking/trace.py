@@ -33,7 +33,7 @@ class Trace:
     ```python
     message = model.invoke("What is 17 * 23?")
     trace = Trace.of(message, question="What is 17 * 23?")
-    trace.save("run.json")  # and then: spec-thinking show run.json --html run.html
+    trace.save("run.json")  # and then: spec-thinking show run.json --html
     ```
 
     Attributes:

@@ -89,19 +89,23 @@ def chat(
 @app.command(name="show")
 def show_file(
     run: Annotated[Path, typer.Argument(help="What `chat --save` or `Trace.save` wrote.")],
-    html: Annotated[Path | None, typer.Option(help="Draw it as a page in this file.")] = None,
+    page: Annotated[Path | None, typer.Argument(help="Where the page goes; by default beside RUN.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="Draw it as a page.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show a turn that was saved: who wrote what, why, and what it cost."""
     try:
         trace = Trace.load(run)
         if html:
-            html.write_text(trace.html(), encoding="utf-8")
+            page = page or run.with_suffix(".html")
+            page.write_text(trace.html(), encoding="utf-8")
     except (OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
-    if not html:
-        show_again(console, trace)
-        console.print(table(trace.report))
+    if html:
+        console.print(f"{page}", markup=False)
+        return
+    show_again(console, trace)
+    console.print(table(trace.report))
 
 
 @app.command()

@@ -196,15 +196,16 @@ def test_the_timeline_stays_within_its_axis(seconds: list[float]) -> None:
 
 
 def test_show_prints_a_run_or_draws_it(tmp_path: Path) -> None:
-    file, page = tmp_path / "run.json", tmp_path / "run.html"
+    file, elsewhere = tmp_path / "run.json", tmp_path / "page.html"
     Trace.of(pair().invoke("2 + 3?"), "2 + 3?").save(file)
     shown = CliRunner().invoke(app, ["show", str(file)])
     assert shown.exit_code == 0
     for expected in ("2 + 3?", "Hm, two and three make five indeed.So it is 5.", "It is 5", "1 takeovers", "(wait)"):
         assert expected in shown.output
-    drawn = CliRunner().invoke(app, ["show", str(file), "--html", str(page)])
-    assert (drawn.exit_code, drawn.output) == (0, "")
-    assert page.read_text(encoding="utf-8") == Trace.load(file).html()
+    for arguments, page in (["--html"], file.with_suffix(".html")), (["--html", str(elsewhere)], elsewhere):
+        drawn = CliRunner().invoke(app, ["show", str(file), *arguments])
+        assert (drawn.exit_code, drawn.output.replace("\n", "")) == (0, str(page))
+        assert page.read_text(encoding="utf-8") == Trace.load(file).html()
 
 
 @pytest.mark.parametrize("name", ["missing.json", "."])

@@ -1,0 +1,76 @@
+"""A turn that is cancelled leaves nothing behind: no open stream, no task, not a word of asyncio's."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from tests.unit_tests.wire import Server, sse, text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import httpx2
+
+
+def endless() -> httpx2.Response:
+    return sse(*[text(" on")] * 500, text("\n\nWait"), *[text(" on")] * 500)
+
+
+async def dropped(model: Any) -> None:
+    """A stream that its reader drops."""
+    async for _ in model.astream("x"):
+        break
+
+
+async def closed(model: Any) -> None:
+    """A stream that its reader closes."""
+    stream = model.astream("x")
+    await anext(stream)
+    await stream.aclose()
+
+
+async def cancelled(model: Any) -> None:
+    """A task that is cancelled."""
+
+    async def read() -> None:
+        async for _ in model.astream("x"):
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(read())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("leave", [dropped, closed, cancelled])
+def test_nothing_is_left_running(leave: Callable[[Any], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> None:
+    opened: list[httpx2.Response] = []
+
+    def answer() -> httpx2.Response:
+        opened.append(endless())
+        return opened[-1]
+
+    def pair() -> ChatSpeculativeThinking:
+        return ChatSpeculativeThinking(
+            speculative=Server(answer).backend(),
+            target=Server(answer).backend(),
+            policy=DelegationPolicy(takeover_tokens=300),
+            max_tokens=2000,
+        )
+
+    async def main() -> None:
+        await leave(pair())
+        gc.collect()
+        await asyncio.sleep(0.01)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main(), debug=True)
+    assert opened
+    assert all(response.is_closed for response in opened)
+    complaints = [record for record in caplog.records if record.name == "asyncio" and "took" not in record.message]
+    assert not [record for record in complaints if record.levelname in {"WARNING", "ERROR"}]
