@@ -58,6 +58,12 @@ class Tools:
             return self.names[0]
         return self.choice if self.choice in self.names else None
 
+    @property
+    def forced_parameters(self) -> dict[str, Any]:
+        """The JSON schema of the arguments of the tool that must be called."""
+        functions = (schema["function"] for schema in self.schemas)
+        return dict(next(f.get("parameters") or {} for f in functions if f["name"] == self.forced))
+
     def wire_choice(self) -> str | dict[str, Any]:
         """Return `tool_choice` as OpenAI's API has it."""
         return {"type": "function", "function": {"name": self.choice}} if self.choice in self.names else self.choice

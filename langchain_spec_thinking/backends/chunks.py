@@ -48,6 +48,7 @@ class ChunkReader:
         last = payload.body.get("messages", [{}])[-1]
         self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
         self._calls = call_reader(payload.calls, turn, payload.begun)
+        self._ending = payload.ending
         self._native = NativeCalls()
         self._chunks = 0
         self._last: Any = None
@@ -108,7 +109,7 @@ class ChunkReader:
 
     def calls(self) -> Iterator[Event]:
         """Give out what is whole only now that the stream has come to its end."""
-        yield from self._calls.rest()
+        yield from self._calls.rest(self._ending)
         for call in self._native.made():
             yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
 

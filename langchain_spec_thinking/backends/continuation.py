@@ -35,6 +35,7 @@ class Payload:
         drops_reasoning: What the model reasons in a field of its own is about being told to go on, not of the turn.
         calls: How tool calls are written in the text that comes; None where there are none in it.
         begun: How the first of them was begun for the model.
+        ending: What ends it, for models that were held to its arguments.
     """
 
     endpoint: Literal["completions", "chat"]
@@ -45,6 +46,7 @@ class Payload:
     drops_reasoning: bool = False
     calls: CallFormat | None = None
     begun: str = ""
+    ending: str = ""
 
 
 class Strategy(Protocol):
@@ -74,8 +76,16 @@ class Raw:
         reply = self.template.quoted_reply_text(turn)
         prompt = self.template.prompt_text(turn) + reply
         parser = self.template.call_parser(turn)
-        form, begun = (self.template.call_format, parser.beginning) if parser else (None, "")
-        return Payload("completions", {"prompt": prompt}, prefills=(prompt, reply), calls=form, begun=begun)
+        body: dict[str, Any] = {"prompt": prompt}
+        if parser is None:
+            return Payload("completions", body, prefills=(prompt, reply))
+        if turn.tools and turn.tools.forced and parser.beginning:
+            # Of the call the arguments are missing: vLLM and SGLang hold them to their schema, others write on as told.
+            named = {"name": turn.tools.forced, "schema": turn.tools.forced_parameters}
+            body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
+        ending = self.template.call_ending(turn)
+        form, begun = self.template.call_format, parser.beginning
+        return Payload("completions", body, prefills=(prompt, reply), calls=form, begun=begun, ending=ending)
 
 
 @dataclass(frozen=True)

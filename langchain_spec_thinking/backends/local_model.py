@@ -110,8 +110,7 @@ def _schema(turn: Turn) -> dict[str, Any] | None:
         return dict(turn.schema.get("schema", {}))
     if turn.tools is None or turn.tools.forced is None or not turn.unanswered:
         return None
-    functions = (schema["function"] for schema in turn.tools.schemas)
-    return dict(next(f.get("parameters", {}) for f in functions if f["name"] == turn.tools.forced))
+    return turn.tools.forced_parameters
 
 
 class Sampler:

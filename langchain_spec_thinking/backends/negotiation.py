@@ -174,7 +174,8 @@ class Dialect:
             "timeout": request.timeout,
             **payload.body,
         }
-        further = {**(extra or {}), **body.get("extra_body", {}), **({"top_k": k} if (k := request.top_k) else {})}
+        own = {key: value for key, value in body.pop("extra_body", {}).items() if key not in self._findings.refused}
+        further = {**(extra or {}), **own, **({"top_k": k} if (k := request.top_k) else {})}
         if further:
             body["extra_body"] = further
         return {key: value for key, value in body.items() if value is not None and key not in self._findings.refused}
@@ -194,7 +195,8 @@ class Dialect:
         if _NEWER_LIMIT in server_words(error) and _NEWER_LIMIT not in body:
             self._findings.limit = _NEWER_LIMIT
             return
-        refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in body])
+        sent = {**body, **body.get("extra_body", {})}
+        refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in sent])
         if refused:
             self._findings.refused |= refused
             return

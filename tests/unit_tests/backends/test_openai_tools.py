@@ -193,6 +193,27 @@ def test_a_call_that_must_be_made_is_begun_in_the_prompt() -> None:
     assert message.text == ""
 
 
+def test_the_arguments_of_a_call_that_must_be_made_are_held_to_their_schema() -> None:
+    """By servers that can; they write nothing else then."""
+    server = Server(sse(text('{"a": 2, "b": 3}', "stop")))
+    message: Any = (
+        pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="any").invoke("x")
+    )
+    assert server.asked[0][1]["response_format"]["json_schema"]["schema"]["required"] == ["a", "b"]
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2, "b": 3})]
+
+
+def test_a_server_that_holds_nothing_is_asked_without() -> None:
+    server = Server(
+        httpx2.Response(422, json={"detail": "Unexpected fields in the request: {'response_format'}"}),
+        lambda: sse(text('{"a": 2, "b": 3}}\n</tool_call>', "stop")),
+    )
+    model = pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="any")
+    messages: list[Any] = [model.invoke("x") for _ in range(2)]
+    assert [message.tool_calls[0]["args"] for message in messages] == [{"a": 2, "b": 3}] * 2
+    assert ["response_format" in body for _, body in server.asked] == [True, False, False]
+
+
 def raw() -> dict[str, Any]:
     return {"tokenizer": tiny.byte_tokenizer()}
 
