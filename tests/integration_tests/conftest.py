@@ -27,6 +27,7 @@ MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models")).absolute()
 SMALL, LARGE = "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of servers together: what is running is shared."""
     for item in items if config.pluginmanager.hasplugin("xdist") else ():
