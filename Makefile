@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test servers integration ray faults lint type bench-pocket clean
+.PHONY: demo test servers integration integration-servers integration-here ray faults lint type bench-pocket clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -76,10 +76,17 @@ test: .venv/.test
 	$(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
 
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
-# All servers together take 10 GB of memory.
-integration: .venv/.test servers
-	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest tests/integration_tests --timeout 900 --durations 10 \
-	  --numprocesses 2 --dist loadgroup
+# All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts side by side.
+HERE := tests/integration_tests/test_local.py tests/integration_tests/test_fault_proxy.py
+INTEGRATION := SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest --timeout 900 --durations 10
+
+integration: integration-servers integration-here
+
+integration-servers: .venv/.test servers
+	$(INTEGRATION) tests/integration_tests $(addprefix --ignore=,$(HERE))
+
+integration-here: .venv/.test .venv-transformers-serve/.ready
+	$(INTEGRATION) $(HERE)
 
 # At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
 faults: .venv/.test .venv-transformers-serve/.ready

@@ -19,19 +19,11 @@ from tests.integration_tests.servers import Servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# With a worker for the tests of servers and one for those in this process, each has a core to itself.
+# Tests of servers and tests in this process run side by side; each has a core to itself.
 torch.set_num_threads(1)
 
-HERE = {"test_local.py", "test_fault_proxy.py"}
 MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models")).absolute()
 SMALL, LARGE = "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of servers together: what is running is shared."""
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        item.add_marker(pytest.mark.xdist_group("here" if item.path.name in HERE else "servers"))
 
 
 def model_path(name: str) -> Path:
