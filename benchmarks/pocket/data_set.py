@@ -8,21 +8,29 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pocket.problems import problems
+from benchmarks.pocket.problems import HARDER, POCKET, problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+WISH = "\n\nThink step by step, with a blank line after each step. Put the final number in \\boxed{}."
+"""For models that were not trained on these problems."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Write held-out problems of the pocket pair as JSON lines.")
+    parser = argparse.ArgumentParser(
+        description="Write word problems as JSON lines, by default held-out ones of the pocket pair."
+    )
     parser.add_argument("out", type=Path, help="JSONL file")
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1, help="1 is that of `make bench-pocket`")
+    parser.add_argument("--harder", action="store_true", help="five to eight steps, and a wish for steps and a box")
     options = parser.parse_args(arguments)
-    chosen = islice(problems(options.seed, "held_out"), options.count)
-    lines = (json.dumps({"question": problem.text, "answer": problem.answer}) for problem in chosen)
+    chosen = islice(problems(options.seed, "held_out", HARDER if options.harder else POCKET), options.count)
+    wish = WISH if options.harder else ""
+    lines = (json.dumps({"question": problem.text + wish, "answer": problem.answer}) for problem in chosen)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

@@ -1,8 +1,8 @@
 """Grade-school word problems of several steps, made without end from a seed.
 
-A problem is a short story about one running number: it starts somewhere, two to four computations change it, and a
-question asks for the last result. The same seed always gives the same problems. `split` says, from the text alone,
-whether a problem may be trained on.
+A problem is a short story about one running number: it starts somewhere, two to four computations change it (more at
+another `Level`), and a question asks for the last result. The same seed always gives the same problems. `split` says,
+from the text alone, whether a problem may be trained on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.pocket.lexicon import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Split = Literal["train", "held_out"]
 Sign = Literal["+", "-", "*", "/"]
@@ -37,7 +37,6 @@ Sign = Literal["+", "-", "*", "/"]
 LARGEST = 60
 """No number of a problem and no result is larger: two digits are enough for carrying, few enough for a tiny model."""
 HELD_OUT_SHARE = 0.1
-STEPS_WEIGHTS = {2: 9, 3: 8, 4: 3}
 ASIDE_SHARE = 0.12
 GIRL_SHARE = 0.5
 SIGNS: dict[str, Sign] = {"gain": "+", "lose": "-", "double": "*", "halve": "/"}
@@ -78,12 +77,31 @@ class Problem:
     answer: int
 
 
-def compute(left: int, sign: Sign, right: int) -> int | None:
-    """Result of one computation, or `None` where it leaves the natural numbers up to `LARGEST`."""
+@dataclass(frozen=True)
+class Level:
+    """How hard problems are.
+
+    Attributes:
+        steps: Weights of the numbers of computations.
+        largest: No number and no result is larger.
+    """
+
+    steps: Mapping[int, int]
+    largest: int
+
+
+POCKET = Level({2: 9, 3: 8, 4: 3}, LARGEST)
+"""What the pocket pair learned."""
+HARDER = Level({5: 1, 6: 1, 7: 1, 8: 1}, 999)
+"""What a general model of a billion parameters gets wrong about as often as right."""
+
+
+def compute(left: int, sign: Sign, right: int, largest: int = LARGEST) -> int | None:
+    """Result of one computation, or `None` where it leaves the natural numbers up to the largest."""
     if sign == "/":
         return left // right if right and left % right == 0 else None
     result = {"+": left + right, "-": left - right, "*": left * right}[sign]
-    return result if 0 <= result <= LARGEST else None
+    return result if 0 <= result <= largest else None
 
 
 def split(text: str) -> Split:
@@ -97,11 +115,11 @@ def split(text: str) -> Split:
     return "held_out" if first < 256 * HELD_OUT_SHARE else "train"
 
 
-def problems(seed: int, side: Split) -> Iterator[Problem]:
+def problems(seed: int, side: Split, level: Level = POCKET) -> Iterator[Problem]:
     """Problems of one side of the split, without end, the same for the same seed."""
     rng = random.Random(f"{side}-{seed}")  # noqa: S311 - repeatable, not secret
     while True:
-        problem = _Story(rng).tell()
+        problem = _Story(rng, level).tell()
         if problem is not None and split(problem.text) == side:
             yield problem
 
@@ -111,6 +129,7 @@ class _Story:
     """A problem while it is being made up; `tell` gives `None` where the drawn numbers lead nowhere."""
 
     rng: random.Random
+    level: Level
     sentences: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     value: int = 0
@@ -119,7 +138,7 @@ class _Story:
     def tell(self) -> Problem | None:
         self.setting: Setting = self.rng.choice(SETTINGS)
         self.slots = _slots(self.rng, self.setting)
-        wanted = self.rng.choices(list(STEPS_WEIGHTS), list(STEPS_WEIGHTS.values()))[0]
+        wanted = self.rng.choices(list(self.level.steps), list(self.level.steps.values()))[0]
         kind = self.rng.choice(list(self.setting.finals))
         final = self.setting.finals[kind]
         of_final = {"total": 0, "more": 2, "fewer": 2}.get(kind, 1)
@@ -149,7 +168,7 @@ class _Story:
 
     def _step(self, left: int | Result, sign: Sign, right: int | Result, clause: str, now: str) -> bool:
         values = [self.results[x.step] if isinstance(x, Result) else x for x in (left, right)]
-        result = compute(values[0], sign, values[1])
+        result = compute(values[0], sign, values[1], self.level.largest)
         if result is None:
             return False
         self.steps.append(Step(left, sign, right, clause, now))
@@ -206,7 +225,7 @@ class _Story:
             return True
         clause, now = self._words(self.rng.choice(final.clauses)), self._words(final.now)
         if kind == "need":
-            goal = self.rng.randint(min(self.value + 2, LARGEST), min(self.value + 20, LARGEST))
+            goal = self.rng.randint(*(min(self.value + more, self.level.largest) for more in (2, 20)))
             self._say(clause, goal, 0)
             return self._step(goal, "-", self.operand, clause, now)
         if kind in {"more", "fewer"}:

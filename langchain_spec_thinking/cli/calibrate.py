@@ -14,9 +14,9 @@ from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import load_questions
-from langchain_spec_thinking.evaluation.knobs import KNOBS, calibrated, knob_of, share_of, turned
+from langchain_spec_thinking.evaluation.knobs import KNOBS, calibrated, share_of, turned, untuned
 from langchain_spec_thinking.evaluation.mining import mine
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy, triggers
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
 
@@ -56,16 +56,14 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
-    """Set a trigger's threshold so that the target writes a wanted share of the tokens, measured on a sample."""
+    """Set a trigger's number so that the target writes a wanted share of the tokens, measured on a sample."""
     if context.invoked_subcommand:
         return
     if target_share is None:
         console.print("Say how much the target is to write, by --target-share, or choose cues or sweep.", style="red")
         raise typer.Exit(2)
     try:
-        name = trigger.partition(",")[0]
-        knob = _knob(name)
-        _, policy = parse_policy(f"{name}:trigger={trigger},{knob.field}={knob.always}")
+        policy, knob = untuned(trigger)
         questions = load_questions(data, limit)
         with console.status("loading ..."):
             model = pairs.pair(
@@ -91,7 +89,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
                 return share
 
             measured = calibrated(share_at, target_share, knob)
-        _conclude(name, turned(policy, knob, measured[0].value), target_share, measured, knob, out)
+        _conclude(trigger.partition(",")[0], turned(policy, knob, measured[0].value), target_share, measured, knob, out)
     except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -135,21 +133,13 @@ def sweep_numbers(
     _show_swept(swept)
 
 
-def _knob(name: str) -> Knob:
-    kinds = triggers()
-    if name not in kinds:
-        msg = f"--trigger {name}: expected one of {', '.join(sorted(kinds))}"
-        raise ValueError(msg)
-    return knob_of(kinds[name])
-
-
 def _conclude(
     name: str, policy: DelegationPolicy, wanted: float, measured: Sequence[Measured], knob: Knob, out: Path | None
 ) -> None:
     best = measured[0]
     if best.value == knob.always and best.share.value < wanted:
         console.print(
-            f"More cannot be had: even where it always fires, the target writes {best.share.value:.1%} of the tokens. "
+            f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens. "
             "Longer takeovers (takeover_tokens) give it more.",
             style="yellow",
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.contestants import Contestant
 from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy, triggers
 from langchain_spec_thinking.evaluation.runs import solved
 from langchain_spec_thinking.evaluation.statistics import Interval, ratio
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Knob:
-    """A number of a trigger on which the target's share depends, in one direction.
+    """A number of a trigger, or of the policy around it, on which the target's share depends, in one direction.
 
     Attributes:
         field: Its name.
-        never: Where the trigger never fires.
-        always: Where it fires at every boundary.
+        never: Where the target has the least that can be had; nothing, for a trigger that need never fire.
+        always: Where it has the most.
         whole: It is a whole number.
     """
 
@@ -39,8 +40,32 @@ KNOBS = {
     "RandomTrigger": Knob("probability", never=0, always=1),
     "FirstTokenEntropy": Knob("threshold", never=3, always=0),  # ln 20: the entropy of twenty equal tokens
     "ScoreAndAccept": Knob("threshold", never=0, always=10, whole=True),  # accepted from this digit on
+    # Words either stand there or do not: what can be set is for how long the other model is let in.
+    "CueTrigger": Knob("takeover_tokens", never=0, always=256, whole=True),
+    "TargetLeads": Knob("takeover_tokens", never=256, always=1, whole=True),
 }
 """By the trigger's class."""
+
+
+def untuned(line: str) -> tuple[DelegationPolicy, Knob]:
+    """Read a trigger whose knob is still to be turned.
+
+    Args:
+        line: Its short name and, after a comma, further settings as in a policy's line.
+
+    Returns:
+        A policy in which the target has the most that can be had, and the knob.
+
+    Raises:
+        ValueError: There is no such trigger or setting.
+    """
+    name = line.partition(",")[0]
+    kinds = triggers()
+    if name not in kinds:
+        msg = f"--trigger {name}: expected one of {', '.join(sorted(kinds))}"
+        raise ValueError(msg)
+    knob = KNOBS[kinds[name].__name__]
+    return parse_policy(f"{name}:trigger={line},{knob.field}={knob.always}")[1], knob
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,7 @@ def calibrated(
 ) -> list[Measured]:
     """Find the setting of a knob at which the target has a share of the text.
 
-    The first measurement is where the trigger always fires: more than that cannot be had. From there on it is false
+    The first measurement is where the target has most: more than that cannot be had. From there on it is false
     position, with the Illinois rule against creeping up from one side.
 
     Args:
@@ -123,18 +148,8 @@ def share_of(
 
 
 def turned(policy: DelegationPolicy, knob: Knob, value: float) -> DelegationPolicy:
-    """Return a policy with its trigger's knob set."""
-    setting = int(value) if knob.whole else value
-    return replace(policy, trigger=replace(policy.trigger, **{knob.field: setting}))  # type: ignore[type-var]
-
-
-def knob_of(kind: type) -> Knob:
-    """Return the knob of a trigger.
-
-    Raises:
-        ValueError: None is known.
-    """
-    if kind.__name__ not in KNOBS:
-        msg = f"{kind.__name__}: expected a trigger with a number to set, one of {', '.join(KNOBS)}"
-        raise ValueError(msg)
-    return KNOBS[kind.__name__]
+    """Return a policy with its knob set, wherever it is."""
+    setting: dict[str, Any] = {knob.field: int(value) if knob.whole else value}
+    if knob.field in {field.name for field in fields(policy)}:
+        return replace(policy, **setting)
+    return replace(policy, trigger=replace(policy.trigger, **setting))  # type: ignore[type-var]

@@ -55,7 +55,7 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
     told |= {
         name: getattr(policy, name) for name in sorted(_names(policy)) if getattr(policy, name) != getattr(plain, name)
     }
-    if trigger.lexicon != _default(type(trigger), "lexicon"):
+    if "lexicon" in _names(trigger) and trigger.lexicon != _default(type(trigger), "lexicon"):
         told |= _changed(trigger.lexicon)
     line = ",".join(f"{setting}={_written(value)}" for setting, value in told.items())
     line = f"{name}:{line}" if line else name
@@ -98,6 +98,7 @@ def _typed(told: dict[str, Any]) -> DelegationPolicy:
             msg = f"{setting}: no such setting; expected one of {expected}"
             raise ValueError(msg)
     policy, trigger, lexicon = groups
+    trigger |= {name: _cues(value) for name, value in trigger.items() if isinstance(_default(kind, name), tuple)}
     if lexicon:
         lists: dict[str, Any] = {n: value if n == "substrings" else _cues(value) for n, value in lexicon.items()}
         trigger["lexicon"] = Lexicon(**lists)

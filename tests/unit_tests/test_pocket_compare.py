@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.pocket import data_set
 from benchmarks.pocket.compare import draw, report, show
-from benchmarks.pocket.problems import problems
+from benchmarks.pocket.problems import HARDER, POCKET, Level, problems
 from benchmarks.pocket.runs import Outcome, Pair, Result, Workers
 from langchain_spec_thinking.evaluation import load_questions
 
@@ -75,7 +75,10 @@ def test_a_model_alone_is_never_taken_over_from() -> None:
     assert Pair.alone("small").solve(0, problem).target_tokens == 0
 
 
-def test_problems_are_written_as_a_data_set(tmp_path: Path) -> None:
-    data_set.main([str(tmp_path / "deep" / "p.jsonl"), "--count", "3", "--seed", "3"])
-    expected = [(problem.text, str(problem.answer)) for problem in islice(problems(3, "held_out"), 3)]
+@pytest.mark.parametrize(
+    ("options", "level", "wish"), [([], POCKET, ""), (["--harder"], HARDER, data_set.WISH)], ids=["pocket", "harder"]
+)
+def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, wish: str) -> None:
+    data_set.main([str(tmp_path / "deep" / "p.jsonl"), "--count", "3", "--seed", "3", *options])
+    expected = [(problem.text + wish, str(problem.answer)) for problem in islice(problems(3, "held_out", level), 3)]
     assert [(q.question, q.answer) for q in load_questions(str(tmp_path / "deep" / "p.jsonl"))] == expected

@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from benchmarks.pocket.drills import drill
-from benchmarks.pocket.problems import HELD_OUT_SHARE, LARGEST, Problem, Result, problems, split
+from benchmarks.pocket.problems import HARDER, HELD_OUT_SHARE, POCKET, Level, Problem, Result, problems, split
 from benchmarks.pocket.traces import hard, trace, truth
 from langchain_spec_thinking import pocket
 
@@ -58,8 +58,10 @@ def test_about_the_stated_share_is_held_out() -> None:
     assert sides.count("held_out") / len(sides) == pytest.approx(HELD_OUT_SHARE, abs=0.02)
 
 
-def test_answers_are_right_by_independent_computation() -> None:
-    for problem in islice(problems(1, "held_out"), 2_000):
+@pytest.mark.parametrize("level", [POCKET, HARDER], ids=["pocket", "harder"])
+def test_answers_are_right_by_independent_computation(level: Level) -> None:
+    counts = set()
+    for problem in islice(problems(1, "held_out", level), 2_000):
         results: list[int] = []
         for step in problem.steps:
             left, right = (results[x.step] if isinstance(x, Result) else x for x in (step.left, step.right))
@@ -69,7 +71,9 @@ def test_answers_are_right_by_independent_computation() -> None:
             assert exact == int(exact or 0)
             results.append(int(exact or 0))
         assert problem.answer == results[-1]
-        assert all(0 <= result <= LARGEST for result in results)
+        assert all(0 <= result <= level.largest for result in results)
+        counts.add(len(results))
+    assert counts == set(level.steps)
 
 
 def test_every_number_used_stands_in_the_text_or_is_said_in_words() -> None:

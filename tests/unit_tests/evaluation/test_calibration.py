@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from langchain_spec_thinking import DelegationPolicy, RandomTrigger
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.evaluation import Contestant, alone, evaluate
-from langchain_spec_thinking.evaluation.knobs import KNOBS, Knob, calibrated, share_of, turned
+from langchain_spec_thinking.evaluation.knobs import KNOBS, Knob, calibrated, share_of, turned, untuned
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy, triggers
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.statistics import Interval
 from langchain_spec_thinking.evaluation.sweeps import sweep
@@ -34,6 +34,8 @@ SHAPES: dict[str, tuple[Knob, Callable[[float], float]]] = {
     "a flat coin": (COIN, lambda p: 0.9 * p**4),
     "an entropy": (KNOBS["FirstTokenEntropy"], lambda h: 0.8 * math.exp(-2 * h)),
     "a score": (KNOBS["ScoreAndAccept"], lambda digit: 0.07 * digit),
+    "a length": (KNOBS["CueTrigger"], lambda tokens: tokens / (tokens + 60)),
+    "a relay's length": (KNOBS["TargetLeads"], lambda tokens: 30 / (tokens + 60)),
 }
 
 
@@ -51,6 +53,13 @@ def test_a_knob_is_turned_to_a_share(knob: Knob, shape: Callable[[float], float]
     assert len(asked) == len(set(asked)) <= 9
     assert asked[0] == knob.always
     assert not knob.whole or all(value == int(value) for value in asked)
+
+
+def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
+    for name, kind in triggers().items():
+        policy, knob = untuned(name)
+        assert isinstance(policy.trigger, kind)
+        assert turned(policy, knob, knob.always) == policy != turned(policy, knob, 4 if knob.whole else 0.25)
 
 
 def test_more_than_all_cannot_be_had() -> None:
@@ -175,7 +184,6 @@ def test_the_command_proposes_cues_and_sweeps(folder: Path) -> None:
     [
         ([], 2, "--target-share"),
         (["--target-share", "0.2", "--trigger", "guess"], 1, "guess: expected one of cue"),
-        (["--target-share", "0.2", "--trigger", "cue"], 1, "CueTrigger: expected a trigger with a number"),
         (["--target-share", "0.2", "--data", "nowhere"], 1, "nowhere"),
         (["cues", "--runs", "nowhere"], 1, "nowhere"),
         (["sweep", "--runs", "nowhere"], 1, "nowhere"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, pocket
+from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, TargetLeads, pocket
 from langchain_spec_thinking.evaluation import Question, check_of, load_questions
 from langchain_spec_thinking.evaluation.checks import require_checkable
 from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy, triggers
@@ -145,6 +145,7 @@ LINES = {
     "long:takeover_tokens=40": DelegationPolicy(takeover_tokens=40),
     "step:takeover_tokens=None": DelegationPolicy(takeover_tokens=None),
     "coin:trigger=random,probability=0.2,takeover_tokens=40": DelegationPolicy(RandomTrigger(0.2), 40),
+    "led:trigger=target_leads,cues=let me|wait": DelegationPolicy(TargetLeads(("let me", "wait"))),
     "mine:affirmation=,reflection=hmm|so the": DelegationPolicy(CueTrigger(Lexicon((), ("hmm", "so the")))),
     "loose:substrings=true,boundary=;": DelegationPolicy(CueTrigger(Lexicon(substrings=True)), boundary=";"),
     "plain:mode=non_reasoning,opening_tokens=50": DelegationPolicy.non_reasoning(opening_tokens=50),

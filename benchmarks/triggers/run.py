@@ -1,0 +1,78 @@
+"""Compares the triggers on the pocket pair, at matched shares of the target: `make bench-triggers`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers.utils import logging
+
+from benchmarks.triggers.contests import SHARES, TRIGGERS, Answered, Contest
+from benchmarks.triggers.tables import draw, figures, markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BARS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
+
+
+def compare(contests: Sequence[Contest]) -> list[Answered]:
+    """Run the contests, one on each core at a time, and return what came of them in the order of the contests."""
+    # Spawned: a forked child would inherit the state of torch's threads, but not the threads.
+    context = multiprocessing.get_context("spawn")
+    found: dict[Contest, list[Answered]] = {}
+    with (
+        ProcessPoolExecutor(min(2, os.cpu_count() or 1), context, _begin) as pool,
+        Progress(*_BARS, console=Console(stderr=True)) as progress,
+    ):
+        bar = progress.add_task("triggers at shares", total=len(contests))
+        running = {pool.submit(contest.run): contest for contest in contests}
+        for future in as_completed(running):
+            found[running[future]] = future.result()
+            progress.console.print(running[future].place.name, style="dim")
+            progress.advance(bar)
+    return [answered for contest in contests for answered in found[contest]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Compare the triggers at matched shares of the target.")
+    parser.add_argument("--out", type=Path, default=Path("build/triggers"), help="folder")
+    parser.add_argument("--count", type=int, default=500, help="problems to answer")
+    parser.add_argument("--sample", type=int, default=100, help="other problems, on which the triggers are set")
+    options = parser.parse_args(arguments)
+    folder, console = options.out, Console()
+    contests = [Contest(folder, options.count, options.sample)]
+    contests += [Contest(folder, options.count, options.sample, name, share) for share in SHARES for name in TRIGGERS]
+    found = figures(compare(contests))
+    (folder / "triggers.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / "triggers.md").write_text(markdown(found), encoding="utf-8")
+    draw(found, folder / "triggers.png")
+    console.print(Markdown(markdown(found)))
+    for file in ("triggers.json", "triggers.md", "triggers.png"):
+        console.print(str(folder / file), style="dim", soft_wrap=True)
+
+
+def _begin() -> None:
+    """Set up a process."""
+    logging.disable_progress_bar()  # the command has its own
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What was found, as a table and as a picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.triggers.contests import CONTROLS
+from langchain_spec_thinking.evaluation.results import Evaluation
+from langchain_spec_thinking.evaluation.statistics import Interval, mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from benchmarks.triggers.contests import Answered
+
+HEADING = (
+    "wanted",
+    "trigger",
+    "setting",
+    "target share",
+    "right",
+    "95% interval",
+    "less its coin, points",
+    "less whole questions by a coin, points",
+)
+
+
+def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Return the figures of every contestant.
+
+    Each is compared, question by question, with the coin of its own kind at the share that was wanted of both, and with
+    what a coin over whole questions is expected to reach that sends as large a share of them to the target as the
+    contestant's share of the tokens is.
+    """
+    names = {(one.name, one.share): f"{one.name} {one.share}" for one in found}
+    alone = {name: one for (one, _), name in names.items() if one in {"speculative", "target"}}
+    evaluation = Evaluation(
+        {names[one.name, one.share]: one.outcomes for one in found},
+        {name: alone.get(name) for name in names.values()},  # type: ignore[misc]
+    )
+    return [_of(one, evaluation, names) for one in found]
+
+
+def _of(one: Answered, evaluation: Evaluation, names: dict[tuple[str, float], str]) -> dict[str, Any]:
+    name = names[one.name, one.share]
+    mine = evaluation.figures[name]
+    control = names.get((CONTROLS.get(one.name, ""), one.share))
+    found: dict[str, Any] = {
+        "trigger": one.name,
+        "wanted": one.share,
+        "setting": one.setting,
+        "accuracy": asdict(mine.accuracy),
+        "target_share": asdict(mine.target_share),
+        "takeovers": mine.takeovers,
+        "tokens": {side: mine.tokens(side) for side in ("speculative", "target")},
+        "errors": mine.errors,
+    }
+    if control:
+        other = evaluation.figures[control].rights
+        found["less_coin"] = asdict(mean([a - b for a, b in zip(mine.rights, other, strict=True)]))
+    if evaluation.alone[name] is None:
+        _, difference = evaluation.against_coin(name, mine.target_share.value)
+        found["less_whole_questions"] = asdict(difference)
+    return found
+
+
+def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the figures in words, in the order of `HEADING`."""
+    return [
+        [
+            f"{one['wanted']:.0%}" if one["setting"] else "",
+            f"{one['trigger']}" if one["setting"] else f"{one['trigger']} alone",
+            one["setting"],
+            f"{one['target_share']['value']:.1%}",
+            f"{one['accuracy']['value']:.1%}",
+            f"{one['accuracy']['low']:.1%} to {one['accuracy']['high']:.1%}",
+            _points(one.get("less_coin")),
+            _points(one.get("less_whole_questions")),
+        ]
+        for one in found
+    ]
+
+
+def markdown(found: Sequence[dict[str, Any]]) -> str:
+    """Return the table as Markdown."""
+    lines = [HEADING, ["---"] * 3 + ["---:"] * (len(HEADING) - 3), *rows(found)]
+    cells = ([f"`{cell}`" if "=" in cell else cell for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in cells)
+
+
+def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
+    """Draw right answers against the target's share, with the line of the coins over whole questions."""
+    import matplotlib as mpl  # noqa: PLC0415 - only the command draws
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    ends = [(100 * o["target_share"]["value"], 100 * o["accuracy"]["value"]) for o in found if not o["setting"]]
+    axes.plot(*zip(*ends, strict=True), "s:", color="0.4", label="whole questions by a coin")
+    for name in dict.fromkeys(one["trigger"] for one in found if one["setting"]):
+        line = sorted((o for o in found if o["trigger"] == name), key=lambda o: o["target_share"]["value"])
+        x, y = ([100 * o[key]["value"] for o in line] for key in ("target_share", "accuracy"))
+        bars = [[100 * abs(o["accuracy"][end] - o["accuracy"]["value"]) for o in line] for end in ("low", "high")]
+        axes.errorbar(x, y, bars, fmt="o--" if name.startswith("coin") else "o-", capsize=3, alpha=0.85, label=name)
+    axes.set(xlabel="tokens by the target (%)", ylabel="right answers (%)")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
+
+
+def _points(held: dict[str, float] | None) -> str:
+    if held is None:
+        return ""
+    interval = Interval(**held)
+    return f"{100 * interval.value:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"

@@ -1,0 +1,88 @@
+"""The comparison of triggers: what its table says, and that nothing is run twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.triggers.contests import AS_LONG, CONTROLS, CUE, TRIGGERS, WHOLE, Answered, Contest
+from benchmarks.triggers.tables import HEADING, draw, figures, markdown, rows
+from langchain_spec_thinking.evaluation.knobs import untuned
+from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.report import AuthorUsage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RIGHTS = {
+    ("speculative", 0.0): "1000",
+    ("target", 1.0): "1111",
+    (WHOLE, 0.2): "1100",
+    ("entropy", 0.2): "1110",
+}
+"""By contestant and wanted share: which of four answers are right."""
+
+
+def answered(name: str, share: float, rights: str) -> Answered:
+    tokens = {0.0: 0, 0.2: 25, 1.0: 100}[share]
+    usage = {side: AuthorUsage() for side in ("speculative", "target")}
+    outcomes = tuple(
+        Outcome(str(number), right == "1", None, {"speculative": 100 - tokens, "target": tokens}, usage)  # type: ignore[arg-type]
+        for number, right in enumerate(rights)
+    )
+    return Answered(name, share, "" if share in {0, 1} else f"trigger={name}", outcomes)
+
+
+@pytest.fixture
+def found() -> list[Answered]:
+    return [answered(name, share, rights) for (name, share), rights in RIGHTS.items()]
+
+
+def test_each_is_compared_with_its_coin_and_with_whole_questions(found: list[Answered]) -> None:
+    small, target, coin, entropy = figures(found)
+    assert [one["accuracy"]["value"] for one in (small, target, coin, entropy)] == [0.25, 1, 0.5, 0.75]
+    assert "less_coin" not in small | target | coin
+    assert "less_whole_questions" not in small | target
+    assert entropy["less_coin"]["value"] == 0.25
+    # A quarter of the tokens is the target's: a quarter of the questions for it gives 0.25 + 0.25 * 0.75 = 0.4375.
+    assert entropy["less_whole_questions"]["value"] == pytest.approx(0.3125)
+    assert coin["less_whole_questions"]["value"] == pytest.approx(0.0625)
+
+
+def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> None:
+    told = figures(found)
+    assert all(len(row) == len(HEADING) for row in rows(told))
+    last = markdown(told).splitlines()[-1]
+    assert last.startswith("| 20% | entropy | `trigger=entropy` | 25.0% | 75.0% |")
+    assert "+25.0" in last
+    assert "+31.2" in last
+    draw(told, tmp_path / "triggers.png")
+    assert (tmp_path / "triggers.png").stat().st_size > 10_000
+
+
+def test_every_trigger_has_a_control_and_can_be_set() -> None:
+    assert {untuned(line)[0].trigger.__class__.__name__ for line in TRIGGERS.values()} == {
+        "CueTrigger",
+        "FirstTokenEntropy",
+        "RandomTrigger",
+        "ScoreAndAccept",
+        "TargetLeads",
+    }
+    assert CONTROLS.keys() == TRIGGERS.keys() - {WHOLE}
+
+
+def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
+    contest = Contest(tmp_path, count=2, sample=1, trigger=CUE, share=0.2)
+    cue, coin = contest.run()
+    assert (cue.name, coin.name) == (CUE, AS_LONG)
+    assert cue.setting.startswith("takeover_tokens=")
+    assert coin.setting.startswith("trigger=random,probability=")
+    assert cue.setting.partition("=")[2] in coin.setting
+    lines = (contest.place / "runs.jsonl").read_text(encoding="utf-8")
+    assert contest.run() == [cue, coin]
+    assert (contest.place / "runs.jsonl").read_text(encoding="utf-8") == lines
+    assert [json.loads(line)["contestant"] for line in lines.splitlines()] == [CUE, CUE, AS_LONG, AS_LONG]
+    alone = Contest(tmp_path, count=1, sample=1).run()
+    assert [(one.name, one.share, one.setting) for one in alone] == [("speculative", 0, ""), ("target", 1, "")]
