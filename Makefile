@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 # What needs to be known of pip's chatter is its errors.
 QUIET := 2>&1 | { grep -v '^WARNING' || true; }
 
-.PHONY: demo test servers integration integration-servers integration-here ray faults lint type docs bench bench-pocket clean
+.PHONY: demo test servers integration integration-servers integration-here ray faults lint type docs bench bench-pocket bench-triggers clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -119,6 +119,10 @@ bench: .venv/.bench
 # The pair against each of its models, on 500 problems: build/pocket.json and build/pocket.png.
 bench-pocket: .venv/.bench
 	$(BIN)/python -m benchmarks.pocket.compare
+
+# Every trigger on the pocket pair, set to 10, 20 and 40% of the tokens by the target, and the coins it has to beat: build/triggers.
+bench-triggers: .venv/.bench
+	$(BIN)/python -m benchmarks.triggers.run
 
 clean:
 	rm -rf .venv .venv-* build

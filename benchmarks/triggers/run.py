@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Compare the triggers at matched shares of the target.")
     parser.add_argument("--out", type=Path, default=Path("build/triggers"), help="folder")
     parser.add_argument("--count", type=int, default=500, help="problems to answer")
-    parser.add_argument("--sample", type=int, default=100, help="other problems, on which the triggers are set")
+    parser.add_argument("--sample", type=int, default=60, help="other problems, on which the triggers are set")
     options = parser.parse_args(arguments)
     folder, console = options.out, Console()
     contests = [Contest(folder, options.count, options.sample)]
