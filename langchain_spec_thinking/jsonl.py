@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
 
-def read_lines(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read objects, each with its place (`file, line 3`). Empty lines are passed over.
+
+    Args:
+        path: The file.
+        growing: It is a log: half a last line is what is just being written, or was when its process was killed, and is
+            passed over too.
 
     Raises:
         ValueError: A line holds no JSON object.
@@ -27,6 +32,8 @@ def read_lines(path: str | PathLike[str]) -> Iterator[tuple[str, dict[str, Any]]
             try:
                 held = json.loads(line)
             except ValueError as e:
+                if growing and not line.endswith("\n"):
+                    return
                 msg = f"{place}: expected a JSON object, got {_short(line)} ({e})"
                 raise ValueError(msg) from e
             if not isinstance(held, dict):

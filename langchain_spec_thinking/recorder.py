@@ -59,7 +59,7 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
         OSError: The file cannot be read.
     """
     records = []
-    for place, held in read_lines(path):
+    for place, held in read_lines(path, growing=True):
         try:
             records.append(Record.from_dict(held))
         except ValueError as e:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.triggers.contests import CONTROLS
 from langchain_spec_thinking.evaluation.results import Evaluation
-from langchain_spec_thinking.evaluation.statistics import Interval, mean
+from langchain_spec_thinking.evaluation.statistics import mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,18 +50,18 @@ def _of(one: Answered, evaluation: Evaluation, names: dict[tuple[str, float], st
         "trigger": one.name,
         "wanted": one.share,
         "setting": one.setting,
-        "accuracy": asdict(mine.accuracy),
-        "target_share": asdict(mine.target_share),
+        "accuracy": mine.accuracy.as_dict(),
+        "target_share": mine.target_share.as_dict(),
         "takeovers": mine.takeovers,
         "tokens": {side: mine.tokens(side) for side in ("speculative", "target")},
         "errors": mine.errors,
     }
     if control:
         other = evaluation.figures[control].rights
-        found["less_coin"] = asdict(mean([a - b for a, b in zip(mine.rights, other, strict=True)]))
+        found["less_coin"] = mean([a - b for a, b in zip(mine.rights, other, strict=True)]).as_dict()
     if evaluation.alone[name] is None:
         _, difference = evaluation.against_coin(name, mine.target_share.value)
-        found["less_whole_questions"] = asdict(difference)
+        found["less_whole_questions"] = difference.as_dict()
     return found
 
 
@@ -113,7 +112,4 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
 
 
 def _points(held: dict[str, float] | None) -> str:
-    if held is None:
-        return ""
-    interval = Interval(**held)
-    return f"{100 * interval.value:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**{k: 100 * v for k, v in held.items()}) if held else ""

@@ -73,7 +73,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
         with watching(console, [contestant.name for contestant in contestants], len(questions)) as watch:
             found = run(questions, contestants, out, check=check, concurrency=concurrency, watch=watch)
         found = replace(found, prices=prices)
-        for drawn in coin or []:
+        for drawn in dict.fromkeys(coin or []):
             found = _with_coin(found, drawn, seed or 0)
         files = save(found, out)
     except (BackendError, ImportError, OSError, ValueError) as e:

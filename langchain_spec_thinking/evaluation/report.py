@@ -37,6 +37,8 @@ def save(evaluation: Evaluation, folder: str | PathLike[str]) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures, tables = folder / "results.json", folder / "results.md"
-    figures.write_text(json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    figures.write_text(
+        json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
     tables.write_text(markdown(evaluation), encoding="utf-8")
     return [figures, tables, *draw(evaluation, folder)]

@@ -93,12 +93,12 @@ class Figures:
             "n": self.count,
             "right": sum(self.rights),
             "errors": self.errors,
-            "accuracy": asdict(self.accuracy),
+            "accuracy": self.accuracy.as_dict(),
             "tokens": {side: self.tokens(side) for side in SIDES},
-            "target_share": asdict(self.target_share),
+            "target_share": self.target_share.as_dict(),
             "tokens_per_second": self.tokens_per_second,
-            "seconds": asdict(mean(self.seconds)),
-            "cost": asdict(mean(self.costs)) if self.costs else None,
+            "seconds": mean(self.seconds).as_dict(),
+            "cost": mean(self.costs).as_dict() if self.costs else None,
             "takeovers": self.takeovers,
         }
 
@@ -186,14 +186,21 @@ class Evaluation:
     def cost_share(self, name: str) -> float | None:
         """Return the share of whole questions for the target at which a coin costs as much as a pair.
 
-        None where prices are not known, or the target alone is not dearer than the small model alone.
+        None where prices are not known, or no coin costs as much.
         """
         if not self.prices:
             return None
-        small, target = (sum(self.figures[self.side(side) or ""].costs) for side in SIDES)
-        if target <= small:
-            return None
-        return min(1.0, max(0.0, (sum(self.figures[name].costs) - small) / (target - small)))
+        names = [self.side(side) or "" for side in SIDES]
+        small, target, pair = (
+            sum(self.figures[one].costs[n] for n in self.answered(*names, name)) for one in (*names, name)
+        )
+        return (pair - small) / (target - small) if small <= pair <= target and small < target else None
+
+    def answered(self, *names: str) -> list[int]:
+        """Return which questions ended in no error with any of some contestants; all, where there is none."""
+        lines = zip(*(self.figures[name].outcomes for name in names), strict=True)
+        found = [number for number, line in enumerate(lines) if all(outcome.error is None for outcome in line)]
+        return found or list(range(self.figures[names[0]].count))
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything that was found, for JSON."""

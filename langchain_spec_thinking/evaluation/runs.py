@@ -186,7 +186,7 @@ def read_runs(path: str | PathLike[str], contestant: str) -> list[tuple[Record, 
     """
     found: dict[str, tuple[Record, bool]] = {}
     names: set[str] = set()
-    for place, line in read_lines(path):
+    for place, line in read_lines(path, growing=True):
         if "contestant" not in line:
             msg = f"{place}: expected a line of `evaluate`; does the file come of `recording`, which knows no answers?"
             raise ValueError(msg)

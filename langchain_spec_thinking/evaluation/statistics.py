@@ -20,6 +20,10 @@ class Interval:
     low: float
     high: float
 
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the figure for JSON, which knows no infinity: an end that is not known is None."""
+        return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
+
 
 @dataclass(frozen=True)
 class PairedTest:

@@ -48,10 +48,11 @@ def _against(evaluation: Evaluation, name: str, other: str, words: str) -> Verdi
     test = evaluation.tests.get((other, name)) or evaluation.tests[name, other]
     points = (theirs.accuracy.value - mine.accuracy.value) * 100
     better: Relation = "same" if test.p >= SURE else "more" if points > 0 else "less"
-    taking, measure = _taking(theirs, mine)
+    both = evaluation.answered(other, name)  # what ended in an error took little, and is no bargain
+    taking, measure = _taking(theirs, mine, both)
     how_good = f"{points:+.1f} points, p = {test.p:.2g}"
     dominated, text = judged(better, taking, words, measure)
-    return Verdict(f"{text} Right answers: {how_good}{_times(theirs, mine)}.", dominated=dominated)
+    return Verdict(f"{text} Right answers: {how_good}{_times(theirs, mine, both)}.", dominated=dominated)
 
 
 def judged(better: Relation, taking: Relation, words: str, measure: str) -> tuple[bool, str]:
@@ -88,24 +89,24 @@ _JUDGED: dict[tuple[Relation, Relation], str] = {
 }
 
 
-def _taking(theirs: Figures, mine: Figures) -> tuple[Relation, str]:
+def _taking(theirs: Figures, mine: Figures, both: Sequence[int]) -> tuple[Relation, str]:
     """Return whether the other takes more, and of what: money where prices are known, else time."""
     if theirs.costs and mine.costs:
-        return _relation(theirs.costs, mine.costs), "cost"
-    return _relation(theirs.seconds, mine.seconds), "time"
+        return _relation(theirs.costs, mine.costs, both), "cost"
+    return _relation(theirs.seconds, mine.seconds, both), "time"
 
 
-def _relation(theirs: Sequence[float], mine: Sequence[float]) -> Relation:
-    difference = mean([a - b for a, b in zip(theirs, mine, strict=True)])
+def _relation(theirs: Sequence[float], mine: Sequence[float], both: Sequence[int]) -> Relation:
+    difference = mean([theirs[number] - mine[number] for number in both])
     if difference.low <= 0 <= difference.high:
         return "same"
     return "more" if difference.value > 0 else "less"
 
 
-def _times(theirs: Figures, mine: Figures) -> str:
+def _times(theirs: Figures, mine: Figures, both: Sequence[int]) -> str:
     measures = {"cost": (theirs.costs, mine.costs), "time": (theirs.seconds, mine.seconds)}
-    told = [f"; {name}: {sum(a) / sum(b):.2f} times the pair's" for name, (a, b) in measures.items() if sum(b)]
-    return "".join(told)
+    sums = {name: [sum(one[n] for n in both) for one in two] for name, two in measures.items() if all(two)}
+    return "".join(f"; {name}: {a / b:.2f} times the pair's" for name, (a, b) in sums.items() if b)
 
 
 def _against_coin(evaluation: Evaluation, name: str) -> Iterator[Verdict]:

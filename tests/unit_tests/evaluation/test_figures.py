@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -155,8 +156,8 @@ def test_a_pair_is_judged_by_a_coin(right: str, target: int, told: str) -> None:
     assert against_coin.text.startswith(told)
 
 
-@pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, 0.0), (100, 1.0), (200, 1.0)])
-def test_a_coin_of_the_same_cost(cost: int, share: float) -> None:
+@pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, None), (100, 1.0), (200, None)])
+def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
     """The small model costs 20 a question, the target 100: a pair of 50 could have sent 3 in 8 to the target."""
     found = Evaluation(
         {
@@ -167,11 +168,35 @@ def test_a_coin_of_the_same_cost(cost: int, share: float) -> None:
         {"small": "speculative", "target": "target", "pair": None},
         PRICES,
     )
-    assert found.cost_share("pair") == pytest.approx(share)
-    same_cost = verdicts(found, "pair")[-1]
-    assert f"of the same cost, that sends {share:.1%} of the questions" in same_cost.text
-    assert same_cost.dominated == (share > 0)
+    last = verdicts(found, "pair")[-1]
+    if share is None:  # no coin does
+        assert found.cost_share("pair") is None
+        assert "of the same cost" not in last.text
+    else:
+        assert found.cost_share("pair") == pytest.approx(share)
+        assert f"of the same cost, that sends {share:.1%} of the questions" in last.text
+        assert last.dominated == (share > 0)
     assert replace(found, prices={}).cost_share("pair") is None
+
+
+def test_what_ended_in_an_error_is_no_bargain() -> None:
+    """The target costs twice the pair wherever it answers; half of its questions failed and cost nothing."""
+    answered = outcomes(ALL, target=100, cost=100)
+    failed = tuple(
+        replace(one, right=False, error="503", usage={"target": AuthorUsage()}, seconds=0.0) for one in answered[:30]
+    )
+    runs = {"target": (*failed, *answered[30:]), "pair": outcomes(ALL, target=20, cost=50)}
+    found = Evaluation(runs, {"target": "target", "pair": None})
+    assert found.answered("target", "pair") == list(range(30, 60))
+    (verdict,) = verdicts(replace(found, prices={"target": PRICES["target"]}), "pair")
+    assert "cost: 2.00 times the pair's; time: 1.00 times" in verdict.text
+    none = tuple(replace(one, error="503") for one in answered)
+    assert len(Evaluation({"x": none}, {"x": None}).answered("x")) == 60
+
+
+def test_figures_of_one_question_are_json() -> None:
+    found = Evaluation({"x": outcomes("*", target=10, cost=1)}, {"x": None}, PRICES).as_dict()
+    assert json.loads(json.dumps(found, allow_nan=False))["contestants"]["x"]["seconds"]["low"] is None
 
 
 def test_speed_is_of_the_time_in_which_anything_ran() -> None:

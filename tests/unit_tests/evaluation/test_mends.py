@@ -111,6 +111,17 @@ def test_only_half_a_line_is_removed(text: str, kept: int, tmp_path: Path) -> No
     assert len(list(read_lines(file))) == kept
 
 
+def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    file.write_text('{"a": 1}\n{"b": ', encoding="utf-8")
+    assert [held for _, held in read_lines(file, growing=True)] == [{"a": 1}]
+    with pytest.raises(ValueError, match="line 2: expected a JSON object"):
+        list(read_lines(file))  # a data set is not one
+    file.write_text('{"a": \n{"b": 2}', encoding="utf-8")
+    with pytest.raises(ValueError, match="line 1: expected a JSON object"):
+        list(read_lines(file, growing=True))
+
+
 def test_an_answer_is_kept_though_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text("def check(answer, right):\n    return 1 / 0\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
