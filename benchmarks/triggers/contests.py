@@ -7,9 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.problems import problems
+from benchmarks.triggers.entries import AS_LONG, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Contestant, Question, alone, evaluate
-from langchain_spec_thinking.evaluation.knobs import calibrated, share_of, turned, untuned
+from langchain_spec_thinking.evaluation.knobs import calibrated, share_of
 from langchain_spec_thinking.evaluation.outcomes import SIDES
 from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy
 
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
 
-SHARES = (0.1, 0.2, 0.4)
-"""Of the tokens, for the target."""
-CUE, AS_LONG, WHOLE = "cue", "coin, as long", "coin, whole steps"
-TRIGGERS = {
-    CUE: "cue",
-    WHOLE: "random,takeover_tokens=None",
-    "entropy": "first_token_entropy",
-    "score": "score_and_accept",
-    "target leads": "target_leads,cues=let|hmm|wait|hold on",
-}
-"""As `spec-thinking calibrate --trigger` takes them. The cues of the leading target are how checks begin here."""
-CONTROLS = {CUE: AS_LONG} | dict.fromkeys(TRIGGERS.keys() - {CUE, WHOLE}, WHOLE)
-"""The coin that each has to beat: one whose takeovers are as long as its own."""
 AT_ONCE = 48
 """Turns that run at the same time in a process."""
 MAX_TOKENS = 1400
@@ -46,7 +34,8 @@ class Answered:
     Attributes:
         name: A trigger's, a coin's or, of a model alone, its side.
         share: Of the tokens, what the target was to write.
-        setting: Its policy, as `spec-thinking evaluate --policy` takes it; empty for a model alone.
+        setting: Its policy, as `spec-thinking evaluate --policy` takes it where a line can say it; empty for a model
+            alone.
         outcomes: In the order of the problems.
     """
 
@@ -64,7 +53,7 @@ class Contest:
         folder: Where runs and policies are kept.
         count: How many problems are answered.
         sample: On how many others the triggers are set.
-        trigger: A key of `TRIGGERS`; None for both models alone.
+        trigger: A key of `ENTRIES`; None for both models alone.
         share: Of the tokens, for the target.
     """
 
@@ -80,14 +69,16 @@ class Contest:
         if self.trigger is None:
             both = [alone(model, side, side) for side in SIDES]
             return [Answered(c.name, float(c.name == "target"), "", self._answers(c)) for c in both]
-        policies = {self.trigger: self._set(self.trigger, TRIGGERS[self.trigger])}
+        entries = {self.trigger: ENTRIES[self.trigger]}
         if self.trigger == CUE:
-            policies[AS_LONG] = self._set(AS_LONG, f"random,takeover_tokens={policies[CUE].takeover_tokens}")
-        return [
-            Answered(name, self.share, format_policy("x", policy).removeprefix("x:"), self._answers(contestant))
-            for name, policy in policies.items()
-            for contestant in [Contestant(name, model.model_copy(update={"policy": policy}))]
-        ]
+            length = self._set(CUE, entries[CUE]).takeover_tokens
+            entries[AS_LONG] = Entry.of_line(f"random,takeover_tokens={length}")
+        found = []
+        for name, entry in entries.items():
+            policy = self._set(name, entry)
+            outcomes = self._answers(Contestant(name, model.model_copy(update={"policy": policy})))
+            found.append(Answered(name, self.share, _told(policy, entry), outcomes))
+        return found
 
     @property
     def place(self) -> Path:
@@ -98,17 +89,24 @@ class Contest:
         found = evaluate(_questions(_SEED, self.count), [contestant], self.place, concurrency=AT_ONCE)
         return found.outcomes[contestant.name]
 
-    def _set(self, name: str, line: str) -> DelegationPolicy:
+    def _set(self, name: str, entry: Entry) -> DelegationPolicy:
         """Turn the knob of a trigger, unless that was done before."""
         file = self.place / f"{name}.json".replace(" ", "_")
         if not file.exists():
-            policy, knob = untuned(line)
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrated(
-                lambda value: share_of(_pair(), turned(policy, knob, value), questions, AT_ONCE), self.share, knob
+                lambda value: share_of(_pair(), entry.at(value), questions, AT_ONCE), self.share, entry.knob
             )[0]
-            save_policy(turned(policy, knob, best.value), file)
+            save_policy(entry.at(best.value), file)
         return parse_policy(f"{name}:{file}")[1]
+
+
+def _told(policy: DelegationPolicy, entry: Entry) -> str:
+    try:
+        return format_policy("x", policy).removeprefix("x:")
+    except ValueError:  # a line cannot name triggers that are made of others; the last of them is what was turned
+        (*_, last) = policy.trigger.triggers  # type: ignore[attr-defined]
+        return f"{entry.knob.field}={getattr(last, entry.knob.field)}"
 
 
 def _pair() -> ChatSpeculativeThinking:

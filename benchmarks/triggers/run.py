@@ -16,7 +16,8 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers.utils import logging
 
-from benchmarks.triggers.contests import SHARES, TRIGGERS, Answered, Contest
+from benchmarks.triggers.contests import Answered, Contest
+from benchmarks.triggers.entries import ENTRIES, SHARES
 from benchmarks.triggers.tables import draw, figures, markdown
 
 if TYPE_CHECKING:
@@ -58,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     folder, console = options.out, Console()
     contests = [Contest(folder, options.count, options.sample)]
-    contests += [Contest(folder, options.count, options.sample, name, share) for share in SHARES for name in TRIGGERS]
+    contests += [
+        Contest(folder, options.count, options.sample, name, share)
+        for share in SHARES
+        for name, entry in ENTRIES.items()
+        if share in entry.shares
+    ]
     found = figures(compare(contests))
     (folder / "triggers.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (folder / "triggers.md").write_text(markdown(found), encoding="utf-8")

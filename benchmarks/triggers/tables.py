@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.triggers.contests import CONTROLS
+from benchmarks.triggers.entries import CONTROLS
 from langchain_spec_thinking.evaluation.results import Evaluation
 from langchain_spec_thinking.evaluation.statistics import mean
 

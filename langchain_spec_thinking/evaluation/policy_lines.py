@@ -59,10 +59,17 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
         told |= _changed(trigger.lexicon)
     line = ",".join(f"{setting}={_written(value)}" for setting, value in told.items())
     line = f"{name}:{line}" if line else name
-    if parse_policy(line)[1] != policy:
+    if not _says(line, policy):
         msg = f"{name}: it cannot be written in a line; keep it as JSON"
         raise ValueError(msg)
     return line
+
+
+def _says(line: str, policy: DelegationPolicy) -> bool:
+    try:
+        return parse_policy(line)[1] == policy
+    except ValueError:
+        return False
 
 
 def triggers() -> dict[str, Any]:
@@ -137,7 +144,7 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever a setting takes
 
 
 def _written(value: object) -> str:
-    return "|".join(value) if isinstance(value, tuple) else str(value)
+    return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _cues(value: object) -> tuple[str, ...]:

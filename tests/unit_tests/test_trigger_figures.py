@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.triggers.contests import AS_LONG, CONTROLS, CUE, TRIGGERS, WHOLE, Answered, Contest
+from benchmarks.triggers.contests import Answered, Contest, _told
+from benchmarks.triggers.entries import AS_LONG, CONTROLS, CUE, ENTRIES, WHOLE
 from benchmarks.triggers.tables import HEADING, draw, figures, markdown, rows
-from langchain_spec_thinking.evaluation.knobs import untuned
+from langchain_spec_thinking import (
+    AllOf,
+    AnyOf,
+    CueTrigger,
+    FirstTokenEntropy,
+    RandomTrigger,
+    ScoreAndAccept,
+    TargetLeads,
+)
 from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.report import AuthorUsage
 
@@ -62,15 +71,15 @@ def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> Non
     assert (tmp_path / "triggers.png").stat().st_size > 10_000
 
 
-def test_every_trigger_has_a_control_and_can_be_set() -> None:
-    assert {untuned(line)[0].trigger.__class__.__name__ for line in TRIGGERS.values()} == {
-        "CueTrigger",
-        "FirstTokenEntropy",
-        "RandomTrigger",
-        "ScoreAndAccept",
-        "TargetLeads",
-    }
-    assert CONTROLS.keys() == TRIGGERS.keys() - {WHOLE}
+def test_every_trigger_takes_part_and_has_a_control() -> None:
+    kinds = {type(entry.at(entry.knob.always).trigger) for entry in ENTRIES.values()}
+    assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
+    assert CONTROLS.keys() == ENTRIES.keys() - {WHOLE}
+
+
+def test_what_no_line_can_say_is_told_by_what_was_turned() -> None:
+    entry = ENTRIES["any of cue, entropy"]
+    assert _told(entry.at(0.31), entry) == "threshold=0.31"
 
 
 def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, TargetLeads, pocket
+from langchain_spec_thinking import AnyOf, CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, TargetLeads, pocket
 from langchain_spec_thinking.evaluation import Question, check_of, load_questions
 from langchain_spec_thinking.evaluation.checks import require_checkable
 from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy, triggers
@@ -165,10 +165,17 @@ def test_policies_are_written_as_they_are_read(policy: DelegationPolicy, tmp_pat
     assert parse_policy(f"x:{tmp_path}/deep/policy.json") == ("x", policy)
 
 
-@pytest.mark.parametrize("sentence", ["So, let me see:", "a=b,c"])
-def test_what_a_line_cannot_say_is_not_said_wrong(sentence: str) -> None:
-    with pytest.raises(ValueError, match=r"keep it as JSON|setting=value"):
-        format_policy("x", DelegationPolicy(recap_sentence=sentence))
+@pytest.mark.parametrize(
+    "policy",
+    [
+        DelegationPolicy(recap_sentence="So, let me see:"),
+        DelegationPolicy(recap_sentence="a=b,c"),
+        DelegationPolicy(AnyOf(CueTrigger(), RandomTrigger(0.5))),
+    ],
+)
+def test_what_a_line_cannot_say_is_not_said_wrong(policy: DelegationPolicy) -> None:
+    with pytest.raises(ValueError, match="x: it cannot be written in a line; keep it as JSON"):
+        format_policy("x", policy)
 
 
 @pytest.mark.parametrize(
