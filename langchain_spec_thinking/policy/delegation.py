@@ -1,7 +1,8 @@
 r"""The policy: a pure state machine that decides who writes next and what becomes of it.
 
-All state and all transitions of Speculative Thinking (arXiv:2504.12329) live in this file. Text goes in, commands come
+All states and all transitions of Speculative Thinking (arXiv:2504.12329) live in this file. Text goes in, commands come
 out. It knows no model, no network, no clock. Its commands depend on the text alone, not on how it was cut into chunks.
+`TurnText` commits and drops text as it is told, and remembers what must be known of it.
 
 The state is the method that looks at text next (`self._step`):
 
@@ -23,25 +24,13 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.policy.boundary import Boundary
-from langchain_spec_thinking.policy.commands import (
-    CloseThinking,
-    Command,
-    Commit,
-    Drop,
-    EndReason,
-    Finish,
-    Generate,
-    Insert,
-    Kind,
-    Note,
-    OpenThinking,
-)
+from langchain_spec_thinking.policy.commands import Command, EndReason, Finish, Generate, Kind, Note
 from langchain_spec_thinking.policy.cues import Cue
-from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, half_word, indentation, last_word
-from langchain_spec_thinking.policy.held import Held
+from langchain_spec_thinking.policy.endings import WORD_MAX, indentation, last_word
 from langchain_spec_thinking.policy.judged import NO_DIGIT, SCORE_TOKENS, Judged
 from langchain_spec_thinking.policy.reflections import Reflections
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, Ask, Draft
+from langchain_spec_thinking.policy.turn_text import TurnText
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
@@ -90,19 +79,12 @@ class Delegation:
         self._lexicon = policy.trigger.lexicon
         self._lead: Author = policy.trigger.lead
         self._boundary = Boundary(policy.boundary)
+        self._thinks = thinks
         self._answer_by: Author = answer_by
         self._whole_answer = whole_answer
-        self._stop = Terminators(tuple(stop))
-        self._max_tokens = max_tokens
-        self._thinks = thinks
-        self._closed = False
-        self._held = Held()
-        self._kept = 0  # tokens
-        self._written = 0  # tokens of the running stream
+        self._commands: list[Command] = []
+        self._text = TurnText(self._commands, self._boundary, stop, max_tokens)
         self._alone = False  # the target is out of it: no room left in its context, or gone
-        self._tail = ""  # the end of the committed text, in which a boundary may have begun
-        self._last = ""  # the last character committed
-        self._stop_tail = ""  # the end of the answer, in which a stop string may have begun
         self._sentence = ""  # what the current takeover has committed
         self._drafts = 0  # decided
         self._reflections = Reflections(policy)
@@ -110,9 +92,6 @@ class Delegation:
         self._judged: Judged | None = None  # the step that the target is asked about
         self._end_reason: EndReason = "stop"  # of the stream that has just ended
         self._answered: set[Author] = set()  # who was asked for the answer
-        self._blank = True  # nothing but white space has been answered
-        self._commands: list[Command] = []
-        self._generation: Generate | None = None
         self._step: Step = self._free
         self._after_begin: Step = self._free
 
@@ -121,7 +100,7 @@ class Delegation:
     def start(self) -> list[Command]:
         """Begin the turn."""
         if self._thinks:
-            self._commands.append(OpenThinking())
+            self._text.open_thought()
         elif self._whole_answer:
             self._generate(self._answer_by, None, "answer", None, self._answer)
             return self._flush()
@@ -141,8 +120,7 @@ class Delegation:
             top_logprobs: Log-probabilities of the likeliest tokens in the place of its first, where the command asked
                 for them and it does not begin inside a token.
         """
-        self._held.add(text, tokens, top_logprobs)
-        self._written += tokens
+        self._text.receive(text, tokens, top_logprobs)
         self._advance(final=False)
         return self._flush()
 
@@ -153,12 +131,11 @@ class Delegation:
             reason: `"stop"`: the model ended the turn; `"length"`: it wrote as many tokens as it was asked for.
             tokens: A late correction of the tokens received, where the backend counts better at the end.
         """
-        self._held.add("", tokens)
-        self._written += tokens
+        self._text.receive("", tokens)
         self._end_reason = reason
-        generation = self._generation
+        generation = self._text.generation
         self._advance(final=True)
-        if generation is not None and generation is self._generation:
+        if generation is not None and generation is self._text.generation:
             self._ended(generation, reason)
         return self._flush()
 
@@ -168,15 +145,14 @@ class Delegation:
         Args:
             tokens: What it cost.
         """
-        self._written += tokens
-        self._kept += tokens
-        self._blank = False
+        self._text.call(tokens)
         return self._flush()
 
     @property
     def pending(self) -> str:
         """What was received but is not committed yet; a stream that broke goes on after it."""
-        return f"{THINK_CLOSE}{self._held.text}" if self._step == self._closing else self._held.text
+        held = self._text.held.text
+        return f"{THINK_CLOSE}{held}" if self._step == self._closing else held
 
     @property
     def at_boundary(self) -> bool:
@@ -185,9 +161,9 @@ class Delegation:
 
     def abandon(self) -> list[Command]:
         """Take in that somebody else carries out the current command, from the committed text on."""
-        self._drop()
+        self._text.drop()
         if self._step == self._closing:
-            self._close(f"{THINK_CLOSE}\n\n")
+            self._text.close_thought()
             self._step = self._answer
         return self._flush()
 
@@ -199,42 +175,40 @@ class Delegation:
 
     def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a Step
         """Take a think tag at the very start for what it is, however the model came to write it."""
-        text = self._held.text
-        start = text.lstrip()
+        held = self._text.held.text
+        start = held.lstrip()
         if not final and THINK_OPEN.startswith(start):
             return False
         if start.startswith(THINK_OPEN):
             thought = start.removeprefix(THINK_OPEN).lstrip()
             if not thought and not final:
                 return False
-            self._take_markup(len(text) - len(thought))
-            if not self._thinks:
-                self._thinks = True
-                self._commands.append(OpenThinking())
+            self._text.take_markup(len(held) - len(thought))
+            if not self._text.thinks:
+                self._text.open_thought()
         self._step = self._after_begin
         return True
 
     def _free(self, final: bool) -> bool:  # noqa: FBT001
-        stop, safe = self._safe(final=final)
-        boundary = self._boundary.search(self._tail, self._held.text[:safe])
+        stop, head = self._text.before_terminator(final=final)
+        boundary = self._boundary.search(self._text.tail, head)
         if boundary:
-            self._commit(boundary[1])
-            self._tail = ""
+            self._text.commit(boundary[1])
+            self._text.tail = ""
             self._step = self._draft
             return True
-        self._commit(safe)
+        self._text.commit(len(head))
         return self._terminate() if stop else False
 
     def _draft(self, final: bool) -> bool:  # noqa: FBT001
         """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft has decided."""
-        stop, safe = self._safe(final=final)
-        extension = self._boundary.extension(self._held.text[:safe])
-        self._commit(extension)
-        safe -= extension
-        head = self._held.text[:safe]
+        stop, head = self._text.before_terminator(final=final)
+        extension = self._boundary.extension(head)
+        self._text.commit(extension)
+        head = head[extension:]
         if not head.strip():
             if final or stop:
-                self._commit(safe)
+                self._text.commit(len(head))
             return self._terminate() if stop else False
         if self._alone:
             self._step = self._free
@@ -249,8 +223,9 @@ class Delegation:
         """Let the trigger look at a draft, of which `head` is certainly before any terminator."""
         end = self._boundary.sentence_end(head, self._policy.sentence_tokens, last=stop or final)
         limit = len(head) if end is None else end
-        first = self._held.first_token(limit) if self._trigger.top_logprobs else None
-        decision = self._trigger.examine(Draft(self._held.text[: limit + 1], limit, final, self._drafts, first))
+        seen = self._text.held.text[: limit + 1]
+        first = self._text.held.first_token(limit) if self._trigger.top_logprobs else None
+        decision = self._trigger.examine(Draft(seen, limit, final, self._drafts, first))
         if isinstance(decision, Ask):
             return self._ask(decision, head, final=final, stop=stop)
         certain = isinstance(decision, Cue) or (decision == "keep" and not self._lexicon.verification)
@@ -261,229 +236,199 @@ class Delegation:
             return self._hand_over(decision)
         if decision is None and self._trigger.top_logprobs and first is None:
             self._commands.append(Note(NO_LOGPROBS))
-        verifying = self._lexicon.verifies(self._held.text[: limit + 1], limit)
-        self._commit(limit)
+        verifying = self._lexicon.verifies(seen, limit)
+        self._text.commit(limit)
         self._spared = False
         if verifying:
-            self._drop()  # at once: white space after the sentence is there or not, as it happened to arrive
+            self._text.drop()  # at once: white space after the sentence is there or not, as it happened to arrive
             return self._take_over("verification", verifying)
         self._step = self._free
         return True
 
     def _score(self, final: bool) -> bool:  # noqa: FBT001
         """Wait for a digit; then the step that is held was its author's, or is nobody's."""
-        digit = re.search("[0-9]", self._held.text)
+        digit = re.search("[0-9]", self._text.held.text)
         judged = self._judged
         if judged is None or (digit is None and not final):
             return False
-        self._alone |= final and self._end_reason == "length" and not self._written
-        self._drop()
-        self._judged, self._generation, self._written = None, judged.generation, judged.written
-        self._held.add(judged.text, judged.tokens)
+        self._alone |= final and self._end_reason == "length" and not self._text.written
+        self._text.drop()
+        self._judged = None
+        self._text.generation, self._text.written = judged.generation, judged.written
+        self._text.held.add(judged.text, judged.tokens)
         if digit and int(digit[0]) < judged.threshold:
             return self._take_over("trigger", digit[0])
         if digit is None:
             self._commands.append(Note(NO_DIGIT))
-        self._commit(len(judged.text))
+        self._text.commit()
         if judged.ending is None:
             self._hand_back()
             self._spared = False  # the step was not the target's
         elif judged.ending != "terminator":
             self._ended(judged.generation, judged.ending)
-        elif self._channel_is_answer:
+        elif self._text.in_answer:
             self._finish("stop")
         else:
             self._have_answered()
         return False
 
     def _takeover(self, final: bool) -> bool:  # noqa: FBT001
-        stop, safe = self._safe(final=final)
-        head = self._held.text[:safe]
-        if self._policy.takeover_tokens is None and self._kind in _SENTENCE_KINDS:
+        stop, head = self._text.before_terminator(final=final)
+        if self._policy.takeover_tokens is None and self._text.kind in _SENTENCE_KINDS:
             # White space that a step begins with does not end it.
             begun = bool(self._sentence.strip())
             skip = 0 if begun else len(head) - len(head.lstrip())
-            boundary = self._boundary.search(self._tail if begun else "", head[skip:])
+            boundary = self._boundary.search(self._text.tail if begun else "", head[skip:])
             if boundary:
                 end = skip + boundary[1]
                 end += self._boundary.extension(head[end:])
                 if head[end:].strip() or final:
-                    self._commit(end + indentation(head[end:]))
-                    self._drop()
+                    self._sentence += self._text.commit(end + indentation(head[end:]))
+                    self._text.drop()
                     return self._sentence_done()
                 if not stop:
                     return False
         if stop:
-            self._commit(safe)
+            self._text.commit(len(head))
             return self._terminate()
         if not final:  # the last word may go on, and is dropped if another model has to finish it
             context = self._sentence[-WORD_MAX - 2 :]
-            self._commit(min(safe, max(0, last_word(context + head) - len(context))))
+            self._sentence += self._text.commit(max(0, last_word(context + head) - len(context)))
         return False
 
     def _closing(self, final: bool) -> bool:  # noqa: FBT001
-        answer = self._held.text.lstrip()
+        held = self._text.held.text
+        answer = held.lstrip()
         if not answer and not final:
             return False
-        space = self._held.text[: len(self._held.text) - len(answer)]
-        self._take_markup(len(space))
-        self._close(THINK_CLOSE + space)
-        self._answered.add(self._author)
+        space = held[: len(held) - len(answer)]
+        self._text.take_markup(len(space))
+        self._text.close_thought(THINK_CLOSE + space)
+        self._answered.add(self._text.author)
         self._step = self._answer
         return True
 
     def _answer(self, final: bool) -> bool:  # noqa: FBT001
-        stop, safe = self._safe(final=final)
-        self._commit(safe)
+        stop, head = self._text.before_terminator(final=final)
+        self._text.commit(len(head))
         return self._terminate() if stop else False
 
     # -- transitions
 
     def _take_over(self, kind: Kind, cue: str | None) -> bool:
         tokens = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
-        self._drop_draft()
+        self._text.drop_draft()
         self._generate("target" if self._lead == "speculative" else "speculative", tokens, kind, cue, self._takeover)
         return False
 
     def _hand_over(self, cue: Cue) -> bool:
         if cue.kind == "relay":  # the cue stays; what came after it does not, however much that is
-            self._commit(cue.end)
-            self._drop()
+            self._text.commit(cue.end)
+            self._text.drop()
         return self._take_over(cue.kind, cue.text or None)
 
     def _ask(self, ask: Ask, head: str, *, final: bool, stop: bool) -> bool:
         """Hold the step to its end, then let the target score it."""
         end = self._boundary.step_end(head, last=final or stop)
-        if end is None or self._generation is None:
+        if end is None or self._text.generation is None:
             return False
         self._drafts += 1
         ending: Literal["terminator"] | EndReason | None = None
         if end == len(head):
             ending = "terminator" if stop else self._end_reason if final else None
-        text, tokens = self._held.take(end)
-        self._drop()
-        self._judged = Judged(text, tokens, self._generation, self._written, ask.threshold, ending)
+        text, tokens = self._text.held.take(end)
+        self._text.drop()
+        self._judged = Judged(text, tokens, self._text.generation, self._text.written, ask.threshold, ending)
         self._generate("target", None, "score", None, self._score, text.rstrip() + ask.question)
         return False
 
     def _recap(self) -> bool:
         """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, count anew."""
         sentence = self._policy.recap_sentence
-        self._drop_draft()
+        self._text.drop_draft()
         if sentence:
-            self._commands.append(Insert(sentence, "excessive_reflection"))
-            self._remember(sentence)
+            self._text.insert(sentence, "excessive_reflection")
         self._generate("target", self._reflections.cut_off(), "excessive_reflection", None, self._takeover)
         return False
 
     def _sentence_done(self) -> bool:
         """The target has written what it was asked for: let it verify, or hand back."""
-        sentence = self._sentence + self._held.text
-        if self._kind in _SENTENCE_KINDS:
+        sentence = self._sentence + self._text.held.text
+        if self._text.kind in _SENTENCE_KINDS:
             if self._lexicon.classify(sentence) == "reflection":
                 self._reflections.count += 1
             cue = self._lexicon.verifies(sentence)
             if cue:
-                self._commit(len(self._held.text))
+                self._text.commit()
                 return self._take_over("verification", cue)
-        kept = min(half_word(sentence), len(sentence) - self._terminators.unsure(sentence))
-        self._commit(max(0, kept - len(self._sentence)))
-        self._drop()
+        self._text.commit_whole_words(self._sentence)
         self._hand_back()
         return False
 
     def _hand_back(self) -> None:
-        at_boundary = self._boundary.closes(self._tail)
+        at_boundary = self._boundary.closes(self._text.tail)
         self._spared = at_boundary and self._policy.takeover_tokens is None
         if at_boundary:
-            self._tail = ""
+            self._text.tail = ""
         self._go_on(self._draft if at_boundary else self._free)
 
     def _go_on(self, step: Step) -> None:
         self._generate(self._lead, None, _LEADING[self._lead], None, step)
 
     def _have_answered(self) -> None:
-        self._close(f"{THINK_CLOSE}\n\n")
+        self._text.close_thought()
         self._generate(self._answer_by, None, "answer", None, self._answer)
 
     def _terminate(self) -> bool:
         """Handle the terminator that the held text begins with."""
-        if self._channel_is_answer:
-            self._drop()
+        if self._text.in_answer:
+            self._text.drop()
             self._finish("stop")
             return False
-        self._take_markup(len(THINK_CLOSE))
-        if self._author == self._answer_by and not self._whole_answer:
+        self._text.take_markup(len(THINK_CLOSE))
+        if self._text.author == self._answer_by and not self._whole_answer:
             self._step = self._closing
             return True
-        self._drop()
+        self._text.drop()
         self._have_answered()
         return False
 
     def _ended(self, generation: Generate, reason: EndReason) -> None:
         """Go on from a stream that ended without a rule having decided anything."""
-        if reason == "length" and self._step == self._takeover and self._remaining > self._held.tokens:
-            self._alone |= not self._written and not self._sentence and not self._held.text
+        text = self._text
+        if reason == "length" and self._step == self._takeover and text.remaining > text.held.tokens:
+            self._alone |= not text.written and not self._sentence and not text.held.text
             self._sentence_done()
             return
-        self._commit(len(self._held.text))
-        cut_short = reason == "length" and self._written < generation.max_tokens
-        if cut_short and not self._channel_is_answer and self._remaining > 0:
-            # The author's context is full, or its server gives less than was asked for: the other one answers.
-            self._force_close()
-            other: Author = "target" if generation.author == "speculative" else "speculative"
-            self._generate(other, None, "answer", None, self._answer)
-        elif reason == "length":
+        text.commit()
+        author = self._answers_next(generation, reason)
+        if author is None:
+            self._finish(reason)
+            return
+        if not text.in_answer:
+            text.close_open_thought()
+        self._generate(author, None, "answer", None, self._answer)
+
+    def _answers_next(self, generation: Generate, reason: EndReason) -> Author | None:
+        """Return who is to answer, or to go on answering, after a stream that ended; None where the turn is over."""
+        text = self._text
+        if reason == "length":
+            if text.remaining <= 0:
+                return None
+            if not text.in_answer:
+                # The author's context is full, or its server gives less than was asked for: the other one answers.
+                other: Author = "target" if generation.author == "speculative" else "speculative"
+                return other if text.written < generation.max_tokens else None
             # A takeover in which the target closed the thought and began the answer goes on with the answer.
-            if (
-                self._step == self._answer
-                and generation.kind not in {"answer", "draft", "lead"}
-                and self._remaining > 0
-            ):
-                self._generate(generation.author, None, "answer", None, self._answer)
-            else:
-                self._finish("length")
-        elif not self._channel_is_answer:
-            self._force_close()
-            self._generate(self._answer_by, None, "answer", None, self._answer)
-        else:
-            self._answered.add(generation.author)
-            others: list[Author] = [a for a in ("speculative", "target") if a not in self._answered]
-            if self._blank and others:
-                self._generate(others[0], None, "answer", None, self._answer)
-            else:
-                self._finish("stop")
+            began_it = self._step == self._answer and generation.kind not in {"answer", "draft", "lead"}
+            return generation.author if began_it else None
+        if not text.in_answer:
+            return self._answer_by
+        self._answered.add(generation.author)
+        others: list[Author] = [a for a in ("speculative", "target") if a not in self._answered]
+        return others[0] if text.blank and others else None
 
     # -- small things
-
-    @property
-    def _author(self) -> Author:
-        return self._generation.author if self._generation else "speculative"
-
-    @property
-    def _kind(self) -> Kind:
-        return self._generation.kind if self._generation else "draft"
-
-    @property
-    def _remaining(self) -> int:
-        return self._max_tokens - self._kept
-
-    @property
-    def _terminators(self) -> Terminators:
-        return self._stop if self._channel_is_answer else _CLOSE
-
-    @property
-    def _channel_is_answer(self) -> bool:
-        return self._closed or not self._thinks
-
-    def _safe(self, *, final: bool) -> tuple[bool, int]:
-        """Return whether a terminator stands in the held text, and how much of the text is certainly before any."""
-        # A stop string may have begun in what another model wrote, which is final; it ends the turn all the same.
-        begun = self._stop_tail if self._channel_is_answer else ""
-        text = begun + self._held.text
-        found = self._terminators.find(text)
-        end = found[0] if found else len(text) if final else len(text) - self._terminators.unsure(text)
-        return found is not None, max(0, end - len(begun))
 
     def _advance(self, *, final: bool) -> None:
         while self._step(final):
@@ -492,69 +437,28 @@ class Delegation:
     def _generate(
         self, author: Author, limit: int | None, kind: Kind, cue: str | None, step: Step, aside: str = ""
     ) -> None:
-        if self._remaining <= 0:
+        remaining = self._text.remaining
+        if remaining <= 0:
             self._finish("length")
             return
-        self._sentence = ""
-        self._written = 0
-        room = SCORE_TOKENS if kind == "score" else self._remaining  # a score is no text of the turn
+        room = SCORE_TOKENS if kind == "score" else remaining  # a score is no text of the turn
         tokens = room if limit is None else min(limit, room)
         top_logprobs = self._trigger.top_logprobs if kind == "draft" and not self._alone else 0
-        self._generation = Generate(author, tokens, kind, cue, aside, top_logprobs)
-        self._commands.append(self._generation)
+        command = Generate(author, tokens, kind, cue, aside, top_logprobs)
+        self._commands.append(command)
+        self._text.generation, self._text.written = command, 0
+        self._sentence = ""
         self._step = step
 
     def _finish(self, reason: EndReason) -> None:
-        self._generation = None
         self._commands.append(Finish(reason))
+        self._text.generation = None
         self._step = _done
 
-    def _close(self, markup: str) -> None:
-        self._closed = True
-        self._commands.append(CloseThinking(markup))
-
-    def _force_close(self) -> None:
-        line_end = "" if self._last in {"", "\n"} else "\n"
-        self._close(f"{line_end}{THINK_CLOSE}\n\n")
-
-    def _commit(self, characters: int) -> None:
-        text, tokens = self._held.take(characters)
-        self._kept += tokens
-        if not text and not tokens:
-            return
-        self._commands.append(Commit(text, tokens, "answer" if self._closed else self._kind, self._author))
-        if self._channel_is_answer and text.strip():
-            self._blank = False
-        if self._step == self._takeover:
-            self._sentence += text
-        if self._channel_is_answer:
-            self._stop_tail = self._stop.tail(self._stop_tail + text)
-        self._remember(text)
-
-    def _remember(self, text: str) -> None:
-        self._tail = self._boundary.tail(self._tail + text)
-        self._last = text[-1:] or self._last
-
-    def _drop(self) -> None:
-        text, tokens = self._held.take(len(self._held.text))
-        if text or tokens:
-            self._commands.append(Drop(text, tokens, self._author))
-
-    def _drop_draft(self) -> None:
-        """Drop a draft but for its indentation, which the boundary's token may hold."""
-        self._commit(indentation(self._held.text))
-        self._drop()
-
-    def _take_markup(self, characters: int) -> None:
-        _, tokens = self._held.take(characters)
-        self._kept += tokens
-
     def _flush(self) -> list[Command]:
-        commands, self._commands = self._commands, []
+        commands = self._commands.copy()
+        self._commands.clear()
         return commands
-
-
-_CLOSE = Terminators((THINK_CLOSE,))
 
 
 def _done(final: bool) -> bool:  # noqa: FBT001, ARG001 - the signature of a Step
