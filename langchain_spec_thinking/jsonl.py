@@ -24,15 +24,15 @@ def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[
         ValueError: A line holds no JSON object.
         OSError: The file cannot be read.
     """
-    with Path(path).open(encoding="utf-8") as lines:
+    with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             place = f"{path}, line {number}"
             if not line.strip():
                 continue
             try:
-                held = json.loads(line)
+                held = json.loads(line.decode())
             except ValueError as e:
-                if growing and not line.endswith("\n"):
+                if growing and not line.endswith(b"\n"):
                     return
                 msg = f"{place}: expected a JSON object, got {_short(line)} ({e})"
                 raise ValueError(msg) from e
@@ -91,6 +91,6 @@ def _end(file: BinaryIO, start: int) -> None:
         file.write(b"\n")
 
 
-def _short(line: str, most: int = 60) -> str:
-    line = line.strip()
-    return repr(line if len(line) <= most else f"{line[:most]}...")
+def _short(line: bytes, most: int = 60) -> str:
+    text = line.decode(errors="replace").strip()
+    return repr(text if len(text) <= most else f"{text[:most]}...")

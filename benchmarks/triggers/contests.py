@@ -91,7 +91,7 @@ class Contest:
 
     def _set(self, name: str, entry: Entry) -> DelegationPolicy:
         """Turn the knob of a trigger, unless that was done before."""
-        file = self.place / f"{name}.json".replace(" ", "_")
+        file = self.place / f"{name} {self.sample}.json".replace(" ", "_")
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrated(

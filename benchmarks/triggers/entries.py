@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking import AllOf, AnyOf, CueTrigger, DelegationPolicy, FirstTokenEntropy, RandomTrigger
+from langchain_spec_thinking import (
+    AllOf,
+    AnyOf,
+    CueTrigger,
+    DelegationPolicy,
+    FirstTokenEntropy,
+    RandomTrigger,
+    TargetLeads,
+)
 from langchain_spec_thinking.evaluation.knobs import KNOBS, Knob, turned, untuned
 
 if TYPE_CHECKING:
@@ -45,16 +53,21 @@ def _either(value: float) -> DelegationPolicy:
     return DelegationPolicy(trigger=AnyOf(CueTrigger(), FirstTokenEntropy(value)))
 
 
-CUE, AS_LONG, WHOLE = "cue", "coin, as long", "coin, whole steps"
+def _relayed(openings: float) -> DelegationPolicy:
+    return DelegationPolicy(trigger=TargetLeads(OPENINGS[: int(openings)]))
+
+
+OPENINGS = ("let", "hmm", "he", "wait", "a", "with", "hold on", "each", "she", "there", "half", "the", "4", "max", "at")
+"""How steps of the large pocket model begin, the most frequent ones first."""
+CUE, AS_LONG, COIN = "cue", "coin, as long", "coin, whole steps"
 ENTRIES = {
     CUE: Entry.of_line("cue"),
-    WHOLE: Entry.of_line("random,takeover_tokens=None"),
+    COIN: Entry.of_line("random,takeover_tokens=None"),
     "entropy": Entry.of_line("first_token_entropy"),
     "score": Entry.of_line("score_and_accept"),
-    "target leads": Entry.of_line("target_leads,cues=let|hmm|wait|hold on"),  # how checks begin here
+    # As in RelayGen whole steps go to the small model; by which cues, decides how much is left to the target.
+    "target leads": Entry(_relayed, Knob("cues", never=len(OPENINGS), always=1, whole=True)),
     # Cues alone give the target about 15%: less by heeding some of them, more by another rule beside them.
     "all of cue, coin": Entry(_rarer, KNOBS["RandomTrigger"], SHARES[:1]),
     "any of cue, entropy": Entry(_either, KNOBS["FirstTokenEntropy"], SHARES[1:]),
 }
-CONTROLS = {CUE: AS_LONG} | dict.fromkeys(ENTRIES.keys() - {CUE, WHOLE}, WHOLE)
-"""The coin that each has to beat: one whose takeovers are as long as its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.triggers.entries import CONTROLS
+from benchmarks.triggers.entries import COIN
 from langchain_spec_thinking.evaluation.results import Evaluation
 from langchain_spec_thinking.evaluation.statistics import mean
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.triggers.contests import Answered
+    from langchain_spec_thinking.evaluation.results import Figures
 
 HEADING = (
     "wanted",
@@ -21,17 +22,16 @@ HEADING = (
     "target share",
     "right",
     "95% interval",
-    "less its coin, points",
-    "less whole questions by a coin, points",
+    "less a coin at boundaries, points",
+    "less a coin over questions, points",
 )
 
 
 def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
-    """Return the figures of every contestant.
+    """Return the figures of every contestant, each compared with two coins, question by question.
 
-    Each is compared, question by question, with the coin of its own kind at the share that was wanted of both, and with
-    what a coin over whole questions is expected to reach that sends as large a share of them to the target as the
-    contestant's share of the tokens is.
+    One falls at every boundary (`at_the_same_share`). The other falls once for each question and sends as large a share
+    of them whole to the target as the contestant's share of the tokens is.
     """
     names = {(one.name, one.share): f"{one.name} {one.share}" for one in found}
     alone = {name: one for (one, _), name in names.items() if one in {"speculative", "target"}}
@@ -39,13 +39,12 @@ def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
         {names[one.name, one.share]: one.outcomes for one in found},
         {name: alone.get(name) for name in names.values()},  # type: ignore[misc]
     )
-    return [_of(one, evaluation, names) for one in found]
+    coins = [evaluation.figures[name] for (one, _), name in names.items() if one in {*alone.values(), COIN}]
+    return [_of(one, evaluation, names[one.name, one.share], coins) for one in found]
 
 
-def _of(one: Answered, evaluation: Evaluation, names: dict[tuple[str, float], str]) -> dict[str, Any]:
-    name = names[one.name, one.share]
+def _of(one: Answered, evaluation: Evaluation, name: str, coins: Sequence[Figures]) -> dict[str, Any]:
     mine = evaluation.figures[name]
-    control = names.get((CONTROLS.get(one.name, ""), one.share))
     found: dict[str, Any] = {
         "trigger": one.name,
         "wanted": one.share,
@@ -56,13 +55,32 @@ def _of(one: Answered, evaluation: Evaluation, names: dict[tuple[str, float], st
         "tokens": {side: mine.tokens(side) for side in ("speculative", "target")},
         "errors": mine.errors,
     }
-    if control:
-        other = evaluation.figures[control].rights
-        found["less_coin"] = mean([a - b for a, b in zip(mine.rights, other, strict=True)]).as_dict()
     if evaluation.alone[name] is None:
-        _, difference = evaluation.against_coin(name, mine.target_share.value)
+        share = mine.target_share.value
+        _, difference = evaluation.against_coin(name, share)
         found["less_whole_questions"] = difference.as_dict()
+        if one.name != COIN:
+            expected = at_the_same_share(share, coins)
+            found["less_coin"] = mean([a - b for a, b in zip(mine.rights, expected, strict=True)]).as_dict()
     return found
+
+
+def at_the_same_share(share: float, coins: Sequence[Figures]) -> list[float]:
+    """Return how likely each answer is to be right where a coin at every boundary gives the target a share of the text.
+
+    The coin was run at a few probabilities, of which both models alone are the ends. Between two of them it is a
+    mixture: each question is answered at the one or the other, in the proportion that gives the share.
+
+    Args:
+        share: Of the tokens, for the target.
+        coins: The runs, of the same questions.
+    """
+    ordered = sorted(coins, key=lambda run: run.target_share.value)
+    above = next(n for n, run in enumerate(ordered) if n and run.target_share.value >= share)
+    low, high = ordered[above - 1], ordered[above]
+    (low_target, low_all), (high_target, high_all) = ((run.tokens("target"), run.length) for run in (low, high))
+    weight = (share * low_all - low_target) / (high_target - low_target - share * (high_all - low_all))
+    return [weight * b + (1 - weight) * a for a, b in zip(low.rights, high.rights, strict=True)]
 
 
 def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:

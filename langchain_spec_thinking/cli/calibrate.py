@@ -63,7 +63,10 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
         console.print("Say how much the target is to write, by --target-share, or choose cues or sweep.", style="red")
         raise typer.Exit(2)
     try:
+        name = trigger.partition(",")[0]
         policy, knob = untuned(trigger)
+        if not out:
+            format_policy(name, policy)  # what a line cannot say is better known before anything is measured
         questions = load_questions(data, limit)
         with console.status("loading ..."):
             model = pairs.pair(
@@ -89,7 +92,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
                 return share
 
             measured = calibrated(share_at, target_share, knob)
-        _conclude(trigger.partition(",")[0], turned(policy, knob, measured[0].value), target_share, measured, knob, out)
+        _conclude(name, turned(policy, knob, measured[0].value), target_share, measured, knob, out)
     except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -138,10 +141,14 @@ def _conclude(
 ) -> None:
     best = measured[0]
     if best.value == knob.always and best.share.value < wanted:
+        hint = "" if knob.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) give it more."
         console.print(
-            f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens. "
-            "Longer takeovers (takeover_tokens) give it more.",
+            f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens.{hint}",
             style="yellow",
+        )
+    elif best.value == knob.never and best.share.value > wanted:
+        console.print(
+            f"Less cannot be had: at the least, the target writes {best.share.value:.1%} of the tokens.", style="yellow"
         )
     elif not best.share.low <= wanted <= best.share.high:
         console.print(
@@ -152,9 +159,14 @@ def _conclude(
 
 
 def _tell_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
-    console.print(f"\n--policy '{format_policy(name, policy)}'", markup=False, soft_wrap=True)
     if out:
         save_policy(policy, out)
+    try:
+        line = format_policy(name, policy)
+    except ValueError:
+        line = f"{name}:{out}"
+    console.print(f"\n--policy '{line}'", markup=False, soft_wrap=True)
+    if out:
         console.print(f"{out}", style="dim", markup=False, soft_wrap=True)
 
 

@@ -92,8 +92,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
 
 def show(console: Console, evaluation: Evaluation) -> None:
     """Print what was found."""
-    questions = len(next(iter(evaluation.outcomes.values())))
-    console.print(_table(figures_table(evaluation), f"{questions} questions"))
+    console.print(_table(figures_table(evaluation), f"{evaluation.count} questions"))
     console.print(_table(tests_table(evaluation), "The same questions, paired"))
     for name in evaluation.pairs:
         console.print(f"\n[bold]{escape(name)}[/bold]")

@@ -43,13 +43,15 @@ def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Wat
         console=console,
     )
     task = progress.add_task("", total=count * len(names))
-    with Live(Group(), console=console, refresh_per_second=4, transient=True) as live:
 
-        def watch(name: str, outcome: Outcome) -> None:
-            outcomes[name].append(outcome)
-            progress.update(task, advance=1, description=escape(name))
-            live.update(Group(_table(outcomes), progress))
+    def watch(name: str, outcome: Outcome) -> None:
+        outcomes[name].append(outcome)
+        progress.update(task, advance=1, description=escape(name))
 
+    # Put together when it is shown, not whenever an answer comes: it goes over all of them.
+    with Live(
+        get_renderable=lambda: Group(_table(outcomes), progress), console=console, refresh_per_second=2, transient=True
+    ):
         yield watch
 
 

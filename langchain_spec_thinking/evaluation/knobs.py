@@ -25,24 +25,27 @@ class Knob:
 
     Attributes:
         field: Its name.
-        never: Where the target has the least that can be had; nothing, for a trigger that need never fire.
+        never: Where the target has the least that can be had.
         always: Where it has the most.
         whole: It is a whole number.
+        silent: The trigger never fires at `never`, so that the target has nothing there.
     """
 
     field: str
     never: float
     always: float
     whole: bool = False
+    silent: bool = True
 
 
 KNOBS = {
     "RandomTrigger": Knob("probability", never=0, always=1),
     "FirstTokenEntropy": Knob("threshold", never=3, always=0),  # ln 20: the entropy of twenty equal tokens
     "ScoreAndAccept": Knob("threshold", never=0, always=10, whole=True),  # accepted from this digit on
-    # Words either stand there or do not: what can be set is for how long the other model is let in.
-    "CueTrigger": Knob("takeover_tokens", never=0, always=256, whole=True),
-    "TargetLeads": Knob("takeover_tokens", never=256, always=1, whole=True),
+    # Words either stand there or do not. What can be set is for how long the other model is let in, and with it how far
+    # the words are looked for. At the least, verifications are left to the target, and steps that begin with no cue.
+    "CueTrigger": Knob("takeover_tokens", never=1, always=256, whole=True, silent=False),
+    "TargetLeads": Knob("takeover_tokens", never=256, always=1, whole=True, silent=False),
 }
 """By the trigger's class."""
 
@@ -57,14 +60,17 @@ def untuned(line: str) -> tuple[DelegationPolicy, Knob]:
         A policy in which the target has the most that can be had, and the knob.
 
     Raises:
-        ValueError: There is no such trigger or setting.
+        ValueError: There is no such trigger or setting, or the line sets what is to be turned.
     """
-    name = line.partition(",")[0]
+    name, *settings = line.split(",")
     kinds = triggers()
     if name not in kinds:
         msg = f"--trigger {name}: expected one of {', '.join(sorted(kinds))}"
         raise ValueError(msg)
     knob = KNOBS[kinds[name].__name__]
+    if any(setting.partition("=")[0].strip() == knob.field for setting in settings):
+        msg = f"--trigger {line}: expected no {knob.field}, which is what is set"
+        raise ValueError(msg)
     return parse_policy(f"{name}:trigger={line},{knob.field}={knob.always}")[1], knob
 
 
@@ -86,8 +92,9 @@ def calibrated(
 ) -> list[Measured]:
     """Find the setting of a knob at which the target has a share of the text.
 
-    The first measurement is where the target has most: more than that cannot be had. From there on it is false
-    position, with the Illinois rule against creeping up from one side.
+    The first measurement is where the target has most: more than that cannot be had. The second is where it has least,
+    unless that is nothing. From there on it is false position, with the Illinois rule against creeping up from one
+    side.
 
     Args:
         share_at: Measures the share.
@@ -100,9 +107,13 @@ def calibrated(
         What was measured, the nearest to what is wanted first.
     """
     measured = [Measured(knob.always, share_at(knob.always))]
-    ends = [(float(knob.never), -wanted), (knob.always, measured[0].share.value - wanted)]
+    most, least = measured[0].share.value, 0.0
+    if not knob.silent and most - wanted > close:
+        measured.append(Measured(knob.never, share_at(knob.never)))
+        least = measured[1].share.value
+    ends = [(float(knob.never), least - wanted), (float(knob.always), most - wanted)]
     last = None
-    while ends[1][1] > 0 and len(measured) < rounds and abs(measured[-1].share.value - wanted) > close:
+    while least < wanted < most and len(measured) < rounds and abs(measured[-1].share.value - wanted) > close:
         (a, below), (b, above) = ends
         value = (a * above - b * below) / (above - below)
         value = round(value, 4)

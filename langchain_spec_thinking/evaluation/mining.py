@@ -98,13 +98,17 @@ def mine(turns: Iterable[tuple[Record, bool]], least: int = 5) -> Mined:
 
 
 def steps(record: Record) -> Iterator[str]:
-    """Return what the small model wrote after each blank line of the thought, whether it was kept or dropped."""
-    for boundary in _BOUNDARY.finditer(record.thinking):
-        if _author(record.report["segments"], boundary.end()) == "speculative":
-            yield record.thinking[boundary.end() :]
+    """Return what the small model wrote after each blank line, whether it was kept or dropped.
+
+    Of the thought; of the answer where there is none, as the policy has it.
+    """
+    text, channel = (record.thinking, "thinking") if record.thinking else (record.answer, "answer")
+    for boundary in _BOUNDARY.finditer(text):
+        if _author(record.report["segments"], channel, boundary.end()) == "speculative":
+            yield text[boundary.end() :]
     for draft in record.report["dropped"]:
-        before = record.thinking[: draft["at"]]
-        if draft["author"] == "speculative" and draft["channel"] == "thinking" and before.rstrip(" ").endswith("\n"):
+        before = text[: draft["at"]]
+        if (draft["author"], draft["channel"]) == ("speculative", channel) and before.rstrip(" ").endswith("\n"):
             yield draft["text"]
 
 
@@ -121,8 +125,8 @@ def openings(step: str) -> Iterator[str]:
             return
 
 
-def _author(segments: Sequence[Mapping[str, Any]], at: int) -> str | None:
-    return next((s["author"] for s in segments if s["channel"] == "thinking" and s["start"] <= at < s["end"]), None)
+def _author(segments: Sequence[Mapping[str, Any]], channel: str, at: int) -> str | None:
+    return next((s["author"] for s in segments if s["channel"] == channel and s["start"] <= at < s["end"]), None)
 
 
 def _log_odds(words: str, counts: Mapping[bool, Counter[str]], totals: Mapping[bool, int]) -> Interval:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.report import AuthorUsage
+from langchain_spec_thinking.report import AuthorUsage, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from langchain_spec_thinking.turn import Author
 
@@ -27,7 +27,7 @@ class Outcome:
         usage: What each model was paid for.
         began: In seconds since 1970.
         seconds: How long the turn took.
-        takeovers: Where in the thought each began, from 0 to 1, and of what kind it was.
+        takeovers: Where in the text, thought and answer, each began, from 0 to 1, and of what kind it was.
     """
 
     question: str
@@ -63,18 +63,25 @@ class Outcome:
             alone: The side that is the whole pair: it is a pair of a model with itself, and counts for that side.
         """
         report = record["report"]
+        segments = [Segment(**segment) for segment in report["segments"]]
         tokens: dict[Author, int] = dict.fromkeys(SIDES, 0)
-        for segment in report["segments"]:
-            if segment["author"] in tokens:
-                tokens[alone or segment["author"]] += segment["tokens"]
+        for segment in segments:
+            if segment.author in tokens:
+                tokens[alone or segment.author] += segment.tokens
         usage = {author: AuthorUsage(**used) for author, used in report["usage"].items()}
         if alone:
-            usage = {author: usage["speculative"] if author == alone else AuthorUsage() for author in SIDES}
-        thought = max(1, len(record["thinking"]))
+            usage = {author: _sum(usage.values()) if author == alone else AuthorUsage() for author in SIDES}
+        before = {"thinking": 0, "answer": len(record["thinking"])}
+        length = max(1, len(record["thinking"]) + len(record["answer"]))
         takeovers = [
-            (segment["start"] / thought, segment["kind"])
-            for segment in report["segments"]
-            if segment["author"] == "target" and segment["channel"] == "thinking" and not alone
+            ((before[segment.channel] + segment.start) / length, segment.kind)
+            for segment in segments
+            if segment.is_takeover and not alone
         ]
         last = record["streams"][-1]["inputs"][-1] if record["streams"] else [0.0]
         return cls(question, False, None, tokens, usage, record["began"], last[0], tuple(takeovers))  # noqa: FBT003
+
+
+def _sum(usages: Iterable[AuthorUsage]) -> AuthorUsage:
+    usages = list(usages)
+    return AuthorUsage(*(sum(getattr(used, field.name) for used in usages) for field in fields(AuthorUsage)))

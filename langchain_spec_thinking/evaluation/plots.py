@@ -134,7 +134,7 @@ def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
 
 
 def _takeovers(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    """A histogram for each pair of where in the thought its takeovers begin, by kind."""
+    """A histogram for each pair of where in the text its takeovers begin, by kind."""
     names = evaluation.pairs
     rows = max(1, len(names))
     figure, grid = plt.subplots(rows, figsize=(7.5, 1 + 1.9 * rows), layout="constrained", sharex=True, squeeze=False)
@@ -146,7 +146,7 @@ def _takeovers(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
             f"{name}: {sum(len(o.takeovers) for o in figures.outcomes) / figures.count:.1f} takeovers a turn"
         )
         axes.set_ylabel("per turn")
-    grid[-1][0].set(xlabel="where in the thought they begin (%)", xlim=(0, 100))
+    grid[-1][0].set(xlabel="where in the text they begin, thought and answer (%)", xlim=(0, 100))
     handles = [
         plt.Rectangle((0, 0), 1, 1, color=_KINDS.get(kind, "0.4"), label=kind) for kind, _ in kinds.most_common()
     ]

@@ -109,6 +109,12 @@ def _typed(told: dict[str, Any]) -> DelegationPolicy:
     if lexicon:
         lists: dict[str, Any] = {n: value if n == "substrings" else _cues(value) for n, value in lexicon.items()}
         trigger["lexicon"] = Lexicon(**lists)
+    if mode == "non_reasoning" and kind is not CueTrigger:
+        msg = (
+            "trigger: expected none with mode=non_reasoning, where the target begins every paragraph. To give it the "
+            "beginning of the turn alone: opening_tokens=100"
+        )
+        raise ValueError(msg)
     new = DelegationPolicy.non_reasoning if mode == "non_reasoning" else DelegationPolicy
     try:
         return new(trigger=kind(**trigger), **policy)
@@ -140,10 +146,12 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever a setting takes
     try:
         return json.loads({"None": "null", "True": "true", "False": "false"}.get(text, text))
     except ValueError:
-        return text
+        return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _written(value: object) -> str:
+    if isinstance(value, str):
+        return value.replace("\n", "\\n").replace("\t", "\\t")
     return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -56,6 +56,11 @@ class Figures:
         return sum(outcome.tokens[author] for outcome in self.outcomes) / self.count
 
     @property
+    def length(self) -> float:
+        """Tokens kept for a question, whoever wrote them."""
+        return sum(outcome.length for outcome in self.outcomes) / self.count
+
+    @property
     def target_share(self) -> Interval:
         """Share of the kept tokens that the target wrote."""
         parts = [outcome.tokens["target"] for outcome in self.outcomes]
@@ -63,7 +68,7 @@ class Figures:
 
     @property
     def takeovers(self) -> float:
-        """How many of them a thought has."""
+        """How many of them a turn has."""
         return sum(len(outcome.takeovers) for outcome in self.outcomes) / self.count
 
     @cached_property
@@ -128,13 +133,18 @@ class Evaluation:
         }
 
     @property
+    def count(self) -> int:
+        """How many questions there are."""
+        return len(next(iter(self.outcomes.values())))
+
+    @property
     def pairs(self) -> list[str]:
         """The contestants that are pairs of two models."""
         return [name for name in self.outcomes if self.alone[name] is None and name not in self.coins]
 
     def side(self, side: Author) -> str | None:
         """Return the name of the model alone, if it took part."""
-        return next((name for name, alone in self.alone.items() if alone == side), None)
+        return next((name for name in self.outcomes if self.alone[name] == side), None)
 
     @cached_property
     def tests(self) -> dict[tuple[str, str], PairedTest]:
@@ -190,24 +200,23 @@ class Evaluation:
         """
         if not self.prices:
             return None
-        names = [self.side(side) or "" for side in SIDES]
-        small, target, pair = (
-            sum(self.figures[one].costs[n] for n in self.answered(*names, name)) for one in (*names, name)
-        )
+        sides = [self.side(side) or "" for side in SIDES]
+        small, target, pair = (sum(self.figures[one].costs) for one in (*sides, name))
         return (pair - small) / (target - small) if small <= pair <= target and small < target else None
 
-    def answered(self, *names: str) -> list[int]:
-        """Return which questions ended in no error with any of some contestants; all, where there is none."""
-        lines = zip(*(self.figures[name].outcomes for name in names), strict=True)
-        found = [number for number, line in enumerate(lines) if all(outcome.error is None for outcome in line)]
-        return found or list(range(self.figures[names[0]].count))
+    def among(self, *names: str) -> Evaluation:
+        """Return the same of some contestants, and of the questions that ended in no error with any of them."""
+        lines = zip(*(self.outcomes[name] for name in names), strict=True)
+        answered = [line for line in lines if all(outcome.error is None for outcome in line)]
+        columns = zip(*answered, strict=True) if answered else ([] for _ in names)
+        return replace(self, outcomes=dict(zip(names, map(tuple, columns), strict=True)))
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything that was found, for JSON."""
         from langchain_spec_thinking.evaluation.verdicts import verdicts  # noqa: PLC0415 - it reads evaluations
 
         return {
-            "n": len(next(iter(self.outcomes.values()))),
+            "n": self.count,
             "contestants": {name: figures.as_dict() for name, figures in self.figures.items()},
             "mcnemar": {f"{one} - {other}": asdict(test) for (one, other), test in self.tests.items()},
             "verdicts": {name: [verdict.text for verdict in verdicts(self, name)] for name in self.pairs},

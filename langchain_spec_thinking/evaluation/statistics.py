@@ -63,13 +63,16 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
 
 
 def mean(values: Sequence[float]) -> Interval:
-    """Return a mean with its normal interval, which is none to speak of below a dozen values."""
+    """Return a mean with Student's interval."""
+    from scipy.stats import t  # noqa: PLC0415
+
     count = len(values)
     middle = sum(values) / count
     if count == 1:
         return Interval(middle, -math.inf, math.inf)
     spread = math.sqrt(sum((value - middle) ** 2 for value in values) / (count - 1) / count)
-    return Interval(middle, middle - _Z95 * spread, middle + _Z95 * spread)
+    reach = float(t.ppf(0.975, count - 1)) * spread
+    return Interval(middle, middle - reach, middle + reach)
 
 
 def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:

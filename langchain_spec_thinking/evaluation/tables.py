@@ -58,8 +58,7 @@ def tests_table(evaluation: Evaluation) -> Rows:
 
 def markdown(evaluation: Evaluation) -> str:
     """Return everything that was found, as Markdown."""
-    count = len(next(iter(evaluation.outcomes.values())))
-    parts = [f"{count} questions.", _table(figures_table(evaluation)), _table(tests_table(evaluation))]
+    parts = [f"{evaluation.count} questions.", _table(figures_table(evaluation)), _table(tests_table(evaluation))]
     parts += [
         "\n".join([f"**{name}**", "", *(f"- {verdict.text}" for verdict in verdicts(evaluation, name))])
         for name in evaluation.pairs

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.evaluation.statistics import Interval, mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from langchain_spec_thinking.evaluation.results import Evaluation, Figures
-    from langchain_spec_thinking.turn import Author
 
 Relation = Literal["more", "same", "less"]
 SURE = 0.05
 """The p-value below which a difference in right answers is one."""
+FEW = 12
+"""How many questions are too few: their intervals may be empty where all went the same way."""
+_ALONE = {"target": "the target alone", "speculative": "the small model alone", None: "the other"}
 
 
 @dataclass(frozen=True)
@@ -32,27 +34,46 @@ class Verdict:
 
 
 def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
-    """Say how a pair stands against each of its models alone, and against a coin over whole questions."""
-    return [*_against_models(evaluation, name), *_against_coin(evaluation, name)]
+    """Say how a pair stands against each of its models alone, and against a coin over whole questions.
+
+    Each by the questions that ended in no error with either: an outage is no merit of whoever was spared.
+    """
+    small, target = evaluation.side("speculative"), evaluation.side("target")
+    found: list[Verdict] = []
+    for other in (target, small):
+        if other:
+            found += _by_the_answered(evaluation, _against_model, name, other)
+    if small and target:
+        found += _by_the_answered(evaluation, _against_coin, name, small, target)
+    return list(dict.fromkeys(found))
 
 
-def _against_models(evaluation: Evaluation, name: str) -> Iterator[Verdict]:
-    sides: dict[Author, str] = {"target": "the target alone", "speculative": "the small model alone"}
-    for side, words in sides.items():
-        if other := evaluation.side(side):
-            yield _against(evaluation, name, other, words)
+def _by_the_answered(
+    evaluation: Evaluation, judge: Callable[[Evaluation, str], Iterable[Verdict]], name: str, *others: str
+) -> Iterator[Verdict]:
+    among = evaluation.among(name, *others)
+    if not among.count:
+        yield Verdict(f"Nothing to compare: every question ended in an error with {' or '.join((name, *others))}.")
+    elif among.count < FEW:
+        yield Verdict(f"Too few questions for a verdict: {among.count}. Ask a hundred.")
+    else:
+        failed = evaluation.count - among.count
+        left_out = f" Left out: {failed} of {evaluation.count} questions, which ended in an error." if failed else ""
+        for verdict in judge(among, name):
+            yield replace(verdict, text=f"{verdict.text}{left_out}")
 
 
-def _against(evaluation: Evaluation, name: str, other: str, words: str) -> Verdict:
-    mine, theirs = evaluation.figures[name], evaluation.figures[other]
-    test = evaluation.tests.get((other, name)) or evaluation.tests[name, other]
-    points = (theirs.accuracy.value - mine.accuracy.value) * 100
+def _against_model(among: Evaluation, name: str) -> Iterator[Verdict]:
+    (other,) = (one for one in among.figures if one != name)
+    words = _ALONE[among.alone[other]]
+    mine, theirs = among.figures[name], among.figures[other]
+    test = among.tests[other, name]
+    points = test.difference * 100
     better: Relation = "same" if test.p >= SURE else "more" if points > 0 else "less"
-    both = evaluation.answered(other, name)  # what ended in an error took little, and is no bargain
-    taking, measure = _taking(theirs, mine, both)
+    taking, measure = _taking(theirs, mine)
     how_good = f"{points:+.1f} points, p = {test.p:.2g}"
     dominated, text = judged(better, taking, words, measure)
-    return Verdict(f"{text} Right answers: {how_good}{_times(theirs, mine, both)}.", dominated=dominated)
+    yield Verdict(f"{text} Right answers: {how_good}{_times(theirs, mine)}.", dominated=dominated)
 
 
 def judged(better: Relation, taking: Relation, words: str, measure: str) -> tuple[bool, str]:
@@ -89,35 +110,33 @@ _JUDGED: dict[tuple[Relation, Relation], str] = {
 }
 
 
-def _taking(theirs: Figures, mine: Figures, both: Sequence[int]) -> tuple[Relation, str]:
+def _taking(theirs: Figures, mine: Figures) -> tuple[Relation, str]:
     """Return whether the other takes more, and of what: money where prices are known, else time."""
     if theirs.costs and mine.costs:
-        return _relation(theirs.costs, mine.costs, both), "cost"
-    return _relation(theirs.seconds, mine.seconds, both), "time"
+        return _relation(theirs.costs, mine.costs), "cost"
+    return _relation(theirs.seconds, mine.seconds), "time"
 
 
-def _relation(theirs: Sequence[float], mine: Sequence[float], both: Sequence[int]) -> Relation:
-    difference = mean([theirs[number] - mine[number] for number in both])
+def _relation(theirs: Sequence[float], mine: Sequence[float]) -> Relation:
+    difference = mean([a - b for a, b in zip(theirs, mine, strict=True)])
     if difference.low <= 0 <= difference.high:
         return "same"
     return "more" if difference.value > 0 else "less"
 
 
-def _times(theirs: Figures, mine: Figures, both: Sequence[int]) -> str:
+def _times(theirs: Figures, mine: Figures) -> str:
     measures = {"cost": (theirs.costs, mine.costs), "time": (theirs.seconds, mine.seconds)}
-    sums = {name: [sum(one[n] for n in both) for one in two] for name, two in measures.items() if all(two)}
-    return "".join(f"; {name}: {a / b:.2f} times the pair's" for name, (a, b) in sums.items() if b)
+    told = [f"; {name}: {sum(a) / sum(b):.2f} times the pair's" for name, (a, b) in measures.items() if sum(b)]
+    return "".join(told)
 
 
-def _against_coin(evaluation: Evaluation, name: str) -> Iterator[Verdict]:
+def _against_coin(among: Evaluation, name: str) -> Iterator[Verdict]:
     """Compare with the coin of the same target share, and with that of the same cost: prompts are read again too."""
-    if evaluation.side("speculative") is None or evaluation.side("target") is None:
-        return
-    shares = {"a coin": evaluation.figures[name].target_share.value}
-    if (same_cost := evaluation.cost_share(name)) is not None:
+    shares = {"a coin": among.figures[name].target_share.value}
+    if (same_cost := among.cost_share(name)) is not None:
         shares["a coin of the same cost,"] = same_cost
     for which, share in shares.items():
-        coin, difference = evaluation.against_coin(name, share)
+        coin, difference = among.against_coin(name, share)
         what = (
             f"{which} that sends {share:.1%} of the questions whole to the target ({coin.value:.1%} right on average)"
         )

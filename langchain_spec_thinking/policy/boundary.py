@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from langchain_spec_thinking.policy.endings import indentation, sentence_end
+from langchain_spec_thinking.policy.endings import Terminators, indentation, sentence_end
 
 STEP_TOKENS_MAX = 512
 """How far a step goes where no boundary ends it, in tokens."""
@@ -28,6 +28,7 @@ class Boundary:
             r"[ \t\r]*".join([r"\n"] * len(delimiter)) if newlines else re.escape(delimiter),
         )
         self._extension = re.compile(r"(?:[ \t\r]*\n)*" if newlines else "")
+        self._begun = None if newlines else Terminators((delimiter,))
         self._remembered = re.compile(r"\n\s*\Z" if newlines else rf"(?s).{{1,{len(delimiter)}}}\Z")
 
     def search(self, tail: str, text: str) -> tuple[int, int] | None:
@@ -49,6 +50,14 @@ class Boundary:
         """Return the end of `text` in which a boundary, whole or half, may stand."""
         match = self._remembered.search(text)
         return match.group() if match else ""
+
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of `text`, which holds no boundary, may be the beginning of one."""
+        if self._begun:
+            return self._begun.unsure(text)
+        line = len(text.rstrip(" \t\r\n"))
+        end = text.find("\n", line)
+        return len(text) - end if end >= 0 else 0
 
     def closes(self, tail: str) -> bool:
         """Whether text that ended in `tail` ended with a boundary."""

@@ -49,9 +49,12 @@ class Lexicon:
     substrings: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an empty cue, which would match everywhere."""
+        """Refuse what cannot work, naming the field; an empty cue would match everywhere."""
         for name in ("affirmation", "reflection", "verification"):
             require_cues(name, getattr(self, name))
+        if not isinstance(self.substrings, bool):
+            msg = f"substrings: expected True or False, got {self.substrings!r}"
+            raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
 
     def first(self, sentence: str, limit: int, *, final: bool) -> Cue | None:
         """Find the cue that ends first, if it is certain that it is one.

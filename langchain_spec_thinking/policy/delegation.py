@@ -224,7 +224,8 @@ class Delegation:
         end = self._boundary.sentence_end(head, self._policy.sentence_tokens, last=stop or final)
         limit = len(head) if end is None else end
         seen = self._text.held.text[: limit + 1]
-        first = self._text.held.first_token(limit) if self._trigger.top_logprobs else None
+        before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token tells of no word
+        first = self._text.held.first_token(before) if self._trigger.top_logprobs else None
         decision = self._trigger.examine(Draft(seen, limit, final, self._drafts, first))
         if isinstance(decision, Ask):
             return self._ask(decision, head, final=final, stop=stop)

@@ -79,6 +79,9 @@ class DelegationPolicy:
         if not isinstance(self.boundary, str) or not self.boundary:
             msg = f"boundary: expected a non-empty string, got {self.boundary!r}"
             raise ValueError(msg)
+        if not isinstance(self.takeover_every_boundary, bool):
+            msg = f"takeover_every_boundary: expected True or False, got {self.takeover_every_boundary!r}"
+            raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
         if not isinstance(self.recap_sentence, str):
             msg = f"recap_sentence: expected a string (empty for none), got {self.recap_sentence!r}"
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import operator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.triggers.contests import Answered, Contest, _told
-from benchmarks.triggers.entries import AS_LONG, CONTROLS, CUE, ENTRIES, WHOLE
-from benchmarks.triggers.tables import HEADING, draw, figures, markdown, rows
+from benchmarks.triggers.entries import AS_LONG, COIN, CUE, ENTRIES
+from benchmarks.triggers.tables import HEADING, at_the_same_share, draw, figures, markdown, rows
 from langchain_spec_thinking import (
     AllOf,
     AnyOf,
@@ -20,15 +23,18 @@ from langchain_spec_thinking import (
     TargetLeads,
 )
 from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.evaluation.results import Figures
 from langchain_spec_thinking.report import AuthorUsage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from langchain_spec_thinking.turn import Author
+
 RIGHTS = {
     ("speculative", 0.0): "1000",
     ("target", 1.0): "1111",
-    (WHOLE, 0.2): "1100",
+    (COIN, 0.2): "1100",
     ("entropy", 0.2): "1110",
 }
 """By contestant and wanted share: which of four answers are right."""
@@ -60,6 +66,22 @@ def test_each_is_compared_with_its_coin_and_with_whole_questions(found: list[Ans
     assert coin["less_whole_questions"]["value"] == pytest.approx(0.0625)
 
 
+@given(st.floats(0, 1))
+def test_the_coin_has_the_share_it_is_asked_for(share: float) -> None:
+    """Three runs of a question; where only one of them is right, what comes out is its weight in the mixture."""
+    by_target, by_small = (0, 40, 100), (300, 120, 0)
+
+    def run(number: int, *, right: bool) -> Figures:
+        tokens: dict[Author, int] = {"speculative": by_small[number], "target": by_target[number]}
+        return Figures((Outcome("0", right, None, tokens, {}),))
+
+    weights = [at_the_same_share(share, [run(n, right=n == one) for n in range(3)])[0] for one in range(3)]
+    assert sum(weights) == pytest.approx(1)
+    assert min(weights) > -1e-9
+    target, small = (sum(map(operator.mul, weights, tokens)) for tokens in (by_target, by_small))
+    assert target / (target + small) == pytest.approx(share)
+
+
 def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> None:
     told = figures(found)
     assert all(len(row) == len(HEADING) for row in rows(told))
@@ -71,10 +93,9 @@ def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> Non
     assert (tmp_path / "triggers.png").stat().st_size > 10_000
 
 
-def test_every_trigger_takes_part_and_has_a_control() -> None:
+def test_every_trigger_takes_part() -> None:
     kinds = {type(entry.at(entry.knob.always).trigger) for entry in ENTRIES.values()}
     assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
-    assert CONTROLS.keys() == ENTRIES.keys() - {WHOLE}
 
 
 def test_what_no_line_can_say_is_told_by_what_was_turned() -> None:

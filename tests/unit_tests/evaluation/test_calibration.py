@@ -62,9 +62,16 @@ def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
         assert turned(policy, knob, knob.always) == policy != turned(policy, knob, 4 if knob.whole else 0.25)
 
 
-def test_more_than_all_cannot_be_had() -> None:
+def test_more_than_all_and_less_than_the_least_cannot_be_had() -> None:
     measured = calibrated(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
     assert [one.value for one in measured] == [1]
+    measured = calibrated(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, KNOBS["CueTrigger"])
+    assert [one.value for one in measured] == [1, 256]
+
+
+def test_what_is_set_is_not_typed() -> None:
+    with pytest.raises(ValueError, match="cue,takeover_tokens=500: expected no takeover_tokens"):
+        untuned("cue,takeover_tokens=500")
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.05, 1), st.floats(0.2, 5))
@@ -164,6 +171,18 @@ def test_the_command_turns_a_coin(tmp_path: Path) -> None:
     line = result.output.partition("--policy '")[2].partition("'")[0]
     assert parse_policy(line)[1] == parse_policy(f"x:{out}")[1] == DelegationPolicy(RandomTrigger(1), 10)
     assert json.loads(out.read_text(encoding="utf-8"))["trigger"]["type"] == "RandomTrigger"
+
+
+def test_a_policy_that_no_line_can_say_is_kept_in_its_file(tmp_path: Path) -> None:
+    options = ["--data", "pocket:1", "--target-share", "0.9", "--trigger", 'random,recap_sentence="So: "']
+    refused = run(*options)
+    assert refused.exit_code == 1
+    assert "cannot be written in a line" in refused.output
+    assert "probability" not in refused.output  # nothing was measured
+    file = tmp_path / "coin.json"
+    kept = run(*options, "--out", str(file))
+    assert f"--policy 'random:{file}'" in kept.output
+    assert parse_policy(f"x:{file}")[1].recap_sentence == "So: "
 
 
 def test_the_command_proposes_cues_and_sweeps(folder: Path) -> None:

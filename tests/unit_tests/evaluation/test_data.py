@@ -147,6 +147,7 @@ LINES = {
     "coin:trigger=random,probability=0.2,takeover_tokens=40": DelegationPolicy(RandomTrigger(0.2), 40),
     "led:trigger=target_leads,cues=let me|wait": DelegationPolicy(TargetLeads(("let me", "wait"))),
     "mine:affirmation=,reflection=hmm|so the": DelegationPolicy(CueTrigger(Lexicon((), ("hmm", "so the")))),
+    "lines:boundary=\\n,recap_sentence=Wait:\\t": DelegationPolicy(boundary="\n", recap_sentence="Wait:\t"),
     "loose:substrings=true,boundary=;": DelegationPolicy(CueTrigger(Lexicon(substrings=True)), boundary=";"),
     "plain:mode=non_reasoning,opening_tokens=50": DelegationPolicy.non_reasoning(opening_tokens=50),
 }
@@ -188,6 +189,9 @@ def test_what_a_line_cannot_say_is_not_said_wrong(policy: DelegationPolicy) -> N
         ("x:takeover_tokens=0", "takeover_tokens: expected a whole number"),
         ("x:trigger=guess", "trigger: expected one of cue"),
         ("x:trigger=random", "random: .*probability"),
+        ("x:takeover_every_boundary=no", "takeover_every_boundary: expected True or False, got 'no'"),
+        ("x:substrings=no", "substrings: expected True or False, got 'no'"),
+        ("x:mode=non_reasoning,trigger=first_token_entropy", "trigger: expected none with mode=non_reasoning"),
         ("x:probability=0.2", "probability: no such setting"),
         ("x:mode=slow", "mode: expected reasoning or non_reasoning"),
         ("x:lexicon=3", "lexicon: no such setting"),

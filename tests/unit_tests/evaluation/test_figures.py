@@ -41,7 +41,7 @@ def test_intervals_are_those_of_the_books() -> None:
     assert (wilson(0, 5).low, wilson(5, 5).high) == (0, 1)
     found = mean([1, 2, 3, 4])
     assert found.value == 2.5
-    assert found.high - found.value == pytest.approx(1.96 * math.sqrt(5 / 3 / 4))
+    assert found.high - found.value == pytest.approx(3.182 * math.sqrt(5 / 3 / 4), rel=1e-3)
     assert mean([3]).low == -math.inf
 
 
@@ -187,11 +187,26 @@ def test_what_ended_in_an_error_is_no_bargain() -> None:
     )
     runs = {"target": (*failed, *answered[30:]), "pair": outcomes(ALL, target=20, cost=50)}
     found = Evaluation(runs, {"target": "target", "pair": None})
-    assert found.answered("target", "pair") == list(range(30, 60))
     (verdict,) = verdicts(replace(found, prices={"target": PRICES["target"]}), "pair")
-    assert "cost: 2.00 times the pair's; time: 1.00 times" in verdict.text
+    assert verdict.text.startswith("It pays, as far as these questions tell: the target alone is dearer")
+    assert "Right answers: +0.0 points, p = 1; cost: 2.00 times the pair's; time: 1.00 times" in verdict.text
+    assert verdict.text.endswith("Left out: 30 of 60 questions, which ended in an error.")
     none = tuple(replace(one, error="503") for one in answered)
-    assert len(Evaluation({"x": none}, {"x": None}).answered("x")) == 60
+    (verdict,) = verdicts(Evaluation({**runs, "target": none}, found.alone), "pair")
+    assert verdict.text == "Nothing to compare: every question ended in an error with pair or target."
+
+
+def test_few_questions_make_no_verdict() -> None:
+    """All of five are right with the pair and wrong with the small model: every interval would be empty."""
+    runs = {
+        "small": outcomes("." * 5, target=0, cost=20),
+        "target": outcomes("*" * 5, target=100, cost=100),
+        "pair": outcomes("*" * 5, target=20, cost=50),
+    }
+    found = Evaluation(runs, {"small": "speculative", "target": "target", "pair": None}, PRICES)
+    assert [verdict.text for verdict in verdicts(found, "pair")] == [
+        "Too few questions for a verdict: 5. Ask a hundred."
+    ]
 
 
 def test_figures_of_one_question_are_json() -> None:

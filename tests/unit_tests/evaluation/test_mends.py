@@ -113,8 +113,9 @@ def test_only_half_a_line_is_removed(text: str, kept: int, tmp_path: Path) -> No
 
 def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
-    file.write_text('{"a": 1}\n{"b": ', encoding="utf-8")
-    assert [held for _, held in read_lines(file, growing=True)] == [{"a": 1}]
+    for half in (b'{"b": ', '{"b": "é'.encode()[:-1]):
+        file.write_bytes(b'{"a": 1}\n' + half)
+        assert [held for _, held in read_lines(file, growing=True)] == [{"a": 1}]
     with pytest.raises(ValueError, match="line 2: expected a JSON object"):
         list(read_lines(file))  # a data set is not one
     file.write_text('{"a": \n{"b": 2}', encoding="utf-8")

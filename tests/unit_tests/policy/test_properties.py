@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, cycle, pairwise, takewhile
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,20 @@ def test_any_split_gives_the_same_commands(
     expected = decisions(play(machine(), streams))
     assert decisions(play(machine(), streams, cut(data))) == expected
     assert decisions(play(machine(), streams, list)) == expected
+
+
+@pytest.mark.parametrize(("boundary", "text", "tokens"), [("\n\n", "\n\n\na\n\n", [2]), ("STOP", "STOPaSTOP", [5, 4])])
+def test_the_token_of_a_boundary_tells_of_no_word(boundary: str, text: str, tokens: list[int]) -> None:
+    """The step is a word whose token began in the boundary before it; the next token is the boundary after it."""
+
+    def machine() -> Delegation:
+        policy = DelegationPolicy(FirstTokenEntropy(0), boundary=boundary)
+        return Delegation(policy, thinks=False, max_tokens=10**9)
+
+    streams = [stream(text, "stop", tokens, [True])]
+    whole = decisions(play(machine(), streams, lambda all_: [all_]))
+    assert decisions(play(machine(), streams, list)) == whole
+    assert not any(decision.startswith("target") for decision in whole)
 
 
 @given(st.data(), MACHINES, STREAMS)
