@@ -102,7 +102,7 @@ def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def markdown(found: Sequence[dict[str, Any]]) -> str:
     """Return the table as Markdown."""
-    lines = [HEADING, ["---"] * 3 + ["---:"] * (len(HEADING) - 3), *rows(found)]
+    lines = [HEADING, ["---:", "---", "---"] + ["---:"] * (len(HEADING) - 3), *rows(found)]
     cells = ([f"`{cell}`" if "=" in cell else cell for cell in line] for line in lines)
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in cells)
 

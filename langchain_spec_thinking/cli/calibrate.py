@@ -195,11 +195,11 @@ def _show_mined(mined: Mined) -> None:
 def _show_swept(swept: Sequence[Swept]) -> None:
     table = Table(title=f"{swept[0].turns} turns, replayed with other numbers", title_justify="left")
     for heading in ("number", "value", "valid to the end", "takeovers", "target share", "else valid for"):
-        table.add_column(heading, justify="left" if heading == "number" else "right")
+        table.add_column(heading, justify="left" if heading == "number" else "right", no_wrap=heading == "number")
     for number, one in enumerate(swept):
         table.add_row(
             one.field,
-            f"{one.value}{' (as recorded)' if one.recorded else ''}",
+            f"{one.value}{' (as run)' if one.recorded else ''}",
             f"{one.valid / one.turns:.0%}",
             "-" if one.takeovers is None else f"{one.takeovers:.1f}",
             "-" if one.target_share is None else f"{one.target_share:.1%}",
