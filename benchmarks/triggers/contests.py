@@ -12,11 +12,12 @@ from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Contestant, Question, alone, evaluate
 from langchain_spec_thinking.evaluation.knobs import calibrated, share_of
 from langchain_spec_thinking.evaluation.outcomes import SIDES
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy, save_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from langchain_spec_thinking.evaluation.knobs import Knob
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
 
@@ -34,8 +35,7 @@ class Answered:
     Attributes:
         name: A trigger's, a coin's or, of a model alone, its side.
         share: Of the tokens, what the target was to write.
-        setting: Its policy, as `spec-thinking evaluate --policy` takes it where a line can say it; empty for a model
-            alone.
+        setting: How its knob stands; empty for a model alone.
         outcomes: In the order of the problems.
     """
 
@@ -77,7 +77,7 @@ class Contest:
         for name, entry in entries.items():
             policy = self._set(name, entry)
             outcomes = self._answers(Contestant(name, model.model_copy(update={"policy": policy})))
-            found.append(Answered(name, self.share, _told(policy, entry), outcomes))
+            found.append(Answered(name, self.share, _told(policy, entry.knob), outcomes))
         return found
 
     @property
@@ -101,12 +101,11 @@ class Contest:
         return parse_policy(f"{name}:{file}")[1]
 
 
-def _told(policy: DelegationPolicy, entry: Entry) -> str:
-    try:
-        return format_policy("x", policy).removeprefix("x:")
-    except ValueError:  # a line cannot name triggers that are made of others; the last of them is what was turned
-        (*_, last) = policy.trigger.triggers  # type: ignore[attr-defined]
-        return f"{entry.knob.field}={getattr(last, entry.knob.field)}"
+def _told(policy: DelegationPolicy, knob: Knob) -> str:
+    """Say how a knob stands, whether it is the policy's, its trigger's, or that of the last of its triggers."""
+    last = getattr(policy.trigger, "triggers", (policy.trigger,))[-1]
+    value = getattr(policy if hasattr(policy, knob.field) else last, knob.field)
+    return f"{len(value)} {knob.field}" if isinstance(value, tuple) else f"{knob.field} {value}"
 
 
 def _pair() -> ChatSpeculativeThinking:

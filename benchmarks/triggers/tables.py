@@ -21,9 +21,8 @@ HEADING = (
     "setting",
     "target share",
     "right",
-    "95% interval",
-    "less a coin at boundaries, points",
-    "less a coin over questions, points",
+    "less a coin at boundaries",
+    "less a coin over questions",
 )
 
 
@@ -91,10 +90,9 @@ def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
             f"{one['trigger']}" if one["setting"] else f"{one['trigger']} alone",
             one["setting"],
             f"{one['target_share']['value']:.1%}",
-            f"{one['accuracy']['value']:.1%}",
-            f"{one['accuracy']['low']:.1%} to {one['accuracy']['high']:.1%}",
-            _points(one.get("less_coin")),
-            _points(one.get("less_whole_questions")),
+            _percent("{value:.1f} ({low:.1f} to {high:.1f})", one["accuracy"]),
+            _percent("{value:+.1f} ({low:+.1f} to {high:+.1f})", one.get("less_coin")),
+            _percent("{value:+.1f} ({low:+.1f} to {high:+.1f})", one.get("less_whole_questions")),
         ]
         for one in found
     ]
@@ -103,8 +101,7 @@ def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
 def markdown(found: Sequence[dict[str, Any]]) -> str:
     """Return the table as Markdown."""
     lines = [HEADING, ["---:", "---", "---"] + ["---:"] * (len(HEADING) - 3), *rows(found)]
-    cells = ([f"`{cell}`" if "=" in cell else cell for cell in line] for line in lines)
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in cells)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
@@ -129,5 +126,5 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
     plt.close(figure)
 
 
-def _points(held: dict[str, float] | None) -> str:
-    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**{k: 100 * v for k, v in held.items()}) if held else ""
+def _percent(form: str, held: dict[str, float] | None) -> str:
+    return form.format(**{name: 100 * value for name, value in held.items()}) if held else ""

@@ -23,6 +23,7 @@ from langchain_spec_thinking import (
     TargetLeads,
 )
 from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy
 from langchain_spec_thinking.evaluation.results import Figures
 from langchain_spec_thinking.report import AuthorUsage
 
@@ -86,9 +87,9 @@ def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> Non
     told = figures(found)
     assert all(len(row) == len(HEADING) for row in rows(told))
     last = markdown(told).splitlines()[-1]
-    assert last.startswith("| 20% | entropy | `trigger=entropy` | 25.0% | 75.0% |")
-    assert "+25.0" in last
-    assert "+31.2" in last
+    assert last.startswith("| 20% | entropy | trigger=entropy | 25.0% | 75.0 (")
+    assert " | +25.0 (" in last
+    assert " | +31.2 (" in last
     draw(told, tmp_path / "triggers.png")
     assert (tmp_path / "triggers.png").stat().st_size > 10_000
 
@@ -98,18 +99,27 @@ def test_every_trigger_takes_part() -> None:
     assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
 
 
-def test_what_no_line_can_say_is_told_by_what_was_turned() -> None:
-    entry = ENTRIES["any of cue, entropy"]
-    assert _told(entry.at(0.31), entry) == "threshold=0.31"
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("cue", 32, "takeover_tokens 32"),
+        ("score", 3, "threshold 3"),
+        ("target leads", 4, "4 cues"),
+        ("any of cue, entropy", 0.31, "threshold 0.31"),
+    ],
+)
+def test_how_a_knob_stands_is_told(name: str, value: float, told: str) -> None:
+    assert _told(ENTRIES[name].at(value), ENTRIES[name].knob) == told
 
 
 def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
     contest = Contest(tmp_path, count=2, sample=1, trigger=CUE, share=0.2)
     cue, coin = contest.run()
     assert (cue.name, coin.name) == (CUE, AS_LONG)
-    assert cue.setting.startswith("takeover_tokens=")
-    assert coin.setting.startswith("trigger=random,probability=")
-    assert cue.setting.partition("=")[2] in coin.setting
+    assert cue.setting.startswith("takeover_tokens ")
+    assert coin.setting.startswith("probability ")
+    lengths = {parse_policy(f"x:{file}")[1].takeover_tokens for file in contest.place.glob("*_1.json")}
+    assert {f"takeover_tokens {length}" for length in lengths} == {cue.setting}
     lines = (contest.place / "runs.jsonl").read_text(encoding="utf-8")
     assert contest.run() == [cue, coin]
     assert (contest.place / "runs.jsonl").read_text(encoding="utf-8") == lines
