@@ -26,8 +26,11 @@ from langchain_spec_thinking import (
     replay,
 )
 from langchain_spec_thinking.evaluation.contestants import Contestant, reseeded
+from langchain_spec_thinking.evaluation.mining import steps
+from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.runs import _Store
 from langchain_spec_thinking.jsonl import Appending, read_lines
+from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.evaluation.sums import pair, sums
 
@@ -109,6 +112,52 @@ def test_only_half_a_line_is_removed(text: str, kept: int, tmp_path: Path) -> No
     file.write_text(text, encoding="utf-8")
     Appending(file)('{"c": 3}')
     assert len(list(read_lines(file))) == kept
+
+
+RECORD: dict[str, Any] = {
+    "thinking": "x" * 60,
+    "answer": "y" * 40,
+    "began": 0.0,
+    "streams": [],
+    "report": {
+        "segments": [
+            {"author": "target", "channel": "thinking", "kind": "lead", "start": 0, "end": 30, "tokens": 5},
+            {"author": "target", "channel": "thinking", "kind": "reflection", "start": 30, "end": 60, "tokens": 6},
+            {"author": "target", "channel": "answer", "kind": "trigger", "start": 10, "end": 20, "tokens": 7},
+            {"author": "target", "channel": "answer", "kind": "answer", "start": 20, "end": 40, "tokens": 8},
+        ],
+        "usage": {
+            "speculative": {"requests": 1, "prompt_tokens": 10, "completion_tokens": 3},
+            "target": {"requests": 2, "prompt_tokens": 40, "completion_tokens": 26},
+        },
+    },
+}
+
+
+def test_takeovers_are_those_of_the_report_wherever_they_are() -> None:
+    """A stretch that the target leads is none, nor is its answer; a pair that does not reason has them there."""
+    assert Outcome.of_record("q", RECORD).takeovers == ((0.3, "reflection"), (0.7, "trigger"))
+
+
+def test_a_model_alone_pays_for_all_of_its_requests() -> None:
+    """As the other half of its pair it may be asked again, where its answer stays blank."""
+    alone = Outcome.of_record("q", RECORD, "speculative")
+    assert alone.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
+    assert alone.usage["target"] == AuthorUsage()
+    assert (alone.tokens["speculative"], alone.takeovers) == (26, ())
+
+
+def test_steps_of_the_answer_are_mined_where_there_is_no_thought() -> None:
+    records: list[Record] = []
+    model = ChatSpeculativeThinking(
+        speculative=ScriptedBackend("I add.\n\nSo it is five."),
+        target=ScriptedBackend("Never asked."),
+        policy=DelegationPolicy(trigger=RandomTrigger(0)),
+    )
+    with recording(records.append):
+        model.invoke([HumanMessage("hi")])
+    assert not records[0].thinking
+    assert list(steps(records[0])) == ["So it is five."]
 
 
 def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
