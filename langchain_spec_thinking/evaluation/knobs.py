@@ -43,7 +43,7 @@ KNOBS = {
     "FirstTokenEntropy": Knob("threshold", never=3, always=0),  # ln 20: the entropy of twenty equal tokens
     "ScoreAndAccept": Knob("threshold", never=0, always=10, whole=True),  # accepted from this digit on
     # Words either stand there or do not. What can be set is for how long the other model is let in, and with it how far
-    # the words are looked for. At the least, verifications are left to the target, and steps that begin with no cue.
+    # the words are looked for. What the target has at the least is not known beforehand.
     "CueTrigger": Knob("takeover_tokens", never=1, always=256, whole=True, silent=False),
     "TargetLeads": Knob("takeover_tokens", never=256, always=1, whole=True, silent=False),
 }
