@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.problems import problems
+from benchmarks.pocket.runs import AT_ONCE, MAX_TOKENS
 from benchmarks.triggers.entries import AS_LONG, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Contestant, Question, alone, evaluate
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
 
-AT_ONCE = 48
-"""Turns that run at the same time in a process."""
-MAX_TOKENS = 1400
-"""Most tokens of a turn, about twice what the longest good one takes."""
 _SEED, _SAMPLE_SEED = 1, 2
 
 

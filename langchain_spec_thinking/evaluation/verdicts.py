@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.evaluation.statistics import Interval, mean
@@ -11,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from langchain_spec_thinking.evaluation.results import Evaluation, Figures
+    from langchain_spec_thinking.turn import Author
 
 Relation = Literal["more", "same", "less"]
 SURE = 0.05
 """The p-value below which a difference in right answers is one."""
 FEW = 12
 """How many questions are too few: their intervals may be empty where all went the same way."""
-_ALONE = {"target": "the target alone", "speculative": "the small model alone", None: "the other"}
+_ALONE: dict[Author, str] = {"target": "the target alone", "speculative": "the small model alone"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,12 @@ def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
 
     Each by the questions that ended in no error with either: an outage is no merit of whoever was spared.
     """
-    small, target = evaluation.side("speculative"), evaluation.side("target")
     found: list[Verdict] = []
-    for other in (target, small):
-        if other:
-            found += _by_the_answered(evaluation, _against_model, name, other)
-    if small and target:
-        found += _by_the_answered(evaluation, _against_coin, name, small, target)
+    others = {side: other for side in _ALONE if (other := evaluation.side(side))}
+    for side, other in others.items():
+        found += _by_the_answered(evaluation, partial(_against_model, other=other, words=_ALONE[side]), name, other)
+    if len(others) == len(_ALONE):
+        found += _by_the_answered(evaluation, _against_coin, name, *others.values())
     return list(dict.fromkeys(found))
 
 
@@ -63,9 +64,7 @@ def _by_the_answered(
             yield replace(verdict, text=f"{verdict.text}{left_out}")
 
 
-def _against_model(among: Evaluation, name: str) -> Iterator[Verdict]:
-    (other,) = (one for one in among.figures if one != name)
-    words = _ALONE[among.alone[other]]
+def _against_model(among: Evaluation, name: str, other: str, words: str) -> Iterator[Verdict]:
     mine, theirs = among.figures[name], among.figures[other]
     test = among.tests[other, name]
     points = test.difference * 100
