@@ -137,7 +137,7 @@ integration-here: .venv/.test .venv-transformers-serve/.ready
 faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run
 
-# The OpenAI-compatible server on Ray Serve: two replicas of the pocket pair on loopback. Three minutes, most of them pip's.
+# The OpenAI-compatible server on Ray Serve: two replicas of the pocket pair on loopback. Most of the time goes into installing Ray.
 ray: .venv-ray/.ready
 	.venv-ray/bin/python -m pytest tests/integration_tests/test_ray_serve.py
 
@@ -155,6 +155,10 @@ docs: .venv/.docs
 # How fast a delegated turn is, against what it could be: build/bench.json and build/bench.png. Under 15 minutes.
 bench: .venv/.bench
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m benchmarks.speed.run
+
+# The same with few rounds, in two minutes: it shows that every part runs, not how fast. build/bench-quick.json.
+bench-quick: .venv/.bench
+	$(BIN)/python -m benchmarks.speed.run --quick --out build/bench-quick.json
 
 # The pair against each of its models, on 500 problems: build/pocket.json and build/pocket.png.
 bench-pocket: .venv/.bench
