@@ -1,6 +1,6 @@
-"""Unpacks GGUF files into folders that transformers loads in seconds: `python -m tests.integration_tests.unpack FILE ...`.
+"""Unpacks GGUF files into folders that transformers loads in seconds.
 
-The folder of `FOLDER/NAME/model.gguf` is `FOLDER/NAME-hf`. The weights are bfloat16.
+`python -m tests.integration_tests.unpack FOLDER/NAME/model.gguf ...` writes `FOLDER/NAME-hf`. The weights are bfloat16.
 """
 
 from __future__ import annotations
