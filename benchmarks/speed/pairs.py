@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import langchain_spec_thinking.pocket
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend, RandomTrigger
+from langchain_spec_thinking.backends.cache_argument import CacheArgument, cache_length
 from langchain_spec_thinking.backends.huggingface import load_model, load_tokenizer
 
 if TYPE_CHECKING:
@@ -151,14 +152,15 @@ def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tu
         write: Gives the token for a position, or None where the model is free.
         never: Tokens that it may not choose, where it is free.
     """
+    name = CacheArgument.of(model).name
 
     def choose(_: torch.nn.Module, __: object, inputs: dict[str, Any], output: Any) -> None:  # noqa: ANN401 - ModelOutput
         scores = output.logits
         if never:
             scores[..., never] = -torch.inf
-        if inputs.get("turns"):  # a pass that several turns share: all are free
+        if inputs.get(name) is None:  # a pass that several turns share, or that keeps nothing: all are free
             return
-        end, rows = inputs["past_key_values"].get_seq_length(), scores.shape[1]
+        end, rows = cache_length(inputs[name]), scores.shape[1]
         for row in range(rows):  # several, where a draft is checked
             token = write(end - rows + 1 + row)
             if token is not None:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from langchain_core.messages import HumanMessage
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from langchain_spec_thinking.backends.growing_layer import GrowingLayer
+from langchain_spec_thinking.backends.cache_argument import CacheArgument, cache_length
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.report import Report
 
@@ -88,11 +86,12 @@ class Recording:
 def counted(models: Sequence[PreTrainedModel]) -> Iterator[list[Pass]]:
     """Note the passes of models, which must serve one turn at a time."""
     passes: list[Pass] = []
+    names = [CacheArgument.of(model).name for model in models]
 
     def note(index: int) -> Any:  # noqa: ANN401 - a hook
         def hook(_: torch.nn.Module, __: object, inputs: dict[str, Any], output: Any) -> None:  # noqa: ANN401
             ids = inputs["input_ids"][0].tolist()
-            past = inputs["past_key_values"].get_seq_length() - len(ids)
+            past = cache_length(inputs[names[index]]) - len(ids)
             passes.append(Pass(index, past, ids, int(output.logits[0, -1].argmax())))
 
         return hook
@@ -177,23 +176,13 @@ def replay(models: Sequence[PreTrainedModel], passes: Iterable[Pass]) -> Iterato
 
     The caches are those of the package, which grow in place: with those of transformers the loop would be slower.
     """
-    caches = [_cache(model) for model in models]
+    arguments = [CacheArgument.of(model) for model in models]
+    caches = [argument.empty_cache() for argument in arguments]
     for step in passes:
-        model, cache = models[step.model], caches[step.model]
-        if (dropped := cache.get_seq_length() - step.past) > 0:
+        cache = caches[step.model]
+        if (dropped := cache_length(cache) - step.past) > 0:
             cache.crop(-dropped)
         with torch.inference_mode():
-            output = model(
-                input_ids=torch.tensor([step.ids], device=model.device),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            int(output.logits[0, -1].argmax())
+            scores, caches[step.model] = arguments[step.model].read(step.ids, cache, step.past)
+            int(scores[-1].argmax())
         yield step
-
-
-def _cache(model: PreTrainedModel) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    cache.layers[:] = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]  # type: ignore[no-untyped-call]
-    return cache

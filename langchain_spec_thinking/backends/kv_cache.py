@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
-
+from langchain_spec_thinking.backends.cache_argument import can_crop
 from langchain_spec_thinking.backends.decoding import IncrementalDecoder
-from langchain_spec_thinking.backends.growing_layer import GrowingLayer
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from langchain_spec_thinking.backends.base import Usage
+    from langchain_spec_thinking.backends.cache_argument import CacheArgument
 
 _CONTEXT = 8
 """How many tokens an incremental decoder looks back; a token's text depends on the one before it at most."""
@@ -36,7 +34,7 @@ class TurnCache:
 
     Args:
         tokenizer: The model's tokenizer.
-        config: The model's configuration; it says what kind of cache the model needs.
+        argument: How the model takes its KV cache, and of what kind that is.
         prompt: Token ids of the conversation.
         visible: Text of special tokens that are part of the markup nevertheless (think tags).
         controls: Texts that are tokenized letter by letter, so as not to become control tokens.
@@ -51,13 +49,13 @@ class TurnCache:
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        config: PretrainedConfig,
+        argument: CacheArgument,
         prompt: list[int],
         visible: Mapping[int, str],
         controls: re.Pattern[str],
     ) -> None:
         self._tokenizer = tokenizer
-        self._config = config
+        self._argument = argument
         self._visible = visible
         self._controls = controls
         self._prompt = len(prompt)
@@ -79,10 +77,7 @@ class TurnCache:
         self._draft = []
         self._stale = 0
         self._read = 0
-        self.cache = DynamicCache(config=self._config)
-        layers = self.cache.layers
-        layers[:] = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in layers]  # type: ignore[no-untyped-call]
-        self.cache.activate_past_recording()  # sliding windows and linear attention can be cropped only then
+        self.cache: Any = self._argument.empty_cache()
 
     def align(self, text: str) -> None:
         """Make the tokens spell `text`: drop those that do not, add those that are missing.
@@ -149,6 +144,11 @@ class TurnCache:
         return self._encode(text)[0]
 
     @property
+    def takes_drafts(self) -> bool:
+        """Whether a draft can be taken back. If not, the whole turn is read again after it, which costs more."""
+        return can_crop(self.cache, 1, 1)
+
+    @property
     def inside_character(self) -> bool:
         """Whether the last token ends inside a character."""
         return bool(self._ends) and self._ends[-1] > len(self._text)
@@ -176,9 +176,7 @@ class TurnCache:
 
     def _can_crop(self, tokens: int) -> bool:
         """Return whether the last `tokens` tokens can be taken out of the KV cache, and something is left."""
-        windowed = any(self.cache.is_sliding) or any(self.cache.is_linear)  # layers that forget, but for what came last
-        possible = self.cache.is_croppable and not (windowed and tokens > self._read)
-        return tokens < self.cached and (tokens <= 0 or possible)
+        return tokens < self.cached and (tokens <= 0 or can_crop(self.cache, tokens, self._read))
 
     def _context_start(self) -> int:
         """Return from which token on the text of the last tokens can be decoded: not from the middle of a character."""

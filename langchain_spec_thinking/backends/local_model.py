@@ -21,6 +21,8 @@ from transformers import (
 )
 
 from langchain_spec_thinking.backends.base import Usage
+from langchain_spec_thinking.backends.cache_argument import CacheArgument
+from langchain_spec_thinking.backends.cache_check import checked
 from langchain_spec_thinking.backends.grammar import Grammar, grammar
 from langchain_spec_thinking.backends.kv_cache import TurnCache
 from langchain_spec_thinking.backends.prefetching import readers
@@ -63,11 +65,15 @@ class LocalModel:
         device: Where it computes.
         context: How many tokens the model can read; None where its configuration does not say.
         vocabulary: How many tokens have a score.
+
+    Raises:
+        ContinuationError: The model cannot go on from what it has read.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.eval()
-        self._steps = SharedSteps(self._model)
+        self._argument = checked(CacheArgument.of(self._model))
+        self._steps = SharedSteps(self._argument)
         self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
         self._spare = SpareCaches()
         self.device = str(model.device)
@@ -97,7 +103,7 @@ class LocalModel:
             tags = (THINK_OPEN, THINK_CLOSE, *template.call_format.marks)
             special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
-            cache = TurnCache(tokenizer, self._model.config, prompt, visible, template.reply_controls)
+            cache = TurnCache(tokenizer, self._argument, prompt, visible, template.reply_controls)
             if before := self._spare.take(prompt):
                 cache.take_over(before)
             caches[template.source] = cache

@@ -6,7 +6,6 @@ than one. Nobody waits for company: whoever finds the model idle reads at once, 
 
 from __future__ import annotations
 
-import inspect
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +16,13 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from langchain_spec_thinking.backends.cache_argument import is_attention_only
+from langchain_spec_thinking.backends.cache_check import same_scores, two_texts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from transformers import PreTrainedModel
-
+    from langchain_spec_thinking.backends.cache_argument import CacheArgument
     from langchain_spec_thinking.backends.kv_cache import TurnCache
 
 TURNS_MAX = 64
@@ -59,24 +60,45 @@ class SharedSteps:
     """The forward passes of one model.
 
     Args:
-        model: The model, in evaluation mode.
+        argument: The model, in evaluation mode, and how it takes its caches.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, argument: CacheArgument) -> None:
+        self._argument = argument
+        self._model = model = argument.model
         self._mutex = threading.Lock()  # guards the two below; never held during a pass
         self._waiting: list[_Reader] = []
         self._led = False
-        parameters = inspect.signature(model.forward).parameters
-        self._last_only = "logits_to_keep" in parameters
         # Models outside this set do not hand our arguments down to their attention, or hide their text model in a part.
         self._packs = (
-            self._last_only
+            {"logits_to_keep", "position_ids"} <= argument.parameters
             and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
             and model.config is model.config.get_text_config()
             and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - as above
             and len(set(getattr(model, "hf_device_map", {"": 0}).values())) == 1  # our masks stay on one device
         )
+        with torch.inference_mode():
+            self._packs = self._packs and self._packs_rightly()
+
+    def _packs_rightly(self) -> bool:
+        """Return whether the model reads two short texts in one pass as it reads each alone.
+
+        A model may hand only a part of our arguments down to its attention, or look at the cache elsewhere.
+        """
+        parts, alone = [], []
+        try:
+            for ids, past in zip(two_texts(self._argument), (2, 3), strict=True):
+                cache = self._argument.empty_cache()
+                if not is_attention_only(cache):
+                    return False
+                alone.append(self._argument.read(ids, cache, 0)[0])
+                cache.crop(past - len(ids))
+                parts.append(_Part(ids[past:], cache, past))
+            return same_scores(self._packed_pass(parts), torch.cat(alone), self._model.dtype)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001 - whatever a model's code raises that is given more than it expects
+            return False
 
     def read(self, cache: TurnCache, draft: Sequence[int] = ()) -> torch.Tensor:
         """Read what the model has not read yet of a turn, and a draft of what may follow.
@@ -153,26 +175,28 @@ class SharedSteps:
 
     def _pass(self, together: list[_Reader]) -> torch.Tensor:
         """Run the model once; scores of shape (rows of all turns, vocabulary)."""
-        device = self._model.device
         if len(together) == 1:
-            reader = together[0]
-            ids = torch.tensor([reader.ids], device=device)
-            last_only = {"logits_to_keep": reader.rows} if self._last_only else {}
-            output = self._model(input_ids=ids, past_key_values=reader.cache.cache, use_cache=True, **last_only)
-            last: torch.Tensor = output.logits[0, -reader.rows :]
-            return last
-        ids = torch.tensor([[token for reader in together for token in reader.ids]], device=device)
-        begins = [reader.cache.cached for reader in together]
-        positions = [begin + i for begin, reader in zip(begins, together, strict=True) for i in range(len(reader.ids))]
-        ends = accumulate(len(reader.ids) for reader in together)
-        wanted = [place for reader, end in zip(together, ends, strict=True) for place in range(end - reader.rows, end)]
+            reader, cache = together[0], together[0].cache
+            scores, cache.cache = self._argument.read(reader.ids, cache.cache, cache.cached, reader.rows)
+            return scores
+        return self._packed_pass(
+            [_Part(reader.ids, reader.cache.cache, reader.cache.cached, reader.rows) for reader in together]
+        )
+
+    def _packed_pass(self, parts: list[_Part]) -> torch.Tensor:
+        """Run the model once for several turns."""
+        device = self._model.device
+        ids = torch.tensor([[token for part in parts for token in part.ids]], device=device)
+        positions = [part.past + i for part in parts for i in range(len(part.ids))]
+        ends = accumulate(len(part.ids) for part in parts)
+        wanted = [place for part, end in zip(parts, ends, strict=True) for place in range(end - part.rows, end)]
         with self._own_attention():
             output = self._model(
                 input_ids=ids,
                 position_ids=torch.tensor([positions], device=device),
                 use_cache=False,
                 logits_to_keep=torch.tensor(wanted, device=device),
-                turns=[_Rows.of(reader, device) for reader in together],
+                turns=[_Rows.of(part, device) for part in parts],
             )
         scores: torch.Tensor = output.logits[0]
         return scores
@@ -189,7 +213,24 @@ class SharedSteps:
 
 def _packable(reader: _Reader) -> bool:
     """Whether a turn may be read with others: layers with a window or a state need masks of their own."""
-    return not reader.alone and not (any(reader.cache.cache.is_sliding) or any(reader.cache.cache.is_linear))
+    return not reader.alone and is_attention_only(reader.cache.cache)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one turn wants of a packed pass.
+
+    Attributes:
+        ids: The tokens to read.
+        cache: Those before them.
+        past: How many these are.
+        rows: For how many of the last places scores are wanted.
+    """
+
+    ids: list[int]
+    cache: Any
+    past: int
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -201,13 +242,13 @@ class _Rows:
     cache: Any
 
     @classmethod
-    def of(cls, reader: _Reader, device: torch.device) -> _Rows:
-        new = len(reader.ids)
-        total = reader.cache.cached + new
+    def of(cls, part: _Part, device: torch.device) -> _Rows:
+        new = len(part.ids)
+        total = part.past + new
         mask = None
         if new > 1:
             mask = torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)[None, None]
-        return cls(new, mask, reader.cache.cache)
+        return cls(new, mask, part.cache)
 
 
 def _attend(

@@ -309,7 +309,7 @@ async def test_cancelling_leaves_nothing_running() -> None:
 
 def test_a_model_that_runs_out_of_memory_is_a_backend_that_failed() -> None:
     model = copy.deepcopy(tiny.llama(2))
-    calls = itertools.count()
+    backend, calls = tiny.backend(model), itertools.count()
 
     def fail(*_: object) -> None:
         if next(calls) >= 2:
@@ -318,11 +318,11 @@ def test_a_model_that_runs_out_of_memory_is_a_backend_that_failed() -> None:
 
     model.register_forward_pre_hook(fail)
     small = ScriptedBackend("One.\n\nWait, two.\n\nThree.")
-    pair = ChatSpeculativeThinking(speculative=small, target=tiny.backend(model))
+    pair = ChatSpeculativeThinking(speculative=small, target=backend)
     report = pair.invoke("hi").response_metadata["speculative_thinking"]
     assert "the model failed at" in report["degraded"]
     assert "out of memory" in report["degraded"]
-    alone = ChatSpeculativeThinking(speculative=tiny.backend(model), target=small)
+    alone = ChatSpeculativeThinking(speculative=backend, target=small)
     calls = itertools.count()
     with pytest.raises(BackendError, match="out of memory") as caught:
         alone.invoke("hi")

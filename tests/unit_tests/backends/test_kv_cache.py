@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_spec_thinking.backends.cache_argument import CacheArgument
 from langchain_spec_thinking.backends.kv_cache import TurnCache
 from tests.unit_tests.backends import tiny
 
@@ -25,7 +26,9 @@ CONTROLS = re.compile("|".join(map(re.escape, tiny.CONTROLS)))
 
 
 def turn_cache(tokenizer: PreTrainedTokenizerFast) -> TurnCache:
-    return TurnCache(tokenizer, tiny.llama().config, tokenizer.encode("<|user|>hi<|end|><|assistant|>"), {}, CONTROLS)
+    return TurnCache(
+        tokenizer, CacheArgument.of(tiny.llama()), tokenizer.encode("<|user|>hi<|end|><|assistant|>"), {}, CONTROLS
+    )
 
 
 def spelled(tokenizer: PreTrainedTokenizerFast, cache: TurnCache) -> str:

@@ -79,8 +79,9 @@ def used(message: AIMessage) -> dict[str, Any]:
 
 def test_turns_that_wait_are_read_in_one_pass() -> None:
     model, tokens = copy.deepcopy(tiny.llama()), 20
+    backend = tiny.backend(model)
     with passes(model, lambda _: time.sleep(LEADER_BUSY)) as alone:
-        continued(tiny.backend(model), turn(), max_tokens=tokens)
+        continued(backend, turn(), max_tokens=tokens)
     model = copy.deepcopy(model)  # which has no cache left over from that turn
     backend = tiny.backend(model)
     with passes(model, lambda _: time.sleep(LEADER_BUSY)) as shared:
@@ -91,8 +92,9 @@ def test_turns_that_wait_are_read_in_one_pass() -> None:
 
 def test_a_turn_by_itself_never_waits() -> None:
     model = tiny.llama()
+    backend = tiny.backend(model)
     with passes(model, lambda _: None) as read:
-        continued(tiny.backend(model), turn(), max_tokens=7)
+        continued(backend, turn(), max_tokens=7)
     assert len(read) == 7
 
 
@@ -133,8 +135,9 @@ def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
 def test_a_pass_has_room_for_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.shared_steps.TOKENS_MAX", 20)
     model = tiny.llama()
+    backend = tiny.backend(model)
     with passes(model, lambda _: time.sleep(LEADER_BUSY)) as read:
-        together(lambda _: continued(tiny.backend(model), turn("x " * 6), max_tokens=3))
+        together(lambda _: continued(backend, turn("x " * 6), max_tokens=3))
     assert max(read) <= 20
     assert sum(read) == TURNS * (read[0] + 2)
 

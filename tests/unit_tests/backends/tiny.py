@@ -89,7 +89,7 @@ def llama(seed: int = 0, *, vocabulary: int | None = None, context: int = CONTEX
         bos_token_id=None,
         eos_token_id=3,
     )
-    return _lively(LlamaForCausalLM(config))
+    return lively(LlamaForCausalLM(config))
 
 
 @cache
@@ -113,7 +113,7 @@ def sliding(seed: int = 0) -> PreTrainedModel:
         pad_token_id=0,
         eos_token_id=3,
     )
-    return _lively(Gemma3ForCausalLM(config))
+    return lively(Gemma3ForCausalLM(config))
 
 
 def backend(
@@ -122,7 +122,7 @@ def backend(
     return HuggingFaceBackend(model or llama(), tokenizer or byte_tokenizer(), **settings)
 
 
-def _lively(model: Any) -> PreTrainedModel:
+def lively(model: Any) -> PreTrainedModel:
     """Make line breaks frequent, for there are boundaries at them, and tokens without text rare."""
     with torch.no_grad():
         weight = model.get_output_embeddings().weight
