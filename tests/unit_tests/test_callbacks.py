@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -109,13 +108,6 @@ WAYS: dict[str, Way] = {
     "chain": lambda model, config: list((RunnableLambda(lambda x: x) | model).stream("2 + 3?", config)),
     "inherited": lambda model, config: RunnableLambda[Any, Any](lambda _: model.invoke("2 + 3?")).invoke(0, config),
 }
-
-
-@pytest.fixture(autouse=True)
-def _v3_is_new() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @pytest.mark.parametrize("listener", [Listener, StreamingListener])
