@@ -155,17 +155,14 @@ def proxied(schedule: Schedule, stall: float = STALL, clock: Callable[[], float]
 
 def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend, timeout: float | None = None) -> OpenAIBackend:
     """Return a client that waits as long as it takes, or so many seconds for every part."""
-    transport, async_transport = (
-        made(uds=path, verify=TLS) for made in (httpx2.HTTPTransport, httpx2.AsyncHTTPTransport)
-    )
     return kind(
         "greedy",
         base_url="http://proxy.test/v1",
         tokenizer=tiny.byte_tokenizer(tiny.THINKING_TEMPLATE, foreign=True),
         timeout=timeout or 1e9,
         max_retries=STREAK_MAX + 1,
-        http_client=httpx2.Client(transport=transport),
-        http_async_client=httpx2.AsyncClient(transport=async_transport),
+        http_client=httpx2.Client(transport=httpx2.HTTPTransport(uds=path, verify=TLS)),
+        http_async_client=httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path, verify=TLS)),
     )
 
 
