@@ -122,8 +122,9 @@ def used(message: AIMessage) -> dict[str, Any]:
 
 def test_turns_that_wait_are_read_in_one_pass() -> None:
     model, tokens = copy.deepcopy(tiny.llama()), 20
+    backend = tiny.backend(model)
     with passes(model, lambda _: None) as alone:
-        continued(tiny.backend(model), turn(), max_tokens=tokens)
+        continued(backend, turn(), max_tokens=tokens)
     model = copy.deepcopy(model)  # which has no cache left over from that turn
     backend = tiny.backend(model)
     steps = Gathered(backend)
