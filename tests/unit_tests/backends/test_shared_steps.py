@@ -36,8 +36,9 @@ class Gathered(SharedSteps):
     """
 
     def __init__(self, backend: HuggingFaceBackend) -> None:
-        super().__init__(backend._model._model)  # noqa: SLF001 - there is no public way to what it waits for
-        backend._model._steps = self  # noqa: SLF001
+        model = backend._model  # noqa: SLF001 - there is no public way to what it waits for
+        vars(self).update(vars(model._steps))  # noqa: SLF001
+        model._steps = self  # noqa: SLF001
         self._changed = threading.Condition()
         self._inside: list[_Reader] = []
         self._others = 0
