@@ -137,8 +137,9 @@ def test_turns_that_wait_are_read_in_one_pass() -> None:
 
 def test_a_turn_by_itself_never_waits() -> None:
     model = tiny.llama()
+    backend = tiny.backend(model)
     with passes(model, lambda _: None) as read:
-        continued(tiny.backend(model), turn(), max_tokens=7)
+        continued(backend, turn(), max_tokens=7)
     assert len(read) == 7
 
 
