@@ -86,8 +86,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Set a deadline for the end of the process, which waits for its threads."""
-    faulthandler.dump_traceback_later(float(config.getini("timeout_grace")), exit=True, file=config.stash[STDERR])
+    """Set a deadline for the end of the process, which waits for its threads. A worker waits for its controller."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(float(config.getini("timeout_grace")), exit=True, file=config.stash[STDERR])
 
 
 def _arm(item: pytest.Item) -> None:

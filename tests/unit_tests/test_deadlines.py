@@ -123,7 +123,7 @@ ENDED = {
 """These end their process."""
 
 BEGIN = """
-import asyncio, re, threading, pytest
+import asyncio, re, threading, time, pytest
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 """
@@ -164,6 +164,19 @@ def test_the_end_of_a_worker_is_the_failure_of_its_test(tmp_path: Path) -> None:
     found = ran(tmp_path, [hangs, passes], "--timeout=1", "-p", "xdist", "--numprocesses=1")
     assert "crashed while running 'test_0.py::test_it'" in found.stdout
     assert "1 failed, 1 passed" in found.stdout
+
+
+def test_a_worker_that_is_done_waits_for_the_others(tmp_path: Path) -> None:
+    """The second one has nothing to do for longer than a process has to end."""
+    slow = """
+        def test_it():
+            time.sleep(2)
+    """
+    options = ("--timeout=80", "-o", "timeout_grace=0.5", "-p", "xdist", "--numprocesses=2")
+    found = ran(tmp_path, [slow, "def test_next(): pass"], *options)
+    assert "2 passed" in found.stdout
+    assert "Timeout" not in found.stderr
+    assert found.returncode == 0
 
 
 def test_a_thread_that_outlives_the_tests_does_not_hold_up_the_end(tmp_path: Path) -> None:
