@@ -12,6 +12,7 @@ import json
 import re
 import socket
 import struct
+import time
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from benchmarks.faults.faults import Ending, Fault, Kind, Schedule, has_text, numbered, strike
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     import httpx2
 
@@ -40,16 +41,25 @@ class FaultProxy:
         schedule: Which faults strike.
         stall: How long nothing may have come before a client hangs up over it, in seconds. One that hangs up sooner
             wanted no more, and has seen no stall.
+        clock: Seconds from any origin.
 
     Attributes:
         struck: How many faults of each kind did strike.
     """
 
-    def __init__(self, server: httpx2.AsyncClient, schedule: Schedule, *, stall: float) -> None:
+    def __init__(
+        self,
+        server: httpx2.AsyncClient,
+        schedule: Schedule,
+        *,
+        stall: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.struck: Counter[Kind] = Counter()
         self._server = server
         self._schedule = schedule
         self._stall = stall
+        self._clock = clock
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
@@ -88,9 +98,9 @@ class FaultProxy:
         if ending is Ending.END:
             writer.write(b"0\r\n\r\n")
         if ending is Ending.SILENCE:
-            since = asyncio.get_running_loop().time()
+            since = self._clock()
             await reader.read()  # until the client hangs up
-            if asyncio.get_running_loop().time() - since >= self._stall:
+            if self._clock() - since >= self._stall:
                 self.struck[Kind.STALL] += 1
 
     async def _stream(

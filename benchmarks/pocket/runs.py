@@ -9,6 +9,7 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, R
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
     from multiprocessing.sharedctypes import Synchronized
 
     from benchmarks.pocket.problems import Problem
@@ -121,14 +123,16 @@ class Workers:
 
     Args:
         count: How many; each takes about half a gigabyte of memory.
+        pool: Makes what they work in, if it is not to be processes; it is given the initializer of each.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, pool: Callable[[Callable[[], None]], Executor] | None = None) -> None:
         self._count = count
         # Spawned: a forked child would inherit the state of torch's threads, but not the threads.
         context = multiprocessing.get_context("spawn")
         self._solved: Synchronized[int] = context.Value("i", 0)
-        self._pool = ProcessPoolExecutor(count, context, _begin, (self._solved,))
+        begin = partial(_begin, self._solved)
+        self._pool = pool(begin) if pool else ProcessPoolExecutor(count, context, begin)
 
     def run(self, pair: Pair, problems: Sequence[Problem], progress: Callable[[int], Any]) -> Result:
         """Solve problems; `progress` is told how many are solved so far."""

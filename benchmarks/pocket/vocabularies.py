@@ -52,9 +52,9 @@ CHAT_TEMPLATE = """\
 """
 
 
-def vocabulary(kind: Kind, seed: int = 0) -> PreTrainedTokenizerFast:
-    """A ready tokenizer with its chat template; the byte-pair one is trained on generated text."""
-    tokenizer = _characters() if kind == "characters" else _byte_pairs(seed)
+def vocabulary(kind: Kind, seed: int = 0, problems: int = 20_000) -> PreTrainedTokenizerFast:
+    """A ready tokenizer with its chat template; the byte-pair one is trained on the text of so many problems."""
+    tokenizer = _characters() if kind == "characters" else _byte_pairs(seed, problems)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in (PAD, END, *ROLES)])
     # Not special: they must survive `decode(skip_special_tokens=True)`, for whoever parses thinking out of plain text.
@@ -89,7 +89,7 @@ def _characters() -> Tokenizer:
     return tokenizer
 
 
-def _byte_pairs(seed: int) -> Tokenizer:
+def _byte_pairs(seed: int, problems: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -103,7 +103,7 @@ def _byte_pairs(seed: int) -> Tokenizer:
         show_progress=False,
         min_frequency=2,
     )
-    tokenizer.train_from_iterator(_texts(seed, 20_000), trainer)
+    tokenizer.train_from_iterator(_texts(seed, problems), trainer)
     return tokenizer
 
 

@@ -1,20 +1,23 @@
 """`make bench`: every figure of speed, into `build/bench.json`, a drawing beside it, and a table on the terminal.
 
 A part is a module with `measure(bar, *, quick)`. It returns figures by name, and moves the progress bar on with
-`bar.update()` whenever something was measured.
+`bar.update()` whenever something was measured. The command fails if a figure is missing, is no number, or misses a
+target that does not depend on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import sys
 import time
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from rich.console import Console
@@ -22,45 +25,89 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers.utils import logging
 
 from benchmarks.speed.drawing import draw
-from benchmarks.speed.tables import markdown, table
+from benchmarks.speed.tables import markdown, met, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.speed.figures import Figure
 
-PARTS = (
-    "counts",
-    "overhead",
-    "lengths",
-    "batches",
-    "drafts",
-    "remote",
-)
-"""Modules of this package, in the order in which they run."""
+PARTS = {
+    "counts": ("prefill_excess_tokens_per_handover", "wasted_draft_share"),
+    "overhead": ("overhead_vs_ideal",),
+    "lengths": ("speedup_vs_naive", "cost_per_token_flat"),
+    "batches": ("batch_of_16", "memory_per_local_turn"),
+    "drafts": ("takeover_speedup", "prefetch_saves"),
+    "remote": (
+        "stream_overhead_vs_openai_sdk",
+        "time_to_first_token",
+        "throughput_vs_direct",
+        "memory_per_turn",
+    ),
+}
+"""Modules of this package, in the order in which they run, and the figures that each finds."""
+COUNTED = ("prefill_excess_tokens_per_handover",)
+"""Figures that are counted: they meet their targets on every machine, in a quick run too."""
+_MAY_BE_0 = ("tokens", "share")
+"""Units. Nothing else that is measured can be 0: a ratio of times, a size."""
 
 
-def measure(parts: Sequence[str], *, quick: bool = False) -> dict[str, Any]:
+class Part(Protocol):
+    """Measures something."""
+
+    def __call__(self, bar: tqdm[None], *, quick: bool) -> Mapping[str, Figure]:
+        """Return figures by name."""
+
+
+def part(name: str) -> Part:
+    """Return the part of a name."""
+    measure: Part = import_module(f"benchmarks.speed.{name}").measure
+    return measure
+
+
+def measure(parts: Sequence[str], *, quick: bool = False, load: Callable[[str], Part] = part) -> dict[str, Any]:
     """Run parts and return what `build/bench.json` holds.
 
     Args:
         parts: Their names.
         quick: As little as shows that it works; the figures mean nothing.
+        load: Returns the part of a name.
     """
     logging.disable_progress_bar()  # the run has its own
     figures: dict[str, Figure] = {}
     seconds = {}
-    for part in parts:
+    for name in parts:
         began = time.monotonic()
-        with tqdm(desc=part, unit="measurement") as bar:
-            figures |= import_module(f"benchmarks.speed.{part}").measure(bar, quick=quick)
-        seconds[part] = time.monotonic() - began
+        with tqdm(desc=name, unit="measurement") as bar:
+            figures |= load(name)(bar, quick=quick)
+        seconds[name] = time.monotonic() - began
     return {
         **{name: figure.as_dict() for name, figure in figures.items()},
         "machine": machine(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
     }
+
+
+def faults(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+    """Say what is wrong with a run, whatever the machine.
+
+    Args:
+        found: What `build/bench.json` holds.
+        parts: The parts that ran.
+    """
+    wrong = []
+    for name in (name for part in parts for name in PARTS[part]):
+        figure = found.get(name)
+        if figure is None:
+            wrong.append(f"{name}: expected a figure, got none")
+        elif not all(math.isfinite(figure[key]) for key in ("value", "low", "high")):
+            wrong.append(f"{name}: expected numbers, got {figure['value']} ({figure['low']} to {figure['high']})")
+        elif figure["value"] <= 0 and figure["unit"] not in _MAY_BE_0:
+            wrong.append(f"{name}: expected more than 0, got {figure['value']}")
+        elif name in COUNTED and not met(figure["value"], figure["target"]):
+            wrong.append(f"{name}: expected {figure['target']}, got {figure['value']}")
+    return wrong
 
 
 def machine() -> dict[str, Any]:
@@ -83,11 +130,15 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+def main(arguments: Sequence[str] | None = None, load: Callable[[str], Part] = part) -> None:
+    """Command line.
+
+    Raises:
+        SystemExit: A figure is missing or cannot be right; the message says which.
+    """
     parser = argparse.ArgumentParser(description="Measure how fast a delegated turn is.")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="JSON file; the drawing lies beside")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS], metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="as little as shows that it works")
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="print what a file holds as Markdown; measure nothing"
@@ -96,11 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.table:
         print(markdown(json.loads(options.table.read_text(encoding="utf-8"))))  # noqa: T201 - what was asked for
         return
-    found = measure(options.only, quick=options.quick)
+    found = measure(options.only, quick=options.quick, load=load)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     draw(json.loads(options.out.read_text(encoding="utf-8")), options.out.with_suffix(".png"))
     Console(highlight=False).print(table(found))
+    if wrong := faults(found, options.only):
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":

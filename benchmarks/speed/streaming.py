@@ -25,7 +25,7 @@ from benchmarks.speed.loopback import SMALL, Manner, serving
 from langchain_spec_thinking import pocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     Reader = Callable[[], object]
 
@@ -35,11 +35,6 @@ FIRSTS = 40
 """How often the time to the first token is taken."""
 _CUE_EVERY = 2
 _TOKENIZER = str(Path(pocket.__file__).parent / "pocket-large")
-
-
-def steps(runs: int = RUNS) -> int:
-    """Return how often `measure` tells of progress."""
-    return runs + 1
 
 
 def measure(advance: Callable[[], object], *, runs: int = RUNS, tokens: int = TOKENS) -> dict[str, Figure]:
@@ -61,7 +56,7 @@ def measure(advance: Callable[[], object], *, runs: int = RUNS, tokens: int = TO
             for name in names:
                 costs[name].append(_cost(readers[name]) / tokens * 1e6)
             advance()
-        figures = {"stream_overhead_vs_openai_sdk": _overhead(costs)}
+        figures = {"stream_overhead_vs_openai_sdk": overhead(costs)}
         figures |= {"time_to_first_token": _first_token(server, FIRSTS if runs == RUNS else runs)}
         advance()
     return figures
@@ -109,7 +104,13 @@ def _cost(read: Reader) -> float:
     return time.process_time() - began
 
 
-def _overhead(costs: dict[str, list[float]]) -> Figure:
+def overhead(costs: Mapping[str, list[float]]) -> Figure:
+    """Return what a streamed token costs against the bare SDK.
+
+    Args:
+        costs: Microseconds a token, one number a run, by reader.
+    """
+
     def against(name: str, other: str) -> float:
         return median(_ratios(costs[name], costs[other]))
 

@@ -21,7 +21,7 @@ from benchmarks.speed.figures import Figure
 from benchmarks.speed.loopback import Manner, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
     Read = Callable[[], Awaitable[object]]
 
@@ -34,11 +34,6 @@ _WATCHED_EVERY = 0.02
 """Seconds from one look at the memory to the next."""
 _AT_ONCE = 64
 """The number with a target."""
-
-
-def steps(runs: dict[int, int] | None = None) -> int:
-    """Return how often `measure` tells of progress."""
-    return sum((runs or RUNS).values()) + 1
 
 
 def measure(
@@ -56,14 +51,19 @@ def measure(
         ratios, rates = loop.run(_ratios(server, Manner(tokens, rate=RATE), runs, advance))
         memory = _memory(server, Manner(tokens, rate=RATE), max(runs))
         advance()
-    figures = {n: Figure.of(ratios[n], tokens_per_second=rates[n]) for n in runs}
+    return {"throughput_vs_direct": versus(ratios, rates), "memory_per_turn": memory}
+
+
+def versus(ratios: Mapping[int, list[float]], rates: Mapping[int, Mapping[str, float]]) -> Figure:
+    """Return the throughput against the bare SDK's.
+
+    Args:
+        ratios: Of our tokens a second and the SDK's, one a run, by the number of turns at once; 64 is one of them.
+        rates: The best tokens a second of both, likewise.
+    """
+    figures = {n: Figure.of(ratios[n], tokens_per_second=rates[n]) for n in ratios}
     by_number = {str(n): figure.as_dict() for n, figure in figures.items()}
-    return {
-        "throughput_vs_direct": Figure.of(
-            ratios[_AT_ONCE], target=">= 0.95", offered_per_stream=RATE, by_concurrency=by_number
-        ),
-        "memory_per_turn": memory,
-    }
+    return Figure.of(ratios[_AT_ONCE], target=">= 0.95", offered_per_stream=RATE, by_concurrency=by_number)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from langchain_spec_thinking.evaluation.outcomes import SIDES
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy, save_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from langchain_spec_thinking.evaluation.knobs import Knob
@@ -42,6 +43,11 @@ class Answered:
     outcomes: tuple[Outcome, ...]
 
 
+def pocket_pair() -> ChatSpeculativeThinking:
+    """Return the pair that comes with the package."""
+    return ChatSpeculativeThinking.pocket(max_tokens=MAX_TOKENS)
+
+
 @dataclass(frozen=True)
 class Contest:
     """What a process does in one go; what lies in its folder is not run again.
@@ -52,6 +58,7 @@ class Contest:
         sample: On how many others the triggers are set.
         trigger: A key of `ENTRIES`; None for both models alone.
         share: Of the tokens, for the target.
+        pair: Makes who answers.
     """
 
     folder: Path
@@ -59,10 +66,11 @@ class Contest:
     sample: int
     trigger: str | None = None
     share: float = 0.0
+    pair: Callable[[], ChatSpeculativeThinking] = pocket_pair
 
     def run(self) -> list[Answered]:
         """Set the trigger and have the problems answered; the cues bring the coin along that is as long as they are."""
-        model = _pair()
+        model = self.pair()
         if self.trigger is None:
             both = [alone(model, side, side) for side in SIDES]
             return [Answered(c.name, float(c.name == "target"), "", self._answers(c)) for c in both]
@@ -92,7 +100,7 @@ class Contest:
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrated(
-                lambda value: share_of(_pair(), entry.at(value), questions, AT_ONCE), self.share, entry.knob
+                lambda value: share_of(self.pair(), entry.at(value), questions, AT_ONCE), self.share, entry.knob
             )[0]
             save_policy(entry.at(best.value), file)
         return parse_policy(f"{name}:{file}")[1]
@@ -103,10 +111,6 @@ def _told(policy: DelegationPolicy, knob: Knob) -> str:
     last = getattr(policy.trigger, "triggers", (policy.trigger,))[-1]
     value = getattr(policy if hasattr(policy, knob.field) else last, knob.field)
     return f"{len(value)} {knob.field}" if isinstance(value, tuple) else f"{knob.field} {value}"
-
-
-def _pair() -> ChatSpeculativeThinking:
-    return ChatSpeculativeThinking.pocket(max_tokens=MAX_TOKENS)
 
 
 def _questions(seed: int, count: int) -> list[Question]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest.importorskip("ray", reason="`make ray` installs it and runs this")
+pytestmark = pytest.mark.timeout(600)  # Ray takes its time to start
 
 KEY = "sk-ray"
 NAME = "speculative-thinking"

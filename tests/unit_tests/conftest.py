@@ -9,6 +9,7 @@ import torch
 from hypothesis import settings
 
 from langchain_spec_thinking.backends.negotiation import findings
+from langchain_spec_thinking.drivers import _REPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def _nothing_found_out_before() -> Iterator[None]:
-    """What is known of a server is kept for the life of the process; each test has servers of its own."""
+    """Forget what the process keeps: what it knows of servers, and which failures it has logged."""
     findings.cache_clear()
+    _REPORTED.clear()
     yield
     findings.cache_clear()
+    _REPORTED.clear()

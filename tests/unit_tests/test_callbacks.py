@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from langchain_spec_thinking.drivers import Delta, adrive, drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.report import Takeover, TakeoverStart
 from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.loops import at_rest
 from tests.unit_tests.test_chat_models import TEXTS, pair
 
 if TYPE_CHECKING:
@@ -88,19 +88,13 @@ async def astream(model: ChatSpeculativeThinking, config: Any) -> None:
         pass
 
 
-async def others_done() -> None:
-    await asyncio.sleep(0)
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others, return_exceptions=True)
-
-
 async def astream_events(model: ChatSpeculativeThinking, config: Any) -> None:
     stream = await model.astream_events("2 + 3?", config, version="v3")
     try:
         async for _ in stream:
             pass
     finally:
-        await others_done()  # LangChain ends the run after the stream
+        await at_rest()  # LangChain ends the run after the stream
 
 
 WAYS: dict[str, Way] = {
@@ -114,13 +108,6 @@ WAYS: dict[str, Way] = {
     "chain": lambda model, config: list((RunnableLambda(lambda x: x) | model).stream("2 + 3?", config)),
     "inherited": lambda model, config: RunnableLambda[Any, Any](lambda _: model.invoke("2 + 3?")).invoke(0, config),
 }
-
-
-@pytest.fixture(autouse=True)
-def _v3_is_new() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @pytest.mark.parametrize("listener", [Listener, StreamingListener])
@@ -228,7 +215,7 @@ def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
             if "Hm" in str(chunk.content):
                 break
         await stream.aclose()  # type: ignore[attr-defined]
-        await others_done()  # LangChain leaves it to the loop to close what it reads from
+        await at_rest()  # LangChain leaves it to the loop to close what it reads from
 
     if way == "stream":
         stream = pair().stream("2 + 3?", {"callbacks": [tracer]})

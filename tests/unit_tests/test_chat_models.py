@@ -205,27 +205,45 @@ def test_what_a_call_gives_is_converted_as_the_fields_are() -> None:
 
 
 class CountingBackend(Backend):
-    """A backend that counts what it was made to write."""
+    """A backend that tells what it uses."""
 
     name = "counting"
-    written = 0
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         yield Usage(prompt_tokens=100, cached_tokens=50)
         for _ in range(request.max_tokens):
-            self.written += 1
             yield Piece("on ")
         yield End("length", Usage(completion_tokens=request.max_tokens))
 
 
-async def test_a_thread_does_not_run_ahead() -> None:
-    backend = CountingBackend()
-    events = backend.acontinue_turn(Turn(()), Request(1000))
-    for _ in range(5):
-        await anext(events)
-        await asyncio.sleep(0.01)
-    await events.aclose()
-    assert backend.written <= 7
+class LeadingBackend(Backend):
+    """A backend that notes how far it is ahead of its reader, whenever it begins to write a piece.
+
+    Attributes:
+        read: How many pieces were read.
+        leads: By how many pieces it was ahead.
+    """
+
+    name = "leading"
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.leads: list[int] = []
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        for written in range(request.max_tokens):
+            self.leads.append(written - self.read)
+            yield Piece("on ")
+
+
+async def test_a_thread_is_one_piece_ahead_at_most() -> None:
+    """The thread that writes the piece after the next one has seen that the next one was taken."""
+    backend = LeadingBackend()
+    events = backend.acontinue_turn(Turn(()), Request(200))
+    async for _ in events:
+        backend.read += 1
+    assert len(backend.leads) == 200
+    assert max(backend.leads) <= 2
 
 
 def test_usage_told_in_part_is_completed() -> None:
@@ -337,7 +355,10 @@ class EndlessBackend(Backend):
     """A backend that never ends, and counts how many of its streams are open."""
 
     name = "endless"
-    open = 0
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.begun = asyncio.Event()
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         self.open += 1
@@ -349,10 +370,10 @@ class EndlessBackend(Backend):
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         self.open += 1
+        self.begun.set()
         try:
-            while True:
-                await asyncio.sleep(0)
-                yield Piece("on ")
+            yield Piece("on ")
+            await asyncio.Event().wait()
         finally:
             self.open -= 1
 
@@ -369,7 +390,7 @@ def test_closing_a_stream_closes_the_backend() -> None:
 async def test_cancelling_a_task_closes_the_backend() -> None:
     backend = EndlessBackend()
     task = asyncio.create_task(pair(speculative=backend, max_tokens=10**9).ainvoke("x"))
-    await asyncio.sleep(0.02)
+    await backend.begun.wait()
     assert backend.open == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -42,7 +42,7 @@ from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from langchain_spec_thinking.backends.base import Event
@@ -51,24 +51,27 @@ if TYPE_CHECKING:
 THOUGHT = "I add them.\n\nWait, let me check: 2 + 3 = 5 \u4f60\u597d.\n\nYes, it is five. A \u00e9 more."
 TEXT = f"{THOUGHT}\n</think>\n\nIt is five; `data: [DONE]` ends a stream."
 EVENT = numbered('data: {"choices": [{"text": "\u4f60\u597d"}]}\n\n'.encode(), 3)
-STALL = 0.4
+STALL = 10.0
+"""Seconds on a clock that does not go by itself."""
 TLS = ssl.create_default_context()  # not used, but loading one for each client takes its time
 
 
 @dataclass
 class Paced(httpx2.AsyncByteStream):
-    """A stream that leaves a client the time to have enough of it."""
+    """A stream whose parts come one after the other, so that a client can have enough of it."""
 
     parts: list[bytes]
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for part in self.parts:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0)
             yield part
 
 
 async def greedy(request: httpx2.Request) -> httpx2.Response:
     """A server that goes on with its text from wherever the prompt stands, a character in each event."""
+    if not request.url.path.endswith("/completions"):
+        return httpx2.Response(404)
     asked = json.loads(request.content)
     if "stream_options" in asked:
         return httpx2.Response(422, json={"detail": "Unexpected fields: stream_options"})
@@ -81,6 +84,22 @@ async def greedy(request: httpx2.Request) -> httpx2.Response:
     chunks.append({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
     events = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode() for chunk in chunks]
     return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Paced(events))
+
+
+class Clock:
+    """Stands still until it is told.
+
+    Attributes:
+        read: Set when somebody looks at it.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.read = asyncio.Event()
+
+    def __call__(self) -> float:
+        self.read.set()
+        return self.seconds
 
 
 class Fixed(Schedule):
@@ -97,28 +116,53 @@ class Fixed(Schedule):
         return self.faults.pop(0) if self.faults and self.faults[0].kind in IN_STREAM else None
 
 
+class Stalling(Schedule):
+    """Lets every stream stall after some events, until a client has waited in vain for one.
+
+    A client that gives up sooner, because the machine is busy, meets the next stall.
+    """
+
+    def __init__(self, events: int) -> None:
+        super().__init__("")
+        self.fault = Fault(Kind.STALL, events, 0.5)
+        self.struck: Counter[Kind] = Counter()
+
+    def before_answer(self) -> Fault | None:
+        return None
+
+    def in_stream(self, *, first: bool) -> Fault | None:
+        return None if self.struck else self.fault
+
+
 @asynccontextmanager
 async def listening(proxy: FaultProxy, folder: Path) -> AsyncIterator[str]:
-    """On a socket in a folder: there is no network in these tests."""
-    path = str(folder / "socket")
-    async with await asyncio.start_unix_server(proxy.serve, path):
+    """On a socket in a folder: there is no network in these tests. In the end, wait until all is served."""
+    path, served = str(folder / "socket"), list[asyncio.Task[None] | None]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())
+        await proxy.serve(reader, writer)
+
+    async with await asyncio.start_unix_server(serve, path):
         yield path
+        await asyncio.gather(*filter(None, served))
 
 
-def proxied(schedule: Schedule) -> FaultProxy:
+def proxied(schedule: Schedule, stall: float = STALL, clock: Callable[[], float] | None = None) -> FaultProxy:
     server = httpx2.AsyncClient(transport=httpx2.MockTransport(greedy), base_url="http://server.test")
-    return FaultProxy(server, schedule, stall=STALL * 0.9)
+    return FaultProxy(server, schedule, stall=stall, clock=clock or Clock())
 
 
-def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend) -> OpenAIBackend:
+def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend, timeout: float | None = None) -> OpenAIBackend:
+    """Return a client that waits as long as it takes, or so many seconds for every part."""
     return kind(
         "greedy",
         base_url="http://proxy.test/v1",
         tokenizer=tiny.byte_tokenizer(tiny.THINKING_TEMPLATE, foreign=True),
-        timeout=STALL,
+        timeout=timeout or 1e9,
         max_retries=STREAK_MAX + 1,
-        http_client=httpx2.Client(transport=httpx2.HTTPTransport(uds=path, verify=TLS), timeout=STALL),
-        http_async_client=httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path, verify=TLS), timeout=STALL),
+        http_client=httpx2.Client(transport=httpx2.HTTPTransport(uds=path, verify=TLS)),
+        http_async_client=httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=path, verify=TLS)),
     )
 
 
@@ -191,7 +235,6 @@ def test_events_with_text_are_numbered() -> None:
         (Fault(Kind.RATE_LIMIT, 0, 0.7), 429, ()),
         (Fault(Kind.ERROR), 500, ()),
         (Fault(Kind.CUT, 3, 0.5), 200, httpx2.RemoteProtocolError),
-        (Fault(Kind.STALL, 3, 0.5), 200, httpx2.ReadTimeout),
         (Fault(Kind.TRUNCATED, 3, 0.5), 200, ()),
         (Fault(Kind.DUPLICATED, 3), 200, ()),
         (Fault(Kind.GARBAGE, 3, 0.0), 200, ()),
@@ -205,7 +248,7 @@ async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, 
     seen, answered, retry_after, failed = b"", None, None, False
     async with listening(proxy, tmp_path) as path:
         transport = httpx2.AsyncHTTPTransport(uds=path, verify=TLS)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy.test", timeout=STALL) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy.test", timeout=None) as client:
             try:
                 async with client.stream("POST", "/v1/completions", json=body) as response:
                     answered, retry_after = response.status_code, response.headers.get("retry-after")
@@ -213,7 +256,6 @@ async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, 
                         seen += part
             except error:
                 failed = True
-        await asyncio.sleep(0.01)  # the proxy learns a little later that the client hung up
     assert (answered, failed) == (status, bool(error))
     assert retry_after == ("0.07" if status == 429 else None)
     assert proxy.struck == Counter({fault.kind: 1})
@@ -223,15 +265,36 @@ async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, 
         assert seen.endswith(b"\n\n") == (fault.kind not in BREAKING)
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_stall_is_silence_that_a_client_has_waited_out(waits: bool, tmp_path: Path) -> None:
+    clock = Clock()
+    proxy = proxied(Fixed(Fault(Kind.STALL, 3, 0.5)), clock=clock)
+    body = {"prompt": "<think>\n", "max_tokens": 9}
+    async with listening(proxy, tmp_path) as path:
+        transport = httpx2.AsyncHTTPTransport(uds=path, verify=TLS)
+        async with (
+            httpx2.AsyncClient(transport=transport, base_url="http://proxy.test", timeout=None) as client,
+            client.stream("POST", "/v1/completions", json=body) as response,
+        ):
+            parts, seen = response.aiter_bytes(), b""
+            while seen.count(b"\n\n") < 3 or seen.endswith(b"\n\n"):
+                seen += await anext(parts)
+            assert seen.count(b"\n\n") == 3
+            await clock.read.wait()  # the silence has begun
+            clock.seconds += STALL if waits else STALL / 2
+    assert proxy.struck == (Counter({Kind.STALL: 1}) if waits else Counter())
+
+
 @pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])
 async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp_path: Path) -> None:
     """A fault after the end of the response, and a stall for which nobody waited."""
     proxy = proxied(Fixed(fault))
     turn = Turn((Message("user", "2 + 3?"),), thinks=True)
-    async with listening(proxy, tmp_path) as path:
-        async with aclosing(through(path).acontinue_turn(turn, Request(9))) as stream:
-            seen = [event for _ in range(events) if (event := await anext(stream, None))]
-        await asyncio.sleep(0.01)
+    async with (
+        listening(proxy, tmp_path) as path,
+        aclosing(through(path).acontinue_turn(turn, Request(9))) as stream,
+    ):
+        seen = [event for _ in range(events) if (event := await anext(stream, None))]
     assert seen
     assert not proxy.struck
 
@@ -273,22 +336,29 @@ class Trusting(OpenAIBackend):
 
 
 async def disturbed(
-    folder: Path, schedules: Iterable[Schedule], kind: type[OpenAIBackend] = OpenAIBackend
+    folder: Path,
+    schedules: Iterable[Schedule],
+    kind: type[OpenAIBackend] = OpenAIBackend,
+    patience: float | None = None,
 ) -> tuple[Counter[Kind], list[Verdict]]:
     """Write a turn by each schedule, in all ways by turns; count the faults, compare with the undisturbed turn."""
     _, undisturbed = await told(folder, Fixed(), 0, OpenAIBackend)
     assert (undisturbed.text, undisturbed.failure) == (TEXT.replace("</think>\n\n", "</think>"), None)
     assert {author for author, _, _ in undisturbed.authors} == {"speculative", "target"}
-    turns = [await told(folder, schedule, number, kind) for number, schedule in enumerate(schedules, 1)]
+    turns = [await told(folder, schedule, number, kind, patience) for number, schedule in enumerate(schedules, 1)]
     return sum((struck for struck, _ in turns), Counter()), [judge(undisturbed, turn) for _, turn in turns]
 
 
-async def told(folder: Path, schedule: Schedule, number: int, kind: type[OpenAIBackend]) -> tuple[Counter[Kind], Told]:
-    proxy = proxied(schedule)
+async def told(
+    folder: Path, schedule: Schedule, number: int, kind: type[OpenAIBackend], patience: float | None = None
+) -> tuple[Counter[Kind], Told]:
+    proxy = proxied(schedule, stall=0)
+    if isinstance(schedule, Stalling):
+        schedule.struck = proxy.struck
     async with listening(proxy, folder) as path:
         pair = ChatSpeculativeThinking(
-            speculative=through(path, kind),
-            target=through(path, kind),
+            speculative=through(path, kind, patience),
+            target=through(path, kind, patience),
             temperature=0,
             policy=DelegationPolicy(takeover_tokens=5, recap_sentence=""),
         )
@@ -305,9 +375,18 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_faults_leave_no_trace(tmp_path: Path) -> None:
-    struck, verdicts = await disturbed(tmp_path, (Schedule(f"{seed}") for seed in range(6)))
+    kinds = tuple(kind for kind in Kind if kind is not Kind.STALL)
+    struck, verdicts = await disturbed(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(6)))
     assert struck.total() > 60
-    assert set(struck) == set(Kind)
+    assert set(struck) == set(kinds)
+    assert [verdict.why for verdict in verdicts if not verdict.right] == []
+
+
+async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
+    """Before the first text, and after it, in all ways to ask. A client waits for parts that never come."""
+    stalls = [Stalling(events) for events in (0, 3) for _ in WAYS]
+    struck, verdicts = await disturbed(tmp_path, stalls, patience=0.2)
+    assert struck[Kind.STALL] >= len(stalls)
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
 
 
@@ -324,7 +403,7 @@ async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
     ("careless", "fault", "loses", "doubles"),
     [
         (Forgetful, Fault(Kind.CUT, 3, 0.5), True, False),
-        (Repetitive, Fault(Kind.STALL, 3, 0.5), False, True),
+        (Repetitive, Fault(Kind.CUT, 3, 0.5), False, True),
         (Trusting, Fault(Kind.DUPLICATED, 3, 0.5), False, True),
     ],
 )

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import PrivateAttr
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
+from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, BaseMessage
 
     from langchain_spec_thinking.backends.base import Event, Request
+    from langchain_spec_thinking.drivers import Run
     from langchain_spec_thinking.turn import Turn
 
 THOUGHT = "I add them.\n\nWait, let me check that.\n\nTwo and three, that is five.\n\nYes, it is five, and so on."
@@ -75,15 +77,50 @@ class Flaky(Backend):
 
 
 @dataclass
+class Clock:
+    """Goes on when it is told to."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
 class Slow(Flaky):
     """Takes a while for each piece."""
 
-    seconds: float = 0.03
+    clock: Clock = field(default_factory=Clock)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         for event in super().continue_turn(turn, request):
-            time.sleep(self.seconds)
+            self.clock.seconds += 0.03
             yield event
+
+
+class Timed(ChatSpeculativeThinking):
+    """A pair with a clock of its own."""
+
+    _clock: Clock = PrivateAttr(default_factory=Clock)
+
+    def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
+        run = super().new_run(messages, stop, **overrides)
+        run.report = Report(clock=self._clock)
+        return run
+
+
+@dataclass
+class Watched(Flaky):
+    """Tells the event loop when a request is closed."""
+
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    over: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        try:
+            yield from super().continue_turn(turn, request)
+        finally:
+            self.loop.call_soon_threadsafe(self.over.put_nowait, None)
 
 
 def pair(small: Backend, large: Backend, **settings: Any) -> ChatSpeculativeThinking:
@@ -218,15 +255,15 @@ def test_what_no_retry_mends_is_not_resumed() -> None:
 
 
 async def test_cancelling_during_a_resumed_stream_closes_it() -> None:
-    small = Slow([2], seconds=0.01)
+    small = Watched([2], text=f"<think>\n{'on ' * 1000}")  # so much that it cannot end by itself meanwhile
     stream = pair(small, Flaky()).astream("2 + 3?")
     async for chunk in stream:
         if len(small.bodies) == 2 and chunk.content:
             break
-    assert len(small.bodies) == 2
-    assert not small.closed[-1]
+    assert small.closed == [True, False]
     await stream.aclose()  # type: ignore[attr-defined]
-    await asyncio.sleep(0.1)  # LangChain leaves its inner generator to the loop's own clean-up
+    for _ in small.closed:
+        await small.over.get()  # LangChain leaves its inner generator to the loop's own clean-up
     assert small.closed == [True, True]
 
 
@@ -238,7 +275,9 @@ def test_a_broken_stream_that_had_brought_all_it_was_to_bring_has_ended() -> Non
 
 @pytest.mark.parametrize("breaks", [[], [3]])
 async def test_a_turn_that_takes_too_long_is_an_error_with_the_text(breaks: list[int | None]) -> None:
-    model = pair(Slow(list(breaks)), Flaky(), timeout=0.3)
+    small = Slow(list(breaks))
+    model = Timed(speculative=small, target=Flaky(), timeout=0.3, policy=DelegationPolicy(recap_sentence=""))
+    model._clock = small.clock  # noqa: SLF001 - one that no user has to set
     with pytest.raises(TurnTimeoutError, match=r"not finished after 0\.3 s") as caught:
         await model.ainvoke("2 + 3?")
     assert caught.value.thinking.startswith("I add")

@@ -206,12 +206,17 @@ def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
 
 
 class Endless(Backend):
-    """A model that never ends, and counts those who listen."""
+    """A model that writes a word and never ends. It counts those who listen.
+
+    Attributes:
+        begun: The questions that it was asked, each as soon as it is being answered.
+    """
 
     name = "endless"
 
     def __init__(self) -> None:
         self.open = self.most = 0
+        self.begun: asyncio.Queue[str] = asyncio.Queue()
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         raise NotImplementedError
@@ -219,10 +224,10 @@ class Endless(Backend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         self.open += 1
         self.most = max(self.most, self.open)
+        self.begun.put_nowait(turn.history[-1].content)
         try:
-            while True:
-                await asyncio.sleep(0.001)
-                yield Piece("on ", 0)
+            yield Piece("on ", 0)
+            await asyncio.Event().wait()
         finally:
             self.open -= 1
 
@@ -238,32 +243,34 @@ async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
         await parts.close()
     else:
         task = asyncio.create_task(asking.create(**ASKED))
-        await until(lambda: small.open == 1)
+        await small.begun.get()
+        assert small.open == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     assert small.open == 0
 
 
-async def until(true: Any) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - what is waited for knows nothing of events
-            await asyncio.sleep(0.001)
-
-
 async def test_so_many_run_so_many_wait_and_others_come_again() -> None:
+    """The requests may reach the server in any order: two of four are answered, one waits, and one is refused."""
     small = Endless()
-    asking = client(plain(small), running=2, waiting=1)
-    tasks = [asyncio.create_task(asking.chat.completions.create(**ASKED)) for _ in range(3)]
-    await until(lambda: small.open == 2)
+    asking = client(plain(small), running=2, waiting=1).chat.completions
+
+    def ask(question: str) -> asyncio.Task[Any]:
+        messages: Any = [{"role": "user", "content": question}]
+        return asyncio.create_task(asking.create(model=NAME, messages=messages))
+
+    tasks = {question: ask(question) for question in "abcd"}
+    (refused,), _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(openai.RateLimitError, match="2 replies are being written and 1 requests wait"):
-        await asking.chat.completions.create(**ASKED)
-    tasks[0].cancel()
-    await asyncio.wait({tasks[0]})
-    await until(lambda: small.open == 2)  # who waited is let in
-    for task in tasks:
+        await refused
+    first, second = await small.begun.get(), await small.begun.get()
+    (waits,) = (question for question, task in tasks.items() if question not in {first, second} and task is not refused)
+    tasks[first].cancel()
+    assert await small.begun.get() == waits
+    for task in tasks.values():
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.wait(tasks.values())
     assert (small.open, small.most) == (0, 2)
 
 

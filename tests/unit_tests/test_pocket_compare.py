@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from io import StringIO
 from itertools import islice
@@ -13,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.pocket import data_set
 from benchmarks.pocket.compare import draw, report, show
-from benchmarks.pocket.problems import HARDER, POCKET, Level, problems
+from benchmarks.pocket.problems import HARDER, POCKET, Level, Problem, problems
 from benchmarks.pocket.runs import Outcome, Pair, Result, Workers
 from langchain_spec_thinking.evaluation import load_questions
 
@@ -59,20 +61,33 @@ def test_the_figures_are_shown_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "pocket.png").read_bytes().startswith(b"\x89PNG")
 
 
+class Instant(Pair):
+    """Solves nothing, at once."""
+
+    def solve(self, number: int, problem: Problem) -> Outcome:
+        return Outcome(problem.answer % 2 == 0, 10 + number, number)
+
+
 def test_workers_keep_the_order_and_report_progress() -> None:
     asked = list(islice(problems(3, "held_out"), 5))
     told: list[int] = []
-    with closing(Workers(2)) as workers:
-        both = workers.run(Pair(), asked, told.append)
-    assert both.outcomes == tuple(Pair().solve(number, problem) for number, problem in enumerate(asked))
+    with closing(Workers(2, lambda begin: ThreadPoolExecutor(2, initializer=begin))) as workers:
+        both = workers.run(Instant(), asked, told.append)
+    assert both.outcomes == tuple(Instant().solve(number, problem) for number, problem in enumerate(asked))
     assert told == sorted(told)
     assert told[-1] == len(asked)
-    assert 0 < both.target_share < 1
 
 
-def test_a_model_alone_is_never_taken_over_from() -> None:
+def test_what_goes_to_a_worker_can_be_sent_to_another_process() -> None:
+    for pair in (Pair(), Pair.alone("small")):
+        assert pickle.loads(pickle.dumps(pair)) == pair  # noqa: S301 - our own
+
+
+def test_a_pair_shares_its_tokens_and_a_model_alone_does_not() -> None:
     (problem,) = islice(problems(3, "held_out"), 1)
-    assert Pair.alone("small").solve(0, problem).target_tokens == 0
+    both, small = (pair.solve(0, problem) for pair in (Pair(), Pair.alone("small")))
+    assert 0 < both.target_tokens < both.tokens
+    assert small.target_tokens == 0
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+PROBLEMS = 500
+"""Enough text for the byte pairs of common words."""
+
+
 @pytest.fixture(scope="module", params=["characters", "bpe"])
 def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
-    return vocabulary(request.param)
+    return vocabulary(request.param, problems=PROBLEMS)
 
 
 def rendered(tokenizer: PreTrainedTokenizerFast, messages: list[dict[str, str]]) -> str:
@@ -75,6 +79,6 @@ def test_only_the_last_turn_carries_loss(tokenizer: PreTrainedTokenizerFast) -> 
 
 
 def test_the_two_vocabularies_differ() -> None:
-    small, large = vocabulary("characters"), vocabulary("bpe")
+    small, large = vocabulary("characters"), vocabulary("bpe", problems=PROBLEMS)
     assert len(small("hold on")["input_ids"]) == len("hold on")
     assert len(large("hold on")["input_ids"]) < len("hold on")

@@ -1,16 +1,15 @@
-"""What `make bench` does with its figures; a run of it that is as short as can be."""
+"""What `make bench` does with its figures, which come from parts that measure nothing here."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.speed import run
 from benchmarks.speed.figures import Figure
 from benchmarks.speed.tables import markdown, met, table
-from tests.unit_tests.complaints import heard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,18 +56,99 @@ def test_the_tables_hold_every_figure() -> None:
     assert table(FOUND).row_count == 4
 
 
-@pytest.mark.enable_socket  # the server of a part is another process on loopback
-def test_a_quick_run_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "bench.json"
-    with heard() as complaints:
-        run.main(["--quick", "--out", str(file)])
-    assert complaints == []
+LENGTHS: dict[str, Any] = {
+    "tokens": [100, 200],
+    "naive_ms_per_token": [2.0, 3.0],
+    "ms_per_token": [1.0, 1.0],
+    "ideal_ms_per_token": [0.9, 0.9],
+    "by_length": {"200": Figure.of([2.5]).as_dict()},
+}
+"""What the drawing looks for in the figures of one part."""
+
+
+class Parts:
+    """All parts, measured already.
+
+    Args:
+        **figures: Those that differ, by name; None: it is missing.
+    """
+
+    def __init__(self, **figures: Figure | None) -> None:
+        self.figures = figures
+        self.quick: dict[str, bool] = {}
+
+    def __call__(self, name: str) -> run.Part:
+        def measure(bar: Any, *, quick: bool) -> dict[str, Figure]:
+            bar.update()
+            self.quick[name] = quick
+            usual = Figure.of([1.0], target="<= 2", **LENGTHS)
+            found = {figure: self.figures.get(figure, usual) for figure in run.PARTS[name]}
+            return {name: figure for name, figure in found.items() if figure}
+
+        return measure
+
+
+def test_a_run_writes_draws_and_shows_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, parts = tmp_path / "deep" / "bench.json", Parts()
+    run.main(["--quick", "--out", str(file)], parts)
     found = json.loads(file.read_text())
-    assert {"overhead_vs_ideal", "speedup_vs_naive", "prefill_excess_tokens_per_handover", "batch_of_16"} <= set(found)
-    assert {"takeover_speedup", "prefetch_saves", "stream_overhead_vs_openai_sdk", "throughput_vs_direct"} <= set(found)
-    assert found["prefill_excess_tokens_per_handover"]["value"] <= 2
-    assert set(found["seconds"]) == set(run.PARTS)
+    assert {figure for figures in run.PARTS.values() for figure in figures} | {"machine", "when", "seconds"} == set(
+        found
+    )
+    assert list(found["seconds"]) == list(run.PARTS)
+    assert parts.quick == dict.fromkeys(run.PARTS, True)
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     run.main(["--table", str(file)])
     assert "`speedup_vs_naive`" in capsys.readouterr().out
+
+
+def test_some_parts_run_by_themselves(tmp_path: Path) -> None:
+    parts = Parts()
+    run.main(["--only", "counts", "--out", str(tmp_path / "bench.json")], parts)
+    assert parts.quick == {"counts": False}
+
+
+def wrong(parts: Parts) -> list[str]:
+    names = [*run.PARTS]
+    return run.faults(run.measure(names, load=parts), names)
+
+
+@pytest.mark.parametrize(
+    ("figure", "says"),
+    [
+        ({"batch_of_16": None}, "batch_of_16: expected a figure, got none"),
+        ({"batch_of_16": Figure.of([float("nan")])}, "batch_of_16: expected numbers, got nan (nan to nan)"),
+        ({"batch_of_16": Figure(1, 0, float("inf"), 1)}, "batch_of_16: expected numbers, got 1 (0 to inf)"),
+        ({"batch_of_16": Figure.of([0.0])}, "batch_of_16: expected more than 0, got 0.0"),
+        (
+            {"prefill_excess_tokens_per_handover": Figure.of([3.0], unit="tokens", target="<= 2")},
+            "prefill_excess_tokens_per_handover: expected <= 2, got 3.0",
+        ),
+    ],
+)
+def test_a_figure_that_cannot_be_right_is_found(figure: dict[str, Any], says: str) -> None:
+    assert wrong(Parts(**figure)) == [says]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        {"batch_of_16": Figure.of([3.0], target="<= 2")},
+        {"prefill_excess_tokens_per_handover": Figure.of([0.0], unit="tokens", target="<= 2")},
+    ],
+)
+def test_a_slow_machine_is_no_fault(figure: dict[str, Any]) -> None:
+    assert wrong(Parts(**figure)) == []
+
+
+def test_a_run_that_cannot_be_right_is_written_and_fails(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    with pytest.raises(SystemExit, match="batch_of_16: expected a figure, got none"):
+        run.main(["--quick", "--out", str(file)], Parts(batch_of_16=None))
+    assert json.loads(file.read_text())["overhead_vs_ideal"]
+
+
+@pytest.mark.parametrize("name", run.PARTS)
+def test_every_part_is_a_module(name: str) -> None:
+    assert callable(run.part(name))

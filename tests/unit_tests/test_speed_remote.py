@@ -1,4 +1,4 @@
-"""The benchmarks of the client run, and say what they found; how fast it is, they say on a quiet machine."""
+"""What the benchmarks of the client make of what they measured. A quick run of `make bench` measures."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ import pytest
 
 from benchmarks.speed import streaming, throughput
 
+READERS = (
+    "sdk",
+    "stream",
+    "sdk_async",
+    "astream",
+    "sdk_prompt",
+    "stream_with_tokenizer",
+    "stream_with_takeovers",
+    "invoke",
+    "langchain_openai",
+    "langchain_alone",
+)
 
-@pytest.mark.enable_socket  # the server of the benchmarks is another process on loopback
-def test_the_cost_of_a_token_is_found() -> None:
-    told: list[None] = []
-    found = streaming.measure(lambda: told.append(None), runs=2, tokens=150)
-    overhead, first = found["stream_overhead_vs_openai_sdk"], found["time_to_first_token"]
-    assert overhead.runs == 2
-    assert all(cost > 0 for cost in overhead.details["microseconds_per_token"].values())
-    assert first.details["milliseconds"]["sdk"] > 0
-    assert len(told) == streaming.steps(2)
+
+def test_each_reader_is_compared_with_the_sdk_that_reads_as_it_does() -> None:
+    costs = {name: [10.0, 20.0, 30.0] for name in READERS}
+    costs |= {"stream": [11.0, 26.0, 36.0], "astream": [12.0, 24.0, 36.0], "sdk_prompt": [20.0, 40.0, 60.0]}
+    figure = streaming.overhead(costs)
+    assert (figure.value, figure.low, figure.high, figure.runs) == (1.2, 1.1, 1.3, 3)
+    assert figure.details["astream"] == 1.2
+    assert figure.details["with_tokenizer"] == 0.5
+    assert figure.details["vs_langchain_openai"] == 1.2
+    assert figure.details["microseconds_per_token"]["stream"] == 26
+    assert figure.details["microseconds_per_token"].keys() == set(READERS)
 
 
-@pytest.mark.enable_socket
-def test_the_throughput_is_found() -> None:
-    told: list[None] = []
-    runs = {2: 1, 64: 1}
-    found = throughput.measure(lambda: told.append(None), runs=runs, tokens=5)
-    assert found["throughput_vs_direct"].value > 0
-    assert {*found["throughput_vs_direct"].details["by_concurrency"]} == {"2", "64"}
-    assert found["memory_per_turn"].value > 0
-    assert len(told) == throughput.steps(runs)
+def test_the_throughput_is_that_of_64_turns_and_all_numbers_are_kept() -> None:
+    ratios = {2: [1.0], 64: [0.96, 0.98]}
+    rates = {number: {"sdk": 50.0, "ainvoke": 49.0} for number in ratios}
+    figure = throughput.versus(ratios, rates)
+    assert figure.value == pytest.approx(0.97)
+    assert figure.runs == 2
+    by_number = figure.details["by_concurrency"]
+    assert {number: found["value"] for number, found in by_number.items()} == {"2": 1, "64": pytest.approx(0.97)}
+    assert by_number["2"]["details"]["tokens_per_second"] == rates[2]

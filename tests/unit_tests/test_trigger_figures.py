@@ -16,6 +16,7 @@ from benchmarks.triggers.tables import HEADING, at_the_same_share, draw, figures
 from langchain_spec_thinking import (
     AllOf,
     AnyOf,
+    ChatSpeculativeThinking,
     CueTrigger,
     FirstTokenEntropy,
     RandomTrigger,
@@ -26,11 +27,12 @@ from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy
 from langchain_spec_thinking.evaluation.results import Figures
 from langchain_spec_thinking.report import AuthorUsage
+from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langchain_spec_thinking.turn import Author
+    from langchain_spec_thinking.turn import Author, Turn
 
 RIGHTS = {
     ("speculative", 0.0): "1000",
@@ -112,8 +114,24 @@ def test_how_a_knob_stands_is_told(name: str, value: float, told: str) -> None:
     assert _told(ENTRIES[name].at(value), ENTRIES[name].knob) == told
 
 
+def scripted() -> ChatSpeculativeThinking:
+    """A pair whose large model goes on for as long as it is let, at each of several cues."""
+    steps = [*["Wait, I count again.\n\n"] * 4, "It is five.</think>\\boxed{5}"]
+
+    def small(turn: Turn) -> str:
+        return "".join(steps[turn.thinking.count("\n\n") :])
+
+    def large(turn: Turn) -> str:
+        return "word " * 30 + "\n\n" + small(turn)
+
+    return ChatSpeculativeThinking(
+        speculative=ScriptedBackend(small, name="small", thinks=True),
+        target=ScriptedBackend(large, name="large", thinks=True),
+    )
+
+
 def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
-    contest = Contest(tmp_path, count=2, sample=1, trigger=CUE, share=0.2)
+    contest = Contest(tmp_path, count=2, sample=1, trigger=CUE, share=0.2, pair=scripted)
     cue, coin = contest.run()
     assert (cue.name, coin.name) == (CUE, AS_LONG)
     assert cue.setting.startswith("takeover_tokens ")
@@ -124,5 +142,5 @@ def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
     assert contest.run() == [cue, coin]
     assert (contest.place / "runs.jsonl").read_text(encoding="utf-8") == lines
     assert [json.loads(line)["contestant"] for line in lines.splitlines()] == [CUE, CUE, AS_LONG, AS_LONG]
-    alone = Contest(tmp_path, count=1, sample=1).run()
+    alone = Contest(tmp_path, count=1, sample=1, pair=scripted).run()
     assert [(one.name, one.share, one.setting) for one in alone] == [("speculative", 0, ""), ("target", 1, "")]

@@ -58,7 +58,7 @@ def test_text_is_the_same_with_drafts_and_without(target: PreTrainedModel, kind:
             "seed": 3,
             "max_tokens": 60,
         }
-        for prompt in PROMPTS[:3]:
+        for prompt in PROMPTS[:2]:
             messages = [
                 ChatSpeculativeThinking(**pair, draft_verification=which).invoke(prompt)
                 for which in ("off", "replaced", "ahead")

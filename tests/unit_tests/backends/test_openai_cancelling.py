@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from tests.unit_tests.loops import at_rest
 from tests.unit_tests.wire import Server, sse, text
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ async def closed(model: Any) -> None:
 async def cancelled(model: Any) -> None:
     """A task that is cancelled."""
 
+    begun = asyncio.Event()
+
     async def read() -> None:
         async for _ in model.astream("x"):
+            begun.set()
             await asyncio.sleep(0)
 
     task = asyncio.create_task(read())
-    await asyncio.sleep(0.05)
+    await begun.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -65,12 +68,7 @@ def test_nothing_is_left_running(leave: Callable[[Any], Awaitable[None]], caplog
 
     async def main() -> None:
         await leave(pair())
-        gc.collect()
-        for _ in range(100):  # a busy machine is slow to close what was dropped
-            if len(asyncio.all_tasks()) == 1:
-                break
-            await asyncio.sleep(0.01)
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await at_rest()
 
     asyncio.run(main(), debug=True)
     assert opened

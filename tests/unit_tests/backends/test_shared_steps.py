@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.backends.shared_steps import _Reader
+from langchain_spec_thinking.backends.shared_steps import SharedSteps, _Reader
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import PROMPTS, continued, turn
@@ -24,9 +23,54 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from transformers import PreTrainedModel
 
+    from langchain_spec_thinking import HuggingFaceBackend
+
 TURNS = 16
-LEADER_BUSY = 0.02
-"""Seconds that a pass takes here: long enough for everybody else to come and wait."""
+
+
+class Gathered(SharedSteps):
+    """Passes that begin only when every other turn waits, so that who meets whom does not depend on the machine.
+
+    Args:
+        backend: The backend whose passes these become.
+    """
+
+    def __init__(self, backend: HuggingFaceBackend) -> None:
+        model = backend._model  # noqa: SLF001 - there is no public way to what it waits for
+        vars(self).update(vars(model._steps))  # noqa: SLF001
+        model._steps = self  # noqa: SLF001
+        self._changed = threading.Condition()
+        self._inside: list[_Reader] = []
+        self._others = 0
+
+    def _wait(self, reader: _Reader) -> bool:
+        with self._changed:
+            self._inside.append(reader)
+            self._changed.notify_all()
+        try:
+            return super()._wait(reader)
+        finally:
+            with self._changed:
+                self._inside.remove(reader)
+
+    def gather(self, _: object = None) -> None:
+        """Wait until all turns but the one that leads wait to be read."""
+        with self._changed:
+            self._changed.wait_for(lambda: sum(not one.woken.is_set() for one in self._inside) >= self._others)
+
+    def together(self, work: Callable[[int], Any]) -> list[Any]:
+        """Return the results of `work` for every turn, all begun at once."""
+        self._others = TURNS - 1
+
+        def begin(index: int) -> Any:
+            try:
+                return work(index)
+            finally:
+                with self._changed:
+                    self._others -= 1
+                    self._changed.notify_all()
+
+        return together(begin)
 
 
 @contextmanager
@@ -80,14 +124,15 @@ def used(message: AIMessage) -> dict[str, Any]:
 def test_turns_that_wait_are_read_in_one_pass() -> None:
     model, tokens = copy.deepcopy(tiny.llama()), 20
     backend = tiny.backend(model)
-    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as alone:
+    with passes(model, lambda _: None) as alone:
         continued(backend, turn(), max_tokens=tokens)
     model = copy.deepcopy(model)  # which has no cache left over from that turn
     backend = tiny.backend(model)
-    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as shared:
-        together(lambda _: continued(backend, turn(), max_tokens=tokens))
+    steps = Gathered(backend)
+    with passes(model, steps.gather) as shared:
+        steps.together(lambda _: continued(backend, turn(), max_tokens=tokens))
     assert sum(shared) == TURNS * sum(alone)
-    assert len(shared) <= 3 * len(alone)
+    assert len(shared) <= 2 * len(alone) + 1  # whoever comes first reads alone
 
 
 def test_a_turn_by_itself_never_waits() -> None:
@@ -103,13 +148,17 @@ def test_a_pass_that_fails_for_several_is_tried_for_each_alone() -> None:
     backend = tiny.backend(model)
     expected = continued(backend, turn(), max_tokens=12)
 
+    steps, failed = Gathered(backend), []
+
     def fail_in_company(inputs: dict[str, torch.Tensor]) -> None:
-        time.sleep(LEADER_BUSY)
+        steps.gather()
         if "turns" in inputs:
+            failed.append(inputs)
             raise MemoryError
 
     with passes(model, fail_in_company):
-        assert together(lambda _: continued(backend, turn(), max_tokens=12)) == [expected] * TURNS
+        assert steps.together(lambda _: continued(backend, turn(), max_tokens=12)) == [expected] * TURNS
+    assert failed
 
 
 def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
@@ -117,8 +166,10 @@ def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
     backend = tiny.backend(model)
     expected = continued(backend, turn(), max_tokens=12)
 
+    steps = Gathered(backend)
+
     def fail_long(inputs: dict[str, torch.Tensor]) -> None:
-        time.sleep(LEADER_BUSY)
+        steps.gather()
         if inputs["input_ids"].shape[1] >= 100:
             raise MemoryError
 
@@ -129,15 +180,16 @@ def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
             return "failed"
 
     with passes(model, fail_long):
-        assert together(work) == [*[expected] * 3, "failed", *[expected] * (TURNS - 4)]
+        assert steps.together(work) == [*[expected] * 3, "failed", *[expected] * (TURNS - 4)]
 
 
 def test_a_pass_has_room_for_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.shared_steps.TOKENS_MAX", 20)
     model = tiny.llama()
     backend = tiny.backend(model)
-    with passes(model, lambda _: time.sleep(LEADER_BUSY)) as read:
-        together(lambda _: continued(backend, turn("x " * 6), max_tokens=3))
+    steps = Gathered(backend)
+    with passes(model, steps.gather) as read:
+        steps.together(lambda _: continued(backend, turn("x " * 6), max_tokens=3))
     assert max(read) <= 20
     assert sum(read) == TURNS * (read[0] + 2)
 

@@ -215,7 +215,7 @@ def test_a_coin_falls_anew_for_each_question_and_alike_for_the_same(tmp_path: Pa
 def test_many_turns_run_at_a_time(tmp_path: Path) -> None:
     import threading  # noqa: PLC0415
 
-    together = threading.Barrier(4, timeout=30)
+    together = threading.Barrier(4)
 
     def waiting(turn: Turn) -> str:
         if not turn.thinking:

@@ -132,7 +132,7 @@ def cut(data: st.DataObject) -> Callable[[str], list[str]]:
 
 
 @given(st.data(), MACHINES, STREAMS)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_any_split_gives_the_same_commands(
     data: st.DataObject, machine: Callable[[], Delegation], streams: list[Stream]
 ) -> None:
