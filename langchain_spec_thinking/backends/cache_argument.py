@@ -35,17 +35,17 @@ class CacheArgument:
         model: The model.
         name: The argument's name.
         model_makes_it: The model is given no cache at first, and returns one of its own kind.
-        takes_positions: `forward` wants to be told the places of the tokens in the cache (`cache_position`).
-        takes_rows: `forward` computes no more scores than it is asked for (`logits_to_keep`).
+        parameters: All arguments of `forward`.
         one_by_one: A pass that goes on from a cache may read one token only; with more, the model forgets its state.
+        records_past: Its windows and convolutions keep what a crop would bring back, if transformers can do that.
     """
 
     model: PreTrainedModel
     name: str
     model_makes_it: bool
-    takes_positions: bool
-    takes_rows: bool
+    parameters: frozenset[str]
     one_by_one: bool = False
+    records_past: bool = True
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> CacheArgument:
@@ -68,8 +68,7 @@ class CacheArgument:
             model,
             name,
             not bare._supports_default_dynamic_cache(),  # noqa: SLF001 - what `generate` asks; there is no public name
-            "cache_position" in parameters,
-            "logits_to_keep" in parameters,
+            frozenset(parameters),
         )
 
     def empty_cache(self) -> Any:  # noqa: ANN401 - each kind of model has a kind of its own
@@ -79,7 +78,7 @@ class CacheArgument:
         cache = DynamicCache(config=self.model.config)
         layers = cache.layers
         layers[:] = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in layers]  # type: ignore[no-untyped-call]
-        if hasattr(cache, "activate_past_recording"):  # sliding windows and convolutions can be cropped only then
+        if self.records_past and hasattr(cache, "activate_past_recording"):
             cache.activate_past_recording()
         return cache
 
@@ -103,15 +102,28 @@ class CacheArgument:
             past += len(part)
         return torch.cat(scores)[-rows:], cache
 
-    def _pass(self, ids: list[int], cache: Any, past: int, rows: int) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
+    def inputs(self, ids: list[int], past: int = 0) -> dict[str, torch.Tensor]:
+        """Return what `forward` is given of tokens: as by `generate`, their places too, if it takes any.
+
+        Bamba, for example, would count from 0 again in each pass.
+
+        Args:
+            ids: Their ids.
+            past: How many tokens are before them.
+        """
         device = self.model.device
-        arguments: dict[str, Any] = {self.name: cache, "use_cache": True}
-        if self.takes_positions:
-            arguments["cache_position"] = torch.arange(past, past + len(ids), device=device)
-        if self.takes_rows:
-            arguments["logits_to_keep"] = rows
+        places = torch.arange(past, past + len(ids), device=device)
+        inputs = {"input_ids": torch.tensor([ids], device=device)}
+        if "position_ids" in self.parameters:
+            inputs["position_ids"] = places[None]
+        if "cache_position" in self.parameters:
+            inputs["cache_position"] = places
+        return inputs
+
+    def _pass(self, ids: list[int], cache: Any, past: int, rows: int) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
+        last_only = {"logits_to_keep": rows} if "logits_to_keep" in self.parameters else {}
         model: Any = self.model  # torch types attributes of modules as tensors
-        output = model(input_ids=torch.tensor([ids], device=device), **arguments)
+        output = model(**self.inputs(ids, past), **{self.name: cache}, use_cache=True, **last_only)
         if self.model_makes_it:
             cache = getattr(output, self.name, None)
         return output.logits[0, -rows:], cache
@@ -145,6 +157,8 @@ def is_attention_only(cache: Any) -> bool:  # noqa: ANN401
 def _crops_all(layer: object) -> bool:
     """Return whether a layer that says that it can be cropped crops all it holds: DeepSeek-V4's keeps its summaries."""
     kind = type(layer)
+    if not getattr(layer, "record_past", True):
+        return False
     return kind.__module__ in {DynamicLayer.__module__, GrowingLayer.__module__} or "crop" in vars(kind)
 
 

@@ -8,6 +8,7 @@ of them would write wrong text, and no error would say so. So each model reads s
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,8 @@ def checked(argument: CacheArgument) -> CacheArgument:
         ContinuationError: In parts, however small, the model reads something else.
     """
     seen = ""
-    for candidate in (argument, replace(argument, one_by_one=True)):
+    for one_by_one, records_past in product((False, True), (True, False)):
+        candidate = replace(argument, one_by_one=one_by_one, records_past=records_past)
         try:
             if _reads_parts(candidate):
                 return candidate
@@ -54,7 +56,7 @@ def checked(argument: CacheArgument) -> CacheArgument:
 def _reads_parts(argument: CacheArgument) -> bool:
     text, other = two_texts(argument)
     model: Any = argument.model
-    whole = model(input_ids=torch.tensor([text], device=model.device), use_cache=False).logits[0]
+    whole = model(**argument.inputs(text), use_cache=False).logits[0]
     cache, another, past, scores = argument.empty_cache(), argument.empty_cache(), 0, []
     for tokens in _PARTS:
         ids = slice(past, past + tokens)

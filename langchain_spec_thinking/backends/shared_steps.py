@@ -71,7 +71,7 @@ class SharedSteps:
         self._led = False
         # Models outside this set do not hand our arguments down to their attention, or hide their text model in a part.
         self._packs = (
-            argument.takes_rows
+            {"logits_to_keep", "position_ids"} <= argument.parameters
             and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
             and model.config is model.config.get_text_config()
             and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - as above
@@ -83,7 +83,7 @@ class SharedSteps:
     def _packs_rightly(self) -> bool:
         """Return whether the model reads two short texts in one pass as it reads each alone.
 
-        RoBERTa, for example, counts places from its padding token on, which a packed pass does not know.
+        A model may hand only a part of our arguments down to its attention, or look at the cache elsewhere.
         """
         parts, alone = [], []
         try:

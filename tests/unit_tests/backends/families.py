@@ -109,7 +109,7 @@ class Family:
 
 
 RUN = [
-    Family("AfMoe".replace("AfMoe", "Afmoe"), {"layer_types": ["sliding_attention", "full_attention"]}),
+    Family("Afmoe", _WINDOWS),
     Family("BailingHybrid", {**_MLA, "layer_types": ["linear_attention", "full_attention"], "n_shared_experts": 1, "mlp_layer_types": ["dense", "sparse"]}),
     Family("Bamba", {**_MAMBA, "attn_layer_indices": [1]}),
     Family("Bloom"),
@@ -122,13 +122,12 @@ RUN = [
     Family("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
     Family("Gemma2", _WINDOWS),
     Family("Gemma3", _WINDOWS, "Gemma3TextConfig"),
-    Family("Gemma3n", {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "vocab_size_per_layer_input": 440, "hidden_size_per_layer_input": 8, "laurel_rank": 4, "activation_sparsity_pattern": 0.0}, "Gemma3nTextConfig"),
+    Family("Gemma3n", {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "vocab_size_per_layer_input": 440, "hidden_size_per_layer_input": 8, "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 4}, "Gemma3nTextConfig"),
     Family("Gemma4", {"layer_types": ["sliding_attention", "full_attention"], "vocab_size_per_layer_input": 440, "hidden_size_per_layer_input": 8, "num_experts": None}, "Gemma4TextConfig"),
     Family("Glm4Moe"),
     Family("GlmMoeDsa", {**_MLA, "head_dim": 8, "index_topk": 8, "index_head_dim": 16, "index_n_heads": 2}),
     Family("GptOss", _WINDOWS),
     Family("GraniteMoeHybrid", {**_MAMBA, "layer_types": ["mamba", "attention"], "shared_intermediate_size": 16}),
-    Family("Inkling"),
     Family("Jamba", {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False}),
     Family("KimiLinear", {**_MLA, "layer_types": ["linear_attention", "full_attention"], "linear_head_dim": 8, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"]}),
     Family("Lfm2", {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}),
@@ -154,15 +153,13 @@ RUN = [
     Family("Rwkv", {"attention_hidden_size": 32, "context_length": 512}),
     Family("SmolLM3"),
     Family("Starcoder2"),
-    Family("Zamba", {"mamba_d_state": 8, "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False}),
+    Family("Zamba", {"layers_block_type": ["mamba", "hybrid"], "mamba_d_state": 8, "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False}),
     Family("Zamba2", {"mamba_d_state": 8, "layers_block_type": ["mamba", "hybrid"], "n_mamba_heads": 8, "mamba_headdim": 8, "chunk_size": 4, "num_key_value_heads": 4}),
-    Family("Zaya"),
-    Family("xLSTM", {"num_heads": 4, "chunk_size": 8, "ffn_round_up_to_multiple_of": 8}),
+    Family("Zaya", {"num_experts_per_tok": 1, "router_hidden_size": 8}),
+    Family("xLSTM", {"hidden_size": 64, "qk_dim_factor": 1.0, "num_heads": 4, "chunk_size": 8, "ffn_round_up_to_multiple_of": 8}),
 ]
 REFUSED = [
     Family("Bert", {"is_decoder": False}),
-    Family("HrmText"),
-    Family("Moshi", {"ffn_dim": 48}),
     Family("OpenAIGPT", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
     Family("RecurrentGemma", {"block_types": ["recurrent", "attention"], "lru_width": 32, "attention_window_size": 16}),
     Family("XLNet", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48}),
