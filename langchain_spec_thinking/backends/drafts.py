@@ -57,7 +57,9 @@ class Drafts:
             room: The most that may be kept of them.
         """
         text, self._replaced = self._replaced, ""
-        if not text and self._drafter and room > 0 and not self._cache.inside_character:
+        if not self._cache.takes_drafts:
+            text = ""
+        elif not text and self._drafter and room > 0 and not self._cache.inside_character:
             text, tokens = self._drafter(self.written, min(room, self._tokens))
             self.drafted += tokens
         self._checking = self._cache.ids_of(text)[:room] if text else []

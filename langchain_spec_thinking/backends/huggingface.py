@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from concurrent.futures import Future
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,7 +43,7 @@ class HuggingFaceBackend(Backend):
     Raises:
         ImportError: The extra `[huggingface]` is not installed.
         BackendError: The model cannot be loaded.
-        ContinuationError: The model has no chat template.
+        ContinuationError: The model has no chat template, or cannot go on from what it has read.
     """
 
     def __init__(
@@ -192,19 +193,34 @@ _LOADING = threading.Lock()
 def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
     """Load a model from the hub or a folder.
 
+    Downloads show the hub's progress bars, unless the user has turned them off. Loading the weights shows none.
+
     Raises:
         BackendError: It is not there, or is no model.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
 
     try:
-        with _LOADING:
+        with _LOADING, _no_weights_bar():
             model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
                 path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
             )
     except (OSError, ValueError) as e:
         raise BackendError(_not_loaded("model", path, e)) from e
     return model
+
+
+@contextmanager
+def _no_weights_bar() -> Iterator[None]:
+    """Keep transformers from drawing over what others print; the setting is one for all threads."""
+    from transformers.utils import logging  # noqa: PLC0415 - heavy
+
+    # Not `disable_progress_bar`: it turns the hub's bars off too, and its opposite turns on what the user turned off.
+    before, logging._tqdm_active = logging._tqdm_active, False  # noqa: SLF001
+    try:
+        yield
+    finally:
+        logging._tqdm_active = before  # noqa: SLF001
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

@@ -144,6 +144,11 @@ class TurnCache:
         return self._encode(text)[0]
 
     @property
+    def takes_drafts(self) -> bool:
+        """Whether a draft can be taken back. If not, the whole turn is read again after it, which costs more."""
+        return can_crop(self.cache, 1, 1)
+
+    @property
     def inside_character(self) -> bool:
         """Whether the last token ends inside a character."""
         return bool(self._ends) and self._ends[-1] > len(self._text)

@@ -59,7 +59,9 @@ def test_the_tables_hold_every_figure() -> None:
 @pytest.mark.enable_socket  # the server of a part is another process on loopback
 def test_a_quick_run_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
-    run.main(["--quick", "--out", str(file)])
+    with heard() as complaints:
+        run.main(["--quick", "--out", str(file)])
+    assert complaints == []
     found = json.loads(file.read_text())
     assert {"overhead_vs_ideal", "speedup_vs_naive", "prefill_excess_tokens_per_handover", "batch_of_16"} <= set(found)
     assert {"takeover_speedup", "prefetch_saves", "stream_overhead_vs_openai_sdk", "throughput_vs_direct"} <= set(found)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from transformers import DynamicCache
+from transformers.cache_utils import DummyLayer, DynamicIndexedLayer, DynamicLayer, DynamicSlidingWindowLayer
 
-from langchain_spec_thinking.backends.cache_argument import can_crop, is_attention_only
+from langchain_spec_thinking.backends.growing_layer import GrowingLayer
 from tests.unit_tests.backends import tiny
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from langchain_spec_thinking.backends.cache_argument import CacheArgument
+    from langchain_spec_thinking import HuggingFaceBackend
+    from langchain_spec_thinking.backends.kv_cache import TurnCache
 
 _COMMON: dict[str, Any] = {
     "attention_dropout": 0.0,
@@ -110,7 +112,15 @@ class Family:
 
 RUN = [
     Family("Afmoe", _WINDOWS),
-    Family("BailingHybrid", {**_MLA, "layer_types": ["linear_attention", "full_attention"], "n_shared_experts": 1, "mlp_layer_types": ["dense", "sparse"]}),
+    Family(
+        "BailingHybrid",
+        {
+            **_MLA,
+            "layer_types": ["linear_attention", "full_attention"],
+            "n_shared_experts": 1,
+            "mlp_layer_types": ["dense", "sparse"],
+        },
+    ),
     Family("Bamba", {**_MAMBA, "attn_layer_indices": [1]}),
     Family("Bloom"),
     Family("Cohere2", _WINDOWS),
@@ -122,24 +132,65 @@ RUN = [
     Family("GPT2", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
     Family("Gemma2", _WINDOWS),
     Family("Gemma3", _WINDOWS, "Gemma3TextConfig"),
-    Family("Gemma3n", {"layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4, "num_kv_shared_layers": 2, "vocab_size_per_layer_input": 440, "hidden_size_per_layer_input": 8, "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 4}, "Gemma3nTextConfig"),
-    Family("Gemma4", {"layer_types": ["sliding_attention", "full_attention"], "vocab_size_per_layer_input": 440, "hidden_size_per_layer_input": 8, "num_experts": None}, "Gemma4TextConfig"),
+    Family(
+        "Gemma3n",
+        {
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "num_hidden_layers": 4,
+            "num_kv_shared_layers": 2,
+            "vocab_size_per_layer_input": 440,
+            "hidden_size_per_layer_input": 8,
+            "laurel_rank": 4,
+            "activation_sparsity_pattern": [0.0] * 4,
+        },
+        "Gemma3nTextConfig",
+    ),
+    Family(
+        "Gemma4",
+        {
+            "layer_types": ["sliding_attention", "full_attention"],
+            "vocab_size_per_layer_input": 440,
+            "hidden_size_per_layer_input": 8,
+            "num_experts": None,
+        },
+        "Gemma4TextConfig",
+    ),
     Family("Glm4Moe"),
     Family("GlmMoeDsa", {**_MLA, "head_dim": 8, "index_topk": 8, "index_head_dim": 16, "index_n_heads": 2}),
     Family("GptOss", _WINDOWS),
     Family("GraniteMoeHybrid", {**_MAMBA, "layer_types": ["mamba", "attention"], "shared_intermediate_size": 16}),
     Family("Jamba", {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False}),
-    Family("KimiLinear", {**_MLA, "layer_types": ["linear_attention", "full_attention"], "linear_head_dim": 8, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"]}),
+    Family(
+        "KimiLinear",
+        {
+            **_MLA,
+            "layer_types": ["linear_attention", "full_attention"],
+            "linear_head_dim": 8,
+            "linear_num_heads": 4,
+            "mlp_layer_types": ["dense", "sparse"],
+        },
+    ),
     Family("Lfm2", {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}),
     Family("Llama"),
-    Family("Llama4", {"layer_types": ["chunked_attention", "full_attention"], "no_rope_layers": [1, 0], "attention_chunk_size": 16, "intermediate_size_mlp": 48}, "Llama4TextConfig"),
+    Family(
+        "Llama4",
+        {
+            "layer_types": ["chunked_attention", "full_attention"],
+            "no_rope_layers": [1, 0],
+            "attention_chunk_size": 16,
+            "intermediate_size_mlp": 48,
+        },
+        "Llama4TextConfig",
+    ),
     Family("Mamba", {"state_size": 8}),
     Family("Mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "chunk_size": 4}),
     Family("MiniMax", {"layer_types": ["full_attention", "linear_attention"], "block_size": 4}),
     Family("MiniMaxM2"),
     Family("Mistral"),
     Family("Mixtral"),
-    Family("NemotronH", {"mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 1, "ssm_state_size": 8, "chunk_size": 4}),
+    Family(
+        "NemotronH", {"mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 1, "ssm_state_size": 8, "chunk_size": 4}
+    ),
     Family("OPT", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     Family("Olmo2"),
     Family("OlmoHybrid", {**_DELTA}),
@@ -153,10 +204,35 @@ RUN = [
     Family("Rwkv", {"attention_hidden_size": 32, "context_length": 512}),
     Family("SmolLM3"),
     Family("Starcoder2"),
-    Family("Zamba", {"layers_block_type": ["mamba", "hybrid"], "mamba_d_state": 8, "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False}),
-    Family("Zamba2", {"mamba_d_state": 8, "layers_block_type": ["mamba", "hybrid"], "n_mamba_heads": 8, "mamba_headdim": 8, "chunk_size": 4, "num_key_value_heads": 4}),
+    Family(
+        "Zamba",
+        {
+            "layers_block_type": ["mamba", "hybrid"],
+            "mamba_d_state": 8,
+            "attention_hidden_size": 64,
+            "attention_head_dim": 16,
+            "num_key_value_heads": 4,
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "use_mamba_kernels": False,
+        },
+    ),
+    Family(
+        "Zamba2",
+        {
+            "mamba_d_state": 8,
+            "layers_block_type": ["mamba", "hybrid"],
+            "n_mamba_heads": 8,
+            "mamba_headdim": 8,
+            "chunk_size": 4,
+            "num_key_value_heads": 4,
+        },
+    ),
     Family("Zaya", {"num_experts_per_tok": 1, "router_hidden_size": 8}),
-    Family("xLSTM", {"hidden_size": 64, "qk_dim_factor": 1.0, "num_heads": 4, "chunk_size": 8, "ffn_round_up_to_multiple_of": 8}),
+    Family(
+        "xLSTM",
+        {"hidden_size": 64, "qk_dim_factor": 1.0, "num_heads": 4, "chunk_size": 8, "ffn_round_up_to_multiple_of": 8},
+    ),
 ]
 REFUSED = [
     Family("Bert", {"is_decoder": False}),
@@ -165,3 +241,28 @@ REFUSED = [
     Family("XLNet", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48}),
     Family("Xmod"),
 ]
+
+
+def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
+    """What the table in the documents says of a model that has read something."""
+    model = backend._model  # noqa: SLF001
+    return (
+        _held(cache.cache),
+        "one by one" if model._argument.one_by_one else "in one pass",  # noqa: SLF001
+        "cropped" if cache.takes_drafts else "read again without it",
+        "shared" if model._steps._packs else "one after the other",  # noqa: SLF001
+    )
+
+
+def _held(cache: Any) -> str:
+    if not isinstance(cache, DynamicCache):  # RWKV's, xLSTM's
+        return "states"
+    kinds = {type(layer) for layer in cache.layers} - {DummyLayer}
+    held = []
+    if any(issubclass(kind, DynamicLayer) and not kind.is_sliding for kind in kinds):
+        held.append("all tokens")
+    if any(getattr(kind, "is_sliding", False) for kind in kinds):
+        held.append("windows")
+    if not kinds <= {GrowingLayer, DynamicIndexedLayer, DynamicSlidingWindowLayer}:
+        held.append("states")
+    return " and ".join(held)

@@ -1,0 +1,118 @@
+"""A model gets its cache under the name that its own `forward` has for it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from langchain_spec_thinking.backends.cache_argument import NAMES, CacheArgument
+from langchain_spec_thinking.backends.cache_check import checked
+from langchain_spec_thinking.errors import ContinuationError
+from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSES = sorted(
+    {
+        name
+        for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+        for name in ([names] if isinstance(names, str) else names)
+    }
+)
+LIKE_A_CACHE = ("cache", "past", "state", "mems", "memory")
+NOT_A_CACHE = {
+    "cache_position",
+    "cross_attention_states",
+    "encoder_hidden_states",
+    "output_hidden_states",
+    "shared_kv_states",
+    "use_cache",
+    "use_mems",
+}
+OF_ANOTHER_KIND = {
+    "Gemma4AssistantForCausalLM",  # drafts for another model, from that model's cache
+    "Gemma4UnifiedAssistantForCausalLM",
+    "OpenAIGPTLMHeadModel",  # reads everything in each pass
+    "ReformerModelWithLMHead",  # `past_buckets_states`
+    "XLNetLMHeadModel",  # `mems`, which it needs other inputs for
+}
+"""Models that have no argument that we could use."""
+
+
+def named(name: str) -> Any:
+    """A model that calls its cache by another name, and takes any other argument without a word."""
+    model = tiny.llama(1)
+    own = CacheArgument.of(model).name
+
+    def forward(input_ids: torch.Tensor, **inputs: Any) -> Any:
+        return model(input_ids=input_ids, **{own: inputs.get(name), "use_cache": inputs.get("use_cache")})
+
+    parameters = [
+        inspect.Parameter("input_ids", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+
+    class Named:
+        config, device, dtype = model.config, model.device, model.dtype
+        _supports_default_dynamic_cache = staticmethod(lambda: True)
+
+        def __call__(self, **inputs: Any) -> Any:
+            return self.forward(**inputs)
+
+    Named.forward = staticmethod(forward)  # type: ignore[attr-defined]
+    return Named()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cache_goes_by_the_name_in_the_signature(name: str) -> None:
+    assert checked(CacheArgument.of(named(name))).name == name
+
+
+@pytest.mark.parametrize("name", ["mems", "past_buckets_states", "use_cache", "remembered"])
+def test_a_name_that_is_not_known_is_refused(name: str) -> None:
+    with pytest.raises(ContinuationError, match=f"no argument for a cache. Expected one of cache, .*{name}"):
+        CacheArgument.of(named(name))
+
+
+@pytest.mark.parametrize("wanted", NAMES)
+def test_a_cache_under_another_name_is_noticed(wanted: str) -> None:
+    """The model swallows what it does not know: it saw its newest tokens alone, and wrote wrong text."""
+    other = next(name for name in NAMES if name != wanted)
+    argument = CacheArgument.of(named(wanted))
+    with pytest.raises(ContinuationError, match="scores after a text that it read in parts were wrong"):
+        checked(CacheArgument(argument.model, other, model_makes_it=False, parameters=argument.parameters))
+
+
+def test_a_wrapper_does_not_hide_the_signature() -> None:
+    model = named("state")
+    plain = model.forward
+
+    @functools.wraps(plain)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return plain(*args, **kwargs)
+
+    model.forward = wrapped
+    assert CacheArgument.of(model).name == "state"
+    adapter: Any = SimpleNamespace(forward=lambda *_, **__: None, get_base_model=lambda: model)  # as PEFT's
+    assert CacheArgument.of(adapter).name == "state"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_each_model_of_transformers_is_known_or_refused(name: str) -> None:
+    model: Any = getattr(transformers, name)
+    like = {p for p in inspect.signature(model.forward).parameters if any(word in p for word in LIKE_A_CACHE)}
+    if name in OF_ANOTHER_KIND:
+        with pytest.raises(ContinuationError):
+            CacheArgument.of(model)
+        return
+    found = CacheArgument.of(model).name
+    assert like - NOT_A_CACHE - {found} <= set(NAMES), f"{name} takes its past by a second name too"

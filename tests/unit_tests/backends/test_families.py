@@ -1,0 +1,89 @@
+"""Models of every kind of cache that transformers has: what they write with us is what `generate` writes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from langchain_spec_thinking.backends.base import Request
+from langchain_spec_thinking.errors import ContinuationError
+from tests.unit_tests.backends import tiny
+from tests.unit_tests.backends.families import REFUSED, RUN, Family, cells
+from tests.unit_tests.backends.test_huggingface import continued, turn
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking import HuggingFaceBackend
+    from langchain_spec_thinking.turn import Turn
+
+PAGE = Path(__file__).parents[3] / "docs" / "backends.md"
+WRITTEN = 8
+"""Tokens that are compared after each hand-over."""
+PROMPTS = ["the cat sat on the mat, and then", "What is 2 + 3? So we add two and three,"]
+
+
+def named(families: list[Family]) -> list[Any]:
+    return [pytest.param(family, id=family.name) for family in families if family.is_there]
+
+
+@pytest.mark.parametrize("family", named(RUN))
+def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
+    model = family.model()
+    backend = tiny.backend(model)
+    turns = [turn(prompt) for prompt in PROMPTS]
+    with ThreadPoolExecutor(2) as pool:
+        pairs = [ids for turn_pairs in pool.map(lambda half: hand_overs(backend, half), turns) for ids in turn_pairs]
+    for read, written in pairs:
+        assert written == generated(model, read)[: len(written)]
+    assert sum(len(written) for _, written in pairs) > 0.5 * WRITTEN * len(pairs)
+    told = cells(backend, cache_of(backend, turns[0]))
+    assert (told, family.name) in table(), f"docs/backends.md: expected {family.name} in the row {told}"
+
+
+def hand_overs(backend: HuggingFaceBackend, half: Turn) -> list[tuple[list[int], list[int]]]:
+    """What a model has read and what it wrote then: after the prompt, a cropped draft and others' text."""
+    pairs = [written(backend, half)]
+    draft = continued(backend, half, max_tokens=12)
+    half.append("speculative", draft[: len(draft) // 2])
+    half.append("target", " the rat.\n\nSo we")
+    pairs.append(written(backend, half))
+    half.append("target", " add")
+    return [*pairs, written(backend, half)]
+
+
+def written(backend: HuggingFaceBackend, half: Turn) -> tuple[list[int], list[int]]:
+    cache = cache_of(backend, half)
+    cache.align(backend._template.reply_text(half))  # noqa: SLF001
+    read = [*cache.ids]
+    list(backend.continue_turn(half, Request(WRITTEN, temperature=0)))
+    return read, cache.ids[len(read) :]
+
+
+def cache_of(backend: HuggingFaceBackend, half: Turn) -> Any:
+    return backend._model.turn_cache(half, backend._template)  # noqa: SLF001
+
+
+def generated(model: Any, read: list[int]) -> list[int]:
+    output = model.generate(torch.tensor([read]), max_new_tokens=WRITTEN, do_sample=False, pad_token_id=0)
+    return list(output[0, len(read) :].tolist())
+
+
+def table() -> set[tuple[tuple[str, ...], str]]:
+    """The table in the documents, as pairs of the other cells and a family."""
+    lines = PAGE.read_text(encoding="utf-8").partition("### Which local models run")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines.splitlines() if line[:1] == "|"]
+    return {(tuple(cells), family) for *cells, families in rows[2:] for family in families.split(", ")}
+
+
+def test_the_table_names_no_other_families() -> None:
+    assert {family for _, family in table()} == {family.name for family in RUN}
+
+
+@pytest.mark.parametrize("family", named(REFUSED))
+def test_a_model_that_cannot_go_on_is_refused_at_construction(family: Family) -> None:
+    with pytest.raises(ContinuationError, match=r"ForCausalLM|LMHeadModel.*Expected.*[Tt]ake another model"):
+        tiny.backend(family.model())
+    assert f"`{family.name}" in PAGE.read_text(encoding="utf-8")
