@@ -69,9 +69,7 @@ def evaluate(
     for start in tqdm(range(0, count, BATCH), desc="held-out", unit="batch"):
         rows = order[start : start + BATCH]
         encoded = tokenizer([asked[row] for row in rows], return_tensors="pt", padding=True).to(model.device)
-        ids = model.generate(  # type: ignore[misc]
-            **encoded, do_sample=False, max_new_tokens=LIMIT, pad_token_id=tokenizer.pad_token_id
-        )
+        ids = model.generate(**encoded, do_sample=False, max_new_tokens=LIMIT, pad_token_id=tokenizer.pad_token_id)
         written = ids[:, encoded["input_ids"].shape[1] :]
         tokens += int((written != tokenizer.pad_token_id).sum())
         for row, text in zip(rows, tokenizer.batch_decode(written, skip_special_tokens=True), strict=True):

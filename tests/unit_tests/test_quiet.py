@@ -26,9 +26,14 @@ SMALL = Path(pocket.__file__).parent / "pocket-small"
 @pytest.fixture(params=[True, False], ids=["bars wanted", "no bars wanted"])
 def bars(request: pytest.FixtureRequest) -> Iterator[bool]:
     before = logging.is_progress_bar_enabled()
-    (logging.enable_progress_bar if request.param else logging.disable_progress_bar)()
+    show_bars(shown=request.param)
     yield request.param
-    (logging.enable_progress_bar if before else logging.disable_progress_bar)()
+    show_bars(shown=before)
+
+
+def show_bars(*, shown: bool) -> None:
+    set_it: Any = logging.enable_progress_bar if shown else logging.disable_progress_bar
+    set_it()
 
 
 def test_a_pair_is_made_and_writes_without_a_word(bars: bool) -> None:
@@ -52,6 +57,7 @@ def old_name() -> None:
 
 
 def loading() -> None:
+    show_bars(shown=True)
     AutoModelForCausalLM.from_pretrained(SMALL)
 
 
@@ -63,8 +69,8 @@ def logged() -> None:
     ("loud", "said"),
     [(old_name, "`past_key_values` is deprecated"), (loading, "Loading weights"), (logged, "something is deprecated")],
 )
+@pytest.mark.usefixtures("bars")
 def test_these_tests_would_hear_it(loud: Callable[[], None], said: str) -> None:
-    logging.enable_progress_bar()
     for _ in range(2):  # the second time too
         with heard() as complaints:
             loud()

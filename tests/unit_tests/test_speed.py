@@ -10,6 +10,7 @@ import pytest
 from benchmarks.speed import run
 from benchmarks.speed.figures import Figure
 from benchmarks.speed.tables import markdown, met, table
+from tests.unit_tests.complaints import heard
 
 if TYPE_CHECKING:
     from pathlib import Path

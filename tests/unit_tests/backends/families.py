@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from transformers import DynamicCache
-from transformers.cache_utils import DummyLayer, DynamicIndexedLayer, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer
 
-from langchain_spec_thinking.backends.growing_layer import GrowingLayer
 from tests.unit_tests.backends import tiny
 
 if TYPE_CHECKING:
@@ -242,6 +241,9 @@ REFUSED = [
     Family("Xmod"),
 ]
 
+# Names: older versions of transformers do not have all of them.
+_KEYS_AND_VALUES = {"GrowingLayer", "DynamicIndexedLayer", "DynamicSlidingWindowLayer", "DummyLayer"}
+
 
 def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
     """What the table in the documents says of a model that has read something."""
@@ -257,12 +259,12 @@ def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
 def _held(cache: Any) -> str:
     if not isinstance(cache, DynamicCache):  # RWKV's, xLSTM's
         return "states"
-    kinds = {type(layer) for layer in cache.layers} - {DummyLayer}
+    kinds = {type(layer) for layer in cache.layers}
     held = []
     if any(issubclass(kind, DynamicLayer) and not kind.is_sliding for kind in kinds):
         held.append("all tokens")
     if any(getattr(kind, "is_sliding", False) for kind in kinds):
         held.append("windows")
-    if not kinds <= {GrowingLayer, DynamicIndexedLayer, DynamicSlidingWindowLayer}:
+    if not {kind.__name__ for kind in kinds} <= _KEYS_AND_VALUES:
         held.append("states")
     return " and ".join(held)

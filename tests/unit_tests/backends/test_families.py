@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.errors import ContinuationError
@@ -31,8 +33,15 @@ def named(families: list[Family]) -> list[Any]:
 
 @pytest.mark.parametrize("family", named(RUN))
 def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
+    if family.name == "xLSTM" and not as_documented():
+        pytest.skip("its own `generate` fails in transformers 5.0")
     model = family.model()
-    backend = tiny.backend(model)
+    try:
+        backend = tiny.backend(model)
+    except ContinuationError as e:
+        if as_documented():
+            raise
+        pytest.skip(f"refused with an older version of transformers: {e}")
     turns = [turn(prompt) for prompt in PROMPTS]
     with ThreadPoolExecutor(2) as pool:
         pairs = [ids for turn_pairs in pool.map(lambda half: hand_overs(backend, half), turns) for ids in turn_pairs]
@@ -40,7 +49,14 @@ def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
         assert written == generated(model, read)[: len(written)]
     assert sum(len(written) for _, written in pairs) > 0.5 * WRITTEN * len(pairs)
     told = cells(backend, cache_of(backend, turns[0]))
-    assert (told, family.name) in table(), f"docs/backends.md: expected {family.name} in the row {told}"
+    assert not as_documented() or (told, family.name) in table(), (
+        f"docs/backends.md: expected {family.name} in the row {told}"
+    )
+
+
+def as_documented() -> bool:
+    """Whether transformers is as new as the one that the table is about."""
+    return Version(transformers.__version__) >= Version("5.24")
 
 
 def hand_overs(backend: HuggingFaceBackend, half: Turn) -> list[tuple[list[int], list[int]]]:
