@@ -37,7 +37,7 @@ class CacheArgument:
         model_makes_it: The model is given no cache at first, and returns one of its own kind.
         parameters: All arguments of `forward`.
         one_by_one: A pass that goes on from a cache may read one token only; with more, the model forgets its state.
-        records_past: Its windows and convolutions keep what a crop would bring back, if transformers can do that.
+        records_past: Its windows and convolutions keep what a crop brings back, if transformers can do that.
     """
 
     model: PreTrainedModel
@@ -146,7 +146,8 @@ def can_crop(cache: Any, tokens: int, read_last: int) -> bool:  # noqa: ANN401
         return True
     if not isinstance(cache, DynamicCache) or not getattr(cache, "is_croppable", False):
         return False
-    return tokens <= read_last and all(_crops_all(layer) for layer in cache.layers)
+    forgets = any(hasattr(layer, "record_past") for layer in cache.layers)
+    return all(_crops_all(layer) for layer in cache.layers) and not (forgets and tokens > read_last)
 
 
 def is_attention_only(cache: Any) -> bool:  # noqa: ANN401

@@ -94,7 +94,7 @@ class SharedSteps:
                 alone.append(self._argument.read(ids, cache, 0)[0])
                 cache.crop(past - len(ids))
                 parts.append(_Part(ids[past:], cache, past))
-            return same_scores(self._packed_pass(parts), torch.cat(alone))
+            return same_scores(self._packed_pass(parts), torch.cat(alone), self._model.dtype)
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception:  # noqa: BLE001 - whatever a model's code raises that is given more than it expects

@@ -91,7 +91,7 @@ def test_a_cache_under_another_name_is_noticed(wanted: str) -> None:
     """The model swallows what it does not know: it saw its newest tokens alone, and wrote wrong text."""
     other = next(name for name in NAMES if name != wanted)
     argument = CacheArgument.of(named(wanted))
-    with pytest.raises(ContinuationError, match="scores after a text that it read in parts were wrong"):
+    with pytest.raises(ContinuationError, match="cannot go on from tokens that it has read before"):
         checked(CacheArgument(argument.model, other, model_makes_it=False, parameters=argument.parameters))
 
 
