@@ -87,11 +87,9 @@ def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
         if error > max(4 * single_error, _NOISE):
             argument, scores, cache, error = singly, single_scores, single_cache, single_error
     if error > _tolerance(model.dtype):
-        msg = "its scores after a text that it read in parts were wrong"
-        raise _WrongError(msg)
+        raise _WrongError("its scores after a text that it read in parts were wrong")
     if not attention_only and _distance(_in_parts(argument, text, other)[0], scores) > _noise(model.dtype):
-        msg = "it mixes up two texts that it reads by turns: it keeps a state of its own beside the cache"
-        raise _WrongError(msg)
+        raise _WrongError("it mixes up two texts that it reads by turns: it keeps a state of its own beside the cache")
     return argument, cache
 
 
