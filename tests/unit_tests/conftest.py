@@ -14,8 +14,8 @@ from langchain_spec_thinking.drivers import _REPORTED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("any machine", settings(deadline=None))
+# How long an example takes says more of the machine than of the code. A failure prints what repeats it.
+settings.register_profile("any machine", settings(deadline=None, print_blob=True))
 settings.load_profile("any machine")
 
 # Tiny models have nothing to share out among threads, and threads that wait for each other are slow on a busy machine.

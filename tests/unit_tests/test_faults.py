@@ -287,4 +287,4 @@ async def test_a_turn_that_takes_too_long_is_an_error_with_the_text(breaks: list
 
 
 def test_a_turn_in_time_is_not_disturbed() -> None:
-    assert pair(Flaky(), Flaky(), timeout=60).invoke("2 + 3?").text == ANSWER
+    assert pair(Flaky(), Flaky(), timeout=1e9).invoke("2 + 3?").text == ANSWER

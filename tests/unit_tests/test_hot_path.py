@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import sys
+import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx2
@@ -71,13 +74,17 @@ PAIRS: dict[str, Callable[[Manner], ChatSpeculativeThinking]] = {
 }
 
 
+LOOP = (str(Path(asyncio.__file__).parent), selectors.__file__, threading.__file__)
+"""Files of the event loop. How often it sleeps, and is woken by a thread, depends on the machine."""
+
+
 def calls_of(act: Callable[[], object]) -> int:
-    """How many functions of Python's and of C's are called."""
+    """How many functions of Python's and of C's are called, but for those of the event loop."""
     calls = 0
 
-    def count(_: FrameType, event: str, __: object) -> None:
+    def count(frame: FrameType, event: str, _: object) -> None:
         nonlocal calls
-        calls += event in {"call", "c_call"}
+        calls += event in {"call", "c_call"} and not frame.f_code.co_filename.startswith(LOOP)
 
     sys.setprofile(count)
     try:
@@ -87,10 +94,9 @@ def calls_of(act: Callable[[], object]) -> int:
     return calls
 
 
-# Where an event loop is at work, the number of calls differs a little from time to time.
-@pytest.mark.parametrize(("way", "unsure"), [("stream", 0.05), ("invoke", 0.05), ("ainvoke", 0.25)])
+@pytest.mark.parametrize("way", ["stream", "invoke", "ainvoke"])
 @pytest.mark.parametrize("kind", PAIRS)
-def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str, way: str, unsure: float) -> None:
+def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str, way: str) -> None:
     def calls(tokens: int) -> int:
         pair = PAIRS[kind](Manner(tokens))
         acts: dict[str, Callable[[], object]] = {
@@ -102,7 +108,7 @@ def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str,
         return calls_of(acts[way])
 
     few, more, many = (calls(tokens) for tokens in (1000, 2000, 4000))
-    assert many - more <= 2 * (more - few) * (1 + unsure)
+    assert many - more <= 2 * (more - few) * 1.05
 
 
 class Loop(asyncio.SelectorEventLoop):
