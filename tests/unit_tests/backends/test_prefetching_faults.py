@@ -150,8 +150,9 @@ def test_a_takeover_does_not_wait_for_what_has_not_begun() -> None:
 def test_no_more_is_read_than_the_context_holds() -> None:
     model, running = copy.deepcopy(tiny.llama(1)), turn()
     running.append("speculative", "the cat sat on the mat " * 200)
+    backend = tiny.backend(model)
     with counting([model]) as read:
-        assert tiny.backend(model).prefetch(running) is None
+        assert backend.prefetch(running) is None
     assert read == [0]
 
 
