@@ -119,7 +119,9 @@ class Loop(asyncio.SelectorEventLoop):
 
     hops = 0
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, **settings: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, **settings: Any
+    ) -> asyncio.Handle:
         self.hops += callback != self.create_task
         return super().call_soon_threadsafe(callback, *args, **settings)
 
