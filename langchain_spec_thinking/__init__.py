@@ -3,8 +3,8 @@
 from langchain_spec_thinking._version import __version__
 from langchain_spec_thinking.backends.base import Backend
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
-from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
-from langchain_spec_thinking.backends.openai import OpenAIBackend
+from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
+from langchain_spec_thinking.backends.openai.backend import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
 from langchain_spec_thinking.policy import (
     AllOf,
@@ -22,10 +22,10 @@ from langchain_spec_thinking.policy import (
     TargetLeads,
     Trigger,
 )
-from langchain_spec_thinking.record import Record
-from langchain_spec_thinking.recorder import read_records, recording
-from langchain_spec_thinking.replaying import Replay, replay
-from langchain_spec_thinking.trace import Trace
+from langchain_spec_thinking.recording.record import Record
+from langchain_spec_thinking.recording.recorder import read_records, recording
+from langchain_spec_thinking.recording.replay import Replay, replay
+from langchain_spec_thinking.viewing.trace import Trace
 
 __all__ = [
     "AllOf",

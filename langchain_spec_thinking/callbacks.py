@@ -42,7 +42,7 @@ TAKEOVER = "speculative_takeover"
 Manager = TypeVar("Manager", CallbackManager, AsyncCallbackManager)
 
 
-def told(run: Run, listeners: CallbackManager | None) -> Generator[Delta, None, None]:
+def drive_with_callbacks(run: Run, listeners: CallbackManager | None) -> Generator[Delta, None, None]:
     """Write a turn, telling of its takeovers.
 
     Args:
@@ -67,8 +67,8 @@ def told(run: Run, listeners: CallbackManager | None) -> Generator[Delta, None, 
             raise
 
 
-async def atold(run: Run, listeners: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
-    """Like `told`, on an event loop."""
+async def adrive_with_callbacks(run: Run, listeners: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
+    """Like `drive_with_callbacks`, on an event loop."""
     child = None
     async with aclosing(adrive(run)) as happenings:
         try:
@@ -87,7 +87,7 @@ async def atold(run: Run, listeners: AsyncCallbackManager | None) -> AsyncGenera
             raise
 
 
-class ListenedTo(BaseChatModel):
+class CallbackAwareChatModel(BaseChatModel):
     """A chat model that knows who listens to its run, also where LangChain does not say.
 
     LangChain calls `_stream` without a run manager, from `stream` and where a handler that streams (that of
@@ -118,7 +118,7 @@ class ListenedTo(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """Stream a message."""
         config, model = self._listened_to(CallbackManager, config)
-        yield from super(ListenedTo, model).stream(input, config, stop=stop, **kwargs)
+        yield from super(CallbackAwareChatModel, model).stream(input, config, stop=stop, **kwargs)
 
     async def astream(
         self,
@@ -130,7 +130,7 @@ class ListenedTo(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream a message, on an event loop."""
         config, model = self._listened_to(AsyncCallbackManager, config)
-        chunks = super(ListenedTo, model).astream(input, config, stop=stop, **kwargs)
+        chunks = super(CallbackAwareChatModel, model).astream(input, config, stop=stop, **kwargs)
         async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", chunks)):
             async for chunk in chunks:
                 yield chunk
@@ -143,7 +143,7 @@ class ListenedTo(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         model = self._copy(self._heard_by(run_manager))
-        return super(ListenedTo, model)._generate_with_cache(messages, stop, run_manager, **kwargs)
+        return super(CallbackAwareChatModel, model)._generate_with_cache(messages, stop, run_manager, **kwargs)
 
     async def _agenerate_with_cache(
         self,
@@ -153,16 +153,18 @@ class ListenedTo(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         model = self._copy(self._aheard_by(run_manager))
-        return await super(ListenedTo, model)._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+        return await super(CallbackAwareChatModel, model)._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
-    def _copy(self, listeners: CallbackManager | AsyncCallbackManager | None) -> ListenedTo:
+    def _copy(self, listeners: CallbackManager | AsyncCallbackManager | None) -> CallbackAwareChatModel:
         if listeners is None:
             return self
         model = self.model_copy()
         model._listeners = listeners  # noqa: SLF001
         return model
 
-    def _listened_to(self, kind: type[Manager], config: RunnableConfig | None) -> tuple[RunnableConfig, ListenedTo]:
+    def _listened_to(
+        self, kind: type[Manager], config: RunnableConfig | None
+    ) -> tuple[RunnableConfig, CallbackAwareChatModel]:
         """Settle who listens before LangChain does. It takes the callbacks and the run's id from the config."""
         config = ensure_config(config)
         told_to = config.get("callbacks"), self.callbacks, self.verbose

@@ -18,11 +18,11 @@ from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BOUND, Method, Tool, bound_tools, schema_of, structured, tools_of
-from langchain_spec_thinking.callbacks import ListenedTo, atold, told
+from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
 from langchain_spec_thinking.drivers import Delta, DraftVerification, OnTargetFailure, Run
 from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
-from langchain_spec_thinking.recorder import current_recorder
+from langchain_spec_thinking.recording.recorder import current_recorder
 from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a call may override."""
 
 
-class ChatSpeculativeThinking(ListenedTo):
+class ChatSpeculativeThinking(CallbackAwareChatModel):
     """A chat model made of a small one that writes and a large one that takes over where the reasoning gets hard.
 
     It runs Speculative Thinking (arXiv:2504.12329) on text: after a blank line, when the small model's next sentence
@@ -227,7 +227,7 @@ class ChatSpeculativeThinking(ListenedTo):
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        return generate_from_stream(self._chunks(joined(told(run, self._heard_by(run_manager))), run))
+        return generate_from_stream(self._chunks(joined(drive_with_callbacks(run, self._heard_by(run_manager))), run))
 
     async def _agenerate(
         self,
@@ -237,7 +237,7 @@ class ChatSpeculativeThinking(ListenedTo):
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        deltas = [delta async for delta in atold(run, self._aheard_by(run_manager))]
+        deltas = [delta async for delta in adrive_with_callbacks(run, self._aheard_by(run_manager))]
         return generate_from_stream(self._chunks(joined(deltas), run))
 
     def _stream(
@@ -248,7 +248,7 @@ class ChatSpeculativeThinking(ListenedTo):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        with closing(told(run, self._heard_by(run_manager))) as deltas:
+        with closing(drive_with_callbacks(run, self._heard_by(run_manager))) as deltas:
             for chunk in self._chunks(deltas, run):
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -262,7 +262,7 @@ class ChatSpeculativeThinking(ListenedTo):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        async with aclosing(atold(run, self._aheard_by(run_manager))) as deltas:
+        async with aclosing(adrive_with_callbacks(run, self._aheard_by(run_manager))) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
                 if run_manager:
@@ -373,7 +373,7 @@ class ChatSpeculativeThinking(ListenedTo):
             "answer_by": self.answer_by,
             "max_tokens": max_tokens,
             "stop": stops,
-            "whole_answer": turn.whole_answer,
+            "structured_answer": turn.structured_answer,
         }
         recorder = current_recorder()
         new = recorder.new_run(self._identifying_params, of_machine, self.policy) if recorder else Run

@@ -66,7 +66,7 @@ class Delta:
     call: ToolCall | None = None
 
 
-Happening = Delta | TakeoverStart | Takeover
+TurnEvent = Delta | TakeoverStart | Takeover
 """What comes of a turn while it is written. A takeover's text comes between its start and its end."""
 
 
@@ -166,11 +166,11 @@ class Run:
             "drafter": self._backends["speculative"].drafter(self.turn) if ahead else None,
         }
 
-    def start(self) -> list[Happening]:
+    def start(self) -> list[TurnEvent]:
         """Begin the turn."""
-        return self._obey(self._machine.start())
+        return self._apply(self._machine.start())
 
-    def receive(self, event: Event) -> list[Happening]:
+    def receive(self, event: Event) -> list[TurnEvent]:
         """Take in what the backend that carries out the wanted request has to say."""
         happened = self._receive(event)
         if self._prefetch and isinstance(event, Piece):
@@ -197,15 +197,15 @@ class Run:
         except BackendError:  # as above; it is not the running request's
             self._prefetch = False
 
-    def _receive(self, event: Event) -> list[Happening]:
+    def _receive(self, event: Event) -> list[TurnEvent]:
         self._require_time()
         author = self.author
         if not self._received:  # it is known as soon as there is text
-            self.report.degraded = self.report.degraded or self.backend.caveat
+            self.report.degraded = self.report.degraded or self.backend.limitation
         if isinstance(event, Piece):
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
-            return self._obey(self._machine.receive(event.text, event.tokens, event.top_logprobs))
+            return self._apply(self._machine.receive(event.text, event.tokens, event.top_logprobs))
         if isinstance(event, Call):
             return self._take_call(event)
         told = event.usage if isinstance(event, End) else event
@@ -225,37 +225,37 @@ class Run:
             self.report.degraded = f"{self.backend.name} has no room left in its context"
         elif event.reason == "length" and self.backend.request_tokens_max is not None:
             return self._ask_for_more(late)
-        return self._obey(self._machine.end(event.reason, late))
+        return self._apply(self._machine.end(event.reason, late))
 
-    def _ask_for_more(self, late: int) -> list[Happening]:
+    def _ask_for_more(self, late: int) -> list[TurnEvent]:
         """Ask a backend that is asked for a little at a time for the next part of what is wanted."""
         rest = self._wanted.max_tokens - self._broken_off - self._received - late
         if rest <= 0 or self._wanted.kind == "score":
-            return self._obey(self._machine.end("length", late))
-        happened = self._obey(self._machine.receive("", late))
+            return self._apply(self._machine.end("length", late))
+        happened = self._apply(self._machine.receive("", late))
         self.turn.pending = self._machine.pending
         self._want_rest(rest)
         self.report.again(self.author)
         return happened
 
-    def _take_call(self, event: Call) -> list[Happening]:
+    def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._wanted.kind
         self._received += event.tokens
         self.report.usage[author].completion_tokens += event.tokens
-        happened = self._obey(self._machine.call(event.tokens))
+        happened = self._apply(self._machine.call(event.tokens))
         self.report.call(author, event.tokens)
         self.turn.calls.append(event.call)
         self._block = len(self.report.segments) - 1
         return [*happened, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]
 
-    def _stand_in_for_budget(self, received: int) -> list[Happening] | None:
+    def _stand_in_for_budget(self, received: int) -> list[TurnEvent] | None:
         """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
         rest = self._wanted.max_tokens - self._broken_off - received
         if self.author != "target" or rest <= 0 or self._budget.tokens_left(self.report) != 0:
             return None
         if self._wanted.kind == "score":  # nobody scores in the target's place
             return None
-        happened = [*self._obey(self._machine.abandon()), *self.report.hand_back(self.turn)]
+        happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._want_rest(rest)
         self._keep_to_budget("target")
         self.report.request(self.author, self._wanted.cue)
@@ -267,7 +267,7 @@ class Run:
         self._draft = ""
         self._broken_off, self._received, self._usage = 0, 0, Usage()
 
-    def recover(self, error: BackendError) -> list[Happening]:
+    def recover(self, error: BackendError) -> list[TurnEvent]:
         """Go on after the running request failed, or raise the error with what was written so far.
 
         A stream that broke goes on from the text it has brought. One that brought nothing (its backend has tried again
@@ -277,29 +277,29 @@ class Run:
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
         self._draft = "" if received else self._draft
-        happened: list[Happening] = []
+        happened: list[TurnEvent] = []
         if self.turn.calls:  # whole ones, to be carried out; another that broke off was not seen by anybody
             self.report.degraded = f"the answer broke off after {len(self.turn.calls)} tool calls: {error}"
-            return self._obey(self._machine.end("stop"))
+            return self._apply(self._machine.end("stop"))
         if error.is_retryable and received and self._wanted.kind != "score":
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._on_target_failure == "continue":
             happened = self._lose_target(error)
             if self._wanted.kind == "score":
-                return happened + self._obey(self._machine.end("stop"))
+                return happened + self._apply(self._machine.end("stop"))
         else:
             raise self._with_text(error)
         self._requests += 1
         if (stand_in := self._stand_in_for_budget(0)) is not None:
             return happened + stand_in
         if self._broken_off >= self._wanted.max_tokens:
-            return happened + self._obey(self._machine.end("length"))
+            return happened + self._apply(self._machine.end("length"))
         self.report.again(self.author)
         return happened
 
-    def _lose_target(self, error: BackendError) -> list[Happening]:
+    def _lose_target(self, error: BackendError) -> list[TurnEvent]:
         name = self.backend.name
-        happened = [*self._obey(self._machine.abandon()), *self.report.hand_back(self.turn)]
+        happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._machine.go_alone()
         self._target_lost = True
         self.report.degraded = f"the target failed and the speculative model went on alone: {error}"
@@ -328,8 +328,8 @@ class Run:
             raise RuntimeError(msg)
         return self.wanted
 
-    def _obey(self, commands: Sequence[Command]) -> list[Happening]:  # noqa: C901 - one case for each command
-        happened: list[Happening] = []
+    def _apply(self, commands: Sequence[Command]) -> list[TurnEvent]:  # noqa: C901 - one case for each command
+        happened: list[TurnEvent] = []
         draft = replaced = ""
         if commands:
             self.turn.pending = ""
@@ -364,7 +364,7 @@ class Run:
         self.report.drop(author, self.turn.channel, text, tokens)
         return text if author == "speculative" else ""
 
-    def _want(self, command: Generate, draft: str) -> list[Happening]:
+    def _want(self, command: Generate, draft: str) -> list[TurnEvent]:
         self.wanted = command
         self._requests += 1
         self._received, self._broken_off, self._usage = 0, 0, Usage()
@@ -376,11 +376,11 @@ class Run:
             return []
         return [self.report.take_over(self.turn.channel, command.kind, command.cue, draft)]
 
-    def _want_score(self, command: Generate) -> list[Happening]:
+    def _want_score(self, command: Generate) -> list[TurnEvent]:
         """Ask the target about a step that is held. Nobody stands in for it: without it the step is kept."""
         if self._over_budget:
-            return self._obey(self._machine.end("stop"))
-        self.turn.pending = command.aside
+            return self._apply(self._machine.end("stop"))
+        self.turn.pending = command.prompt_suffix
         self.report.usage["target"].requests += 1  # and no more: the segment of the step is not over
         return []
 
@@ -394,7 +394,7 @@ class Run:
         if spent:
             self.report.degraded = f"the budget is spent: {spent}"
 
-    def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[Happening]:
+    def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[TurnEvent]:
         channel = self.turn.channel
         self.report.commit(author, channel, kind, text, tokens)
         if not text:
@@ -407,7 +407,7 @@ class Run:
         return [Delta(author, channel, kind, text, block, first=first)]
 
 
-def drive(run: Run) -> Generator[Happening, None, None]:
+def drive(run: Run) -> Generator[TurnEvent, None, None]:
     """Write the turn, yielding text as it becomes final, and takeovers around theirs.
 
     Closing the generator cancels the running request.
@@ -426,7 +426,7 @@ def drive(run: Run) -> Generator[Happening, None, None]:
             yield from run.recover(error)
 
 
-async def adrive(run: Run) -> AsyncGenerator[Happening, None]:
+async def adrive(run: Run) -> AsyncGenerator[TurnEvent, None]:
     """Like `drive`, on an event loop."""
     for happening in run.start():
         yield happening

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
-from langchain_spec_thinking.backends.call_formats import HERMES, CallParser
-from langchain_spec_thinking.backends.call_reader import CallReader
+from langchain_spec_thinking.backends.replies.call_formats import HERMES, CallParser
+from langchain_spec_thinking.backends.replies.call_reader import CallReader
 
 if TYPE_CHECKING:
     from collections.abc import Generator

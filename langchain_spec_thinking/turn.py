@@ -97,7 +97,7 @@ class Turn:
         return "thinking" if self.thinks and not self.closing else "answer"
 
     @property
-    def whole_answer(self) -> bool:
+    def structured_answer(self) -> bool:
         """Whether the answer has a form that no two models could write together."""
         return self.tools is not None or self.schema is not None
 

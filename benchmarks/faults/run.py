@@ -29,7 +29,7 @@ from benchmarks.faults.proxy import FaultProxy
 from benchmarks.faults.server import MODEL, serving_pocket
 from benchmarks.faults.verdict import Told, Verdict, judge
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend, pocket
-from langchain_spec_thinking.backends.huggingface import load_tokenizer
+from langchain_spec_thinking.backends.local.backend import load_tokenizer
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmarks.pocket.problems import problems
 from benchmarks.pocket.runs import Pair, Result, Workers, coin
 from langchain_spec_thinking import DelegationPolicy
-from langchain_spec_thinking.evaluation.knobs import KNOBS, calibrated
+from langchain_spec_thinking.evaluation.calibration import TUNABLE_PARAMETERS, calibrated
 from langchain_spec_thinking.evaluation.statistics import Interval, mcnemar, ratio, wilson
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compare(count: int) -> dict[str, Result]:
     """Run everything on the first `count` held-out problems."""
     stream = problems(SEED, "held_out")
     asked, sample = list(islice(stream, count)), list(islice(stream, SAMPLE))
-    contestants = {
+    variants = {
         "small": Pair.alone("small"),
         "large": Pair.alone("large"),
         "pair": Pair(),
@@ -66,8 +66,8 @@ def compare(count: int) -> dict[str, Result]:
             found = run(f"matching the coin ({probability:.2f})", Pair(policy=coin(probability)), sample).outcomes
             return ratio([outcome.target_tokens for outcome in found], [outcome.tokens for outcome in found])
 
-        results = {name: run(NAMES[name], pair, asked) for name, pair in contestants.items()}
-        fair = calibrated(share_at, results["pair"].target_share, KNOBS["RandomTrigger"])[0].value
+        results = {name: run(NAMES[name], pair, asked) for name, pair in variants.items()}
+        fair = calibrated(share_at, results["pair"].target_share, TUNABLE_PARAMETERS["RandomTrigger"])[0].value
         results["random"] = run(NAMES["random"], Pair(policy=coin(fair)), asked)
     return results
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from langchain_core.messages import HumanMessage
 
-from langchain_spec_thinking.backends.cache_argument import CacheArgument, cache_length
+from langchain_spec_thinking.backends.local.cache_argument import CacheArgument, cache_length
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.report import Report
 

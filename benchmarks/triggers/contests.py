@@ -10,8 +10,8 @@ from benchmarks.pocket.problems import problems
 from benchmarks.pocket.runs import AT_ONCE, MAX_TOKENS
 from benchmarks.triggers.entries import AS_LONG, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
-from langchain_spec_thinking.evaluation import Contestant, Question, alone, evaluate
-from langchain_spec_thinking.evaluation.knobs import calibrated, share_of
+from langchain_spec_thinking.evaluation import Question, Variant, alone, evaluate
+from langchain_spec_thinking.evaluation.calibration import calibrated, share_of
 from langchain_spec_thinking.evaluation.outcomes import SIDES
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy, save_policy
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from langchain_spec_thinking.evaluation.knobs import Knob
+    from langchain_spec_thinking.evaluation.calibration import TunableParameter
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
 
@@ -28,12 +28,12 @@ _SEED, _SAMPLE_SEED = 1, 2
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of a contestant.
+    """What came of a variant.
 
     Attributes:
         name: A trigger's, a coin's or, of a model alone, its side.
         share: Of the tokens, what the target was to write.
-        setting: How its knob stands; empty for a model alone.
+        setting: The value of its tunable parameter; empty for a model alone.
         outcomes: In the order of the problems.
     """
 
@@ -81,8 +81,8 @@ class Contest:
         found = []
         for name, entry in entries.items():
             policy = self._set(name, entry)
-            outcomes = self._answers(Contestant(name, model.model_copy(update={"policy": policy})))
-            found.append(Answered(name, self.share, _told(policy, entry.knob), outcomes))
+            outcomes = self._answers(Variant(name, model.model_copy(update={"policy": policy})))
+            found.append(Answered(name, self.share, _told(policy, entry.parameter), outcomes))
         return found
 
     @property
@@ -90,27 +90,27 @@ class Contest:
         """Where its runs lie."""
         return self.folder / (f"{self.trigger} {self.share:.0%}" if self.trigger else "alone").replace(" ", "_")
 
-    def _answers(self, contestant: Contestant) -> tuple[Outcome, ...]:
-        found = evaluate(_questions(_SEED, self.count), [contestant], self.place, concurrency=AT_ONCE)
-        return found.outcomes[contestant.name]
+    def _answers(self, variant: Variant) -> tuple[Outcome, ...]:
+        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=AT_ONCE)
+        return found.outcomes[variant.name]
 
     def _set(self, name: str, entry: Entry) -> DelegationPolicy:
-        """Turn the knob of a trigger, unless that was done before."""
+        """Turn the parameter of a trigger, unless that was done before."""
         file = self.place / f"{name} {self.sample}.json".replace(" ", "_")
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrated(
-                lambda value: share_of(self.pair(), entry.at(value), questions, AT_ONCE), self.share, entry.knob
+                lambda value: share_of(self.pair(), entry.at(value), questions, AT_ONCE), self.share, entry.parameter
             )[0]
             save_policy(entry.at(best.value), file)
         return parse_policy(f"{name}:{file}")[1]
 
 
-def _told(policy: DelegationPolicy, knob: Knob) -> str:
-    """Say how a knob stands, whether it is the policy's, its trigger's, or that of the last of its triggers."""
+def _told(policy: DelegationPolicy, parameter: TunableParameter) -> str:
+    """Say how a parameter stands, whether it is the policy's, its trigger's, or that of the last of its triggers."""
     last = getattr(policy.trigger, "triggers", (policy.trigger,))[-1]
-    value = getattr(policy if hasattr(policy, knob.field) else last, knob.field)
-    return f"{len(value)} {knob.field}" if isinstance(value, tuple) else f"{knob.field} {value}"
+    value = getattr(policy if hasattr(policy, parameter.field) else last, parameter.field)
+    return f"{len(value)} {parameter.field}" if isinstance(value, tuple) else f"{parameter.field} {value}"
 
 
 def _questions(seed: int, count: int) -> list[Question]:

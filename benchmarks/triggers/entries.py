@@ -1,4 +1,4 @@
-"""Which triggers are compared, and what of each is turned until the target has its share."""
+"""Which triggers are compared, and which parameter of each is tuned until the target has its share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from langchain_spec_thinking import (
     RandomTrigger,
     TargetLeads,
 )
-from langchain_spec_thinking.evaluation.knobs import KNOBS, Knob, turned, untuned
+from langchain_spec_thinking.evaluation.calibration import (
+    TUNABLE_PARAMETERS,
+    TunableParameter,
+    parse_trigger,
+    with_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,20 +34,20 @@ class Entry:
     """A trigger that is to be set.
 
     Attributes:
-        at: The policy at a setting of the knob.
-        knob: What is turned.
+        at: The policy at a setting of the parameter.
+        parameter: The parameter that is tuned.
         shares: Which shares of the target it takes part with.
     """
 
     at: Callable[[float], DelegationPolicy]
-    knob: Knob
+    parameter: TunableParameter
     shares: tuple[float, ...] = SHARES
 
     @classmethod
     def of_line(cls, line: str) -> Entry:
         """A trigger as `spec-thinking calibrate --trigger` takes it."""
-        policy, knob = untuned(line)
-        return cls(partial(turned, policy, knob), knob)
+        policy, parameter = parse_trigger(line)
+        return cls(partial(with_value, policy, parameter), parameter)
 
 
 def _rarer(value: float) -> DelegationPolicy:
@@ -66,8 +71,8 @@ ENTRIES = {
     "entropy": Entry.of_line("first_token_entropy"),
     "score": Entry.of_line("score_and_accept"),
     # As in RelayGen whole steps go to the small model; by which cues, decides how much is left to the target.
-    "target leads": Entry(_relayed, Knob("cues", never=len(OPENINGS), always=1, whole=True)),
+    "target leads": Entry(_relayed, TunableParameter("cues", never=len(OPENINGS), always=1, whole=True)),
     # Cues alone give the target about 15%: less by heeding some of them, more by another rule beside them.
-    "all of cue, coin": Entry(_rarer, KNOBS["RandomTrigger"], SHARES[:1]),
-    "any of cue, entropy": Entry(_either, KNOBS["FirstTokenEntropy"], SHARES[1:]),
+    "all of cue, coin": Entry(_rarer, TUNABLE_PARAMETERS["RandomTrigger"], SHARES[:1]),
+    "any of cue, entropy": Entry(_either, TUNABLE_PARAMETERS["FirstTokenEntropy"], SHARES[1:]),
 }

@@ -27,10 +27,10 @@ HEADING = (
 
 
 def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
-    """Return the figures of every contestant, each compared with two coins, question by question.
+    """Return the figures of every variant, each compared with two coins, question by question.
 
     One falls at every boundary (`at_the_same_share`). The other falls once for each question and sends as large a share
-    of them whole to the target as the contestant's share of the tokens is.
+    of them whole to the target as the variant's share of the tokens is.
     """
     names = {(one.name, one.share): f"{one.name} {one.share}" for one in found}
     alone = {name: one for (one, _), name in names.items() if one in {"speculative", "target"}}

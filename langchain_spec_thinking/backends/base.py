@@ -124,7 +124,7 @@ class Backend(ABC):
     thinks: bool = False
 
     @property
-    def caveat(self) -> str | None:
+    def limitation(self) -> str | None:
         """What users should know of how turns are continued; None where nothing is to be said. The report tells it."""
         return None
 

@@ -15,12 +15,18 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
-from langchain_spec_thinking.backends.call_reader import call_reader
-from langchain_spec_thinking.backends.continuation import ChatInstruct, ChatMark, ChatTrailing, Payload, Strategy
-from langchain_spec_thinking.backends.echo import EchoFilter
-from langchain_spec_thinking.backends.native_calls import NativeCalls
-from langchain_spec_thinking.backends.thought_field import ThoughtField
-from langchain_spec_thinking.backends.whole_answer import answer_payload
+from langchain_spec_thinking.backends.openai.echo import EchoFilter
+from langchain_spec_thinking.backends.openai.reasoning_field import ThoughtField
+from langchain_spec_thinking.backends.openai.tool_call_deltas import NativeCalls
+from langchain_spec_thinking.backends.replies.call_reader import call_reader
+from langchain_spec_thinking.backends.replies.continuation import (
+    ChatInstruct,
+    ChatMark,
+    ChatTrailing,
+    Payload,
+    Strategy,
+)
+from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.tools import ToolCall
 
@@ -83,11 +89,11 @@ class ChatModelBackend(Backend):
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
         if continuation == "auto":
             self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
-        if self.caveat:
-            _LOGGER.warning("%s", self.caveat)
+        if self.limitation:
+            _LOGGER.warning("%s", self.limitation)
 
     @property
-    def caveat(self) -> str | None:
+    def limitation(self) -> str | None:
         """What users should know of how turns are continued."""
         if not isinstance(self._strategy, ChatInstruct):
             return None
@@ -144,7 +150,7 @@ class ChatModelBackend(Backend):
             yield event
 
     def _reading(self, turn: Turn, request: Request) -> _Reading:
-        if not (turn.whole_answer and turn.channel == "answer"):
+        if not (turn.structured_answer and turn.channel == "answer"):
             return _Reading(self._strategy.payload(turn), turn, request, self._model)
         bound = _bound(self._model, turn.tools) if turn.tools else {}
         payload = answer_payload(turn, self._strategy, native=bound is not None)

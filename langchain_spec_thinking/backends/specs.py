@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
-from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
-from langchain_spec_thinking.backends.openai import OPENAI_URL, OpenAIBackend
+from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
+from langchain_spec_thinking.backends.openai.backend import OPENAI_URL, OpenAIBackend
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel

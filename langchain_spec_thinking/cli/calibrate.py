@@ -14,7 +14,13 @@ from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import load_questions
-from langchain_spec_thinking.evaluation.knobs import KNOBS, calibrated, share_of, turned, untuned
+from langchain_spec_thinking.evaluation.calibration import (
+    TUNABLE_PARAMETERS,
+    calibrated,
+    parse_trigger,
+    share_of,
+    with_value,
+)
 from langchain_spec_thinking.evaluation.mining import mine
 from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
 from langchain_spec_thinking.evaluation.runs import read_runs
@@ -23,17 +29,17 @@ from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_spec_thinking.evaluation.knobs import Knob, Measured
+    from langchain_spec_thinking.evaluation.calibration import Measured, TunableParameter
     from langchain_spec_thinking.evaluation.mining import Mined
     from langchain_spec_thinking.evaluation.sweeps import Swept
 
-app = typer.Typer(invoke_without_command=True, help="Set a policy's knobs.")
+app = typer.Typer(invoke_without_command=True, help="Set the parameters of a policy.")
 console = Console(highlight=False)
 
 Runs = Annotated[Path, typer.Option(help="runs.jsonl of `evaluate`.")]
 Out = Annotated[Path | None, typer.Option(help="Keep the policy in this file, for `--policy NAME:FILE.json`.")]
 _SHOWN = 20
-_SETTINGS = ", ".join(kind for kind in KNOBS)
+_SETTINGS = ", ".join(kind for kind in TUNABLE_PARAMETERS)
 
 
 @app.callback()
@@ -64,7 +70,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
         raise typer.Exit(2)
     try:
         name = trigger.partition(",")[0]
-        policy, knob = untuned(trigger)
+        policy, parameter = parse_trigger(trigger)
         if not out:
             format_policy(name, policy)  # what a line cannot say is better known before anything is measured
         questions = load_questions(data, limit)
@@ -80,19 +86,19 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
 
             def share_at(value: float) -> Any:  # noqa: ANN401 - an interval
-                bar = progress.add_task(f"{knob.field} {value:g}", total=len(questions))
+                bar = progress.add_task(f"{parameter.field} {value:g}", total=len(questions))
                 share = share_of(
-                    model, turned(policy, knob, value), questions, concurrency, lambda: progress.advance(bar)
+                    model, with_value(policy, parameter, value), questions, concurrency, lambda: progress.advance(bar)
                 )
                 console.print(
-                    f"{knob.field} {value:g}: the target writes {share.value:.1%} (95% interval {share.low:.1%} to "
-                    f"{share.high:.1%})",
+                    f"{parameter.field} {value:g}: the target writes {share.value:.1%} "
+                    f"(95% interval {share.low:.1%} to {share.high:.1%})",
                     markup=False,
                 )
                 return share
 
-            measured = calibrated(share_at, target_share, knob)
-        _conclude(name, turned(policy, knob, measured[0].value), target_share, measured, knob, out)
+            measured = calibrated(share_at, target_share, parameter)
+        _conclude(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
     except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -101,13 +107,13 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
 @app.command()
 def cues(
     runs: Runs,
-    contestant: Annotated[str, typer.Option(help="Whose runs; those of the small model alone tell most.")] = "small",
+    variant: Annotated[str, typer.Option(help="Whose runs; those of the small model alone tell most.")] = "small",
     least: Annotated[int, typer.Option(help="In how many turns an opening must be found.", min=1)] = 5,
     out: Out = None,
 ) -> None:
     """Propose a cue list: how steps begin in wrong answers and not in right ones."""
     try:
-        mined = mine(read_runs(runs, contestant), least)
+        mined = mine(read_runs(runs, variant), least)
     except (OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -122,11 +128,11 @@ def cues(
 @app.command(name="sweep")
 def sweep_numbers(
     runs: Runs,
-    contestant: Annotated[str, typer.Option(help="Whose runs.")] = "pair",
+    variant: Annotated[str, typer.Option(help="Whose runs.")] = "pair",
 ) -> None:
     """Replay recorded runs with other numbers of the policy: n1, n2, n3 and the reflection limit."""
     try:
-        records = [record for record, _ in read_runs(runs, contestant)]
+        records = [record for record, _ in read_runs(runs, variant)]
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("replaying", total=sum(map(len, VALUES.values())))
             swept = sweep(records, progress=lambda: progress.advance(bar))
@@ -137,16 +143,21 @@ def sweep_numbers(
 
 
 def _conclude(
-    name: str, policy: DelegationPolicy, wanted: float, measured: Sequence[Measured], knob: Knob, out: Path | None
+    name: str,
+    policy: DelegationPolicy,
+    wanted: float,
+    measured: Sequence[Measured],
+    parameter: TunableParameter,
+    out: Path | None,
 ) -> None:
     best = measured[0]
-    if best.value == knob.always and best.share.value < wanted:
-        hint = "" if knob.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) give it more."
+    if best.value == parameter.always and best.share.value < wanted:
+        hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) give it more."
         console.print(
             f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens.{hint}",
             style="yellow",
         )
-    elif best.value == knob.never and best.share.value > wanted:
+    elif best.value == parameter.never and best.share.value > wanted:
         console.print(
             f"Less cannot be had: at the least, the target writes {best.share.value:.1%} of the tokens.", style="yellow"
         )

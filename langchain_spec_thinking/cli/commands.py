@@ -15,14 +15,14 @@ import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, recording
 from langchain_spec_thinking.cli.calibrate import app as calibrate
 from langchain_spec_thinking.cli.demo import demonstrate
+from langchain_spec_thinking.cli.diagnosis import Diagnosis, examine
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
-from langchain_spec_thinking.cli.examination import Examination, examine
 from langchain_spec_thinking.cli.pairs import MODEL, backend
 from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.trace import Trace
+from langchain_spec_thinking.viewing.trace import Trace
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 console = Console(highlight=False)
@@ -125,13 +125,13 @@ def doctor(
     if not specs:
         console.print("Name a model, by --speculative or --target.", style="red")
         raise typer.Exit(2)
-    sides: dict[str, Examination] = {}
+    sides: dict[str, Diagnosis] = {}
     for role, spec in specs.items():
         with Console(stderr=True).status(f"{role}: {spec} ..."):
             try:
                 sides[role] = examine(backend(spec))
             except (BackendError, ImportError, ValueError) as e:
-                sides[role] = Examination(spec, error=str(e))
+                sides[role] = Diagnosis(spec, error=str(e))
     if as_json:
         typer.echo(json.dumps(report(sides), indent=2))
     else:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from langchain_spec_thinking.cli.examination import Examination
+    from langchain_spec_thinking.cli.diagnosis import Diagnosis
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]not known[/]"}
 
 
-def show(console: Console, sides: dict[str, Examination]) -> None:
+def show(console: Console, sides: dict[str, Diagnosis]) -> None:
     """Say in words what was found."""
     for role, side in sides.items():
         console.print(_table(role, side))
@@ -26,7 +26,7 @@ def show(console: Console, sides: dict[str, Examination]) -> None:
     _say(console, "What to change, or to know", list(changes(sides)))
 
 
-def report(sides: dict[str, Examination]) -> dict[str, object]:
+def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
     """Return what was found, for JSON."""
     able = all(side.error is None for side in sides.values())
     return {
@@ -36,7 +36,7 @@ def report(sides: dict[str, Examination]) -> dict[str, object]:
     }
 
 
-def prospects(sides: dict[str, Examination]) -> Iterator[str]:
+def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Say what a pair of these sides will do."""
     small = sides.get("speculative")
     if small and small.thinks:
@@ -58,7 +58,7 @@ def prospects(sides: dict[str, Examination]) -> Iterator[str]:
         yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
 
 
-def changes(sides: dict[str, Examination]) -> Iterator[str]:
+def changes(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Say what would make it better."""
     for role, side in sides.items():
         if side.error:
@@ -69,7 +69,7 @@ def changes(sides: dict[str, Examination]) -> Iterator[str]:
         yield "Both sides are the same model: a takeover changes nothing."
 
 
-def _continuation(side: Examination) -> str:
+def _continuation(side: Diagnosis) -> str:
     if side.continues_by == "chat_instruct":
         return "replies cannot be continued; the model is told to go on, and `degraded` in the report says so."
     way = (
@@ -80,7 +80,7 @@ def _continuation(side: Examination) -> str:
     return f"{way}."
 
 
-def _rereading(side: Examination) -> str:
+def _rereading(side: Diagnosis) -> str:
     if side.place == "in this process":
         return "A hand-over costs the reading of the new text only."
     if side.cached_tokens is None:
@@ -90,7 +90,7 @@ def _rereading(side: Examination) -> str:
     return "At each hand-over all of the text is read, and billed, again."
 
 
-def _table(role: str, side: Examination) -> Table:
+def _table(role: str, side: Diagnosis) -> Table:
     table = Table(title=f"{role}: {escape(side.name)}", title_justify="left", show_header=False, min_width=60)
     table.add_column(style="dim")
     table.add_column()
@@ -99,7 +99,7 @@ def _table(role: str, side: Examination) -> Table:
     return table
 
 
-def _rows(side: Examination) -> Iterator[tuple[str, str]]:
+def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "where", f"{escape(side.place)} ({side.engine})"
     yield "reachable", _MARKS[side.error is None]
     if side.error:

@@ -13,7 +13,7 @@ from rich.table import Table
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.watching import watching
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.evaluation import Contestant, Evaluation, alone, load_questions
+from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
 from langchain_spec_thinking.evaluation import evaluate as run
 from langchain_spec_thinking.evaluation.policy_lines import FORM, parse_policy
 from langchain_spec_thinking.evaluation.report import require_extra, save
@@ -68,10 +68,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
                 seed=seed,
                 answer_by=answer_by,
             )
-        contestants = _contestants(model, policy or ["pair"])
-        _require_coins(coin or [], contestants)
-        with watching(console, [contestant.name for contestant in contestants], len(questions)) as watch:
-            found = run(questions, contestants, out, check=check, concurrency=concurrency, watch=watch)
+        variants = _contestants(model, policy or ["pair"])
+        _require_coins(coin or [], variants)
+        with watching(console, [variant.name for variant in variants], len(questions)) as watch:
+            found = run(questions, variants, out, check=check, concurrency=concurrency, watch=watch)
         found = replace(found, prices=prices)
         for drawn in dict.fromkeys(coin or []):
             found = _with_coin(found, drawn, seed or 0)
@@ -109,18 +109,18 @@ def show(console: Console, evaluation: Evaluation) -> None:
             )
 
 
-def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Contestant]:
-    contestants = [alone(model, "speculative", "small"), alone(model, "target", "target")]
+def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:
+    variants = [alone(model, "speculative", "small"), alone(model, "target", "target")]
     for line in policies:
         name, policy = parse_policy(line)
         policy = model.policy if line == "pair" else policy
-        contestants.append(Contestant(name, model.model_copy(update={"policy": policy})))
-    return contestants
+        variants.append(Variant(name, model.model_copy(update={"policy": policy})))
+    return variants
 
 
-def _require_coins(coins: Sequence[str], contestants: Sequence[Contestant]) -> None:
+def _require_coins(coins: Sequence[str], variants: Sequence[Variant]) -> None:
     """Refuse coins that are none before anything runs."""
-    pairs_of_two = [contestant.name for contestant in contestants if contestant.alone is None]
+    pairs_of_two = [variant.name for variant in variants if variant.alone is None]
     for coin in coins:
         if coin not in pairs_of_two and not 0 <= _share(coin) <= 1:
             msg = f"--coin {coin}: expected a share from 0 to 1, or one of {', '.join(pairs_of_two)}"

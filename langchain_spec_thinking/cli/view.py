@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from langchain_spec_thinking.callbacks import told
+from langchain_spec_thinking.callbacks import drive_with_callbacks
 from langchain_spec_thinking.report import Segment
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.drivers import Run
     from langchain_spec_thinking.report import Report
-    from langchain_spec_thinking.trace import Trace
     from langchain_spec_thinking.turn import Author, Channel
+    from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
@@ -32,7 +32,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
     """Stream a turn to the terminal and return it, finished."""
     run = model.new_run(messages)
     channel = None
-    with closing(told(run, None)) as deltas:
+    with closing(drive_with_callbacks(run, None)) as deltas:
         for delta in deltas:
             if run.turn.thinks and delta.channel != channel:
                 console.print("" if channel is None else "\n\n", end="")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     Watch = Callable[[str, Outcome], None]
 
 _LINES = 5
-"""How many lines a contestant gets where there is no terminal."""
+"""How many lines a variant gets where there is no terminal."""
 
 
 @contextmanager
 def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Watch]:
-    """Show how far the contestants of these names are, each with so many questions to answer."""
+    """Show how far the variants of these names are, each with so many questions to answer."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     if not console.is_terminal:
         yield lambda name, outcome: _tell(console, name, outcomes[name], outcome, count)

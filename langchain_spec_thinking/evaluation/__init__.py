@@ -1,9 +1,9 @@
-"""Whether a pair pays: data sets, paired runs, tables, plots; and what a policy's knobs should be."""
+"""Whether a pair pays: data sets, paired runs, tables, plots; and which parameters a policy should have."""
 
 from langchain_spec_thinking.evaluation.checks import Check, check_of
-from langchain_spec_thinking.evaluation.contestants import Contestant, alone
 from langchain_spec_thinking.evaluation.questions import Question, load_questions
 from langchain_spec_thinking.evaluation.results import Evaluation
 from langchain_spec_thinking.evaluation.runs import evaluate
+from langchain_spec_thinking.evaluation.variants import Variant, alone
 
-__all__ = ["Check", "Contestant", "Evaluation", "Question", "alone", "check_of", "evaluate", "load_questions"]
+__all__ = ["Check", "Evaluation", "Question", "Variant", "alone", "check_of", "evaluate", "load_questions"]

@@ -13,7 +13,7 @@ from langchain_spec_thinking.evaluation.statistics import Interval
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from langchain_spec_thinking.record import Record
+    from langchain_spec_thinking.recording.record import Record
 
 _BOUNDARY = re.compile(r"\n[ \t\r]*\n\s*")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")

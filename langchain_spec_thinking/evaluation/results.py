@@ -1,4 +1,4 @@
-"""What an evaluation found: figures for each contestant, and what they say of each other."""
+"""What an evaluation found: figures for each variant, and what they say of each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one contestant; all of its outcomes are those of the same questions.
+    """The figures of one variant; all of its outcomes are those of the same questions.
 
     Attributes:
         outcomes: In the order of the questions.
@@ -110,13 +110,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of every contestant.
+    """What came of every variant.
 
     Attributes:
-        outcomes: By contestant, in the order of the questions.
-        alone: By contestant, the side that is the whole of it; None for pairs, and for coins over whole questions.
+        outcomes: By variant, in the order of the questions.
+        alone: By variant, the side that is the whole of it; None for pairs, and for coins over whole questions.
         prices: Of the models; both, or none.
-        coins: Names of contestants that are put together from the runs of the models alone.
+        coins: Names of variants that are put together from the runs of the models alone.
     """
 
     outcomes: Mapping[str, tuple[Outcome, ...]]
@@ -126,7 +126,7 @@ class Evaluation:
 
     @cached_property
     def figures(self) -> dict[str, Figures]:
-        """By contestant."""
+        """By variant."""
         return {
             name: Figures(outcomes, self.prices, measured=name not in self.coins)
             for name, outcomes in self.outcomes.items()
@@ -139,7 +139,7 @@ class Evaluation:
 
     @property
     def pairs(self) -> list[str]:
-        """The contestants that are pairs of two models."""
+        """The variants that are pairs of two models."""
         return [name for name in self.outcomes if self.alone[name] is None and name not in self.coins]
 
     def side(self, side: Author) -> str | None:
@@ -148,7 +148,7 @@ class Evaluation:
 
     @cached_property
     def tests(self) -> dict[tuple[str, str], PairedTest]:
-        """Each contestant against each one before it."""
+        """Each variant against each one before it."""
         names = list(self.figures)
         return {
             (later, name): mcnemar(self.figures[later].rights, self.figures[name].rights)
@@ -205,7 +205,7 @@ class Evaluation:
         return (pair - small) / (target - small) if small <= pair <= target and small < target else None
 
     def among(self, *names: str) -> Evaluation:
-        """Return the same of some contestants, and of the questions that ended in no error with any of them."""
+        """Return the same of some variants, and of the questions that ended in no error with any of them."""
         lines = zip(*(self.outcomes[name] for name in names), strict=True)
         answered = [line for line in lines if all(outcome.error is None for outcome in line)]
         columns = zip(*answered, strict=True) if answered else ([] for _ in names)
@@ -217,7 +217,7 @@ class Evaluation:
 
         return {
             "n": self.count,
-            "contestants": {name: figures.as_dict() for name, figures in self.figures.items()},
+            "variants": {name: figures.as_dict() for name, figures in self.figures.items()},
             "mcnemar": {f"{one} - {other}": asdict(test) for (one, other), test in self.tests.items()},
             "verdicts": {name: [verdict.text for verdict in verdicts(self, name)] for name in self.pairs},
             "prices": {side: asdict(price) for side, price in self.prices.items()},

@@ -1,4 +1,4 @@
-"""The runs of an evaluation: each contestant answers each question, once."""
+"""The runs of an evaluation: each variant answers each question, once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.results import Evaluation
 from langchain_spec_thinking.jsonl import Appending, read_lines
 from langchain_spec_thinking.policy.data import as_data
-from langchain_spec_thinking.record import Record
+from langchain_spec_thinking.recording.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
-    from langchain_spec_thinking.evaluation.contestants import Contestant
     from langchain_spec_thinking.evaluation.questions import Question
+    from langchain_spec_thinking.evaluation.variants import Variant
 
 
 RUNS = "runs.jsonl"
@@ -29,55 +29,55 @@ SETTINGS = "settings.json"
 
 def evaluate(
     questions: Sequence[Question],
-    contestants: Sequence[Contestant],
+    variants: Sequence[Variant],
     folder: str | PathLike[str],
     *,
     check: str = "math",
     concurrency: int = 8,
     watch: Callable[[str, Outcome], object] = lambda _name, _outcome: None,
 ) -> Evaluation:
-    """Let each contestant answer each question, and check the answers.
+    """Let each variant answer each question, and check the answers.
 
-    Every turn is recorded in `runs.jsonl`; what stands there already is not run again, errors excepted. One contestant
+    Every turn is recorded in `runs.jsonl`; what stands there already is not run again, errors excepted. One variant
     runs after the other, so that their times can be compared.
 
     Args:
         questions: What to ask.
-        contestants: Who answers.
+        variants: Who answers.
         folder: Where the runs are kept.
         check: As for `check_of`.
         concurrency: How many turns run at a time.
-        watch: Told of each outcome with its contestant's name, those of earlier runs first.
+        watch: Told of each outcome with its variant's name, those of earlier runs first.
 
     Raises:
-        ValueError: A contestant of that name has answered in this folder with other settings, two have one name, or a
+        ValueError: A variant of that name has answered in this folder with other settings, two have one name, or a
             right answer cannot be checked.
     """
-    _require_names(contestants)
+    _require_names(variants)
     store = _Store(Path(folder), check, questions)
-    store.require_same(contestants)
+    store.require_same(variants)
     require_checkable(questions, store.check)
     outcomes: dict[str, tuple[Outcome, ...]] = {}
-    for contestant in contestants:
-        found = {q.id: store.done[contestant.name, q.id] for q in questions if (contestant.name, q.id) in store.done}
+    for variant in variants:
+        found = {q.id: store.done[variant.name, q.id] for q in questions if (variant.name, q.id) in store.done}
         for outcome in found.values():
-            watch(contestant.name, outcome)
-        for question, came in solved(contestant, [q for q in questions if q.id not in found], concurrency):
-            found[question.id] = store.add(contestant, question, came)
-            watch(contestant.name, found[question.id])
-        outcomes[contestant.name] = tuple(found[question.id] for question in questions)
-    return Evaluation(outcomes, {contestant.name: contestant.alone for contestant in contestants})
+            watch(variant.name, outcome)
+        for question, came in solved(variant, [q for q in questions if q.id not in found], concurrency):
+            found[question.id] = store.add(variant, question, came)
+            watch(variant.name, found[question.id])
+        outcomes[variant.name] = tuple(found[question.id] for question in questions)
+    return Evaluation(outcomes, {variant.name: variant.alone for variant in variants})
 
 
 def solved(
-    contestant: Contestant, questions: Sequence[Question], concurrency: int
+    variant: Variant, questions: Sequence[Question], concurrency: int
 ) -> Iterator[tuple[Question, Record | str]]:
     """Answer questions, many at a time; yield each with what came of it, or the error, as soon as that is there."""
     stopped = threading.Event()
 
     def solve(question: Question) -> Record | str:
         try:
-            return contestant.solve(question, stopped)
+            return variant.solve(question, stopped)
         except Exception as e:  # noqa: BLE001 - a question that fails, however it does, does not end the evaluation
             return f"{type(e).__name__}: {e}"
 
@@ -96,7 +96,7 @@ class _Store:
 
     Attributes:
         check: Whether an answer is right.
-        done: By contestant and question. What ended in an error is not done.
+        done: By variant and question. What ended in an error is not done.
     """
 
     def __init__(self, folder: Path, check: str, questions: Sequence[Question]) -> None:
@@ -110,12 +110,12 @@ class _Store:
             for place, line in read_lines(folder / RUNS):
                 self._read(place, line)
 
-    def add(self, contestant: Contestant, question: Question, came: Record | str) -> Outcome:
+    def add(self, variant: Variant, question: Question, came: Record | str) -> Outcome:
         """Keep what came of a question: a record, or the error where there is none."""
         record, error = (None, came) if isinstance(came, str) else (came, came.error)
         line = {
-            "contestant": contestant.name,
-            "alone": contestant.alone,
+            "variant": variant.name,
+            "alone": variant.alone,
             "id": question.id,
             "check": None,  # until it is made: an answer is paid for, and kept even if its check fails
             "expected": question.answer,
@@ -130,22 +130,22 @@ class _Store:
             self._append(json.dumps(line, ensure_ascii=False, default=as_data))
         return Outcome.of_line(line)
 
-    def require_same(self, contestants: Sequence[Contestant]) -> None:
-        """Refuse contestants that have answered with other settings; remember those of the others."""
+    def require_same(self, variants: Sequence[Variant]) -> None:
+        """Refuse variants that have answered with other settings; remember those of the others."""
         file = self._folder / SETTINGS
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         answered = {name for name, _ in self.done}
-        for contestant in contestants:
-            settings = json.loads(json.dumps(contestant.settings))
-            before = known.get(contestant.name, settings)
-            if contestant.name in answered and before != settings:
+        for variant in variants:
+            settings = json.loads(json.dumps(variant.settings))
+            before = known.get(variant.name, settings)
+            if variant.name in answered and before != settings:
                 differing = " and ".join(_differences(before, settings))
                 msg = (
-                    f"{contestant.name}: its answers in {self._folder} were given with other settings ({differing}). "
+                    f"{variant.name}: its answers in {self._folder} were given with other settings ({differing}). "
                     "Give it another name, or another folder"
                 )
                 raise ValueError(msg)
-            known[contestant.name] = settings
+            known[variant.name] = settings
         file.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _read(self, place: str, line: dict[str, Any]) -> None:
@@ -155,16 +155,16 @@ class _Store:
                 line = {**line, "right": self.check(line["record"]["answer"], expected)}
             outcome = Outcome.of_line(line)
             if outcome.error is None:
-                self.done[line["contestant"], outcome.question] = outcome
+                self.done[line["variant"], outcome.question] = outcome
         except (KeyError, TypeError) as e:
             msg = f"{place}: expected a line of this version's `evaluate`, which this is not ({e!r})"
             raise ValueError(msg) from e
 
 
-def _require_names(contestants: Sequence[Contestant]) -> None:
-    names = [contestant.name for contestant in contestants]
+def _require_names(variants: Sequence[Variant]) -> None:
+    names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
-        msg = f"expected contestants of different names, got {', '.join(names)}"
+        msg = f"expected variants of different names, got {', '.join(names)}"
         raise ValueError(msg)
 
 
@@ -177,23 +177,23 @@ def _differences(before: object, now: object, path: str = "") -> list[str]:
     return [] if before == now else [f"{path}: {before!r}, now {now!r}"]
 
 
-def read_runs(path: str | PathLike[str], contestant: str) -> list[tuple[Record, bool]]:
-    """Read what a contestant answered: its records, and whether each answer is right. Errors are left out.
+def read_runs(path: str | PathLike[str], variant: str) -> list[tuple[Record, bool]]:
+    """Read what a variant answered: its records, and whether each answer is right. Errors are left out.
 
     Raises:
-        ValueError: The file holds no runs of `evaluate`, or none of this contestant; those it has are named.
+        ValueError: The file holds no runs of `evaluate`, or none of this variant; those it has are named.
         OSError: The file cannot be read.
     """
     found: dict[str, tuple[Record, bool]] = {}
     names: set[str] = set()
     for place, line in read_lines(path, growing=True):
-        if "contestant" not in line:
+        if "variant" not in line:
             msg = f"{place}: expected a line of `evaluate`; does the file come of `recording`, which knows no answers?"
             raise ValueError(msg)
-        names.add(line["contestant"])
-        if line["contestant"] == contestant and line["error"] is None:
+        names.add(line["variant"])
+        if line["variant"] == variant and line["error"] is None:
             found[line["id"]] = (Record.from_dict(line["record"]), line["right"])
     if not found:
-        msg = f"{path}: {contestant} has answered nothing there; those who have are {', '.join(sorted(names))}"
+        msg = f"{path}: {variant} has answered nothing there; those who have are {', '.join(sorted(names))}"
         raise ValueError(msg)
     return list(found.values())

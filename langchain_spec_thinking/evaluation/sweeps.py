@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.policy.data import policy_of
-from langchain_spec_thinking.replaying import replay
+from langchain_spec_thinking.recording.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from langchain_spec_thinking.record import Record
+    from langchain_spec_thinking.recording.record import Record
 
 VALUES: Mapping[str, Sequence[int | None]] = {
     "takeover_tokens": (10, 20, 40, 80, None),

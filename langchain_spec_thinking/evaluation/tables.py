@@ -19,7 +19,7 @@ HEADING = ["run", "right", "95% interval", "tokens, small", "tokens, target", "t
 
 
 def row(name: str, figures: Figures) -> list[str]:
-    """Return the figures of a contestant in words, in the order of `HEADING`."""
+    """Return the figures of a variant in words, in the order of `HEADING`."""
     speed = figures.tokens_per_second
     accuracy = figures.accuracy
     return [
@@ -35,7 +35,7 @@ def row(name: str, figures: Figures) -> list[str]:
 
 
 def figures_table(evaluation: Evaluation) -> Rows:
-    """Return the figures of every contestant; costs and errors where there are any."""
+    """Return the figures of every variant; costs and errors where there are any."""
     rows = [[*HEADING], *(row(name, figures) for name, figures in evaluation.figures.items())]
     shown = list(evaluation.figures.values())
     if evaluation.prices:

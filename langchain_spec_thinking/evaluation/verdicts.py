@@ -76,7 +76,7 @@ def _against_model(among: Evaluation, name: str, other: str, words: str) -> Iter
 
 
 def judged(better: Relation, taking: Relation, words: str, measure: str) -> tuple[bool, str]:
-    """Judge a pair by another contestant.
+    """Judge a pair by another variant.
 
     Args:
         better: Whether the other has more right answers than the pair.

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 
-from langchain_spec_thinking.backends.huggingface import HuggingFaceBackend
+from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
 
 _FOLDER = Path(__file__).parent
 _LOCK = Lock()

@@ -7,12 +7,12 @@ from langchain_spec_thinking.policy.settings import DelegationPolicy
 from langchain_spec_thinking.policy.triggers import (
     AllOf,
     AnyOf,
-    Ask,
     CueTrigger,
     Draft,
     FirstTokenEntropy,
     RandomTrigger,
     ScoreAndAccept,
+    ScoreRequest,
     TargetLeads,
     Trigger,
 )
@@ -20,7 +20,6 @@ from langchain_spec_thinking.policy.triggers import (
 __all__ = [
     "AllOf",
     "AnyOf",
-    "Ask",
     "Budget",
     "Cue",
     "CueTrigger",
@@ -32,6 +31,7 @@ __all__ = [
     "Price",
     "RandomTrigger",
     "ScoreAndAccept",
+    "ScoreRequest",
     "TargetLeads",
     "Trigger",
 ]

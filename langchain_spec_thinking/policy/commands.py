@@ -29,7 +29,7 @@ class Generate:
     """Let `author` continue the turn by at most `max_tokens` tokens. Ends the stream that ran before.
 
     Attributes:
-        aside: Text that stands after the turn's in this request alone: what is asked about, and a question.
+        prompt_suffix: Text that stands after the turn's in this request alone: what is asked about, and a question.
         top_logprobs: Of how many of the likeliest tokens the policy wants the log-probabilities.
     """
 
@@ -37,7 +37,7 @@ class Generate:
     max_tokens: int
     kind: Kind
     cue: str | None = None
-    aside: str = ""
+    prompt_suffix: str = ""
     top_logprobs: int = 0
 
 

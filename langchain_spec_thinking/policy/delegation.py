@@ -27,9 +27,9 @@ from langchain_spec_thinking.policy.boundary import Boundary
 from langchain_spec_thinking.policy.commands import Command, EndReason, Finish, Generate, Kind, Note
 from langchain_spec_thinking.policy.cues import Cue
 from langchain_spec_thinking.policy.endings import WORD_MAX, indentation, last_word
-from langchain_spec_thinking.policy.judged import NO_DIGIT, SCORE_TOKENS, Judged
 from langchain_spec_thinking.policy.reflections import Reflections
-from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, Ask, Draft
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT, SCORE_TOKENS, ScoredStep
+from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, Draft, ScoreRequest
 from langchain_spec_thinking.policy.turn_text import TurnText
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
@@ -61,7 +61,7 @@ class Delegation:
         answer_by: Who writes the answer once the thought is closed.
         max_tokens: Limit of the text kept, in tokens of whoever wrote it.
         stop: Strings that end the answer.
-        whole_answer: The answer is asked for by itself and written by one model, also where there is no thought.
+        structured_answer: The answer is asked for by itself and written by one model, also where there is no thought.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Delegation:
         answer_by: Author = "speculative",
         max_tokens: int,
         stop: Sequence[str] = (),
-        whole_answer: bool = False,
+        structured_answer: bool = False,
     ) -> None:
         self._policy = policy
         self._trigger = policy.trigger
@@ -81,7 +81,7 @@ class Delegation:
         self._boundary = Boundary(policy.boundary)
         self._thinks = thinks
         self._answer_by: Author = answer_by
-        self._whole_answer = whole_answer
+        self._structured_answer = structured_answer
         self._commands: list[Command] = []
         self._text = TurnText(self._commands, self._boundary, stop, max_tokens)
         self._alone = False  # the target is out of it: no room left in its context, or gone
@@ -89,7 +89,7 @@ class Delegation:
         self._drafts = 0  # decided
         self._reflections = Reflections(policy)
         self._spared = False  # the draft at hand follows a whole step of the target
-        self._judged: Judged | None = None  # the step that the target is asked about
+        self._judged: ScoredStep | None = None  # the step that the target is asked about
         self._end_reason: EndReason = "stop"  # of the stream that has just ended
         self._answered: set[Author] = set()  # who was asked for the answer
         self._step: Step = self._free
@@ -101,7 +101,7 @@ class Delegation:
         """Begin the turn."""
         if self._thinks:
             self._text.open_thought()
-        elif self._whole_answer:
+        elif self._structured_answer:
             self._generate(self._answer_by, None, "answer", None, self._answer)
             return self._flush()
         if self._policy.opening_tokens:
@@ -227,8 +227,8 @@ class Delegation:
         before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token tells of no word
         first = self._text.held.first_token(before) if self._trigger.top_logprobs else None
         decision = self._trigger.examine(Draft(seen, limit, final, self._drafts, first))
-        if isinstance(decision, Ask):
-            return self._ask(decision, head, final=final, stop=stop)
+        if isinstance(decision, ScoreRequest):
+            return self._request_score(decision, head, final=final, stop=stop)
         certain = isinstance(decision, Cue) or (decision == "keep" and not self._lexicon.verification)
         if not certain and end is None:
             return False
@@ -328,7 +328,7 @@ class Delegation:
             self._text.drop()
         return self._take_over(cue.kind, cue.text or None)
 
-    def _ask(self, ask: Ask, head: str, *, final: bool, stop: bool) -> bool:
+    def _request_score(self, request: ScoreRequest, head: str, *, final: bool, stop: bool) -> bool:
         """Hold the step to its end, then let the target score it."""
         end = self._boundary.step_end(head, last=final or stop)
         if end is None or self._text.generation is None:
@@ -339,8 +339,8 @@ class Delegation:
             ending = "terminator" if stop else self._end_reason if final else None
         text, tokens = self._text.held.take(end)
         self._text.drop()
-        self._judged = Judged(text, tokens, self._text.generation, self._text.written, ask.threshold, ending)
-        self._generate("target", None, "score", None, self._score, text.rstrip() + ask.question)
+        self._judged = ScoredStep(text, tokens, self._text.generation, self._text.written, request.threshold, ending)
+        self._generate("target", None, "score", None, self._score, text.rstrip() + request.question)
         return False
 
     def _recap(self) -> bool:
@@ -387,7 +387,7 @@ class Delegation:
             self._finish("stop")
             return False
         self._text.take_markup(len(THINK_CLOSE))
-        if self._text.author == self._answer_by and not self._whole_answer:
+        if self._text.author == self._answer_by and not self._structured_answer:
             self._step = self._closing
             return True
         self._text.drop()
@@ -436,7 +436,7 @@ class Delegation:
             pass
 
     def _generate(
-        self, author: Author, limit: int | None, kind: Kind, cue: str | None, step: Step, aside: str = ""
+        self, author: Author, limit: int | None, kind: Kind, cue: str | None, step: Step, prompt_suffix: str = ""
     ) -> None:
         remaining = self._text.remaining
         if remaining <= 0:
@@ -445,7 +445,7 @@ class Delegation:
         room = SCORE_TOKENS if kind == "score" else remaining  # a score is no text of the turn
         tokens = room if limit is None else min(limit, room)
         top_logprobs = self._trigger.top_logprobs if kind == "draft" and not self._alone else 0
-        command = Generate(author, tokens, kind, cue, aside, top_logprobs)
+        command = Generate(author, tokens, kind, cue, prompt_suffix, top_logprobs)
         self._commands.append(command)
         self._text.generation, self._text.written = command, 0
         self._sentence = ""

@@ -18,7 +18,7 @@ from langchain_spec_thinking import OpenAIBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 KEY = "sk-very-secret"
 _REPOSITORY = Path(__file__).parents[2]

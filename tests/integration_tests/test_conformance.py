@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
-from langchain_spec_thinking.backends.continuation import ChatFlag, Raw
-from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.continuation import ChatFlag, Raw
 from langchain_spec_thinking.turn import Message, Turn
 from tests.integration_tests.conftest import SMALL
 from tests.integration_tests.servers import ENGINES, KEY, Server
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking import OpenAIBackend
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
     from tests.integration_tests.servers import Servers
 
 WAYS: list[tuple[str, StrategyName]] = [(engine.name, way) for engine in ENGINES.values() for way in engine.exact]

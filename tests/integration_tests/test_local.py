@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from langchain_spec_thinking import ChatSpeculativeThinking, CueTrigger, DelegationPolicy, HuggingFaceBackend, Lexicon
-from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.turn import Message, Turn
 from tests.integration_tests.conftest import LARGE, SMALL, model_path
 from tests.unit_tests.backends.test_huggingface import counting, decoded, generated, prefilled

@@ -16,15 +16,15 @@ from transformers import AutoTokenizer
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.base import End
-from langchain_spec_thinking.backends.continuation import Raw
-from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.continuation import Raw
 from tests.integration_tests.conftest import LARGE, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from langchain_spec_thinking.backends.base import Event, Request
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
     from langchain_spec_thinking.turn import Turn
     from tests.integration_tests.servers import Server, Servers
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from langchain_spec_thinking.backends.negotiation import findings
+from langchain_spec_thinking.backends.openai.capabilities import capabilities
 from langchain_spec_thinking.drivers import _REPORTED
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _nothing_found_out_before() -> Iterator[None]:
     """Forget what the process keeps: what it knows of servers, and which failures it has logged."""
-    findings.cache_clear()
+    capabilities.cache_clear()
     _REPORTED.clear()
     yield
-    findings.cache_clear()
+    capabilities.cache_clear()
     _REPORTED.clear()

@@ -18,7 +18,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.base import Backend, Event, Request
-from langchain_spec_thinking.callbacks import TAKEOVER, told
+from langchain_spec_thinking.callbacks import TAKEOVER, drive_with_callbacks
 from langchain_spec_thinking.drivers import Delta, adrive, drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.report import Takeover, TakeoverStart
@@ -291,7 +291,7 @@ async def test_both_loops_tell_the_same() -> None:
     happened = [each async for each in adrive(pair().new_run([HumanMessage("x")]))]
     expected = list(drive(pair().new_run([HumanMessage("x")])))
     assert [type(each) for each in happened] == [type(each) for each in expected]
-    texts = [each.text for each in told(pair().new_run([HumanMessage("x")]), None)]
+    texts = [each.text for each in drive_with_callbacks(pair().new_run([HumanMessage("x")]), None)]
     assert texts == [each.text for each in expected if isinstance(each, Delta)]
 
 

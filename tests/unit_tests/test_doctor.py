@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from langchain_spec_thinking import pocket
 from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.cli.doctor import changes, prospects, report, show
-from langchain_spec_thinking.cli.examination import examine
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCppPython, Ollama, TransformersServe
 from tests.unit_tests.providers.model import ANSWER
@@ -70,7 +70,7 @@ def test_what_would_help_is_said() -> None:
 def test_advice_that_is_followed_is_not_given(kind: type[Provider], settings: dict[str, Any], advised: bool) -> None:
     backend = kind(ANSWER).backend(**settings)
     given = examine(backend).advice
-    assert (backend.dialect.engine.advice in given) == advised
+    assert (backend.profile.engine.advice in given) == advised
 
 
 def test_a_service_that_bills_on_is_named() -> None:

@@ -36,7 +36,7 @@ from benchmarks.faults.run import WAYS, passed
 from benchmarks.faults.verdict import Told, Verdict, judge
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
-from langchain_spec_thinking.backends.chunks import ChunkReader
+from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.backends.continuation import Payload
+    from langchain_spec_thinking.backends.replies.continuation import Payload
 
 THOUGHT = "I add them.\n\nWait, let me check: 2 + 3 = 5 \u4f60\u597d.\n\nYes, it is five. A \u00e9 more."
 TEXT = f"{THOUGHT}\n</think>\n\nIt is five; `data: [DONE]` ends a stream."
@@ -371,7 +371,7 @@ async def told(
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
 
 
 async def test_faults_leave_no_trace(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.policy.data import as_data, policy_of
-from langchain_spec_thinking.record import Input
+from langchain_spec_thinking.recording.record import Input
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.errand import THOUGHT, TOOLS, call
 from tests.unit_tests.policy.test_properties import POLICIES, TEXTS
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
 
     from langchain_spec_thinking.backends.base import Event, Request
-    from langchain_spec_thinking.drivers import Happening
+    from langchain_spec_thinking.drivers import TurnEvent
     from langchain_spec_thinking.policy.commands import Command, EndReason
     from langchain_spec_thinking.turn import Turn
 
@@ -122,13 +122,13 @@ def test_any_turn_is_replayed_bit_for_bit(
     records: list[Record] = []
     with recording(records.append), suppress(BackendError):
         run = model.new_run([HumanMessage(QUESTION)])
-        obey = run._obey  # noqa: SLF001 - everything that the machine says
+        apply_commands = run._apply  # noqa: SLF001 - everything that the machine says
 
-        def listening(commands: Sequence[Command]) -> list[Happening]:
+        def listening(commands: Sequence[Command]) -> list[TurnEvent]:
             live.extend(commands)
-            return obey(commands)
+            return apply_commands(commands)
 
-        run._obey = listening  # type: ignore[method-assign]  # noqa: SLF001
+        run._apply = listening  # type: ignore[method-assign]  # noqa: SLF001
         for _ in drive(run):
             pass
     (record,) = records

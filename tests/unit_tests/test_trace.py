@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from typer.testing import CliRunner
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Trace
-from langchain_spec_thinking.callbacks import told
+from langchain_spec_thinking.callbacks import drive_with_callbacks
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.report import AuthorUsage, Dropped, Report, Segment
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -103,7 +103,7 @@ def test_a_message_and_its_run_tell_the_same(make: Any, output_version: str) -> 
     model = make(output_version=output_version)
     messages = [model.invoke("2 + 3?"), merged(model.stream("2 + 3?"))]
     run = model.new_run([HumanMessage("2 + 3?")])
-    assert list(told(run, None))
+    assert list(drive_with_callbacks(run, None))
     traces = [*(Trace.of(message, "2 + 3?") for message in messages), Trace.of_run(run, model.model_name)]
     for trace in traces:
         assert "".join(text for _, text in trace.pieces("answer")) == trace.answer
@@ -133,7 +133,7 @@ def test_what_was_dropped_stands_where_it_was(written: str, taken_over: str) -> 
     policy = DelegationPolicy(takeover_tokens=4, reflection_limit=1)
     model = ChatSpeculativeThinking(speculative=models[0], target=models[1], policy=policy, max_tokens=60)
     run = model.new_run([HumanMessage("x")])
-    list(told(run, None))
+    list(drive_with_callbacks(run, None))
     trace = Trace.of_run(run, "m")
     pieces = [*trace.pieces("thinking"), *trace.pieces("answer")]
     assert sum(isinstance(piece, Dropped) for piece, _ in pieces) == len(run.report.dropped)

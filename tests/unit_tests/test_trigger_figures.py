@@ -40,7 +40,7 @@ RIGHTS = {
     (COIN, 0.2): "1100",
     ("entropy", 0.2): "1110",
 }
-"""By contestant and wanted share: which of four answers are right."""
+"""By variant and wanted share: which of four answers are right."""
 
 
 def answered(name: str, share: float, rights: str) -> Answered:
@@ -97,7 +97,7 @@ def test_the_table_and_the_picture(found: list[Answered], tmp_path: Path) -> Non
 
 
 def test_every_trigger_takes_part() -> None:
-    kinds = {type(entry.at(entry.knob.always).trigger) for entry in ENTRIES.values()}
+    kinds = {type(entry.at(entry.parameter.always).trigger) for entry in ENTRIES.values()}
     assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
 
 
@@ -111,7 +111,7 @@ def test_every_trigger_takes_part() -> None:
     ],
 )
 def test_how_a_knob_stands_is_told(name: str, value: float, told: str) -> None:
-    assert _told(ENTRIES[name].at(value), ENTRIES[name].knob) == told
+    assert _told(ENTRIES[name].at(value), ENTRIES[name].parameter) == told
 
 
 def scripted() -> ChatSpeculativeThinking:
@@ -141,6 +141,6 @@ def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
     lines = (contest.place / "runs.jsonl").read_text(encoding="utf-8")
     assert contest.run() == [cue, coin]
     assert (contest.place / "runs.jsonl").read_text(encoding="utf-8") == lines
-    assert [json.loads(line)["contestant"] for line in lines.splitlines()] == [CUE, CUE, AS_LONG, AS_LONG]
+    assert [json.loads(line)["variant"] for line in lines.splitlines()] == [CUE, CUE, AS_LONG, AS_LONG]
     alone = Contest(tmp_path, count=1, sample=1, pair=scripted).run()
     assert [(one.name, one.share, one.setting) for one in alone] == [("speculative", 0, ""), ("target", 1, "")]

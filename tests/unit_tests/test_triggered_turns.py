@@ -23,7 +23,7 @@ from langchain_spec_thinking import (
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError, StreamCutError
-from langchain_spec_thinking.policy.judged import NO_DIGIT
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT
 from langchain_spec_thinking.report import Takeover
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny

@@ -1,7 +1,15 @@
 """What makes the target model take over at a boundary."""
 
 from langchain_spec_thinking.policy.endings import sentence_end
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, NO_LOGPROBS, Ask, Decision, Draft, FirstToken, Trigger
+from langchain_spec_thinking.policy.triggers.base import (
+    NO_CUES,
+    NO_LOGPROBS,
+    Decision,
+    Draft,
+    FirstToken,
+    ScoreRequest,
+    Trigger,
+)
 from langchain_spec_thinking.policy.triggers.coin import RandomTrigger
 from langchain_spec_thinking.policy.triggers.combined import AllOf, AnyOf
 from langchain_spec_thinking.policy.triggers.cue import CueTrigger
@@ -14,7 +22,6 @@ __all__ = [
     "NO_LOGPROBS",
     "AllOf",
     "AnyOf",
-    "Ask",
     "CueTrigger",
     "Decision",
     "Draft",
@@ -22,6 +29,7 @@ __all__ = [
     "FirstTokenEntropy",
     "RandomTrigger",
     "ScoreAndAccept",
+    "ScoreRequest",
     "TargetLeads",
     "Trigger",
     "sentence_end",

@@ -60,7 +60,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ScoreRequest:
     """Let the step be written to its end, then ask the target for one digit about it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Ask:
     threshold: int
 
 
-Decision = Cue | Ask | Literal["keep"]
+Decision = Cue | ScoreRequest | Literal["keep"]
 """A reason to hand over; a question to the target first; or that the draft goes on, whatever follows."""
 
 

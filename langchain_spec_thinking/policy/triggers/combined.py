@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import Ask, Trigger
+from langchain_spec_thinking.policy.triggers.base import ScoreRequest, Trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Decision, Draft
@@ -58,7 +58,7 @@ class AnyOf(_Combined):
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
         if cues:  # of those that came with one piece of text, the one that would have been seen first in smaller ones
             return min(cues, key=lambda cue: (cue.end, cue.lookahead))
-        asked = next((decision for decision in decisions if isinstance(decision, Ask)), None)
+        asked = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
         return asked or (None if None in decisions else "keep")
 
 
@@ -78,7 +78,7 @@ class AllOf(_Combined):
             return "keep"
         if None in decisions:
             return None
-        asked = next((decision for decision in decisions if isinstance(decision, Ask)), None)
+        asked = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
         return asked or next((cue for cue in cues if cue.text), cues[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, Ask, Trigger
+from langchain_spec_thinking.policy.triggers.base import NO_CUES, ScoreRequest, Trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.cues import Lexicon
@@ -46,6 +46,6 @@ class ScoreAndAccept(Trigger):
             msg = f"question: expected words that lead to a digit, got {self.question!r}"
             raise ValueError(msg)
 
-    def examine(self, draft: Draft) -> Ask:  # noqa: ARG002 - of the protocol
+    def examine(self, draft: Draft) -> ScoreRequest:  # noqa: ARG002 - of the protocol
         """Have every step scored."""
-        return Ask(self.question, self.threshold)
+        return ScoreRequest(self.question, self.threshold)

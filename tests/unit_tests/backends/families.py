@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from langchain_spec_thinking import HuggingFaceBackend
-    from langchain_spec_thinking.backends.kv_cache import TurnCache
+    from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 
 _COMMON: dict[str, Any] = {
     "attention_dropout": 0.0,

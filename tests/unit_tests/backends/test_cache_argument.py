@@ -11,8 +11,8 @@ import pytest
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from langchain_spec_thinking.backends.cache_argument import NAMES, CacheArgument
-from langchain_spec_thinking.backends.cache_check import checked
+from langchain_spec_thinking.backends.local.cache_argument import NAMES, CacheArgument
+from langchain_spec_thinking.backends.local.cache_check import checked
 from langchain_spec_thinking.errors import ContinuationError
 from tests.unit_tests.backends import tiny
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from langchain_spec_thinking.backends.cache_argument import CacheArgument
-from langchain_spec_thinking.backends.cache_check import checked
+from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
+from langchain_spec_thinking.backends.local.cache_check import checked
 from langchain_spec_thinking.errors import ContinuationError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.families import REFUSED, RUN

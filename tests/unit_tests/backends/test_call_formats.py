@@ -11,7 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
-from langchain_spec_thinking.backends.call_formats import HERMES, LLAMA, MISTRAL, CallFormat, CallParser, format_of
+from langchain_spec_thinking.backends.replies.call_formats import (
+    HERMES,
+    LLAMA,
+    MISTRAL,
+    CallFormat,
+    CallParser,
+    format_of,
+)
 from langchain_spec_thinking.tools import ToolCall, Tools, call_text
 
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}

@@ -3,8 +3,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from langchain_spec_thinking.backends.base import Piece
-from langchain_spec_thinking.backends.chunks import ChunkReader
-from langchain_spec_thinking.backends.continuation import Payload
+from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.replies.continuation import Payload
 from langchain_spec_thinking.turn import Turn
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.continuation import (
+from langchain_spec_thinking.backends.openai.echo import EchoFilter
+from langchain_spec_thinking.backends.replies.continuation import (
     ChatFlag,
     ChatInstruct,
     ChatMark,
@@ -17,7 +18,6 @@ from langchain_spec_thinking.backends.continuation import (
     Strategy,
     parts,
 )
-from langchain_spec_thinking.backends.echo import EchoFilter
 from langchain_spec_thinking.turn import Message, Turn
 
 USER = {"role": "user", "content": "hi"}

@@ -12,7 +12,7 @@ from scipy.stats import chisquare  # type: ignore[import-untyped]
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Piece, Request, Usage
-from langchain_spec_thinking.backends.drafts import FIRST_TOKENS, Drafts
+from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, Drafts
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import POLICIES, PROMPTS, continued, counting, turn

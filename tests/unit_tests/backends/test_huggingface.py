@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
-from langchain_spec_thinking.backends.spare_caches import CACHES_MAX, TOKENS_MAX
+from langchain_spec_thinking.backends.local.prefix_cache_pool import CACHES_MAX, TOKENS_MAX
 from langchain_spec_thinking.errors import BackendError, ContinuationError, PromptTooLongError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
@@ -426,6 +426,6 @@ def test_a_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "langchain_spec_thinking.backends.local_model", raising=False)
+    monkeypatch.delitem(sys.modules, "langchain_spec_thinking.backends.local.model", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'langchain-spec-thinking\[huggingface\]'"):
         HuggingFaceBackend("anything")

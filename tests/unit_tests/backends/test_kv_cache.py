@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.cache_argument import CacheArgument
-from langchain_spec_thinking.backends.kv_cache import TurnCache
+from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
+from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from tests.unit_tests.backends import tiny
 
 if TYPE_CHECKING:

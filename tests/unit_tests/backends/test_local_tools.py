@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel
 
 from langchain_spec_thinking import ChatSpeculativeThinking, HuggingFaceBackend
-from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.messages import history_of
 from langchain_spec_thinking.tools import Tools
 from langchain_spec_thinking.turn import Turn

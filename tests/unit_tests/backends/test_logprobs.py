@@ -20,7 +20,7 @@ from langchain_spec_thinking import (
     OpenAIBackend,
 )
 from langchain_spec_thinking.backends.base import Piece, Request
-from langchain_spec_thinking.backends.logprobs import split_at_tokens
+from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn

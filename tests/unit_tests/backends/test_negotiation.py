@@ -12,7 +12,11 @@ import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
-from langchain_spec_thinking.backends.continuation import (
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted
+from langchain_spec_thinking.backends.openai.probes import RawProbe, identified
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.continuation import (
     ChatFlag,
     ChatInstruct,
     ChatMark,
@@ -20,10 +24,6 @@ from langchain_spec_thinking.backends.continuation import (
     Raw,
     Strategy,
 )
-from langchain_spec_thinking.backends.engines import UNKNOWN, hosted
-from langchain_spec_thinking.backends.negotiation import Dialect
-from langchain_spec_thinking.backends.questions import RawProbe, identified
-from langchain_spec_thinking.backends.templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
     ],
 )
 def test_known_hosts_are_not_asked(url: str, expected: Strategy) -> None:
-    dialect = Dialect(url, "m")
-    assert dialect.ready
-    assert dialect.strategy == expected
+    profile = ServerProfile(url, "m")
+    assert profile.ready
+    assert profile.strategy == expected
 
 
 @pytest.mark.parametrize("url", ["https://api.openai.com.evil.test/v1", "http://127.0.0.1:8000/v1"])
 def test_a_host_that_only_looks_known_is_asked(url: str) -> None:
     assert hosted(url) is None
-    assert not Dialect(url, "m").ready
+    assert not ServerProfile(url, "m").ready
 
 
 class Listed(Server):
@@ -117,9 +117,9 @@ def test_a_prompt_that_is_refused_in_mid_turn_is_stepped_down_from() -> None:
 
 
 def test_another_model_on_the_server_is_asked_for_itself() -> None:
-    first, second = Dialect(URL, "one"), Dialect(URL, "two")
+    first, second = ServerProfile(URL, "one"), ServerProfile(URL, "two")
     first.strategy = ChatTrailing()
-    assert (Dialect(URL, "one").strategy, second.strategy) == (ChatTrailing(), None)
+    assert (ServerProfile(URL, "one").strategy, second.strategy) == (ChatTrailing(), None)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_server_without_a_list_of_models_is_an_unknown_one(listing: Callable[[
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
     assert [path for path, _ in server.asked].count("listing") == 1
-    assert backend.dialect.engine == UNKNOWN
+    assert backend.profile.engine == UNKNOWN
 
 
 def test_a_server_that_was_not_there_is_asked_again() -> None:
@@ -149,14 +149,14 @@ def test_a_server_that_was_not_there_is_asked_again() -> None:
 
 
 def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
-    dialect = Dialect(URL, "m")
-    dialect.strategy = ChatFlag()
+    profile = ServerProfile(URL, "m")
+    profile.strategy = ChatFlag()
     error = openai.BadRequestError(
         "no prefill", response=httpx2.Response(400, request=httpx2.Request("POST", URL)), body=None
     )
     for _ in range(3):
-        dialect.mend(error, {}, ChatFlag(), [])
-    assert dialect.strategy == ChatTrailing()
+        profile.adapt_after_error(error, {}, ChatFlag(), [])
+    assert profile.strategy == ChatTrailing()
 
 
 def test_a_service_that_bills_on_is_asked_for_a_little_at_a_time() -> None:

@@ -22,7 +22,7 @@ from langchain_core.exceptions import (
 
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Piece, Request
-from langchain_spec_thinking.backends.breaker import CircuitBreaker
+from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn
@@ -73,7 +73,7 @@ async def check_third_time_answers(failure: Any) -> None:
     "failure", [refused(503), refused(429, **{"retry-after": "0"}), httpx2.ConnectError("refused")]
 )
 async def test_what_fails_before_the_first_token_is_tried_again(failure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     await check_third_time_answers(failure)
     server = Server(failure)
     with pytest.raises(BackendError):
@@ -103,7 +103,7 @@ def test_what_breaks_after_the_first_token_goes_on_from_there(broken: Callable[[
 async def test_what_breaks_again_and_again_is_an_error_with_the_text(
     broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     server = Server(broken, httpx2.ConnectError("refused"))
     pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
     with pytest.raises(ModelConnectionError, match="refused") as caught:
@@ -124,7 +124,7 @@ EARLY_BREAKS = [
 async def test_what_breaks_before_the_first_text_is_asked_anew(
     broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     await check_third_time_answers(broken)
 
 
@@ -206,7 +206,7 @@ def test_probes_of_a_dead_server_are_not_repeated_either() -> None:
 
 
 def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.retries._backoff", lambda _: 0)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     server = Server(refused(503), probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     assert continued(server.backend(tokenizer=None))[0] == "A"
 

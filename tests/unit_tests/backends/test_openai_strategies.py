@@ -12,7 +12,7 @@ from langchain_core.exceptions import (
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import End, Request
-from langchain_spec_thinking.backends.negotiation import findings
+from langchain_spec_thinking.backends.openai.capabilities import capabilities
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import Server, continued, delta, probe, refused, sse, text, turn
 
@@ -39,7 +39,7 @@ async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) 
     assert continued(backend, turn("So"))[0] == "A"
     assert backend.describe()["continuation"] == "chat_trailing"
     assert server.asked[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
-    findings.cache_clear()
+    capabilities.cache_clear()
     server = Server(answer, probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert [event async for event in backend.acontinue_turn(turn("So"), Request(5))][-1] == End("stop")

@@ -9,8 +9,8 @@ import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
-from langchain_spec_thinking.backends.chunks import ChunkReader
-from langchain_spec_thinking.backends.continuation import ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.replies.continuation import ChatMark, ChatTrailing, Strategy
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import Server, continued, delta, sse, text, turn, usage
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.backends.shared_steps import SharedSteps, _Reader
+from langchain_spec_thinking.backends.local.batched_forward import BatchedForward, _Reader
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import PROMPTS, continued, turn
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TURNS = 16
 
 
-class Gathered(SharedSteps):
+class Gathered(BatchedForward):
     """Passes that begin only when every other turn waits, so that who meets whom does not depend on the machine.
 
     Args:
@@ -184,7 +184,7 @@ def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
 
 
 def test_a_pass_has_room_for_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.shared_steps.TOKENS_MAX", 20)
+    monkeypatch.setattr("langchain_spec_thinking.backends.local.batched_forward.TOKENS_MAX", 20)
     model = tiny.llama()
     backend = tiny.backend(model)
     steps = Gathered(backend)

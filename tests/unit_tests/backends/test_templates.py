@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.continuation import ChatFlag, Raw
-from langchain_spec_thinking.backends.templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.continuation import ChatFlag, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny

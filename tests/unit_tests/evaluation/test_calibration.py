@@ -13,8 +13,15 @@ from typer.testing import CliRunner
 
 from langchain_spec_thinking import DelegationPolicy, RandomTrigger
 from langchain_spec_thinking.cli.commands import app
-from langchain_spec_thinking.evaluation import Contestant, alone, evaluate
-from langchain_spec_thinking.evaluation.knobs import KNOBS, Knob, calibrated, share_of, turned, untuned
+from langchain_spec_thinking.evaluation import Variant, alone, evaluate
+from langchain_spec_thinking.evaluation.calibration import (
+    TUNABLE_PARAMETERS,
+    TunableParameter,
+    calibrated,
+    parse_trigger,
+    share_of,
+    with_value,
+)
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy, triggers
 from langchain_spec_thinking.evaluation.runs import read_runs
@@ -27,51 +34,57 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-COIN = KNOBS["RandomTrigger"]
-SHAPES: dict[str, tuple[Knob, Callable[[float], float]]] = {
+COIN = TUNABLE_PARAMETERS["RandomTrigger"]
+SHAPES: dict[str, tuple[TunableParameter, Callable[[float], float]]] = {
     "a coin": (COIN, lambda p: p / (p + 1.5)),
     "a steep coin": (COIN, lambda p: 1 - math.exp(-9 * p)),
     "a flat coin": (COIN, lambda p: 0.9 * p**4),
-    "an entropy": (KNOBS["FirstTokenEntropy"], lambda h: 0.8 * math.exp(-2 * h)),
-    "a score": (KNOBS["ScoreAndAccept"], lambda digit: 0.07 * digit),
-    "a length": (KNOBS["CueTrigger"], lambda tokens: tokens / (tokens + 60)),
-    "a relay's length": (KNOBS["TargetLeads"], lambda tokens: 30 / (tokens + 60)),
+    "an entropy": (TUNABLE_PARAMETERS["FirstTokenEntropy"], lambda h: 0.8 * math.exp(-2 * h)),
+    "a score": (TUNABLE_PARAMETERS["ScoreAndAccept"], lambda digit: 0.07 * digit),
+    "a length": (TUNABLE_PARAMETERS["CueTrigger"], lambda tokens: tokens / (tokens + 60)),
+    "a relay's length": (TUNABLE_PARAMETERS["TargetLeads"], lambda tokens: 30 / (tokens + 60)),
 }
 
 
-@pytest.mark.parametrize(("knob", "shape"), SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(("parameter", "shape"), SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("wanted", [0.1, 0.2, 0.35])
-def test_a_knob_is_turned_to_a_share(knob: Knob, shape: Callable[[float], float], wanted: float) -> None:
+def test_a_parameter_is_tuned_to_a_share(
+    parameter: TunableParameter, shape: Callable[[float], float], wanted: float
+) -> None:
     asked: list[float] = []
 
     def share_at(value: float) -> Interval:
         asked.append(value)
         return Interval(shape(value), 0, 1)
 
-    best = calibrated(share_at, wanted, knob, rounds=9)[0]
-    assert best.share.value == pytest.approx(wanted, abs=0.035 if knob.whole else 0.011)
+    best = calibrated(share_at, wanted, parameter, rounds=9)[0]
+    assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.whole else 0.011)
     assert len(asked) == len(set(asked)) <= 9
-    assert asked[0] == knob.always
-    assert not knob.whole or all(value == int(value) for value in asked)
+    assert asked[0] == parameter.always
+    assert not parameter.whole or all(value == int(value) for value in asked)
 
 
 def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
     for name, kind in triggers().items():
-        policy, knob = untuned(name)
+        policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
-        assert turned(policy, knob, knob.always) == policy != turned(policy, knob, 4 if knob.whole else 0.25)
+        assert (
+            with_value(policy, parameter, parameter.always)
+            == policy
+            != with_value(policy, parameter, 4 if parameter.whole else 0.25)
+        )
 
 
 def test_more_than_all_and_less_than_the_least_cannot_be_had() -> None:
     measured = calibrated(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
     assert [one.value for one in measured] == [1]
-    measured = calibrated(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, KNOBS["CueTrigger"])
+    measured = calibrated(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"])
     assert [one.value for one in measured] == [1, 256]
 
 
 def test_what_is_set_is_not_typed() -> None:
     with pytest.raises(ValueError, match="cue,takeover_tokens=500: expected no takeover_tokens"):
-        untuned("cue,takeover_tokens=500")
+        parse_trigger("cue,takeover_tokens=500")
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.05, 1), st.floats(0.2, 5))
@@ -82,12 +95,12 @@ def test_a_search_ends_and_stays_within_its_bounds(wanted: float, most: float, p
 
 
 def test_a_share_is_measured_on_turns() -> None:
-    always = turned(DelegationPolicy(trigger=RandomTrigger(0.5)), COIN, 1)
+    always = with_value(DelegationPolicy(trigger=RandomTrigger(0.5)), COIN, 1)
     done: list[int] = []
     share = share_of(pair(), always, sums(4), 2, lambda: done.append(1))
     assert 0 < share.value < 1
     assert len(done) == 4
-    assert share_of(pair(), turned(always, COIN, 0), sums(4), 2).value == 0
+    assert share_of(pair(), with_value(always, COIN, 0), sums(4), 2).value == 0
     broken = pair(speculative=ScriptedBackend(lambda _: 1 / 0, thinks=True))  # type: ignore[arg-type,return-value]
     with pytest.raises(RuntimeError, match=r"What is 0.*ended in an error: ZeroDivisionError"):
         share_of(broken, always, sums(1), 1)
@@ -113,7 +126,7 @@ def test_openings_are_words_that_a_lexicon_finds(step: str, expected: list[str])
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     both = pair()
-    evaluate(sums(), [alone(both, "speculative", "small"), Contestant("pair", both)], tmp_path)
+    evaluate(sums(), [alone(both, "speculative", "small"), Variant("pair", both)], tmp_path)
     return tmp_path
 
 

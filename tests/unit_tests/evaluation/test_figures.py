@@ -211,7 +211,7 @@ def test_few_questions_make_no_verdict() -> None:
 
 def test_figures_of_one_question_are_json() -> None:
     found = Evaluation({"x": outcomes("*", target=10, cost=1)}, {"x": None}, PRICES).as_dict()
-    assert json.loads(json.dumps(found, allow_nan=False))["contestants"]["x"]["seconds"]["low"] is None
+    assert json.loads(json.dumps(found, allow_nan=False))["variants"]["x"]["seconds"]["low"] is None
 
 
 def test_speed_is_of_the_time_in_which_anything_ran() -> None:

@@ -25,10 +25,10 @@ from langchain_spec_thinking import (
     recording,
     replay,
 )
-from langchain_spec_thinking.evaluation.contestants import Contestant, reseeded
 from langchain_spec_thinking.evaluation.mining import steps
 from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.runs import _Store
+from langchain_spec_thinking.evaluation.variants import Variant, reseeded
 from langchain_spec_thinking.jsonl import Appending, read_lines
 from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -179,7 +179,7 @@ def test_an_answer_is_kept_though_its_check_fails(tmp_path: Path, monkeypatch: p
     runs = _Store(folder, "broken:check", [question])
     record = recorded(CueTrigger())
     with pytest.raises(ZeroDivisionError):
-        runs.add(Contestant("pair", pair()), question, record)
+        runs.add(Variant("pair", pair()), question, record)
     again = _Store(folder, "exact", [replace(question, answer=record.answer)])
     assert again.done["pair", question.id].right
 
@@ -187,9 +187,9 @@ def test_an_answer_is_kept_though_its_check_fails(tmp_path: Path, monkeypatch: p
 def test_settings_under_which_nothing_was_answered_may_be_mended(tmp_path: Path) -> None:
     (question, *_) = sums()
     runs = _Store(tmp_path, "exact", [question])
-    runs.require_same([Contestant("pair", pair(max_tokens=10))])
-    runs.add(Contestant("pair", pair(max_tokens=10)), question, "no server")
-    mended = Contestant("pair", pair(max_tokens=99))
+    runs.require_same([Variant("pair", pair(max_tokens=10))])
+    runs.add(Variant("pair", pair(max_tokens=10)), question, "no server")
+    mended = Variant("pair", pair(max_tokens=99))
     _Store(tmp_path, "exact", [question]).require_same([mended])
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["pair"] == json.loads(json.dumps(mended.settings))

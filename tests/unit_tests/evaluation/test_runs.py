@@ -15,11 +15,11 @@ from langchain_spec_thinking import Backend, DelegationPolicy, Price, RandomTrig
 from langchain_spec_thinking.backends.base import Event, Piece, Request
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.evaluation import Contestant, Evaluation, Question, alone, evaluate
-from langchain_spec_thinking.evaluation.contestants import reseeded
+from langchain_spec_thinking.evaluation import Evaluation, Question, Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.report import save
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.tables import markdown
+from langchain_spec_thinking.evaluation.variants import reseeded
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.evaluation.sums import HARD, NUMBER, large, pair, small, sums, sums_file
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 SUMS = sums()
 
 
-def contestants(**settings: Any) -> list[Contestant]:
+def variants(**settings: Any) -> list[Variant]:
     both = pair(**settings)
-    return [alone(both, "speculative", "small"), alone(both, "target", "target"), Contestant("pair", both)]
+    return [alone(both, "speculative", "small"), alone(both, "target", "target"), Variant("pair", both)]
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_each_contestant_answers_each_question(tmp_path: Path) -> None:
-    found = evaluate(SUMS, contestants(), tmp_path)
+    found = evaluate(SUMS, variants(), tmp_path)
     rights = {name: sum(figures.rights) for name, figures in found.figures.items()}
     assert rights == {"small": HARD - 1, "target": NUMBER, "pair": NUMBER}
     figures = found.figures["pair"]
@@ -61,8 +61,8 @@ def test_each_contestant_answers_each_question(tmp_path: Path) -> None:
 
 
 def test_every_run_is_recorded_and_can_be_replayed(tmp_path: Path) -> None:
-    evaluate(SUMS[:4], contestants(), tmp_path)
-    assert Counter(line["contestant"] for line in lines(tmp_path)) == {"small": 4, "target": 4, "pair": 4}
+    evaluate(SUMS[:4], variants(), tmp_path)
+    assert Counter(line["variant"] for line in lines(tmp_path)) == {"small": 4, "target": 4, "pair": 4}
     for record, right in read_runs(tmp_path / "runs.jsonl", "pair"):
         assert replay(record).valid
         assert right
@@ -96,12 +96,12 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
                 raise _KilledError
 
         try:
-            evaluate(SUMS, contestants(**backends), tmp_path, concurrency=1, watch=watch)
+            evaluate(SUMS, variants(**backends), tmp_path, concurrency=1, watch=watch)
         except _KilledError:
             assert seen == kept + after + 1
         kept = len(lines(tmp_path))
     for line in lines(tmp_path):
-        questions[line["contestant"], line["id"]] += 1
+        questions[line["variant"], line["id"]] += 1
     assert questions == {(name, question.id): 1 for name in names for question in SUMS}
 
 
@@ -133,19 +133,19 @@ def test_turns_that_run_are_broken_off_when_an_evaluation_is(tmp_path: Path) -> 
 
 
 def test_a_finished_evaluation_asks_nobody(tmp_path: Path) -> None:
-    first = evaluate(SUMS, contestants(), tmp_path)
+    first = evaluate(SUMS, variants(), tmp_path)
     silent = ScriptedBackend(lambda _: pytest.fail("asked again"), name="small", thinks=True)
-    again = evaluate(SUMS, contestants(speculative=silent, target=replace(silent, name="large")), tmp_path)
+    again = evaluate(SUMS, variants(speculative=silent, target=replace(silent, name="large")), tmp_path)
     assert again.outcomes == first.outcomes
-    fewer = evaluate(SUMS[:3], contestants(speculative=silent, target=replace(silent, name="large")), tmp_path)
+    fewer = evaluate(SUMS[:3], variants(speculative=silent, target=replace(silent, name="large")), tmp_path)
     assert fewer.figures["pair"].count == 3
 
 
 def test_a_half_written_line_is_answered_again(tmp_path: Path) -> None:
-    evaluate(SUMS[:3], contestants(), tmp_path)
+    evaluate(SUMS[:3], variants(), tmp_path)
     file = tmp_path / "runs.jsonl"
     file.write_bytes(file.read_bytes()[:-40])
-    evaluate(SUMS[:3], contestants(), tmp_path)
+    evaluate(SUMS[:3], variants(), tmp_path)
     assert len(lines(tmp_path)) == 9
 
 
@@ -159,14 +159,14 @@ def test_a_half_written_line_is_answered_again(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_under_a_name_are_refused(changed: dict[str, Any], told: str, tmp_path: Path) -> None:
-    evaluate(SUMS[:2], contestants(), tmp_path)
+    evaluate(SUMS[:2], variants(), tmp_path)
     with pytest.raises(ValueError, match=told):
-        evaluate(SUMS[:2], contestants(**changed), tmp_path)
+        evaluate(SUMS[:2], variants(**changed), tmp_path)
     assert len(lines(tmp_path)) == 6
 
 
 def test_two_of_a_name_are_refused(tmp_path: Path) -> None:
-    one = Contestant("x", pair())
+    one = Variant("x", pair())
     with pytest.raises(ValueError, match="different names, got x, x"):
         evaluate(SUMS, [one, one], tmp_path)
 
@@ -181,7 +181,7 @@ def test_a_question_that_fails_is_told_counted_wrong_and_tried_again(tmp_path: P
             raise KeyError(msg)
         return small(turn)
 
-    failing = contestants(speculative=ScriptedBackend(broken, name="small", thinks=True))
+    failing = variants(speculative=ScriptedBackend(broken, name="small", thinks=True))
     told: list[str | None] = []
     found = evaluate(SUMS, failing, tmp_path, watch=lambda _, outcome: told.append(outcome.error))
     figures = found.figures["small"]
@@ -190,21 +190,21 @@ def test_a_question_that_fails_is_told_counted_wrong_and_tried_again(tmp_path: P
     assert [o.error for o in figures.outcomes[7:9]] == ["BackendError: the server is gone", "KeyError: 'a defect'"]
     assert [error for error in told if error].count("BackendError: the server is gone") == 2
     assert "| errors |" in markdown(found)
-    mended = evaluate(SUMS, contestants(), tmp_path)
+    mended = evaluate(SUMS, variants(), tmp_path)
     assert mended.figures["small"].errors == 0
     assert len(lines(tmp_path)) == 3 * NUMBER + 4
 
 
 def test_another_check_is_made_of_the_same_answers(tmp_path: Path) -> None:
-    evaluate(SUMS[:3], contestants(), tmp_path, check="exact")
+    evaluate(SUMS[:3], variants(), tmp_path, check="exact")
     silent = ScriptedBackend(lambda _: pytest.fail("asked again"), name="small", thinks=True)
-    again = contestants(speculative=silent, target=replace(silent, name="large"))
+    again = variants(speculative=silent, target=replace(silent, name="large"))
     wrong = [Question(q.id, q.question, "99") for q in SUMS[:3]]
     assert evaluate(wrong, again, tmp_path, check="math").figures["pair"].accuracy.value == 0
 
 
 def test_a_coin_falls_anew_for_each_question_and_alike_for_the_same(tmp_path: Path) -> None:
-    tossed = Contestant("coin", pair(policy=DelegationPolicy(trigger=RandomTrigger(0.5))))
+    tossed = Variant("coin", pair(policy=DelegationPolicy(trigger=RandomTrigger(0.5))))
     first = evaluate(SUMS, [tossed], tmp_path / "one").figures["coin"].outcomes
     second = evaluate(SUMS, [tossed], tmp_path / "two", concurrency=1).figures["coin"].outcomes
     assert [o.takeovers for o in first] == [o.takeovers for o in second]
@@ -227,7 +227,7 @@ def test_many_turns_run_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_coin_over_whole_questions(tmp_path: Path) -> None:
-    found = evaluate(SUMS, contestants(), tmp_path)
+    found = evaluate(SUMS, variants(), tmp_path)
     for share in (0, 0.25, 1):
         mixed = found.with_coin("coin", share)
         whole = sum(outcome.tokens["target"] > 0 for outcome in mixed.figures["coin"].outcomes)
@@ -249,7 +249,7 @@ PRICES: dict[Author, Price] = {"speculative": Price(0.1, 0.4), "target": Price(2
 
 
 def test_costs_are_those_of_every_request(tmp_path: Path) -> None:
-    found = replace(evaluate(SUMS, contestants(), tmp_path), prices=PRICES)
+    found = replace(evaluate(SUMS, variants(), tmp_path), prices=PRICES)
     for figures in found.figures.values():
         outcome = figures.outcomes[3]
         expected = sum((price.of(outcome.usage[side]) for side, price in PRICES.items()), start=0.0)
@@ -261,7 +261,7 @@ def test_costs_are_those_of_every_request(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prices", [{}, PRICES])
 def test_figures_tables_and_plots_are_saved(prices: dict[Any, Price], tmp_path: Path) -> None:
-    found = replace(evaluate(SUMS, contestants(), tmp_path), prices=prices).with_coin("coin:0.5", 0.5)
+    found = replace(evaluate(SUMS, variants(), tmp_path), prices=prices).with_coin("coin:0.5", 0.5)
     files = save(found, tmp_path)
     names = {file.name for file in files}
     first = "accuracy_cost.png" if prices else "accuracy_target_tokens.png"
@@ -270,9 +270,9 @@ def test_figures_tables_and_plots_are_saved(prices: dict[Any, Price], tmp_path: 
         held = file.read_bytes()
         assert held.startswith(b"\x89PNG") if file.suffix == ".png" else held.decode()
     told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert told["contestants"]["pair"]["right"] == NUMBER
-    assert told["contestants"]["coin:0.5"]["tokens_per_second"] is None
-    assert (told["contestants"]["pair"]["cost"] is not None) == bool(prices)
+    assert told["variants"]["pair"]["right"] == NUMBER
+    assert told["variants"]["coin:0.5"]["tokens_per_second"] is None
+    assert (told["variants"]["pair"]["cost"] is not None) == bool(prices)
     assert len(told["verdicts"]["pair"]) == (4 if prices else 3)
     table = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert re.search(r"\| pair \| 100.0% \| 83.9% to 100.0% \|", table)

@@ -8,7 +8,7 @@ import pytest
 
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.policy.commands import Generate
-from langchain_spec_thinking.policy.judged import NO_DIGIT
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT
 from tests.unit_tests.policy.playing import Stream, play, transcript, whole
 from tests.unit_tests.policy.test_triggers import LENGTH, SCORE, run
 
@@ -58,7 +58,7 @@ def test_the_target_is_asked_behind_the_step() -> None:
     machine = Delegation(DelegationPolicy(trigger=SCORE), thinks=True, max_tokens=99)
     [*_, ask] = play(machine, ["One.\n\nTwo.\n\nThree."])
     assert isinstance(ask, Generate)
-    assert ask.aside == "Two. ?"
+    assert ask.prompt_suffix == "Two. ?"
 
 
 @pytest.mark.parametrize("words", ["", "well", "seven"])
@@ -133,7 +133,7 @@ def test_a_step_without_an_end_is_scored_after_512_tokens() -> None:
     machine = Delegation(DelegationPolicy(trigger=SCORE), thinks=True, max_tokens=5000)
     [*_, ask] = play(machine, [f"One.\n\n{long}"])
     assert isinstance(ask, Generate)
-    assert (ask.kind, ask.aside.count("x")) == ("score", 512)
+    assert (ask.kind, ask.prompt_suffix.count("x")) == ("score", 512)
 
 
 def test_an_accepted_step_spares_the_target_no_paragraph() -> None:

@@ -22,7 +22,7 @@ from langchain_spec_thinking import (
     TargetLeads,
     Trigger,
 )
-from langchain_spec_thinking.policy import Ask, Delegation, DelegationPolicy
+from langchain_spec_thinking.policy import Delegation, DelegationPolicy, ScoreRequest
 from langchain_spec_thinking.policy.commands import Generate, Note
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS
 from langchain_spec_thinking.policy.triggers.entropy import entropy
@@ -237,7 +237,7 @@ def test_words_that_can_be_no_cue_are_not_held() -> None:
 
 # -- several together
 
-CUE, OTHER, QUESTION = Cue("wait", "reflection", 4, 1), Cue("", "trigger", 1), Ask("?", 7)
+CUE, OTHER, QUESTION = Cue("wait", "reflection", 4, 1), Cue("", "trigger", 1), ScoreRequest("?", 7)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalErro
 from tests.unit_tests.providers.model import begun, shown_closed, shown_open, shown_trailing
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 
 class _Flagged(Provider):
@@ -52,7 +52,7 @@ class VLLMWithParser(VLLM):
 
     name = "vLLM, reasoning parser"
     url = "http://vllm-parser.test:8000/v1"
-    thought_field = "reasoning"
+    reasoning_field = "reasoning"
 
     def split(self, shown: str, written: str) -> tuple[str, str]:
         return super().split("", f"<think>\n{written.removeprefix('<think>' + chr(10))}")
@@ -95,7 +95,7 @@ class LlamaCpp(_Flagged):
     url = "http://llama-cpp.test:8080/v1"
     owner = "llamacpp"
     about: ClassVar = {"meta": {"n_ctx_train": 4096}}
-    thought_field = "reasoning_content"
+    reasoning_field = "reasoning_content"
 
     def shown(self, body: dict[str, Any]) -> str:
         return shown_trailing(body["messages"])

@@ -17,7 +17,7 @@ from tests.unit_tests.wire import Handler, delta, event, streamed, text, usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 SOURCES = ("documented", "recorded", "guessed")
 OPENAI_FIELDS = frozenset(
@@ -56,7 +56,7 @@ class Provider(Handler):
         raw: Its completions endpoint shows the model the prompt as it is.
         owner: `owned_by` in its list of models; None: not there.
         about: What else is said of a model there.
-        thought_field: Where its parser puts the thought; None: there is no parser, think tags stand in the text.
+        reasoning_field: Where its parser puts the thought; None: there is no parser, think tags stand in the text.
         usage_streams: It tells the usage at the end of a stream.
         done: It ends streams with `[DONE]`.
         bills_on: It goes on writing, and billing, when the client hangs up.
@@ -70,7 +70,7 @@ class Provider(Handler):
     raw: ClassVar[bool] = False
     owner: ClassVar[str | None] = None
     about: ClassVar[dict[str, Any]] = {}
-    thought_field: ClassVar[str | None] = None
+    reasoning_field: ClassVar[str | None] = None
     usage_streams: ClassVar[bool] = True
     done: ClassVar[bool] = True
     bills_on: ClassVar[bool] = False
@@ -103,13 +103,13 @@ class Provider(Handler):
     def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
         """Return the fields of each event's delta, one token each."""
         thought, answer = self.split(shown, written)
-        yield from ({str(self.thought_field): token} for token in words(thought))
+        yield from ({str(self.reasoning_field): token} for token in words(thought))
         yield from ({"content": token} for token in words(answer))
 
     def split(self, shown: str, written: str) -> tuple[str, str]:
         """Tell the thought from the answer, as the parser of reasoning does."""
         open_thought = OPENING in begun(shown) and THINK_CLOSE not in begun(shown)
-        if self.thought_field is None or not (open_thought or written.startswith(OPENING)):
+        if self.reasoning_field is None or not (open_thought or written.startswith(OPENING)):
             return "", written
         thought, tag, answer = written.removeprefix(OPENING).partition(THINK_CLOSE)
         return (thought.removesuffix("\n"), answer.lstrip("\n")) if tag else (thought, "")
@@ -153,7 +153,7 @@ class Provider(Handler):
             self.billed += len(tokens)
             thought, answer = self.split(shown, written)
             said = {"role": "assistant", "content": self.echo(body) + answer or None}
-            message = {**said, self.thought_field: thought} if self.thought_field and thought else said
+            message = {**said, self.reasoning_field: thought} if self.reasoning_field and thought else said
             choice = {"index": 0, "message": message, "finish_reason": reason}
             return httpx2.Response(200, json={**usage(prompt, len(tokens)), "choices": [choice]})
         self.accepted.append(body)

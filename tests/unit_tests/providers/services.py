@@ -11,7 +11,7 @@ from tests.unit_tests.providers.model import begun, shown_closed, shown_open, sh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langchain_spec_thinking.backends.continuation import StrategyName
+    from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
 _WHITE_SPACE = "messages: final assistant content cannot end with trailing whitespace"
@@ -55,7 +55,7 @@ class DeepSeek(_Marked):
     url = "https://api.deepseek.com/beta"
     owner = "deepseek"
     mark = "prefix"
-    thought_field = "reasoning_content"
+    reasoning_field = "reasoning_content"
 
     def between(self) -> bytes:
         return b": keep-alive\n\n"
@@ -118,7 +118,7 @@ class Magistral(Mistral):
     """
 
     name = "Mistral, reasoning"
-    thought_field = "thinking"
+    reasoning_field = "thinking"
 
     def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
         thought, answer = self.split(shown, written)

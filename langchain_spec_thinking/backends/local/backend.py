@@ -1,0 +1,248 @@
+"""Models of the Hugging Face kind, in this process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
+from langchain_spec_thinking.backends.replies.call_reader import CallReader
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from concurrent.futures import Future
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.backends.base import Drafter
+    from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+    from langchain_spec_thinking.turn import Turn
+
+
+class HuggingFaceBackend(Backend):
+    """A causal language model of transformers.
+
+    Each running turn has one KV cache, and a model reads only what it has not read: its own tokens are kept as they
+    are, another author's text is tokenized as a delta, a dropped draft is cropped. Turns that run at the same time
+    share the model's forward passes, so a backend may be shared by threads and by both roles.
+
+    Args:
+        model: Hub id, folder, or a loaded model. A loaded model needs its `tokenizer`.
+        tokenizer: Hub id, folder, or a loaded tokenizer; by default the one that lies beside the model.
+        thinking: Whether the model reasons between `<think>` and `</think>`; None: as its chat template suggests.
+        dtype: Data type of the weights, as for `from_pretrained`. In `"auto"` it is the checkpoint's own.
+        device: Where the weights go: `"auto"`, or a device such as `"cuda:0"`.
+        trust_remote_code: Run code that comes with the checkpoint.
+
+    Raises:
+        ImportError: The extra `[huggingface]` is not installed.
+        BackendError: The model cannot be loaded.
+        ContinuationError: The model has no chat template, or cannot go on from what it has read.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | PreTrainedModel,
+        tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None = None,
+        *,
+        thinking: bool | None = None,
+        dtype: Any = "auto",  # noqa: ANN401 - a torch.dtype or its name; torch may not be installed
+        device: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> None:
+        try:
+            from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
+        except ImportError as e:
+            msg = (
+                "HuggingFaceBackend needs torch and transformers. Install them with "
+                "`pip install 'langchain-spec-thinking[huggingface]'`."
+            )
+            raise ImportError(msg) from e
+        if not isinstance(model, (str, os.PathLike)):
+            if tokenizer is None:
+                msg = "tokenizer: a loaded model needs its tokenizer too, got None"
+                raise ValueError(msg)
+            loaded, path = model, model.name_or_path or type(model).__name__
+        else:
+            path = os.fspath(model)
+            loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
+            tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
+        self.name = path
+        self._dtype = str(loaded.dtype).removeprefix("torch.")
+        self._template = ChatTemplate(tokenizer, thinking=thinking)
+        self._model = LocalModel.of(loaded)
+        self.thinks = self._template.thinks
+        if tokenizer.eos_token_id is not None:
+            self._model.eos.add(tokenizer.eos_token_id)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Write one token after the other; stopping in between costs nothing."""
+        with self._model.written(turn, self._template) as cache:
+            yield from self._continue(turn, request, cache)
+
+    def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
+        model = self._model
+        room = request.max_tokens if model.context is None else min(request.max_tokens, model.context - len(cache.ids))
+        if room <= 0 and turn.spans:  # nothing is lost: somebody else may go on
+            yield End("length")
+            return
+        if room <= 0:
+            msg = (
+                f"{self.name}: the conversation has {len(cache.ids)} tokens, the model's context is {model.context}. "
+                "Shorten the messages or take a model with a longer context."
+            )
+            raise PromptTooLongError(msg)
+        prompt = len(cache.ids)
+        usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
+        yield usage
+        sampler = model.sampler(turn, request, self._template)
+        reader = CallReader(self._template.call_parser(turn), turn)
+        ending = self._template.call_ending(turn)
+        drafts = Drafts(request, cache)
+        unseen = 0  # tokens that end inside a character, or have no text
+        top: tuple[float, ...] | None = None  # of the first of them
+        written = 0
+        while written < room:
+            try:
+                chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
+            except (RuntimeError, MemoryError) as e:  # out of memory, for the most part
+                msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
+                raise BackendError(msg) from e
+            if drafts.checked([choice.token for choice in chosen]):
+                usage = replace(usage, accepted_tokens=drafts.kept, drafted_tokens=drafts.drafted)
+                yield usage
+            for choice in chosen:
+                if choice.token in model.eos:
+                    yield from reader.rest(ending)
+                    yield End("stop", replace(usage, completion_tokens=written))
+                    return
+                top = choice.top_logprobs if not unseen else top
+                unseen += 1
+                written += 1
+                if text := cache.append(choice.token):
+                    drafts.written += text
+                    yield from reader.read(text, unseen, top)
+                    unseen = 0
+                if reader.done:
+                    yield End("stop", replace(usage, completion_tokens=written))
+                    return
+        yield from reader.rest(ending)
+        yield End("length", replace(usage, completion_tokens=room))
+
+    def drafter(self, turn: Turn) -> Drafter | None:
+        """Write ahead from the text of the turn as it stands now and what was written after it."""
+        reply = self._template.reply_text(turn)
+
+        def write(text: str, tokens: int) -> tuple[str, int]:
+            cache = self._model.turn_cache(turn, self._template)
+            if cache.writing:  # both roles are the same model's
+                return "", 0
+            cache.align_ahead(reply + text)
+            if self.context is not None and len(cache.ids) + tokens > self.context:
+                return "", 0
+            try:
+                return self._model.draft(cache, tokens, CONFIDENCE)
+            except (RuntimeError, MemoryError):
+                return "", 0  # the other model goes on without it
+
+        return write
+
+    def prefetch(self, turn: Turn) -> Future[Usage] | None:
+        """Read the turn in a thread, into its KV cache."""
+        return self._model.read_ahead(turn, self._template)
+
+    def prefetch_is_free(self, beside: Backend) -> bool:
+        """Where the other model computes elsewhere."""
+        return not isinstance(beside, HuggingFaceBackend) or beside.device != self.device
+
+    @property
+    def device(self) -> str:
+        """Where the model computes, for example `"cuda:0"`."""
+        return self._model.device
+
+    @property
+    def context(self) -> int | None:
+        """What the model's configuration says."""
+        return self._model.context
+
+    @property
+    def top_logprobs_max(self) -> int:
+        """All of the vocabulary: they are the scores' own, before temperature, nucleus and penalties."""
+        return self._model.vocabulary
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text with the model's own tokenizer."""
+        return len(self._template.tokenizer.encode(text, add_special_tokens=False))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model and the settings that change what it writes."""
+        return {**super().describe(), "dtype": self._dtype}
+
+
+_LOADING = threading.Lock()
+"""While transformers loads a model it changes torch for all threads; two at a time come out with random weights."""
+
+
+def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
+    """Load a model from the hub or a folder.
+
+    Downloads show the hub's progress bars, unless the user has turned them off. Loading the weights shows none.
+
+    Raises:
+        BackendError: It is not there, or is no model.
+    """
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
+
+    try:
+        with _LOADING, _no_weights_bar():
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
+            )
+    except (OSError, ValueError) as e:
+        raise BackendError(_not_loaded("model", path, e)) from e
+    return model
+
+
+@contextmanager
+def _no_weights_bar() -> Iterator[None]:
+    """Keep transformers from drawing over what others print; the setting is one for all threads."""
+    from transformers.utils import logging  # noqa: PLC0415 - heavy
+
+    # Not `disable_progress_bar`: it turns the hub's bars off too, and its opposite turns on what the user turned off.
+    before, logging._tqdm_active = logging._tqdm_active, False  # noqa: SLF001
+    try:
+        yield
+    finally:
+        logging._tqdm_active = before  # noqa: SLF001
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from the hub or a folder.
+
+    Raises:
+        BackendError: It is not there, or cannot decode token by token.
+    """
+    from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as e:
+        raise BackendError(_not_loaded("tokenizer", path, e)) from e
+    if not tokenizer.is_fast:
+        msg = f"{path}: expected a tokenizer of the `tokenizers` library, got {type(tokenizer).__name__}"
+        raise BackendError(msg)
+    return tokenizer
+
+
+def _not_loaded(what: str, path: str, error: Exception) -> str:
+    return (
+        f"{path}: the {what} cannot be loaded ({str(error).splitlines()[0]}). "
+        "Expected the id of a model on the Hugging Face Hub or a folder with a checkpoint."
+    )

@@ -1,0 +1,262 @@
+"""A model in this process: reading tokens, choosing the next one."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from langchain_spec_thinking.backends.base import Usage
+from langchain_spec_thinking.backends.local.batched_forward import BatchedForward
+from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
+from langchain_spec_thinking.backends.local.cache_check import checked
+from langchain_spec_thinking.backends.local.grammar import Grammar, grammar
+from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+from langchain_spec_thinking.backends.local.prefetching import readers
+from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from langchain_spec_thinking.backends.base import Request
+    from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+    from langchain_spec_thinking.turn import Turn
+
+_LOADED: WeakValueDictionary[int, LocalModel] = WeakValueDictionary()  # by the id of the model, which each keeps alive
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A token that was chosen.
+
+    Attributes:
+        top_logprobs: Log-probabilities of the likeliest tokens there, the likeliest first, where they were wanted.
+    """
+
+    token: int
+    top_logprobs: tuple[float, ...] | None = None
+
+
+class LocalModel:
+    """A loaded model, shared by all backends and all running turns that use it.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        eos: Token ids that end a turn.
+        device: Where it computes.
+        context: How many tokens the model can read; None where its configuration does not say.
+        vocabulary: How many tokens have a score.
+
+    Raises:
+        ContinuationError: The model cannot go on from what it has read.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model.eval()
+        self._argument = checked(CacheArgument.of(self._model))
+        self._steps = BatchedForward(self._argument)
+        self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
+        self._spare = PrefixCachePool()
+        self.device = str(model.device)
+        text_config = model.config.get_text_config()
+        self.context: int | None = getattr(text_config, "max_position_embeddings", None)
+        self.vocabulary: int = text_config.vocab_size
+        eos = model.generation_config.eos_token_id if model.generation_config else None
+        self.eos = {eos} if isinstance(eos, int) else set(eos or ())
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> LocalModel:
+        """Return the one instance for a model: two backends of one model share the caches of a turn."""
+        with _LOADING:
+            return _LOADED.get(id(model)) or _LOADED.setdefault(id(model), cls(model))
+
+    def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
+        """Return what is kept of a running turn.
+
+        It belongs to the turn as long as that lives. A new turn goes on with what an earlier one of the same
+        conversation has left behind.
+        """
+        caches = self._turns.setdefault(turn, {})
+        cache = caches.get(template.source)
+        if cache is None:
+            tokenizer = template.tokenizer
+            prompt = template.prompt_ids(turn)
+            tags = (THINK_OPEN, THINK_CLOSE, *template.call_format.marks)
+            special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
+            visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
+            cache = TurnCache(tokenizer, self._argument, prompt, visible, template.reply_controls)
+            if before := self._spare.take(prompt):
+                cache.take_over(before)
+            caches[template.source] = cache
+            self._spare.return_after(turn, cache)
+        return cache
+
+    @contextmanager
+    def written(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
+        """Hold what is kept of a running turn while the model continues it, aligned with its text."""
+        cache = self.turn_cache(turn, template)
+        if cache.reading and not cache.reading.cancel():
+            wait([cache.reading])
+        cache.align(template.reply_text(turn))
+        cache.writing = True
+        try:
+            yield cache
+        finally:
+            cache.writing = False
+
+    def read_ahead(self, turn: Turn, template: ChatTemplate) -> Future[Usage] | None:
+        """Begin to read a turn as it stands; None where the model is writing it, or is at reading it."""
+        cache = self.turn_cache(turn, template)
+        if cache.writing or (cache.reading and not cache.reading.done()):
+            return None
+        cache.align_ahead(template.reply_text(turn))
+        if self.context is not None and len(cache.ids) > self.context:
+            return None
+        read = Usage(len(cache.ids), len(cache.ids) - len(cache.missing()))
+
+        def run(_turn: Turn = turn) -> Usage:  # which lives until then: with it goes what keeps the cache its own
+            self._read(cache)
+            return read
+
+        cache.reading = readers().submit(run)
+        return cache.reading
+
+    def step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int] = (), top: int = 0) -> list[Choice]:
+        """Choose the next token, and those after it as long as they are those of a draft.
+
+        Args:
+            cache: The turn. What it lacks of its text is read in the same pass, together with other turns.
+            sampler: Chooses.
+            draft: Token ids that may follow.
+            top: Of how many of the likeliest tokens the log-probabilities are wanted.
+
+        Returns:
+            The tokens of the draft that were chosen, then one more.
+        """
+        chosen: list[Choice] = []
+        ids = [*cache.ids] if draft else cache.ids
+        for scores, drafted in zip(self._read(cache, draft), [*draft, None], strict=True):
+            likeliest = _top_logprobs(scores, top) if top else None
+            token = sampler.choose(scores, ids)
+            chosen.append(Choice(token, likeliest))
+            if token != drafted:
+                break
+            ids.append(token)
+        return chosen
+
+    def draft(self, cache: TurnCache, tokens: int, confidence: float) -> tuple[str, int]:
+        """Write ahead without dice, for another model to check.
+
+        Args:
+            cache: The turn.
+            tokens: The most to write.
+            confidence: Stop before a token of a lower probability than this.
+
+        Returns:
+            The text, and how many tokens it cost.
+        """
+        text = ""
+        for written in range(tokens):
+            probability, token = self._read(cache)[0].float().softmax(-1).max(-1)
+            if probability < confidence or int(token) in self.eos:
+                return text, written
+            text += cache.append(int(token))
+        return text, tokens
+
+    def _read(self, cache: TurnCache, draft: Sequence[int] = ()) -> torch.Tensor:
+        try:
+            return self._steps.read(cache, draft)
+        except torch.OutOfMemoryError:
+            if not self._spare.clear():
+                raise
+            return self._steps.read(cache, draft)
+
+    def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
+        """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""
+        schema, held = template.call_schema(turn), None
+        if turn.channel == "answer" and turn.tools is None and turn.schema is not None:
+            schema = turn.schema.get("schema", {})
+        if schema is not None:
+            begun = f"{turn.answer}{turn.pending}".lstrip()
+            held = grammar(schema, template.tokenizer, self.vocabulary, self.eos, begun)
+        return Sampler(self._model, request, held)
+
+
+def _top_logprobs(scores: torch.Tensor, count: int) -> tuple[float, ...]:
+    scores = scores.float()
+    top = scores.topk(min(count, len(scores))).values - scores.logsumexp(0)
+    return tuple(top.tolist())
+
+
+class Sampler:
+    """Chooses tokens as `generate` of transformers does, with the same processors in the same order.
+
+    Args:
+        model: The model; its generation configuration holds its authors' defaults.
+        request: Temperature, nucleus, k and seed.
+        held: The grammar that the text is held to.
+    """
+
+    def __init__(self, model: PreTrainedModel, request: Request, held: Grammar | None = None) -> None:
+        self._held = held
+        config: Any = model.generation_config or GenerationConfig()
+        temperature, top_k, top_p = request.temperature, request.top_k, request.top_p
+        if temperature is None:
+            temperature = (config.temperature or 1.0) if config.do_sample else 0.0
+        top_k = config.top_k if top_k is None else top_k
+        top_p = config.top_p if top_p is None else top_p
+        self._greedy = temperature <= 0
+        self._processors = LogitsProcessorList()
+        if config.repetition_penalty not in {None, 1.0}:
+            self._processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        if not self._greedy:
+            if temperature != 1:
+                self._processors.append(TemperatureLogitsWarper(float(temperature)))
+            if top_k:
+                self._processors.append(TopKLogitsWarper(top_k))
+            if top_p is not None and top_p < 1:
+                self._processors.append(TopPLogitsWarper(top_p))
+        self._rng = None
+        if request.seed is not None:
+            self._rng = torch.Generator(device=model.device).manual_seed(request.seed)
+
+    def choose(self, scores: torch.Tensor, ids: list[int]) -> int:
+        """Choose the next token.
+
+        Args:
+            scores: Scores of all tokens, of shape (vocabulary,).
+            ids: The tokens before it.
+        """
+        if self._held:
+            scores = self._held.restrict(scores)
+        token = self._choose(scores, ids)
+        if self._held:
+            self._held.accept(token)
+        return token
+
+    def _choose(self, scores: torch.Tensor, ids: list[int]) -> int:
+        if self._processors:
+            read: Any = torch.tensor([ids], device=scores.device)
+            scores = self._processors(read, scores.float().unsqueeze(0))[0]
+        if self._greedy:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.float().softmax(-1), 1, generator=self._rng))

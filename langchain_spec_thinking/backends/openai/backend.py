@@ -1,0 +1,449 @@
+"""Models behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+from pydantic import SecretStr
+
+from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.local.prefetching import on_own_network, read_by_request
+from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, tells
+from langchain_spec_thinking.backends.openai.clients import Clients
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted
+from langchain_spec_thinking.backends.openai.retries import NO_EVENT, aretrying, retrying
+from langchain_spec_thinking.backends.openai.sse_done import saw_end_mark, watch_end_mark
+from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.continuation import (
+    ChatFlag,
+    ChatInstruct,
+    ChatMark,
+    ChatTrailing,
+    Continuation,
+    Payload,
+    Raw,
+    Strategy,
+)
+from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+    from concurrent.futures import Future
+
+    import httpx2
+    import openai
+    from transformers import PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.backends.openai.probes import Question
+    from langchain_spec_thinking.turn import Turn
+
+OPENAI_URL = "https://api.openai.com/v1"
+_NO_KEY = "none"  # the SDK insists on one
+_WORD_MAX = 64
+"""A longer piece is no token that comes again, in characters."""
+_BILLED_TOKENS_MAX = 256
+"""What a hang-up may waste at most where it does not stop the server, in tokens."""
+_STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
+_LOGGER = logging.getLogger(__name__)
+
+
+class OpenAIBackend(Backend):
+    """A model behind an OpenAI-compatible server.
+
+    The half-written turn is continued by one of five strategies: `"raw"` renders the chat template here and uses the
+    completions endpoint (exact; needs the model's tokenizer, not its weights); `"chat_flag"` sends the turn as an open
+    last message with vLLM's `continue_final_message`, `"chat_mark"` with the mark of DeepSeek, Mistral or Kimi,
+    `"chat_trailing"` without any; `"chat_instruct"` tells the model to go on, an emulation. `"auto"` is raw where a
+    tokenizer is given, and what a known host documents; any other server is tried, before anything is shown. What a
+    server refuses in mid-turn is done the next way from then on.
+
+    Args:
+        model: The model's name, as the server knows it.
+        base_url: The server, usually ending in `/v1`; None for OpenAI.
+        api_key: The key. By default `OPENAI_API_KEY` for OpenAI, and none for other servers.
+        continuation: The strategy.
+        tokenizer: Hub id, folder, or a loaded tokenizer of the model.
+        thinking: Whether the model reasons between `<think>` and `</think>`; None: as its chat template suggests, or,
+            without a tokenizer, as its first words show.
+        timeout: How long to wait for a connection or for more text, in seconds.
+        max_retries: How often a request is repeated that failed before its first token.
+        extra_body: Further fields of every request that writes, for example OpenRouter's `provider`.
+        http_client: A client of your own, for a proxy or certificates.
+        http_async_client: The same for asynchronous calls.
+
+    Attributes:
+        profile: What the server was found to be and to understand.
+        template: The model's chat template, where its tokenizer is at hand.
+
+    Raises:
+        ValueError: A setting cannot work.
+        BackendError: The tokenizer cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: SecretStr | str | None = None,
+        continuation: Continuation = "auto",
+        tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None = None,
+        thinking: bool | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 2,
+        extra_body: dict[str, Any] | None = None,
+        http_client: httpx2.Client | None = None,
+        http_async_client: httpx2.AsyncClient | None = None,
+    ) -> None:
+        if continuation not in _STRATEGIES:
+            msg = f"continuation: expected one of {', '.join(_STRATEGIES)}, got {continuation!r}"
+            raise ValueError(msg)
+        if continuation == "raw" and tokenizer is None:
+            msg = (
+                "tokenizer: continuation='raw' renders the chat template here and needs the model's tokenizer, got None"
+            )
+            raise ValueError(msg)
+        if not isinstance(max_retries, int) or max_retries < 0:
+            msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
+            raise ValueError(msg)
+        self.name = model
+        self._url = base_url or OPENAI_URL
+        _require_url(self._url)
+        if api_key is None:
+            api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
+        key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+        self._api_key = SecretStr(key.strip())  # a line break from a file would show up, key and all, in an error
+        self._timeout = timeout
+        self._extra = extra_body or {}
+        self._max_retries = max_retries
+        self.template = _template(tokenizer, thinking)
+        self.thinks = bool(thinking) if self.template is None else self.template.thinks
+        self.profile = ServerProfile(self._url, model, _fixed(self._url, continuation, self.template), self.template)
+        self._negotiating = threading.Lock()
+        self._breaker = CircuitBreaker(f"{model} at {self._place}")
+        settings: dict[str, Any] = {
+            "base_url": self._url,
+            "api_key": self._api_key.get_secret_value(),
+            "timeout": timeout,
+            "max_retries": 0,  # tenacity's job: two layers would multiply
+        }
+        self._clients = Clients(settings, http_client, http_async_client)
+        self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
+        self._count_word = lru_cache(maxsize=4096)(self.count_tokens)
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        """Stream the continuation; closing the generator closes the connection."""
+        with self._errors():
+            self._require_key()
+            with self._breaker.watch():
+                if not self.profile.ready:
+                    with self._negotiating:
+                        self._negotiate()
+                for attempt in retrying(self._max_retries):
+                    with attempt:
+                        stream, reader = self._open(turn, request)
+                        events = self._first_text(stream, reader)
+            with stream:
+                yield self._estimate(turn)
+                yield from events
+                for chunk in stream:
+                    yield from reader.read(chunk)
+            yield from self._end(reader, stream.response)
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        """Stream the continuation; closing the generator closes the connection."""
+        with self._errors():
+            self._require_key()
+            with self._breaker.watch():
+                if not self.profile.ready:
+                    async with self._clients.lock():
+                        await self._anegotiate()
+                async for attempt in aretrying(self._max_retries):
+                    with attempt:
+                        stream, reader = await self._aopen(turn, request)
+                        events = await self._afirst_text(stream, reader)
+            async with stream:
+                yield self._estimate(turn)
+                for event in events:
+                    yield event
+                async for chunk in stream:
+                    for event in reader.read(chunk):
+                        yield event
+            for event in self._end(reader, stream.response):
+                yield event
+
+    @property
+    def client(self) -> openai.OpenAI:
+        """The SDK's client, for blocking calls."""
+        return self._clients.client
+
+    def prefetch(self, turn: Turn) -> Future[Usage] | None:
+        """Ask for one token, so that the server's prefix cache holds the turn."""
+        if self._clients.asynchronous_only:  # the blocking client does not know the way there
+            return None
+        return read_by_request(self, turn)
+
+    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - of the interface
+        """Where the server stands on the own network: hosted ones bill for every request."""
+        return on_own_network(self._url)
+
+    @property
+    def context(self) -> int | None:
+        """What the server tells once it was asked."""
+        return self.profile.context
+
+    @property
+    def request_tokens_max(self) -> int | None:
+        """Services that go on writing, and billing, after a hang-up are asked for a little at a time."""
+        return _BILLED_TOKENS_MAX if self.profile.engine.stops is False else None
+
+    @property
+    def top_logprobs_max(self) -> int:
+        """What servers give where nothing else is known of theirs: OpenAI's limit, and vLLM's default."""
+        return self.profile.top_logprobs
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text with the model's tokenizer, or estimate them where there is none."""
+        if self.template is None:
+            return super().count_tokens(text)
+        return len(self.template.tokenizer.encode(text, add_special_tokens=False))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model, the server and how it is asked; never the key."""
+        strategy = self.profile.strategy
+        described = {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
+        return {**described, "extra_body": self._extra} if self._extra else described
+
+    @property
+    def limitation(self) -> str | None:
+        """What users should know of how turns are continued."""
+        if not isinstance(self.profile.strategy, ChatInstruct):
+            return None
+        return (
+            f"{self.name} at {self._place} is only told to go on where its reply was cut off, which it may do badly: "
+            "the server continues no half-written reply. Where it has a completions endpoint, pass `tokenizer=`."
+        )
+
+    # -- requests
+
+    def _asked(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
+        """Return how the turn is continued, what is sent for that, and the arguments of the SDK's call."""
+        strategy, payload = self.profile.strategy, self.profile.payload(turn)
+        timeout = min(self._timeout, request.timeout or self._timeout)  # the turn may have less time than the backend
+        body = self.profile.body(payload, replace(request, timeout=timeout), self._extra)
+        return strategy, payload, body
+
+    def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
+        stepped_from: list[Strategy] = []
+        while True:
+            strategy, payload, body = self._asked(turn, request)
+            try:
+                stream = self._clients.open(payload.endpoint, body)
+            except Exception as error:  # noqa: BLE001 - read by `adapt_after_error`, which raises what it cannot mend
+                self.profile.adapt_after_error(error, body, strategy, stepped_from)
+            else:
+                watch_end_mark(stream.response)
+                return stream, self._reader(payload, turn, request)
+
+    async def _aopen(self, turn: Turn, request: Request) -> tuple[openai.AsyncStream[Any], ChunkReader]:
+        stepped_from: list[Strategy] = []
+        while True:
+            strategy, payload, body = self._asked(turn, request)
+            try:
+                stream = await self._clients.aopen(payload.endpoint, body)
+            except Exception as error:  # noqa: BLE001
+                self.profile.adapt_after_error(error, body, strategy, stepped_from)
+            else:
+                watch_end_mark(stream.response)
+                return stream, self._reader(payload, turn, request)
+
+    def _negotiate(self) -> None:
+        """Find out what the server is and how it continues a turn, unless another turn has, meanwhile."""
+        questions, found = self.profile.questions(), None
+        with suppress(StopIteration):
+            while True:
+                question = questions.send(found)
+                try:
+                    for attempt in retrying(self._retries(question)):
+                        with attempt:
+                            found = question.read(question.put(self._clients.client))
+                except Exception as error:  # noqa: BLE001 - the question's to judge
+                    found = question.failed(error)
+        self._warn()
+
+    async def _anegotiate(self) -> None:
+        """Like `_negotiate`, on an event loop."""
+        client = await self._clients.async_client()
+        questions, found = self.profile.questions(), None
+        with suppress(StopIteration):
+            while True:
+                question = questions.send(found)
+                try:
+                    async for attempt in aretrying(self._retries(question)):
+                        with attempt:
+                            found = question.read(await question.put(client))
+                except Exception as error:  # noqa: BLE001
+                    found = question.failed(error)
+        self._warn()
+
+    def _retries(self, question: Question) -> int:
+        return self._max_retries if question.retries is None else question.retries
+
+    def _warn(self) -> None:
+        if self.limitation:
+            _LOGGER.warning("%s", self.limitation)
+
+    def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
+        """Read up to the first text: a stream that breaks before it is opened again, like one that cannot be opened."""
+        try:
+            for chunk in stream:
+                events = list(reader.read(chunk))
+                if events:
+                    return events
+            self._require_end(reader, stream.response)
+        except BaseException:
+            stream.close()
+            raise
+        return []
+
+    async def _afirst_text(self, stream: openai.AsyncStream[Any], reader: ChunkReader) -> list[Event]:
+        """Like `_first_text`, on an event loop."""
+        try:
+            async for chunk in stream:
+                events = list(reader.read(chunk))
+                if events:
+                    return events
+            self._require_end(reader, stream.response)
+        except BaseException:
+            await stream.close()
+            raise
+        return []
+
+    def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
+        """Tell a stream that ended from one that was cut off."""
+        if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
+            kind = response.headers.get("content-type", "no content type").partition(";")[0]
+            msg = (
+                f"{self.name} at {self._place}: the server answered with {kind}, without a single event of a stream. "
+                "Check `base_url` (it usually ends in /v1)."
+            )
+            raise ContinuationError(msg)
+        if not (reader.finished or saw_end_mark(response)):
+            raise StreamCutError(self.name, self._place)
+
+    def _end(self, reader: ChunkReader, response: httpx2.Response) -> Iterator[Event]:
+        yield from reader.rest()
+        if not reader.full:
+            self._require_end(reader, response)
+        yield from reader.calls()
+        yield reader.end()
+
+    def _require_key(self) -> None:
+        if not self._api_key.get_secret_value():
+            msg = f"{self.name} at {self._place}: no API key. Pass `api_key` or set OPENAI_API_KEY."
+            raise ContinuationError(msg)
+
+    def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
+        return ChunkReader(payload, turn, request.max_tokens, self._count_piece if self.template else None)
+
+    def _count_piece(self, text: str) -> int:
+        """Count the tokens of a piece, of most of them without the tokenizer, which takes longer than all else."""
+        return self._count_word(text) if len(text) <= _WORD_MAX else self.count_tokens(text)
+
+    def _estimate(self, turn: Turn) -> Usage:
+        """Count the prompt here, each part of it once: a stream that is closed early never tells its usage."""
+        text = turn.body()
+        characters, tokens = self._counted.get(turn, (0, 0))
+        if not characters:
+            tokens = sum(self.count_tokens(m.content) for m in turn.history)
+        tokens += self.count_tokens(text[characters:])
+        if not turn.pending:  # which stands there for this request alone
+            self._counted[turn] = (len(text), tokens)
+        return Usage(prompt_tokens=tokens)
+
+    # -- names
+
+    @property
+    def _place(self) -> str:
+        """The server's address, without the parts in which a secret may stand."""
+        parts = urlsplit(self._url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+    @property
+    def _secret(self) -> str:
+        key = self._api_key.get_secret_value()
+        return "" if key == _NO_KEY else key
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        import httpx2  # noqa: PLC0415 - comes with openai
+        import openai  # noqa: PLC0415 - heavy
+
+        try:
+            yield
+        except BackendError:
+            raise
+        except (openai.OpenAIError, httpx2.HTTPError, *NO_EVENT) as error:
+            from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
+
+            secret = self._secret
+            translated = translate(error, name=self.name, url=self._place, secret=secret)
+            raise translated from (None if tells(error, secret) else error)
+
+
+def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
+    """Return the only way that is to be used, or None where the server is to decide."""
+    if continuation == "auto":
+        return None
+    if template and continuation == "raw":
+        return Raw(template)
+    known = (hosted(url) or UNKNOWN).strategies
+    marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
+    named: dict[str, Strategy] = {
+        "chat_flag": ChatFlag(template=template),
+        "chat_mark": next(marks, ChatMark()),
+        "chat_trailing": ChatTrailing(),
+    }
+    return named.get(continuation, ChatInstruct())
+
+
+def _require_url(url: str) -> None:
+    """Refuse an address that is none; what stands in it may be a secret and is not shown."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or "@" in urlunsplit(parts._replace(netloc="")):
+        msg = "base_url: expected an address such as http://127.0.0.1:8000/v1; quote special characters in a password"
+        raise ValueError(msg)
+
+
+def _template(
+    tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None,
+    thinking: bool | None,  # noqa: FBT001 - as in the class
+) -> ChatTemplate | None:
+    if tokenizer is None:
+        return None
+    if isinstance(tokenizer, (str, os.PathLike)):
+        try:
+            from langchain_spec_thinking.backends.local.backend import load_tokenizer  # noqa: PLC0415
+
+            tokenizer = load_tokenizer(os.fspath(tokenizer))
+        except ImportError as e:
+            msg = (
+                "tokenizer: rendering a chat template needs transformers. Install it with "
+                "`pip install 'langchain-spec-thinking[huggingface]'`."
+            )
+            raise ImportError(msg) from e
+    return ChatTemplate(tokenizer, thinking=thinking)

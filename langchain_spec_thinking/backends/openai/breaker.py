@@ -1,0 +1,83 @@
+"""Not asking a dead server again and again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.openai.retries import is_transient
+from langchain_spec_thinking.errors import CircuitOpenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FAILURES_MAX = 3
+"""Requests in a row, each with its retries, after which a server is taken for dead."""
+COOL_DOWN = 30.0
+"""Seconds until it is asked again, by one request at first."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class CircuitBreaker:
+    """Watches the requests to one server, and refuses them at once while it is taken for dead.
+
+    Args:
+        name: What it is told as in errors.
+        clock: Seconds from any origin.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._open_until = 0.0
+        self._last = ""
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Make a request in this context; it has succeeded when the context is left without an error.
+
+        Raises:
+            CircuitOpenError: The server is not to be asked now.
+        """
+        self._enter()
+        try:
+            yield
+        except Exception as error:
+            if is_transient(error):
+                self._failed(error)
+            else:
+                self._alive()
+            raise
+        self._alive()
+
+    def _alive(self) -> None:
+        """Note an answer, be it a refusal."""
+        with self._lock:
+            self._failures = 0
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._failures < FAILURES_MAX:
+                return
+            left = self._open_until - self._clock()
+            if left > 0:
+                raise CircuitOpenError(self._name, self._failures, self._last, left)
+            self._open_until = self._clock() + COOL_DOWN  # this request goes through; the others wait for how it fares
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._failures += 1
+            self._last = type(error).__name__
+            if self._failures < FAILURES_MAX:
+                return
+            self._open_until = self._clock() + COOL_DOWN
+            if self._failures == FAILURES_MAX:
+                _LOGGER.warning(
+                    "%s failed %d times in a row (%s); it is asked again in %.0f s",
+                    *(self._name, self._failures, self._last, COOL_DOWN),
+                )

@@ -1,0 +1,294 @@
+"""What a server can do: from who it is, from asking it, and from what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, hosted
+from langchain_spec_thinking.backends.openai.probes import (
+    REFUSALS,
+    WORKS,
+    Listing,
+    Probe,
+    Question,
+    RawProbe,
+    identified,
+)
+from langchain_spec_thinking.backends.replies.continuation import Raw
+from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from langchain_spec_thinking.backends.base import Request
+    from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+    from langchain_spec_thinking.backends.replies.continuation import Payload, Strategy
+    from langchain_spec_thinking.turn import Turn
+
+OPTIONAL_FIELDS = (
+    *("stream_options", "seed", "top_p", "temperature", "parallel_tool_calls", "response_format"),
+    *("logprobs", "top_logprobs"),
+)
+"""Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
+TOO_LONG = ("context length", "context window", "maximum context", "context_length")
+"""How servers say that a conversation does not fit."""
+
+_OF_VALUES = {"temperature", "response_format"}
+"""Of these a value may be at fault, a schema say, which whoever gave it has to hear of."""
+_UNKNOWN_WORDS = ("support", "unexpected", "unknown", "unrecognized", "extra")
+"""How servers say that it is the field that they do not take."""
+_NEWER_LIMIT = "max_completion_tokens"
+"""OpenAI's newer models take no `max_tokens`, and say so."""
+_UNPROCESSABLE = 422
+_WORDS_MAX = 300
+
+
+@dataclass
+class Capabilities:
+    """What was found out about a model on a server, for every backend that uses it.
+
+    Attributes:
+        engine: What the server is; None before it was asked.
+        context: How much the model can read, in tokens, where the server tells it.
+        raw: Whether the completions endpoint passes prompts on as they are, where that was tried.
+        strategy: How it continues a turn, where that was tried.
+        refused: Fields that it does not take.
+        tools: It takes tools, as far as is known.
+        limit: What it calls the most to write.
+    """
+
+    engine: Engine | None = None
+    context: int | None = None
+    raw: bool | None = None
+    strategy: Strategy | None = None
+    refused: frozenset[str] = frozenset()
+    tools: bool = True
+    limit: str = "max_tokens"
+
+
+@lru_cache(maxsize=256)
+def capabilities(url: str, model: str) -> Capabilities:  # noqa: ARG001 - part of the key
+    """Return what is known of a model on a server; one object for each, so that nobody asks twice."""
+    return Capabilities(hosted(url))
+
+
+class ServerProfile:
+    """How one backend speaks to its server: how it has a turn continued, and which fields it leaves out.
+
+    Args:
+        url: The server.
+        model: The model's name there.
+        fixed: The only way to continue a turn that may be used; None: the best that the server is found to know.
+        template: The model's chat template, where it is at hand.
+    """
+
+    def __init__(
+        self, url: str, model: str, fixed: Strategy | None = None, template: ChatTemplate | None = None
+    ) -> None:
+        self._model = model
+        self._fixed = fixed
+        self._raw = Raw(template) if template else None
+        self._capabilities = capabilities(url, model)
+
+    @property
+    def engine(self) -> Engine:
+        """What the server is, as far as is known."""
+        return self._capabilities.engine or UNKNOWN
+
+    @property
+    def context(self) -> int | None:
+        """How much the model can read, in tokens, where the server tells it."""
+        return self._capabilities.context
+
+    @property
+    def top_logprobs(self) -> int:
+        """For how many tokens log-probabilities may be asked for, as far as is known."""
+        return 0 if "logprobs" in self._capabilities.refused else self.engine.top_logprobs
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Ways to continue a turn, best first."""
+        if self._fixed:
+            return (self._fixed,)
+        return (
+            (self._raw, *self.engine.strategies)
+            if self._raw and self._passes_prompts is not False
+            else self.engine.strategies
+        )
+
+    @property
+    def strategy(self) -> Strategy | None:
+        """The way that is used; None before it was found out."""
+        if self._fixed:
+            return self._fixed
+        if self._raw and self._passes_prompts is not False:
+            return self._raw if self._passes_prompts else None
+        found, known = self._capabilities.strategy, self.engine.strategies
+        if found in known:
+            return found
+        return known[0] if self.engine.settled or len(known) == 1 else None
+
+    @strategy.setter
+    def strategy(self, found: Strategy) -> None:
+        if self._raw:
+            self._capabilities.raw = found == self._raw
+        if not isinstance(found, Raw):  # other backends of this server may have no tokenizer
+            self._capabilities.strategy = found
+
+    @property
+    def _passes_prompts(self) -> bool | None:
+        return self.engine.raw if self._capabilities.raw is None else self._capabilities.raw
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing needs to be asked before the first turn."""
+        return self._capabilities.engine is not None and self.strategy is not None
+
+    def questions(self) -> Generator[Question, Any, None]:
+        """Find out what the server is and how it continues a turn: yields questions, wants what came of each."""
+        if self._capabilities.engine is None:
+            cards = yield Listing()
+            if cards is not None:
+                self._capabilities.engine, self._capabilities.context = identified(cards, self._model)
+        if self._raw and not self._fixed and self._passes_prompts is None:
+            self._capabilities.raw = (yield RawProbe(self._model, self._raw)) in WORKS
+        if self.strategy:
+            return
+        for strategy in self.strategies[:-1]:
+            if (yield Probe(self._model, strategy)) in WORKS:
+                self.strategy = strategy
+                return
+        self.strategy = self.strategies[-1]
+
+    def payload(self, turn: Turn) -> Payload:
+        """Say what to send so that the model goes on where the turn ends."""
+        if self.strategy is None:
+            msg = "the server was not asked yet how it continues a turn"
+            raise RuntimeError(msg)
+        if turn.structured_answer and turn.channel == "answer":
+            return answer_payload(turn, self.strategy, native=self._capabilities.tools)
+        return self.strategy.payload(turn)
+
+    def body(self, payload: Payload, request: Request, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the arguments of the SDK's call.
+
+        Args:
+            payload: What to continue.
+            request: How much and how to write.
+            extra: Further fields of the body.
+        """
+        body: dict[str, Any] = {
+            "model": self._model,
+            self._capabilities.limit: min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
+            "stream": True,
+            "stream_options": {
+                "include_usage": True,
+                **({"continuous_usage_stats": True} if self.engine.numbers_chunks else {}),
+            },
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "stop": list(request.stop) or None,
+            "timeout": request.timeout,
+            **_logprobs(payload, request.top_logprobs),
+            **payload.body,
+        }
+        own = {key: value for key, value in body.pop("extra_body", {}).items() if key not in self._capabilities.refused}
+        further = {**(extra or {}), **own, **({"top_k": k} if (k := request.top_k) else {})}
+        if further:
+            body["extra_body"] = further
+        return {
+            key: value for key, value in body.items() if value is not None and key not in self._capabilities.refused
+        }
+
+    def adapt_after_error(
+        self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]
+    ) -> None:
+        """Make of a refusal a request that may be taken; raise the error where there is nothing to change.
+
+        Fields that the server can do without are left out from then on. Otherwise the next strategy is tried, once; it
+        is kept where it helps.
+
+        Args:
+            error: What the SDK raised.
+            body: What was sent.
+            used: The strategy by which it was made.
+            stepped_from: Empty at first; notes the strategy that was refused.
+        """
+        if _NEWER_LIMIT in server_words(error) and _NEWER_LIMIT not in body:
+            self._capabilities.limit = _NEWER_LIMIT
+            return
+        sent = {**body, **body.get("extra_body", {})}
+        refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in sent])
+        if refused:
+            self._capabilities.refused |= refused
+            return
+        if "tools" in body and _refuses_tools(error):
+            self._capabilities.tools = False  # told in words from then on
+            return
+        too_long = any(words in server_words(error).lower() for words in TOO_LONG)
+        refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
+        if refusal and used != self.strategy and not stepped_from:
+            stepped_from.append(self.strategies[-1])  # another turn has stepped down meanwhile: try what it found
+            return
+        below = self.strategies[self.strategies.index(used) + 1 :] if used in self.strategies else ()
+        if refusal and used and below and not stepped_from:
+            stepped_from.append(used)
+            self.strategy = below[0]
+            return
+        if stepped_from and stepped_from[0] != self.strategies[-1]:
+            self.strategy = stepped_from[0]
+        raise error
+
+
+def _logprobs(payload: Payload, count: int) -> dict[str, Any]:
+    """Ask for log-probabilities, as each of the endpoints is asked."""
+    if not count:
+        return {}
+    return {"logprobs": count} if payload.endpoint == "completions" else {"logprobs": True, "top_logprobs": count}
+
+
+def _refuses_tools(error: Exception) -> bool:
+    """Return whether it is for the tools that a server refuses a request, as vLLM does without a parser for calls."""
+    return getattr(error, "status_code", None) in REFUSALS and "tool" in server_words(error).lower()
+
+
+def server_words(error: BaseException, secret: str = "") -> str:
+    """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's.
+
+    Args:
+        error: What the SDK raised.
+        secret: What must not be told.
+    """
+    said = str(error) or type(error).__name__
+    body = getattr(error, "body", None)
+    said = said if body is None or str(body) in said else f"{said} {body}"
+    return (said.replace(secret, "***") if secret else said)[:_WORDS_MAX]
+
+
+def tells(error: BaseException | None, secret: str) -> bool:
+    """Return whether an error, or what led to it, quotes a secret."""
+    while error is not None:
+        if secret and (secret in server_words(error) or secret in repr(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
+    """Return which of the optional fields in a request made a server refuse it.
+
+    Args:
+        error: What the SDK raised.
+        optional: Names of optional fields that were sent.
+    """
+    status = getattr(error, "status_code", None)
+    if status not in REFUSALS:
+        return frozenset()
+    words = server_words(error)
+    unknown = any(word in words.lower() for word in _UNKNOWN_WORDS)
+    named = frozenset(name for name in optional if name in words and (unknown or name not in _OF_VALUES))
+    unnamed = set(optional) - _OF_VALUES if status == _UNPROCESSABLE else ()
+    return named or frozenset(unnamed)

@@ -1,0 +1,100 @@
+"""Errors of OpenAI-compatible servers, in words that say whose they are and what to do."""
+
+from __future__ import annotations
+
+import openai
+from langchain_core.exceptions import (
+    ModelAPIError,
+    ModelAuthenticationError,
+    ModelConnectionError,
+    ModelInvalidRequestError,
+    ModelNotFoundError,
+    ModelPermissionDeniedError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+
+from langchain_spec_thinking.backends.openai.capabilities import TOO_LONG, server_words
+from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+
+
+class OpenAIBackendError(BackendError, openai.APIError):
+    """A server failed in a way that has no class of its own."""
+
+    is_retryable = True  # an error among the events, an event that is none
+
+
+class AuthenticationBackendError(BackendError, ModelAuthenticationError, openai.AuthenticationError):
+    """The server does not accept the API key."""
+
+
+class PermissionBackendError(BackendError, ModelPermissionDeniedError, openai.PermissionDeniedError):
+    """The API key may not use the model."""
+
+
+class NotFoundBackendError(BackendError, ModelNotFoundError, openai.NotFoundError):
+    """The server has no such model, or no such endpoint."""
+
+
+class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.BadRequestError):
+    """The server refuses the request."""
+
+
+class RateLimitBackendError(BackendError, ModelRateLimitError, openai.RateLimitError):
+    """The server has had too many requests."""
+
+
+class ServerBackendError(BackendError, ModelAPIError, openai.InternalServerError):
+    """The server failed."""
+
+
+class TimeoutBackendError(BackendError, ModelTimeoutError, openai.APITimeoutError):
+    """The server took too long."""
+
+
+class ConnectionBackendError(BackendError, ModelConnectionError, openai.APIConnectionError):
+    """The server cannot be reached, or hung up."""
+
+
+class ContextBackendError(PromptTooLongError, openai.BadRequestError):
+    """The server says that the conversation is too long for the model."""
+
+
+_KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
+    (openai.AuthenticationError, AuthenticationBackendError, "Check `api_key`."),
+    (openai.PermissionDeniedError, PermissionBackendError, "Check what the API key may do."),
+    (openai.NotFoundError, NotFoundBackendError, "Check the model's name and `base_url` (it usually ends in /v1)."),
+    (openai.RateLimitError, RateLimitBackendError, "Try again later, or raise `max_retries`."),
+    (openai.InternalServerError, ServerBackendError, "See the server's log."),
+    (openai.APITimeoutError, TimeoutBackendError, "Raise `timeout`, or see what keeps the server."),
+    (openai.APIConnectionError, ConnectionBackendError, "Is the server running at that address?"),
+    (openai.APIStatusError, InvalidRequestBackendError, "Check the settings that the server names."),
+)
+
+
+def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendError:
+    """Return the matching error of this package. It keeps the SDK's attributes, and no secret.
+
+    Args:
+        error: What the SDK raised.
+        name: The model.
+        url: The server.
+        secret: The API key, which some servers quote.
+    """
+    kind: type[BackendError] = OpenAIBackendError
+    advice = "See the server's log."
+    for raised, translated, what_to_do in _KINDS:
+        if isinstance(error, raised):
+            kind, advice = translated, what_to_do
+            break
+    said = server_words(error)
+    if kind is InvalidRequestBackendError and any(words in said.lower() for words in TOO_LONG):
+        kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
+    if isinstance(error, openai.APIConnectionError) and error.__cause__:
+        said = f"{said} {error.__cause__}"
+    message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
+    message = message.replace(secret, "***") if secret else message
+    new = kind.__new__(kind)
+    new.__dict__.update({**vars(error), "message": message, "body": None})
+    new.args = (message,)
+    return new

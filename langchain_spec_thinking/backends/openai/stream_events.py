@@ -1,0 +1,184 @@
+"""Streamed chunks of an OpenAI-compatible server, read into events. Pure: chunks in, events out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.base import Call, End, Event, Usage
+from langchain_spec_thinking.backends.openai.echo import EchoFilter
+from langchain_spec_thinking.backends.openai.fields import field
+from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
+from langchain_spec_thinking.backends.openai.reasoning_field import ThoughtField
+from langchain_spec_thinking.backends.openai.tool_call_deltas import NativeCalls
+from langchain_spec_thinking.backends.replies.call_reader import call_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from langchain_spec_thinking.backends.replies.continuation import Payload
+    from langchain_spec_thinking.turn import Turn
+
+_REPLACEMENT = "\ufffd"
+_FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
+"""Of characters that UTF-16 writes as two."""
+
+
+class UnreadableEventError(ValueError):
+    """An event of a stream has not the form of one."""
+
+
+class ChunkReader:
+    """Reads the chunks of one response.
+
+    Missing usage, a missing finish reason, empty choices and null deltas are put up with. A chunk that comes twice is
+    read once where the server numbers them.
+
+    Args:
+        payload: What was asked.
+        turn: The turn that is continued.
+        max_tokens: The most that was asked for, in tokens.
+        count_tokens: Counts the tokens of a piece; None where each chunk is taken for one.
+    """
+
+    def __init__(
+        self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
+    ) -> None:
+        self._endpoint = payload.endpoint
+        self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
+        self._max_tokens = max_tokens
+        self._count = count_tokens
+        last = payload.body.get("messages", [{}])[-1]
+        self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
+        self._calls = call_reader(payload.calls, turn, payload.begun)
+        self._ending = payload.ending
+        self._native = NativeCalls()
+        self._chunks = 0
+        self._last: object = None
+        self._texts = 0
+        self._tokens = 0
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._half = ""  # of a character
+        self._top: tuple[float, ...] | None = None  # of the first token of what is not given out yet
+
+    def read(self, chunk: object) -> Iterator[Event]:
+        """Read one chunk, a completion or a chat completion.
+
+        Raises:
+            UnreadableEventError: There is no text where text should be.
+        """
+        if self._repeated(chunk):
+            return
+        self._chunks += 1
+        usage, choices = _usage(chunk), field(chunk, "choices")
+        if usage and not self._usage and choices:
+            # vLLM tells the prompt at once when it is asked to; a stream that is closed early tells no more.
+            yield Usage(usage.prompt_tokens, usage.cached_tokens)
+        self._usage = usage or self._usage
+        try:
+            choice = next(iter(choices or ()), None)
+            delta = field(choice, "delta")
+            text = self._whole(self._text(choice, delta))
+            parts = split_at_tokens(text, field(choice, "logprobs"))
+            for part in field(delta, "tool_calls") or ():
+                index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
+                name, arguments = (field(function, name) for name in ("name", "arguments"))
+                self._native.add(index, call_id, name, arguments)
+        except (AttributeError, KeyError, TypeError) as e:
+            msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
+            raise UnreadableEventError(msg) from e
+        self._texts += bool(text)
+        for part, top_logprobs in parts:
+            self._top = self._top or top_logprobs
+            yield from self._pieces(self._echo.pass_on(part))
+            if part and not self._echo.holds:
+                self._top = None  # what it belonged to is given out, or was an echo
+        self._finish_reason = field(choice, "finish_reason") or self._finish_reason
+
+    @property
+    def empty(self) -> bool:
+        """Whether not a single chunk was read."""
+        return not self._chunks
+
+    @property
+    def finished(self) -> bool:
+        """Whether the server said why it ended."""
+        return self._finish_reason is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether as much came as was wanted: so many tokens, or the only call that may be made."""
+        return self._tokens >= self._max_tokens or self._calls.done
+
+    def rest(self) -> Iterator[Event]:
+        """Give out what was held, when no more chunks come."""
+        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest())
+
+    def calls(self) -> Iterator[Event]:
+        """Give out what is whole only now that the stream has come to its end."""
+        yield from self._calls.rest(self._ending)
+        for call in self._native.made():
+            yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
+
+    def end(self) -> End:
+        """Say why the stream ended."""
+        full = self._finish_reason is None and self._tokens >= self._max_tokens
+        return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+
+    def _pieces(self, text: str) -> Iterator[Event]:
+        if text:
+            tokens = self._count(text) if self._count else 1
+            self._tokens += tokens
+            top, self._top = self._top, None
+            yield from self._calls.read(text, tokens, top)
+
+    def _repeated(self, chunk: object) -> bool:
+        """Tell a chunk that was sent twice from a model that repeats itself.
+
+        vLLM and SGLang, asked with `continuous_usage_stats`, tell in each chunk how many tokens came so far. That tells
+        apart any two chunks that bring text. A count below the number of these chunks counts something else.
+        """
+        count = field(field(chunk, "usage"), "completion_tokens") or 0
+        repeated = isinstance(count, int) and 0 < count >= self._texts and chunk == self._last
+        self._last = chunk
+        return repeated
+
+    def _text(self, choice: object, delta: object) -> str:
+        if self._endpoint == "completions":
+            return "".join([field(choice, "text") or ""])
+        return self._thought.join(*texts(delta))
+
+    def _whole(self, text: str) -> str:
+        """Join the halves of a character; engines whose strings are UTF-16 may send them in two events."""
+        if not self._half and text.isascii():
+            return text
+        text = self._half + text
+        self._half = text[-1] if text and text[-1] in _FIRST_HALVES else ""
+        units = text.removesuffix(self._half).encode("utf-16-le", "surrogatepass")
+        return units.decode("utf-16-le", "replace")
+
+
+def texts(message: object) -> tuple[str, str]:
+    """Return what was thought and what was said in a message or a delta.
+
+    The thought may be a field, `reasoning` in vLLM, `reasoning_content` elsewhere, or a part of the content (Mistral).
+    """
+    content = field(message, "content") or ""
+    thought = field(message, "reasoning") or field(message, "reasoning_content") or ""
+    parts = () if isinstance(content, str) else content
+    thoughts = [step["text"] for part in parts if part["type"] == "thinking" for step in part["thinking"]]
+    said = content if isinstance(content, str) else "".join(part["text"] for part in parts if part["type"] == "text")
+    return "".join([thought, *thoughts]), said
+
+
+def _usage(chunk: object) -> Usage | None:
+    told = field(chunk, "usage")
+    if not told:
+        return None
+    details = field(told, "prompt_tokens_details")
+    counts = (
+        field(told, "prompt_tokens"),
+        field(details, "cached_tokens"),
+        field(told, "completion_tokens"),
+    )
+    return Usage(*(count if isinstance(count, int) else None for count in counts))

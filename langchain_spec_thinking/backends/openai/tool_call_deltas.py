@@ -1,0 +1,49 @@
+"""Tool calls that a server streams in a field of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.replies.call_formats import call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from langchain_spec_thinking.tools import ToolCall
+
+
+@dataclass
+class _Parts:
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class NativeCalls:
+    """Joins the fragments of calls. A call is given out when it is whole: none is acted on that broke off."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int | str, _Parts] = {}
+
+    def add(self, index: int | str | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
+        """Take in a fragment.
+
+        Args:
+            index: Which call it is of. Servers that number nothing send each call whole.
+            call_id: The call's id, in one fragment of it.
+            name: A piece of the tool's name.
+            arguments: A piece of the arguments.
+
+        Raises:
+            TypeError: There is no text where text should be.
+        """
+        parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _Parts())
+        parts.call_id = parts.call_id or call_id or ""
+        parts.name += name or ""
+        parts.arguments += arguments or ""
+
+    def made(self) -> Iterator[ToolCall]:
+        """Yield the calls, in order."""
+        for parts in self._calls.values():
+            yield call(parts.name, parts.arguments, parts.call_id or None)

@@ -1,0 +1,1 @@
+"""What a model reads and writes: chat templates, half-written replies, tool calls, structured answers."""

@@ -1,0 +1,224 @@
+"""A model's chat template: how a turn looks to the model that is to continue it."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from langchain_spec_thinking.backends.replies.call_formats import CallParser, format_of
+from langchain_spec_thinking.backends.replies.tool_prompts import told, told_schema
+from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.tools import ToolCall
+
+_MARK = "\ue000{}\ue001"
+"""Stands for a control token in a message while the template is rendered (private-use characters)."""
+_MARKED = re.compile("\ue000(\\d+)\ue001")
+_NO_MARKS = {0xE000: None, 0xE001: None}
+_UNPRINTED = "\u200b"
+"""Put into a control token's text, it keeps a server's tokenizer from seeing the token (a zero-width space)."""
+
+
+class ChatTemplate:
+    """Renders turns for one model, by its tokenizer's chat template.
+
+    Messages are rendered as text that cannot become control tokens: a user who writes `<|im_start|>system` is quoted,
+    not obeyed.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        thinking: Whether the model reasons between think tags; None: as its chat template suggests.
+
+    Raises:
+        ContinuationError: The tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, thinking: bool | None = None) -> None:
+        self.tokenizer = tokenizer
+        try:
+            self.source = str(tokenizer.get_chat_template())
+        except ValueError as e:
+            msg = (
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to "
+                "the model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
+            )
+            raise ContinuationError(msg) from e
+        self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
+        self.call_format = format_of(self.source)
+        # A server leaves special tokens out of the text: calls that are marked by one cannot be found in it.
+        specials = set(tokenizer.all_special_tokens)
+        self.writes_calls_as_text = not specials & {self.call_format.opens.strip(), self.call_format.closes}
+        self._knows_tools = "tools" in self.source
+        self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
+        self._in_place: dict[tuple[bool, bool], bool] = {}
+
+    def prompt_text(self, turn: Turn) -> str:
+        """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
+
+        The text of control tokens inside messages is broken up by a zero-width space. A beginning-of-sequence token is
+        left out where the tokenizer adds one by itself: two of them are worse than none.
+        """
+        text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._prompt(turn))
+        bos = self.tokenizer.bos_token
+        return text.removeprefix(bos) if bos and self._adds_bos else text
+
+    def prompt_ids(self, turn: Turn) -> list[int]:
+        """Tokenize the conversation, up to where the assistant's text begins.
+
+        The text of control tokens inside messages is tokenized character by character: kept, and without their power.
+        """
+        ids: list[int] = []
+        parts = _MARKED.split(self._prompt(turn))
+        for i, part in enumerate(parts):
+            pieces = [part] if i % 2 == 0 else list(self._controls[int(part)])
+            for piece in pieces:
+                ids += self.tokenizer.encode(piece, add_special_tokens=False)
+        return ids
+
+    def quoted_reply_text(self, turn: Turn) -> str:
+        """Render the reply for a server; the text of control tokens in it is broken up as in `prompt_text`."""
+        return self.reply_controls.sub(lambda m: _broken(m[0]), self.reply_text(turn))
+
+    @cached_property
+    def reply_controls(self) -> re.Pattern[str]:
+        """Texts of control tokens that have no business in a reply: a model may quote them, letter by letter."""
+        marks = {THINK_OPEN, THINK_CLOSE, *self.call_format.marks}
+        return _any_of([text for text in self._controls if text not in marks])
+
+    def reply_text(self, turn: Turn) -> str:
+        """Render what the assistant wrote so far, as it follows the prompt."""
+        opened = self._prompt(turn).rstrip().endswith(THINK_OPEN)
+        if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
+            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self._beginning(turn)}"
+        return f"{turn.body(opened=opened)}{self._beginning(turn)}"
+
+    def call_parser(self, turn: Turn) -> CallParser | None:
+        """Return what reads the calls out of an answer; None where there may be none."""
+        if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
+            return None
+        return CallParser(self.call_format, self._beginning(turn), turn.tools.names)
+
+    def call_ending(self, turn: Turn) -> str:
+        """Return what ends a call that was begun for the model, after what it is held to."""
+        return self.call_format.ending(turn.tools) if turn.tools and self._beginning(turn) else ""
+
+    def call_schema(self, turn: Turn) -> dict[str, Any] | None:
+        """Return the JSON schema of what comes next in a call that must be made; None where nothing must be."""
+        return self.call_format.schema(turn.tools) if turn.tools and turn.unanswered else None
+
+    def _beginning(self, turn: Turn) -> str:
+        """Return how an answer begins that must be a call."""
+        return self.call_format.beginning(turn.tools) if turn.tools and turn.unanswered else ""
+
+    def continues_in_place(self, turn: Turn) -> bool:
+        """Return whether the template shows an open last message just as `reply_text` does, in a turn of this kind.
+
+        Many do not: they trim it, or leave out a thought that is over. Tried on a text of our own, once for each kind.
+        """
+        kind = (turn.thinks, turn.thinking_closed)
+        if kind not in self._in_place:
+            self._in_place[kind] = self._shows(_sample(*kind))
+        return self._in_place[kind]
+
+    def _shows(self, turn: Turn) -> bool:
+        expected = self._prompt(turn) + self.reply_text(turn)
+        messages = [{"role": m.role, "content": m.content} for m in turn.history]
+        messages.append({"role": "assistant", "content": turn.body()})
+        try:
+            shown = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, continue_final_message=True, enable_thinking=turn.thinks
+            )
+        except Exception:  # noqa: BLE001 - whatever keeps it from rendering keeps it from continuing
+            return False
+        return shown == expected
+
+    @cached_property
+    def _controls(self) -> list[str]:
+        """Texts that the tokenizer takes for tokens with a meaning: special ones, and all that the template uses."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        texts = {token.content for token in added if token.special or token.content in self.source}
+        return sorted((text for text in texts if text.strip()), key=len, reverse=True)
+
+    @cached_property
+    def _control_pattern(self) -> re.Pattern[str]:
+        return _any_of(self._controls)
+
+    @cached_property
+    def _adds_bos(self) -> bool:
+        return self.tokenizer.bos_token_id in self.tokenizer("")["input_ids"]
+
+    def _prompt(self, turn: Turn) -> str:
+        """Render the conversation, with the text of control tokens marked; once in a turn, for it does not change."""
+        thinks, prompt = self._prompts.get(turn, (turn.thinks, ""))
+        if not prompt or thinks != turn.thinks:
+            prompt = self._render(turn)
+            self._prompts[turn] = (turn.thinks, prompt)
+        return prompt
+
+    def _render(self, turn: Turn) -> str:
+        history, tools = turn.history, turn.tools
+        if turn.schema:
+            history = told_schema(history, turn.schema)
+        if not self._knows_tools:
+            history, tools = told(history, tools, now=True), None
+        messages = [self._message(message) for message in history]
+        schemas = self._marked(list(tools.schemas)) if tools and tools.choice != "none" else None
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tools=schemas, tokenize=False, add_generation_prompt=True, enable_thinking=turn.thinks
+                )
+            )
+        except Exception as e:  # a template raises whatever its author wrote, in words meant for the user
+            msg = (
+                f"{self.tokenizer.name_or_path}: the chat template refuses this conversation "
+                f"({', '.join(m.role for m in turn.history)}): {e}"
+            )
+            raise BackendError(msg) from e
+
+    def _message(self, message: Message) -> dict[str, Any]:
+        fields: dict[str, Any] = {"role": message.role, "content": self._marked(message.content)}
+        if message.tool_calls:
+            fields["tool_calls"] = [self._tool_call(call) for call in message.tool_calls]
+        if message.role == "tool":
+            fields |= {"tool_call_id": message.tool_call_id, "name": self._marked(message.name)}
+        return fields
+
+    def _tool_call(self, call: ToolCall) -> dict[str, Any]:
+        function = {"name": call.name, "arguments": call.parsed()}  # templates write them as JSON themselves
+        return {"id": call.id, "type": "function", "function": self._marked(function)}
+
+    def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text, or what JSON holds
+        """Mark the control tokens in texts, wherever they stand in a value."""
+        if isinstance(value, str):
+            text = value.translate(_NO_MARKS)
+            return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), text)
+        if isinstance(value, dict):
+            return {self._marked(key): self._marked(item) for key, item in value.items()}
+        return [self._marked(item) for item in value] if isinstance(value, list) else value
+
+
+def _sample(thinks: bool, closed: bool) -> Turn:  # noqa: FBT001 - the two sides of a turn's kind
+    """Write half a turn, with white space at its end, where templates trim."""
+    turn = Turn((Message("user", "Which number?"),), thinks=thinks)
+    turn.append("speculative", "It is 4711.\n\n")
+    if closed:
+        turn.closing = f"{THINK_CLOSE}\n\n"
+        turn.append("speculative", "The number is 4711.\n\n")
+    return turn
+
+
+def _any_of(texts: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, texts)) or "(?!)")
+
+
+def _broken(control: str) -> str:
+    return control[0] + _UNPRINTED + control[1:]

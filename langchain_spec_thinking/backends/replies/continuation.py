@@ -1,0 +1,230 @@
+"""Ways to ask an OpenAI-compatible server for the rest of a half-written turn. Pure: turns in, request bodies out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from langchain_spec_thinking.backends.replies.tool_prompts import told, told_schema
+from langchain_spec_thinking.turn import THINK_CLOSE
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.replies.call_formats import CallFormat
+    from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+    from langchain_spec_thinking.turn import Turn
+
+StrategyName = Literal["raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+Continuation = Literal["auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+Endpoint = Literal["completions", "chat"]
+Mark = Literal["prefix", "partial"]
+
+_QUOTED = 100
+"""How much of the reply's end is quoted where a model is told to go on after it, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What to send, and what the server may wrongly send back.
+
+    Attributes:
+        endpoint: Which of the two endpoints.
+        body: The fields of the request that say what to continue.
+        prefills: Texts that the model was given; a server that repeats one of them repeats no news.
+        seam: White space at the end of what was given. A chat template may have cut it off, and the model may write it
+            again.
+        overlap: What was given, where the model itself may begin by repeating the end of it.
+        drops_reasoning: What the model reasons in a field of its own is about being told to go on, not of the turn.
+        calls: How tool calls are written in the text that comes; None where there are none in it.
+        begun: How the first of them was begun for the model.
+        ending: What ends it, for models that were held to its arguments.
+    """
+
+    endpoint: Endpoint
+    body: dict[str, Any]
+    prefills: tuple[str, ...] = ()
+    seam: str = ""
+    overlap: str = ""
+    drops_reasoning: bool = False
+    calls: CallFormat | None = None
+    begun: str = ""
+    ending: str = ""
+
+
+class Strategy(Protocol):
+    """A way to continue a turn."""
+
+    @property
+    def name(self) -> StrategyName:
+        """What users call it."""
+
+    def payload(self, turn: Turn) -> Payload:
+        """Say what to send so that the model goes on where the turn ends."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """`POST /completions` with a prompt rendered here. Exact wherever the server passes prompts through as they are.
+
+    Served so by vLLM, SGLang, llama.cpp, transformers serve, TGI, Together, Fireworks; not by Ollama and LiteLLM, which
+    wrap the prompt into a user message.
+    """
+
+    template: ChatTemplate
+    name: StrategyName = field(default="raw", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Render the conversation and the reply so far as one prompt."""
+        reply = self.template.quoted_reply_text(turn)
+        prompt = self.template.prompt_text(turn) + reply
+        parser = self.template.call_parser(turn)
+        body: dict[str, Any] = {"prompt": prompt}
+        if parser is None:
+            return Payload("completions", body, prefills=(prompt, reply))
+        if schema := self.template.call_schema(turn):
+            # The rest of a call: vLLM and SGLang hold it to its schema, others write on as told.
+            named = {"name": "call", "schema": schema}
+            body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
+        ending = self.template.call_ending(turn)
+        form, begun = self.template.call_format, parser.beginning
+        return Payload("completions", body, prefills=(prompt, reply), calls=form, begun=begun, ending=ending)
+
+
+@dataclass(frozen=True)
+class ChatFlag:
+    """`POST /chat/completions` with the reply so far as last message, and the flag of vLLM that leaves it open.
+
+    For servers whose tokenizer is not at hand here. A turn that nobody has begun is an ordinary chat request.
+
+    Attributes:
+        reasoning: The partial thought goes into a field of its own, `reasoning_content` (llama.cpp).
+        template: The model's chat template, where it is at hand: a server passes the open message through it, and some
+            templates trim it or leave its thought out. What they would not show as it is goes the way of `Raw`.
+    """
+
+    reasoning: bool = False
+    template: ChatTemplate | None = None
+    name: StrategyName = field(default="chat_flag", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the conversation with the reply so far as an open last message."""
+        if self.template and _begun(turn) and not self.template.continues_in_place(turn):
+            return Raw(self.template).payload(turn)
+        flags = {"continue_final_message": True, "add_generation_prompt": False}
+        reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
+        return _open_message(turn, reply, thought, extra_body=flags)
+
+
+@dataclass(frozen=True)
+class ChatMark:
+    """A last message that carries a mark: `prefix` (DeepSeek's beta address, Mistral), `partial` (Kimi, DashScope).
+
+    Attributes:
+        mark: The mark.
+        reasoning: The partial thought goes into a field of its own, `reasoning_content` (DeepSeek).
+    """
+
+    mark: Mark = "prefix"
+    reasoning: bool = False
+    name: StrategyName = field(default="chat_mark", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the conversation with the reply so far as a marked last message."""
+        reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
+        return _open_message(turn, reply, {self.mark: True, **thought})
+
+
+@dataclass(frozen=True)
+class ChatTrailing:
+    """A bare trailing assistant message, which some servers go on from: Claude up to 4.5, Gemini, OpenRouter, Groq.
+
+    White space at its end is not sent, since Anthropic refuses it.
+    """
+
+    name: StrategyName = field(default="chat_trailing", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the conversation with the reply so far as last message."""
+        return _open_message(turn, turn.body().rstrip(), {}, given=turn.body())
+
+
+@dataclass(frozen=True)
+class ChatInstruct:
+    """The last resort, for servers that begin a new message whatever they are sent: the model is told to go on.
+
+    It is an emulation: the model may begin anew, or lose the thread.
+    """
+
+    name: StrategyName = field(default="chat_instruct", init=False)
+
+    def payload(self, turn: Turn) -> Payload:
+        """Send the reply so far, and ask for what comes next."""
+        messages = _conversation(turn)
+        if not _begun(turn):
+            return Payload("chat", {"messages": messages})
+        thought, answer, closed = parts(turn)
+        if turn.thinks and not closed:
+            given = thought
+            messages.append({"role": "user", "content": _GO_ON_THINKING.format(thought=thought)})
+        elif answer:
+            given = answer
+            messages.append({"role": "assistant", "content": answer.rstrip()})
+            messages.append({"role": "user", "content": _GO_ON.format(end=answer.rstrip()[-_QUOTED:])})
+        else:
+            given = thought
+            messages.append({"role": "user", "content": _ANSWER.format(thought=thought)})
+        seam = given[len(given.rstrip()) :]
+        return Payload(
+            "chat", {"messages": messages}, prefills=(given,), seam=seam, overlap=given, drops_reasoning=True
+        )
+
+
+_GO_ON = (
+    "Your message was cut off after these words:\n\n{end}\n\n"
+    "Go on from exactly there. Write only what comes next, without repeating any of it and without a remark about it."
+)
+_GO_ON_THINKING = (
+    "Below is the beginning of the private reasoning about my request, between <draft> and </draft>. It stops in the "
+    "middle. Write only what comes next in it, from exactly where it stops, without repeating any of it. When the "
+    f"reasoning has come to its end, write {THINK_CLOSE}, and after it the answer to me.\n\n"
+    "<draft>\n{thought}</draft>"
+)
+_ANSWER = (
+    "Below is the finished private reasoning about my request, between <draft> and </draft>. Write the answer to me "
+    "that follows from it, and nothing else.\n\n<draft>\n{thought}</draft>"
+)
+
+
+def parts(turn: Turn) -> tuple[str, str, bool]:
+    """Return the thought, the answer, and whether the thought is closed, with what is pending where it belongs."""
+    if not turn.thinks or turn.closing:
+        return turn.thinking, f"{turn.answer}{turn.pending}", bool(turn.closing)
+    more, closing, answer = turn.pending.partition(THINK_CLOSE)
+    return f"{turn.thinking}{more}", answer.lstrip(), bool(closing)
+
+
+def _fields(turn: Turn) -> tuple[str, dict[str, Any]]:
+    """Return the answer, and the field that holds the thought where there is one."""
+    thought, answer, _ = parts(turn)
+    return answer, {"reasoning_content": thought} if thought else {}
+
+
+def _open_message(
+    turn: Turn, reply: str, mark: dict[str, Any], *, extra_body: dict[str, Any] | None = None, given: str | None = None
+) -> Payload:
+    messages = _conversation(turn)
+    if not _begun(turn):
+        return Payload("chat", {"messages": messages})
+    messages.append({"role": "assistant", "content": reply, **mark})
+    body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
+    given = reply if given is None else given
+    return Payload("chat", body, prefills=(given,), seam=given[len(given.rstrip()) :])
+
+
+def _conversation(turn: Turn) -> list[dict[str, Any]]:
+    """Return the conversation in plain messages: no server refuses them, whatever it knows of tools."""
+    history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
+    return [{"role": m.role, "content": m.content} for m in told(history, turn.tools, now=turn.channel == "answer")]
+
+
+def _begun(turn: Turn) -> bool:
+    return bool(turn.spans or turn.closing or turn.pending)

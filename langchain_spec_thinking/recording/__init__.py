@@ -1,0 +1,1 @@
+"""Turns recorded as the policy saw them, and replayed."""

@@ -1,0 +1,53 @@
+"""The names that record files hold, and older versions of the format.
+
+These names stay the same when a class, a method or a field is renamed. Version 1 held the names of methods, fields and
+settings as they were called then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 2
+"""The version that is written."""
+METHODS = {
+    "start": "start",
+    "text": "receive",
+    "end_of_stream": "end",
+    "tool_call": "call",
+    "another_author": "abandon",
+    "target_lost": "go_alone",
+}
+"""Names of inputs in a file, and the methods of `Delegation` that take these inputs."""
+INPUTS = {method: name for name, method in METHODS.items()}
+"""The same, the other way round."""
+_RENAMED_SINCE_1 = {"whole_answer": "structured_answer", "aside": "prompt_suffix"}
+
+
+def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of a line as the present version writes them, without the version.
+
+    Raises:
+        KeyError: The data have no version, or an unknown name.
+        ValueError: The version is unknown.
+    """
+    data = dict(data)
+    version = data.pop("version")
+    if version == VERSION:
+        return data
+    if version != 1:
+        raise ValueError(version)
+    data["machine"] = _renamed(data["machine"])
+    data["decisions"] = [[at, written, kind.lower(), _renamed(d)] for at, written, kind, d in data["decisions"]]
+    data["streams"] = [
+        {**stream, "inputs": [[seconds, INPUTS[method], *rest] for seconds, method, *rest in stream["inputs"]]}
+        for stream in data["streams"]
+    ]
+    return data
+
+
+def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {_RENAMED_SINCE_1.get(name, name): value for name, value in fields.items()}

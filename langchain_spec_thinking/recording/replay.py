@@ -1,0 +1,189 @@
+"""A recorded turn, decided again: by its own policy, bit for bit, or by another, as far as the record reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.backends.base import Request
+from langchain_spec_thinking.drivers import Run
+from langchain_spec_thinking.policy import Delegation, DelegationPolicy
+from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
+from langchain_spec_thinking.policy.data import as_data, policy_of
+from langchain_spec_thinking.report import Report
+from langchain_spec_thinking.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_spec_thinking.recording.record import Decision, Input, Record
+    from langchain_spec_thinking.turn import Author
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a replay stops being valid: from here on, models would have been asked something else.
+
+    Attributes:
+        input: How many inputs of the record the policy was told before.
+        written: How much stood in the turn, thought and answer together, in characters.
+        recorded: What happened, in words.
+        replayed: What the policy wants instead, in words.
+    """
+
+    input: int
+    written: int
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return (
+            f"after {self.written} characters (input {self.input}): in the record {self.recorded}, "
+            f"by the policy {self.replayed}"
+        )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of a record.
+
+    Attributes:
+        commands: Of the policy, as far as the replay is valid.
+        turn: The turn that they write.
+        report: Its segments; nobody was asked, so its usage says nothing.
+        difference: Where the replay stops being valid; None where the record was valid to its end.
+    """
+
+    commands: tuple[Command, ...]
+    turn: Turn
+    report: Report
+    difference: Difference | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the policy decides as was recorded, to the end."""
+        return self.difference is None
+
+
+def replay(record: Record, policy: DelegationPolicy | None = None) -> Replay:
+    """Tell a policy what the recorded one was told. No model is asked.
+
+    A replay is valid until the first decision that differs in who writes next, or where, or until a model would have
+    been stopped earlier or later than it was. Up to there the text is the recorded one, provided that an engine writes
+    the same where only the limit of a request differs.
+
+    Args:
+        record: A record with texts.
+        policy: Another policy; None: the recorded one, which must decide the same.
+
+    Raises:
+        ValueError: The record has no texts; its policy cannot be made from data and none is given; or the one that is
+            given has another budget.
+    """
+    if not record.texts:
+        msg = "a record without texts cannot be replayed; record with texts=True"
+        raise ValueError(msg)
+    if policy is not None and as_data(policy.budget) != record.policy["budget"]:
+        msg = "budget: expected that of the recorded policy, since a replay spends nothing"
+        raise ValueError(msg)
+    player = _Player(record, policy or policy_of(record.policy), exact=policy is None)
+    difference = player.play()
+    return Replay(tuple(player.commands), player.turn, player.report, difference)
+
+
+class _Player(Run):
+    """A run whose events come from a record."""
+
+    def __init__(self, record: Record, policy: DelegationPolicy, *, exact: bool) -> None:
+        machine = Delegation(policy, **record.machine)
+        super().__init__(Turn(record.history), machine, {}, Request(record.machine["max_tokens"]))
+        self._now = 0.0  # seconds
+        self.report = Report(clock=lambda: self._now)
+        self.commands: list[Command] = []
+        self._record = record
+        self._exact = exact
+        self._text = ""
+        self._index = 0
+        self._wrote: Author = "speculative"
+        self._limits = (0, 0)  # of the running request, in tokens: recorded, replayed
+        self._tokens = 0  # of the running request
+
+    @property
+    def author(self) -> Author:
+        """Who wrote, as recorded: another may stand in for the one that the policy asked for."""
+        return self._wrote
+
+    def play(self) -> Difference | None:
+        """Tell the policy all that was recorded, or up to where it differs."""
+        decided: dict[int, list[Decision]] = {}
+        for decision in self._record.decisions:
+            decided.setdefault(decision.input, []).append(decision)
+        for index, one in enumerate(self._record.inputs):
+            self._index = index
+            if difference := self._compare_limits(one):
+                return difference
+            self._now, self._wrote = one.seconds, one.author or "speculative"
+            self._tokens += one.tokens
+            commands = getattr(self._machine, one.call)(*one.arguments, **one.keywords) or []
+            if difference := self._compare(decided.get(self._index, []), commands):
+                return difference
+            self.commands += commands
+            self._apply(commands)
+            if one.call == "call":
+                self.report.call(self._wrote, one.tokens)
+                self.turn.calls.append(self._record.calls[len(self.turn.calls)])
+        return None
+
+    def _compare_limits(self, one: Input) -> Difference | None:
+        """Find out whether the model would have been stopped before this, or would have gone on after it."""
+        recorded, replayed = self._limits
+        ends = one.call == "end"
+        stopped = replayed < recorded and (self._tokens + one.tokens > replayed or (ends and self._tokens >= replayed))
+        full = ends and one.arguments[0] == "length" and self._tokens + one.tokens >= recorded
+        if stopped or (replayed > recorded and full):
+            return self._difference(f"a limit of {recorded} tokens", f"one of {replayed}")
+        return None
+
+    def _compare(self, recorded: Sequence[Decision], commands: Sequence[Command]) -> Difference | None:
+        text, all_text = self._text, self._record.thinking + self._record.answer
+        expected = iter(recorded)
+        for command in commands:
+            if isinstance(command, (Commit, Insert)):
+                text += command.text
+            elif isinstance(command, (Generate, Finish)):
+                decision = next(expected, None)
+                if decision is None:
+                    return self._difference(None, command)
+                if not self._agree(decision.command, command):
+                    return self._difference(decision.command, command)
+                if len(text) != decision.written or text != all_text[: decision.written]:
+                    return self._difference("another text", repr(text[-40:]))
+                if isinstance(command, Generate) and isinstance(decision.command, Generate):
+                    self._limits, self._tokens = (decision.command.max_tokens, command.max_tokens), 0
+        if missing := next(expected, None):
+            return self._difference(missing.command, None)
+        self._text = text
+        return None
+
+    def _agree(self, recorded: Generate | Finish, replayed: Generate | Finish) -> bool:
+        """Whether a model is asked for the same. How much of it is looked at when it has written that."""
+        if self._exact or isinstance(recorded, Finish) or isinstance(replayed, Finish):
+            return recorded == replayed
+        asked_alike = (recorded.author, recorded.prompt_suffix) == (replayed.author, replayed.prompt_suffix)
+        return asked_alike and replayed.top_logprobs <= recorded.top_logprobs
+
+    def _difference(self, recorded: Command | str | None, replayed: Command | str | None) -> Difference:
+        return Difference(self._index, len(self._text), _words(recorded), _words(replayed))
+
+
+def _words(command: Command | str | None) -> str:
+    match command:
+        case Generate(author, tokens, kind, cue):
+            return f"{author} for {tokens} tokens ({kind}{f': {cue}' if cue else ''})"
+        case Finish(reason):
+            return f"the end ({reason})"
+        case None:
+            return "the same model goes on"
+        case _:
+            return str(command)

@@ -1,0 +1,1 @@
+"""A finished turn in a file and on a page."""

@@ -1,0 +1,230 @@
+"""A finished turn as HTML: the text coloured by author, what was dropped on hover or focus, a timeline, the figures.
+
+There is no script in it, and nothing is fetched. Everything that a model wrote is escaped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from html import escape
+from importlib.resources import files
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from langchain_spec_thinking.report import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from langchain_spec_thinking.report import Dropped, Report
+    from langchain_spec_thinking.turn import Author, Channel
+    from langchain_spec_thinking.viewing.trace import Trace
+
+_LEGEND: dict[Author, str] = {
+    "speculative": "the small model",
+    "target": "the large model",
+    "inserted": "put in by the method",
+}
+_LANES: dict[Author, tuple[int, int]] = {"speculative": (4, 24), "target": (34, 24), "inserted": (0, 62)}
+"""Where an author's bars begin and how high they are, in pixels. Inserted text takes no time: it is a mark."""
+_AXIS, _HEIGHT = 66, 86
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+"""Distances between the timeline's ticks, in seconds."""
+_TICKS_MAX = 6
+"""As many labels as stand side by side on a telephone."""
+
+
+def page(trace: Trace) -> str:
+    """Draw a turn as a whole document."""
+    title = escape(_shortened(trace.question, 80) or "A run")
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    body = f'<body class="spec-thinking-page">{fragment(trace)}</body>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title></head>\n{body}</html>\n'
+
+
+def fragment(trace: Trace) -> str:
+    """Draw a turn as a part of some page, a notebook's for example."""
+    style = files(__package__).joinpath("run_page.css").read_text(encoding="utf-8")
+    name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode()).hexdigest()[:8]}"
+    parts = [_head(trace), _figures(trace.report), _timeline(trace, name), _text(trace, name)]
+    parts += [_takeovers(trace), _usage(trace.report)]
+    return f'<style>{style}</style>\n<article class="spec-thinking">\n{"".join(parts)}</article>\n'
+
+
+def _head(trace: Trace) -> str:
+    question = f"<h1>{escape(trace.question)}</h1>\n" if trace.question else ""
+    degraded = trace.report.degraded
+    warning = f'<p class="degraded"><strong>Not as set up:</strong> {escape(degraded)}</p>\n' if degraded else ""
+    models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
+    return f'<header>\n{question}<p class="models">{escape(models)}</p>\n{warning}</header>\n'
+
+
+def _figures(report: Report) -> str:
+    figures = {
+        "takeovers": f"{report.takeovers}",
+        "tokens by the large model": f"{report.target_share:.0%}",
+        "tokens kept": f"{report.completion_tokens}",
+        "seconds": f"{_seconds(report.segments):.1f}",
+    }
+    tiles = "".join(f"<div><dt>{what}</dt><dd>{figure}</dd></div>" for what, figure in figures.items())
+    return f'<dl class="figures">{tiles}</dl>\n'
+
+
+# -- timeline
+
+
+def _timeline(trace: Trace, name: str) -> str:
+    whole = _seconds(trace.report.segments) or 1.0
+    numbers = {id(segment): number for number, segment in enumerate(trace.report.segments)}
+    bars, crosses, now = [], [], 0.0
+    for piece, text in (*trace.pieces("thinking"), *trace.pieces("answer")):
+        left = 100 * now / whole
+        if isinstance(piece, Segment):
+            bar = _bar(piece, text, left, 100 * piece.seconds / whole)
+            bars.append(f'<a href="#{name}-{numbers[id(piece)]}">{bar}</a>')
+            now += piece.seconds
+        else:
+            crosses.append(_cross(piece, left))
+    lanes = "".join(
+        f'<text class="lane" x="0" y="{_LANES[author][0] + 16}">{author}</text>' for author in ("speculative", "target")
+    )
+    return (
+        f'<section aria-label="Timeline">\n<h2>Timeline</h2>\n<svg class="names" width="84" height="{_HEIGHT}">{lanes}'
+        f'</svg><svg class="timeline" height="{_HEIGHT}" role="group" aria-label="Who wrote when">'
+        f'{_axis(whole)}{"".join([*bars, *crosses])}</svg>\n<p class="note">Seconds spent on the text that was kept; '
+        "&times; is a draft that was dropped. Follow a bar to its text.</p>\n</section>\n"
+    )
+
+
+def _axis(whole: float) -> str:
+    step = next((step for step in _TICKS if whole / step <= _TICKS_MAX), whole / _TICKS_MAX)
+    ticks = [number * step for number in range(int(whole / step) + 1)]
+    return "".join(
+        f'<line class="tick" x1="{100 * tick / whole:.3f}%" x2="{100 * tick / whole:.3f}%" y1="0" y2="{_AXIS}"/>'
+        f'<text class="tick" x="{100 * tick / whole:.3f}%" y="{_AXIS + 14}">{tick:g} s</text>'
+        for tick in ticks
+    )
+
+
+def _bar(segment: Segment, text: str, left: float, width: float) -> str:
+    top, height = _LANES[segment.author]
+    width = max(width, 0.4)
+    return (
+        f'<rect class="{segment.author}" x="{left:.3f}%" width="{width:.3f}%" y="{top}" '
+        f'height="{height}" rx="3"><title>{escape(f"{_label(segment)}: {_shortened(text, 120)}")}</title></rect>'
+    )
+
+
+def _cross(dropped: Dropped, left: float) -> str:
+    says = f"dropped, {dropped.author}: {_shortened(dropped.text, 120)}"
+    top = _LANES[dropped.author][0] + 17
+    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{escape(says)}</title></text>'
+
+
+# -- text
+
+
+def _text(trace: Trace, name: str) -> str:
+    legend = "".join(f'<li><span class="{author}">{author}</span>: {who}</li>' for author, who in _LEGEND.items())
+    legend += '<li><span class="dropped">&times;</span>: a draft that was dropped; point at it, or go there by Tab</li>'
+    numbers = {id(segment): f"{name}-{number}" for number, segment in enumerate(trace.report.segments)}
+    channels: list[tuple[Channel, str]] = [("thinking", "Thought"), ("answer", "Answer")]
+    sections = [
+        f'<h2>{title}</h2>\n<div class="text">{_pieces(trace.pieces(channel), numbers)}</div>\n'
+        for channel, title in channels
+        if trace.pieces(channel)
+    ]
+    calls = "".join(f"<li><code>{escape(f'{call.name}({call.arguments})')}</code></li>" for call in trace.calls)
+    return f'<ul class="legend">{legend}</ul>\n{"".join(sections)}{f"<ul>{calls}</ul>" if calls else ""}'
+
+
+def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, str]) -> str:
+    shown = []
+    for piece, text in pieces:
+        if isinstance(piece, Segment):
+            why = f'<small class="why">{escape(_why(piece))}</small>' if piece.kind not in {"draft", "answer"} else ""
+            label = escape(_label(piece), quote=True)
+            shown.append(
+                f'<span class="{piece.author}" id="{names[id(piece)]}" title="{label}">{why}{escape(text)}</span>'
+            )
+        else:
+            says = f"<small>dropped, {piece.author}, {_tokens(piece.tokens)}</small>{escape(text)}"
+            shown.append(
+                f'<span class="dropped" tabindex="0">&times;<span class="tip" role="note">{says}</span></span>'
+            )
+    return "".join(shown)
+
+
+# -- tables
+
+
+def _takeovers(trace: Trace) -> str:
+    rows, draft = [], ""
+    for piece, text in (*trace.pieces("thinking"), *trace.pieces("answer")):
+        if not isinstance(piece, Segment):
+            draft = piece.text if piece.author == "speculative" else ""
+        elif piece.author != "inserted":
+            if piece.is_takeover:
+                rows.append((_why(piece), draft, text, str(piece.tokens), f"{piece.seconds:.2f}"))
+            draft = ""
+    if not rows:
+        return ""
+    table = _table(("why", "the draft that was dropped", "what the target wrote", "tokens", "seconds"), rows, numbers=2)
+    return f"<details>\n<summary>All takeovers, one by one ({len(rows)})</summary>\n{table}</details>\n"
+
+
+def _usage(report: Report) -> str:
+    rows = []
+    for author, usage in report.usage.items():
+        segments = [segment for segment in report.segments if segment.author == author]
+        tokens, seconds = sum(segment.tokens for segment in segments), _seconds(segments)
+        counts = (tokens, usage.discarded_tokens, usage.requests, usage.prompt_tokens, usage.cached_tokens)
+        speed = f"{tokens / seconds:.0f}" if seconds else "-"
+        rows.append((author, *(str(count) for count in counts), f"{seconds:.1f}", speed))
+    heads = ("author", "tokens kept", "dropped", "requests", "prompt tokens", "of them cached", "seconds", "tokens/s")
+    return f"<h2>What it took</h2>\n{_table(heads, rows, numbers=7)}"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
+    """The last columns, `numbers` of them, are figures."""
+    words = len(heads) - numbers
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        kinds = ["" if place < words else ' class="number"' for place in range(len(cells))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+
+    body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
+    return f'<div class="scroll"><table>\n<tr>{row(heads, "th")}</tr>\n{body}</table></div>\n'
+
+
+# -- words
+
+
+def _why(segment: Segment) -> str:
+    kind = segment.kind.replace("_", " ")
+    return f"{kind}: {segment.cue}" if segment.cue else kind
+
+
+def _label(segment: Segment) -> str:
+    if segment.author == "inserted":
+        return f"inserted, {_why(segment)}"
+    return f"{segment.author}, {_why(segment)}, {_tokens(segment.tokens)}, {segment.seconds:.2f} s"
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token" if count == 1 else f"{count} tokens"
+
+
+def _name(model: str) -> str:
+    """A model in a folder is called after it; where the folder lies is nobody else's business."""
+    path = PurePath(model)
+    return path.name if path.is_absolute() else model
+
+
+def _shortened(text: str, characters: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def _seconds(segments: Iterable[Segment]) -> float:
+    return sum(segment.seconds for segment in segments)
