@@ -18,8 +18,9 @@ class Told:
 
     Attributes:
         text: Thought and answer.
-        authors: The parts of the text. For each part: author, kind, and the character after its end.
-        failure: Why the turn ended early or lost one of the two models. None or empty if neither happened.
+        authors: The parts of the text. Each has an author, a kind, and its end in characters.
+        failure: Why the turn ended early, or continued with only one of the two models. None or empty if neither
+            happened.
     """
 
     text: str

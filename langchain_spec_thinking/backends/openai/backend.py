@@ -128,7 +128,7 @@ class OpenAIBackend(Backend):
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-        self._api_key = SecretStr(key.strip())  # a line break from a file would make an error that shows the key
+        self._api_key = SecretStr(key.strip())  # a line break from a file causes an error that shows the key
         self._timeout = timeout
         self._extra = extra_body or {}
         self._max_retries = max_retries

@@ -49,7 +49,7 @@ class ServerBackendError(BackendError, ModelAPIError, openai.InternalServerError
 
 
 class TimeoutBackendError(BackendError, ModelTimeoutError, openai.APITimeoutError):
-    """The server took too long."""
+    """The server did not answer in time."""
 
 
 class ConnectionBackendError(BackendError, ModelConnectionError, openai.APIConnectionError):
