@@ -1,1 +1,1 @@
-"""Faults between the client and a real server: `make faults`."""
+"""`make faults`: tests a client against a real server with injected faults."""

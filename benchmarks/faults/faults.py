@@ -1,4 +1,4 @@
-"""The faults, and when they strike. Pure: numbers from a seed, events in, bytes and endings out."""
+"""The faults, and a schedule of when they occur. Pure: numbers from a seed, events in, bytes and endings out."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 STREAK_MAX = 3
-"""Most faults in a row that strike before any text; a client that tries again as often gets through."""
+"""Most faults in a row before any text. A client with this many retries gets through."""
 _BEFORE_ANSWER = 0.4
-"""Share of the requests that a fault meets before they are answered."""
+"""Share of the requests that a fault hits before the answer begins."""
 _EVENTS_MAX = 24
 """Most events between two faults in a stream."""
 _SLOW_PARTS_MAX = 40
-"""Largest part of an event that comes at once when bytes come slowly, in bytes."""
+"""Largest part of an event that is sent at once if bytes are sent slowly, in bytes."""
 _TEXT = re.compile(rb'"(?:text|content|reasoning|reasoning_content)":\s*"[^"]')
 
 GARBAGE = (
-    b"%&$! a line that is no field\n",  # the standard of server-sent events wants such a line ignored
+    b"%&$! a line that is no field\n",  # the standard for server-sent events requires clients to ignore it
     b": a comment\n",
     b"retry: soon\n",
     b"data: {no JSON}\n\n",
     b"data: <html><body>502 Bad Gateway</body></html>\n\n",
-    b"data: {\n",  # stands in one event with what follows
+    b"data: {\n",  # becomes one event with the lines after it
     b"data: \xff\xfe is no UTF-8\n\n",
-    b"data: 17\n\n",  # JSON, but no chunk
+    b"data: 17\n\n",  # valid JSON, but not a chunk
     b"data: null\n\n",
     b"data: {}\n\n",
     b"event: surprise\n\n",
 )
-"""Lines that have no business among the events."""
+"""Lines that do not belong in the stream."""
 
 
 class Kind(StrEnum):
-    """What goes wrong."""
+    """A kind of fault."""
 
-    REFUSED = "connection refused"  # reset as soon as it is there, which can be counted
+    REFUSED = "connection refused"  # reset after the connection is made, so that it can be counted
     RATE_LIMIT = "429 with Retry-After"
     ERROR = "500"
-    CUT = "cut after k bytes"  # the connection is closed in mid-stream
-    STALL = "stall"  # it stays open, and nothing more comes
-    TRUNCATED = "truncated event"  # half an event, then a proper end of the response
+    CUT = "cut after k bytes"  # the connection is closed during the stream
+    STALL = "stall"  # the connection stays open, but nothing more comes
+    TRUNCATED = "truncated event"  # half an event, and then a regular end of the response
     DUPLICATED = "duplicated event"
     GARBAGE = "garbage line"
     SLOW = "slow bytes"
 
 
 BEFORE_ANSWER = (Kind.REFUSED, Kind.RATE_LIMIT, Kind.ERROR)
-"""Kinds that strike before a request is answered."""
+"""Kinds that occur before a request is answered."""
 IN_STREAM = tuple(kind for kind in Kind if kind not in BEFORE_ANSWER)
 BREAKING = (Kind.CUT, Kind.STALL, Kind.TRUNCATED)
 """Kinds after which nothing more comes."""
 
 
 class Ending(Enum):
-    """How a response ends before its time."""
+    """How a response ends early."""
 
     CLOSE = "the connection is closed in the middle of the body"
     SILENCE = "nothing more comes until the client hangs up"
@@ -68,9 +68,9 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: What goes wrong.
-        events: How many events pass first, counted from the last fault of the response.
-        dice: From 0 up to 1, for what else has to be chosen: the byte, the garbage, the seconds to wait.
+        kind: The kind of fault.
+        events: Number of events that pass first, counted from the response's previous fault.
+        dice: A random number from 0 up to but excluding 1. It selects the byte, the garbage line, or the wait.
     """
 
     kind: Kind
@@ -79,36 +79,36 @@ class Fault:
 
     @property
     def retry_after(self) -> float:
-        """Seconds that a client is told to wait."""
+        """The wait that the client is told, in seconds."""
         return 0.0 if self.dice < 1 / 2 else round(self.dice / 10, 3)
 
 
 class Schedule:
-    """Draws faults; the same ones for the same seed and the same course of requests.
+    """Draws faults. The same seed and the same order of requests give the same faults.
 
     Args:
-        seed: Where the draws begin.
-        kinds: What may go wrong; by default everything.
+        seed: Seed of the random numbers.
+        kinds: Kinds of faults to draw. By default all.
     """
 
     def __init__(self, seed: str, kinds: tuple[Kind, ...] = tuple(Kind)) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - no secret
+        self._random = random.Random(seed)  # noqa: S311 - not used for security
         self._before_answer = [kind for kind in kinds if kind in BEFORE_ANSWER]
         self._in_stream = [kind for kind in kinds if kind in IN_STREAM]
         self._streak = 0
 
     def before_answer(self) -> Fault | None:
-        """Draw what strikes a new request before it is answered; None: it gets through."""
+        """Draw the fault that hits a new request before it is answered. Return None if the request gets through."""
         if not self._before_answer or self._streak >= STREAK_MAX or self._random.random() >= _BEFORE_ANSWER:
             return None
         self._streak += 1
         return Fault(self._random.choice(self._before_answer), 0, self._random.random())
 
     def in_stream(self, *, first: bool) -> Fault | None:
-        """Draw what strikes next in a response.
+        """Draw the next fault in a response.
 
         Args:
-            first: Nothing of the response has passed yet.
+            first: Whether nothing of the response has passed yet.
         """
         if not self._in_stream:
             self._streak = 0
@@ -119,7 +119,7 @@ class Schedule:
 
 
 def strike(fault: Fault, event: bytes) -> list[bytes | Ending]:
-    """Say what is sent instead of an event; each part of it goes on its way by itself."""
+    """Return what to send instead of an event. The parts are sent one by one."""
     some = event[: int(fault.dice * len(event))]
     match fault.kind:
         case Kind.CUT:
@@ -140,7 +140,7 @@ def strike(fault: Fault, event: bytes) -> list[bytes | Ending]:
 
 
 def _parts(event: bytes, dice: float) -> list[bytes]:
-    """Cut an event at arbitrary bytes, or at each."""
+    """Split an event into single bytes, or at random bytes."""
     if dice < 1 / 2:
         return [event[i : i + 1] for i in range(len(event))]
     sizes = random.Random(dice)  # noqa: S311
@@ -153,14 +153,14 @@ def _parts(event: bytes, dice: float) -> list[bytes]:
 
 
 def has_text(event: bytes) -> bool:
-    """Return whether an event brings text."""
+    """Return whether an event contains text."""
     return bool(_TEXT.search(event))
 
 
 def numbered(event: bytes, number: int) -> bytes:
-    """Return an event that tells how many tokens came so far, as those of vLLM and SGLang do when they are asked to.
+    """Return the event with the number of tokens so far, as vLLM and SGLang send it on request.
 
-    An event that tells its usage already stays as it is.
+    An event that already contains its usage stays unchanged.
     """
     chunk = json.loads(event.removeprefix(b"data:"))
     if chunk.get("usage"):

@@ -1,8 +1,8 @@
-"""A proxy between a client and a server that lets faults strike. It speaks as much HTTP/1.1 as that takes.
+"""A proxy between a client and a server that injects faults. It supports only the parts of HTTP/1.1 that it needs.
 
-It also numbers the events: to each that brings text it adds how many did so far, in `usage.completion_tokens`, as vLLM
-and SGLang do when they are asked to (`continuous_usage_stats`). The server behind it may number nothing, and without
-numbers nobody can tell an event that was sent twice from a model that repeats itself.
+The proxy also numbers the events. To each event with text it adds the number of such events so far, as
+`usage.completion_tokens`. vLLM and SGLang do the same on request (`continuous_usage_stats`). The server behind the
+proxy may not number its events. Without numbers, an event that was sent twice looks like a model that repeats itself.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     import httpx2
 
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
-_RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: closing the socket resets the connection
+_RESET = struct.pack("ii", 1, 0)  # value of SO_LINGER: closing the socket resets the connection
 _PAUSE = 0.0005
-"""After a part of an event that is to come by itself, in seconds."""
+"""Pause after each part of an event that is sent in parts, in seconds."""
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
 )
 
 
 class FaultProxy:
-    """Passes requests on to a server, and what comes back on to the client, but for the faults.
+    """Passes requests on to a server and its responses back to the client, and injects faults.
 
     Args:
-        server: A client of the server, with its address as `base_url`.
-        schedule: Which faults strike.
-        stall: How long nothing may have come before a client hangs up over it, in seconds. One that hangs up sooner
-            wanted no more, and has seen no stall.
-        clock: Seconds from any origin.
+        server: An HTTP client for the server. Its `base_url` is the server's address.
+        schedule: The faults to inject.
+        stall: Shortest silence, in seconds, after which a hang-up counts as a stall. A client that hangs up sooner
+            wanted no more text, and did not notice the stall.
+        clock: Returns the time in seconds from any origin.
 
     Attributes:
-        struck: How many faults of each kind did strike.
+        struck: Number of faults of each kind that occurred.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class FaultProxy:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
-        """Serve on a free port of this machine; gives the address."""
+        """Serve on a free port of this machine. Yield the address."""
         async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as listener:
             port = listener.sockets[0].getsockname()[1]
             yield f"http://127.0.0.1:{port}/v1"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, which is one request."""
+        """Serve one connection, which carries one request."""
         with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):  # the client may hang up
             fault = self._schedule.before_answer()
             if fault and fault.kind is Kind.REFUSED:
@@ -106,7 +106,7 @@ class FaultProxy:
     async def _stream(
         self, events: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Ending:
-        """Send events, struck by faults, and say how the response ends."""
+        """Send events with faults. Return how the response ends."""
         texts = since = 0
         fault = self._schedule.in_stream(first=True)
         async for event in events:
@@ -120,7 +120,7 @@ class FaultProxy:
                 since += 1
             else:
                 for step in strike(fault, event):
-                    if step is Ending.SILENCE:  # to be counted once a client has waited
+                    if step is Ending.SILENCE:  # counted only after a client has waited
                         return step
                     if isinstance(step, Ending):
                         self.struck[fault.kind] += 1
@@ -140,7 +140,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
 
 
 async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """Give out a stream event by event."""
+    """Yield the events of a stream."""
     rest = b""
     async for part in response.aiter_bytes():
         rest += part
@@ -151,7 +151,7 @@ async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
 
 async def _send(writer: asyncio.StreamWriter, part: bytes) -> None:
     """Send a part of the body."""
-    if part:  # an empty one would end it
+    if part:  # an empty part would end the body
         writer.write(b"%x\r\n%b\r\n" % (len(part), part))
         await writer.drain()
 

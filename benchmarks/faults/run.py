@@ -1,7 +1,8 @@
-"""`make faults`: faults strike between a pair and a real server, and no text is lost, none doubled.
+"""`make faults`: injects faults between a small and a large model's clients and a real server.
 
-Each question is answered greedily by the undisturbed server, and again and again through proxies, one for each half of
-the pair, that disturb nearly every request. The turns must be the same: the text, and who wrote what of it.
+No text may be lost or doubled. First, the server answers each question greedily without faults. Then the same questions
+are asked repeatedly through proxies, one for each model, which inject faults into nearly every request. Each turn must
+be the same as without faults: the same text, and the same author of each part.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 QUESTIONS = 5
-"""Of the problems that come with the package, the first; no multiple of `WAYS`, so that each is asked in all ways."""
+"""Number of problems to ask. It is no multiple of `len(WAYS)`, so that each problem is asked in all ways."""
 MAX_TOKENS = 700
 """Most tokens of a turn."""
 AT_ONCE = 4
-"""Turns that run at the same time; the server itself writes one at a time."""
+"""Number of turns that run at the same time. The server itself writes one at a time."""
 TIMEOUT = 1.0
-"""The client's, in seconds: how long a stall lasts."""
+"""Timeout of the client in seconds. A stall lasts this long."""
 _RETRIES = STREAK_MAX + 7
-"""More than faults strike in a row: a busy machine is late at times, which times out as a stall does."""
+"""More retries than faults in a row, because a busy machine may be late. The client then times out as for a stall."""
 _PROGRESS_EVERY = 0.5
 _FAULTS_A_TURN = 5
-"""A turn that meets fewer on average says that something is wrong with the run."""
+"""Faults per turn to expect. A lower average means that something is wrong with the run."""
 
 
 def _invoke(model: ChatSpeculativeThinking, question: str) -> Awaitable[BaseMessage]:
@@ -75,17 +76,17 @@ def _joined(chunks: Sequence[AIMessageChunk]) -> BaseMessage:
 
 Way = Callable[[ChatSpeculativeThinking, str], Awaitable["BaseMessage"]]
 WAYS: tuple[Way, ...] = (_invoke, _ainvoke, _stream, _astream)
-"""How a turn is asked for; they take turns."""
+"""The ways to ask for a turn, used in rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn that was disturbed.
+    """A turn with faults.
 
     Attributes:
-        number: Tells its schedules of faults, its question, and how it was asked for.
-        faults: How many of each kind struck it.
-        verdict: What came of it.
+        number: The turn's number. It determines the schedules of faults, the question, and the way to ask.
+        faults: Number of faults of each kind that hit the turn.
+        verdict: How the turn differs from the turn without faults.
     """
 
     number: int
@@ -95,19 +96,19 @@ class Turn:
 
 @dataclass
 class Run:
-    """Turns among faults, until there were enough of these.
+    """Runs turns with faults until enough faults occurred.
 
     Args:
-        server: Address of the server.
-        wanted: How many faults have to strike.
-        seed: Where their schedules begin.
-        backend: Makes a client of an address.
-        progress: Is told how many faults have struck so far.
-        questions: How many questions are asked, by turns.
-        at_once: How many turns run at the same time.
+        server: The server's address.
+        wanted: Number of faults that must occur.
+        seed: Seed of the schedules.
+        backend: Makes a client for an address.
+        progress: Called with the number of faults so far.
+        questions: Number of different questions, asked in rotation.
+        at_once: Number of turns that run at the same time.
 
     Attributes:
-        turns: Those that were disturbed, in the order in which they ended.
+        turns: The turns with faults, in the order in which they ended.
     """
 
     server: str
@@ -118,10 +119,10 @@ class Run:
     questions: int = QUESTIONS
     at_once: int = AT_ONCE
     turns: list[Turn] = field(default_factory=list)
-    _struck: list[Counter[Kind]] = field(default_factory=list)  # of each proxy, while it counts
+    _struck: list[Counter[Kind]] = field(default_factory=list)  # one counter for each proxy, which the proxy updates
 
     async def go(self) -> None:
-        """Write all turns."""
+        """Run all turns."""
         undisturbed = [await self._tell(_invoke, number, self.server, self.server) for number in range(self.questions)]
         for told in undisturbed:
             if told.failure or "target" not in {author for author, _, _ in told.authors}:
@@ -142,7 +143,7 @@ class Run:
 
     @property
     def faults(self) -> Counter[Kind]:
-        """How many faults of each kind struck."""
+        """Number of faults of each kind that occurred."""
         return sum(self._struck, Counter())
 
     @property
@@ -170,7 +171,7 @@ class Run:
 
 
 def client(url: str) -> OpenAIBackend:
-    """Return a client of a server that serves the small pocket model."""
+    """Return a client for a server with the small pocket model."""
     return OpenAIBackend(MODEL, base_url=url, tokenizer=_tokenizer(), timeout=TIMEOUT, max_retries=_RETRIES)
 
 
@@ -180,7 +181,7 @@ def _tokenizer() -> PreTrainedTokenizerBase:
 
 
 def report(run: Run, seconds: float) -> dict[str, Any]:
-    """Everything that was found, for a JSON file."""
+    """Return all results for a JSON file."""
     wrong = [turn for turn in run.turns if not turn.verdict.right]
     by_kind = {
         str(kind): {
@@ -204,12 +205,12 @@ def report(run: Run, seconds: float) -> dict[str, Any]:
 
 
 def passed(found: dict[str, Any]) -> bool:
-    """Whether enough faults struck, and left no trace."""
+    """Return whether enough faults occurred and none of them changed a turn."""
     return found["faults"] >= found["wanted"] and not (found["lost"] or found["doubled"] or found["wrong_turns"])
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print what was found."""
+    """Print the results."""
     table = Table(title=f"{found['turns']} turns among faults, {found['seconds']:.0f} s, seed {found['seed']}")
     for heading in ("fault", "struck", "turns", "of these wrong"):
         table.add_column(heading, justify="left" if heading == "fault" else "right")
@@ -228,7 +229,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Let faults strike between the client and a real server.")
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"), help="JSON file")
     parser.add_argument("--faults", type=int, default=1000, help="how many have to strike")

@@ -1,4 +1,4 @@
-"""The real server that the faults are put in front of."""
+"""The real server behind the fault proxies."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODEL = str(Path(pocket.__file__).parent / "pocket-small")
-"""Its tokens are characters: text cut anywhere is read as the model wrote it, so it goes on as it would have."""
+"""The model's name. Each token is one character, so a cut at any place does not change the tokens."""
 _COMMAND = Path(__file__).parents[2] / ".venv-transformers-serve" / "bin" / "transformers"
 
 
 @contextmanager
 def serving_pocket() -> Iterator[str]:
-    """Serve the small pocket model with `transformers serve` while in this context; gives the address."""
+    """Serve the small pocket model with `transformers serve` in this context. Yield the address."""
     command = [str(_COMMAND), "serve", MODEL, "--device", "cpu", "--dtype", "float32"]
     with TemporaryDirectory() as home:
         (Path(home) / "hub").mkdir()  # the server lists models from a cache folder that must exist
-        # One thread: on few cores, threads that wait for each other by spinning slow everything down.
+        # One thread, because on few cores threads that wait by spinning slow everything down.
         environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": home, "OMP_NUM_THREADS": "1"}
         with serving(command, environment, Path(home) / "log") as url:
             yield url

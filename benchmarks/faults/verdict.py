@@ -1,4 +1,4 @@
-"""What came of a turn among faults, against the same turn without any. Pure."""
+"""Compares a turn with faults to the same turn without faults. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a turn told.
+    """The result of a turn.
 
     Attributes:
         text: Thought and answer.
-        authors: Each stretch of it: who wrote it, for which reason, and up to which character.
-        failure: Why it ended before its end, or without one of the two models; None: it did not.
+        authors: The parts of the text. Each has an author, a kind, and its end in characters.
+        failure: Why the turn ended early, or continued with only one of the two models. None or empty if neither
+            happened.
     """
 
     text: str
@@ -28,7 +29,7 @@ class Told:
 
     @classmethod
     def by(cls, message: BaseMessage) -> Told:
-        """Read a message."""
+        """Read the result from a message."""
         report: dict[str, Any] = message.response_metadata["speculative_thinking"]
         thought = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
         authors = tuple((s["author"], s["kind"], s["end"]) for s in report["segments"])
@@ -36,19 +37,19 @@ class Told:
 
     @classmethod
     def until(cls, error: BackendError) -> Told:
-        """Read what an error carries."""
+        """Read the result from an error."""
         return cls(f"{error.thinking}</think>{error.answer}", (), f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a disturbed turn differs from the undisturbed one.
+    """How a turn with faults differs from the turn without faults.
 
     Attributes:
-        lost: Characters of the undisturbed text that are missing.
-        doubled: Characters that are not in the undisturbed text.
-        right: The two are the same, also in who wrote what, and neither model was given up.
-        why: What is different, in words.
+        lost: Number of characters that are missing.
+        doubled: Number of characters that are extra.
+        right: Whether the two turns are the same, including the authors, and no model was lost.
+        why: The difference, in words.
     """
 
     lost: int
@@ -69,7 +70,7 @@ def judge(undisturbed: Told, disturbed: Told) -> Verdict:
             continue
         lost += end - start
         doubled += new_end - new_start
-        if doubled + lost == end - start + new_end - new_start:  # the first difference tells most
+        if doubled + lost == end - start + new_end - new_start:  # report only the first difference
             seen, expected = disturbed.text[new_start:new_end], undisturbed.text[start:end]
             why = f"{why} at character {start}: {seen[:40]!r} instead of {expected[:40]!r}".strip()
     return Verdict(lost, doubled, disturbed == undisturbed, why)

@@ -1,1 +1,1 @@
-"""An OpenAI-compatible endpoint in front of a pair."""
+"""An OpenAI-compatible endpoint for a small and a large model."""

@@ -1,4 +1,4 @@
-"""A pair behind an OpenAI-compatible endpoint."""
+"""An OpenAI-compatible endpoint for a small and a large model."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def build(
 
 
 def main() -> None:
-    """Serve until interrupted."""
-    import uvicorn  # noqa: PLC0415 - only to serve
+    """Run the server until it is interrupted."""
+    import uvicorn  # noqa: PLC0415 - needed only here
 
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")

@@ -1,4 +1,4 @@
-"""Answers to clients: worked out while they listen, refused in OpenAI's form."""
+"""Responses that stop if the client disconnects, and errors in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """A request is not answered.
+    """A request is refused.
 
     Args:
         status: The HTTP status.
-        message: What was seen, and what was expected.
+        message: What was received and what was expected.
         kind: OpenAI's `type` of the error.
-        code: OpenAI's `code` of it, which programs look at.
-        param: The field of the body that is at fault.
+        code: OpenAI's `code` of the error, which programs can check.
+        param: The field of the body that caused the error.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class RefusedError(Exception):
         self.error = {"message": message, "type": kind, "param": param, "code": code}
 
     def response(self) -> Response:
-        """Return it as a response."""
-        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}  # noqa: PLR2004 - unauthorized
-        headers |= {"Retry-After": "1"} if self.status == 429 else {}  # noqa: PLR2004 - too many requests
+        """Return the error as a response."""
+        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}  # noqa: PLR2004 - status "Unauthorized"
+        headers |= {"Retry-After": "1"} if self.status == 429 else {}  # noqa: PLR2004 - status "Too Many Requests"
         return JSONResponse({"error": self.error}, self.status, headers)
 
 
@@ -59,7 +59,7 @@ _FAILURES: dict[type[Exception], tuple[int, str, str | None]] = {
 
 
 def refusal(error: Exception) -> RefusedError:
-    """Say what a client is told of an error. What concerns the servers behind this one stays in the log."""
+    """Return what to tell the client about an error. Details of the servers behind this one are only logged."""
     match error:
         case RefusedError():
             return error
@@ -77,17 +77,17 @@ def refusal(error: Exception) -> RefusedError:
 
 
 class WatchedResponse(Response):
-    """A response that is worked out while its client listens; the work is cancelled when the client goes."""
+    """A response that is made while its client listens. The work is cancelled if the client disconnects."""
 
     def __init__(self) -> None:
         super().__init__()
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work the response out, and send it."""
+        """Make the response and send it."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond."""
+        """Send the response."""
         work = asyncio.ensure_future(self.work(scope, receive, send))
         gone = asyncio.ensure_future(_gone(receive))
         try:
@@ -104,7 +104,7 @@ class WholeResponse(WatchedResponse):
     """A response in one piece.
 
     Args:
-        body: Works out what to send, as JSON.
+        body: Makes the JSON body.
     """
 
     def __init__(self, body: Coroutine[Any, Any, dict[str, Any]]) -> None:
@@ -112,19 +112,19 @@ class WholeResponse(WatchedResponse):
         self._body = body
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work the response out, and send it."""
+        """Make the response and send it."""
         try:
             response: Response = JSONResponse(await self._body)
-        except Exception as error:  # noqa: BLE001 - all are told to the client
+        except Exception as error:  # noqa: BLE001 - every error is reported to the client
             response = refusal(error).response()
         await response(scope, receive, send)
 
 
 class EventsResponse(WatchedResponse):
-    """A response as server-sent events. An error before the first of them is an ordinary error.
+    """A response of server-sent events. An error before the first event is an ordinary error response.
 
     Args:
-        events: What to send, each as JSON.
+        events: The events, each as JSON.
     """
 
     def __init__(self, events: AsyncGenerator[dict[str, Any], None]) -> None:
@@ -132,7 +132,7 @@ class EventsResponse(WatchedResponse):
         self._events = events
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work the response out, and send it as it comes."""
+        """Send the events as they come."""
         started = False
         async with aclosing(self._events) as events:
             try:
@@ -141,7 +141,7 @@ class EventsResponse(WatchedResponse):
                         await send(_START)
                         started = True
                     await send(_part(json.dumps(event, ensure_ascii=False)))
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - every error is reported to the client
                 if not started:
                     await refusal(error).response()(scope, receive, send)
                     return
@@ -156,7 +156,7 @@ _START = {
     "headers": [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),  # else nginx holds the stream back
+        (b"x-accel-buffering", b"no"),  # keeps nginx from buffering the stream
     ],
 }
 

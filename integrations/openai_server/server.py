@@ -1,4 +1,4 @@
-"""The endpoints of OpenAI's API that chat needs, in front of a pair."""
+"""The endpoints of OpenAI's API that chat needs, for a small and a large model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may ask for, and all of them together.
+    """Limits for one request and for all requests together.
 
     Attributes:
-        tokens: The most that a reply may have, thought and answer together.
-        body: The most that a request may have, in bytes.
-        running: The most replies that are written at the same time.
-        waiting: The most requests that wait for their turn; others are told to come back.
+        tokens: Most tokens of a reply, thought and answer together.
+        body: Largest body of a request, in bytes.
+        running: Most replies that are written at the same time.
+        waiting: Most requests that wait. Further requests get status 429.
     """
 
     tokens: int = 4096
@@ -40,10 +40,10 @@ class Limits:
 
 
 class Gate:
-    """Lets so many in at a time, and so many wait.
+    """Limits how many requests run and how many wait.
 
     Args:
-        limits: How many.
+        limits: The limits.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -53,10 +53,10 @@ class Gate:
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
-        """Wait to be let in.
+        """Wait until the request may run.
 
         Raises:
-            RefusedError: Too many are waiting.
+            RefusedError: Too many requests are waiting.
         """
         if self._free.locked() and self._waiting >= self._limits.waiting:
             msg = (
@@ -75,12 +75,12 @@ class Gate:
 
 
 class Server:
-    """Answers chats with a pair.
+    """Answers chats with a small and a large model.
 
     Args:
-        model: The pair.
-        name: What clients call it.
-        limits: What they may ask for.
+        model: The chat model.
+        name: The model's name for clients.
+        limits: The limits of requests.
     """
 
     def __init__(self, model: ChatSpeculativeThinking, name: str, limits: Limits) -> None:
@@ -90,13 +90,13 @@ class Server:
         self._gate = Gate(limits)
 
     def listing(self) -> dict[str, Any]:
-        """Say what models there are."""
+        """Return the list of models."""
         model = {"id": self._name, "object": "model", "created": 0, "owned_by": "spec-thinking"}
         context = (self._model.profile or {}).get("max_input_tokens")
         return {"object": "list", "data": [model | ({"max_model_len": context} if context else {})]}
 
     async def chat(self, request: Request) -> Response:
-        """Answer a chat."""
+        """Answer a chat request."""
         asked = ChatRequest.model_validate_json(await self._body(request))
         if asked.model != self._name:
             msg = f"model: expected {self._name}, got {asked.model}"
@@ -152,16 +152,16 @@ def create_app(
     name: str = "speculative-thinking",
     limits: Limits | None = None,
 ) -> FastAPI:
-    """Make the application, for any ASGI server.
+    """Make the application for any ASGI server.
 
     Args:
-        model: The pair.
-        api_keys: Keys, any of which lets a client in.
-        name: What clients call the pair.
-        limits: What they may ask for.
+        model: The chat model.
+        api_keys: The accepted API keys.
+        name: The model's name for clients.
+        limits: The limits of requests.
 
     Raises:
-        ValueError: There is no key, or an empty one.
+        ValueError: There is no key, or one of the keys is empty.
     """
     if not api_keys or not all(api_keys):
         msg = "api_keys: expected at least one, and none that is empty: anybody could use the models"

@@ -1,4 +1,4 @@
-"""What goes over the wire: OpenAI's chat completions, from and to LangChain's messages."""
+"""Converts between OpenAI's chat completions and LangChain's messages."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
 
 _SETTINGS = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""Fields that a pair takes as they are."""
+"""Fields that the chat model takes unchanged."""
 
 
 class StreamOptions(BaseModel):
-    """What a stream is to tell besides its text."""
+    """Options of a stream."""
 
     include_usage: bool = False
 
 
 class ChatRequest(BaseModel):
-    """The body of a request. Fields that are not known are ignored; those that could not be obeyed are refused."""
+    """The body of a request. Unknown fields are ignored. Known fields with unsupported values are refused."""
 
     model: str
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -46,28 +46,28 @@ class ChatRequest(BaseModel):
 
     @property
     def tokens(self) -> int | None:
-        """The most to write, under either of its names."""
+        """Most tokens to write, from either of the two fields."""
         return self.max_completion_tokens or self.max_tokens
 
     def settings(self) -> dict[str, Any]:
-        """Return what the caller chose of a pair's settings, the limit of tokens aside."""
+        """Return the settings that the caller chose for the chat model, except the token limit."""
         chosen = {name: getattr(self, name) for name in _SETTINGS}
         return {name: value for name, value in chosen.items() if value is not None}
 
 
 class Reply:
-    """One reply, whole or in chunks.
+    """One reply, complete or in chunks.
 
     Args:
-        model: What the client calls the model.
+        model: The model's name for the client.
     """
 
     def __init__(self, model: str) -> None:
         self._same = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": model}
-        self._calls: dict[Any, int] = {}  # index of each tool call, by its index among the blocks of the message
+        self._calls: dict[Any, int] = {}  # index of each tool call, by its index among the message's blocks
 
     def completion(self, message: AIMessage) -> dict[str, Any]:
-        """Return a whole reply."""
+        """Return the complete reply."""
         body: dict[str, Any] = {"role": "assistant", "content": message.text or None}
         if reasoning := _reasoning(message):
             body["reasoning_content"] = reasoning
@@ -78,11 +78,11 @@ class Reply:
         return {**self._same, "object": "chat.completion", "choices": [choice], **told}
 
     def chunks(self, chunk: AIMessageChunk, *, include_usage: bool) -> Iterator[dict[str, Any]]:
-        """Return what a chunk of a message is on the wire.
+        """Yield the chunks of the reply for a chunk of a message.
 
         Args:
-            chunk: The chunk; the last one tells why the reply ended.
-            include_usage: Whether the last chunk is followed by one that tells the usage.
+            chunk: The chunk. The last one contains the finish reason.
+            include_usage: Whether to add a chunk with the usage after the last chunk.
         """
         delta: dict[str, Any] = {"content": chunk.text, "reasoning_content": _reasoning(chunk)}
         delta = {name: text for name, text in delta.items() if text}
@@ -108,7 +108,7 @@ def _reasoning(message: AIMessage) -> str:
     return "".join(block.get("reasoning", "") for block in blocks)
 
 
-def _arguments(arguments: Any) -> str:  # noqa: ANN401 - data, or the text of a call that could not be understood
+def _arguments(arguments: Any) -> str:  # noqa: ANN401 - data, or the text of an invalid call
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application as a server in this process, for clients that stream and hang up."""
+"""Runs an ASGI application as a server in this process, for clients that stream and hang up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Exchange(httpx2.AsyncByteStream):
-    """One request and its response, as it comes. `httpx2.ASGITransport` would wait for all of it."""
+    """One request and its response, passed on as it comes. `httpx2.ASGITransport` waits for the whole response."""
 
     def __init__(self, app: Any, request: httpx2.Request, body: bytes) -> None:
         self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -41,7 +41,7 @@ class Exchange(httpx2.AsyncByteStream):
         return {"type": "http.disconnect"}
 
     async def _next(self) -> dict[str, Any]:
-        """What the application sends next; what it raises, if it fails instead."""
+        """Return what the application sends next. Raise its error if it fails."""
         sent = asyncio.ensure_future(self._sent.get())
         await asyncio.wait({sent, self._app}, return_when=asyncio.FIRST_COMPLETED)
         if not sent.done() and self._sent.empty():
@@ -67,13 +67,13 @@ class Exchange(httpx2.AsyncByteStream):
             more = part.get("more_body", False)
 
     async def aclose(self) -> None:
-        """Hang up, and wait until the application has noticed."""
+        """Hang up and wait until the application has noticed."""
         self._gone.set()
         await asyncio.wait({self._app})
 
 
 class Transport(httpx2.AsyncBaseTransport):
-    """Carries requests to an application."""
+    """Sends requests to an application."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The proxy between client and server: what it sends, that it counts what strikes, and that a loss would be noticed."""
+"""The fault proxy: what it sends, that it counts the faults, and that lost or doubled text is detected."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ THOUGHT = "I add them.\n\nWait, let me check: 2 + 3 = 5 \u4f60\u597d.\n\nYes, it
 TEXT = f"{THOUGHT}\n</think>\n\nIt is five; `data: [DONE]` ends a stream."
 EVENT = numbered('data: {"choices": [{"text": "\u4f60\u597d"}]}\n\n'.encode(), 3)
 STALL = 10.0
-"""Seconds on a clock that does not go by itself."""
-TLS = ssl.create_default_context()  # not used, but loading one for each client takes its time
+"""Seconds on a clock that only moves if a test sets it."""
+TLS = ssl.create_default_context()  # not used, but loading a context for each client is slow
 
 
 @dataclass
 class Paced(httpx2.AsyncByteStream):
-    """A stream whose parts come one after the other, so that a client can have enough of it."""
+    """A stream whose parts come one after the other, so that a client can stop in between."""
 
     parts: list[bytes]
 
@@ -69,14 +69,14 @@ class Paced(httpx2.AsyncByteStream):
 
 
 async def greedy(request: httpx2.Request) -> httpx2.Response:
-    """A server that goes on with its text from wherever the prompt stands, a character in each event."""
+    """Continue a fixed text after the prompt, with one character in each event."""
     if not request.url.path.endswith("/completions"):
         return httpx2.Response(404)
     asked = json.loads(request.content)
     if "stream_options" in asked:
         return httpx2.Response(422, json={"detail": "Unexpected fields: stream_options"})
     so_far = asked["prompt"].split("<think>\n", 1)[1]
-    # Like a model, it knows where it is even where a careless client has spoilt the text before.
+    # Like a model, the server finds its place even if a careless client has damaged the text before.
     rest = TEXT[len(so_far) :] if TEXT.startswith(so_far) else TEXT.partition(so_far[-6:])[2]
     texts = re.findall(r"</think>|.", rest, re.DOTALL)[: asked["max_tokens"]]
     reason = "stop" if "".join(texts) == rest else "length"
@@ -87,10 +87,10 @@ async def greedy(request: httpx2.Request) -> httpx2.Response:
 
 
 class Clock:
-    """Stands still until it is told.
+    """A clock that only moves if a test sets it.
 
     Attributes:
-        read: Set when somebody looks at it.
+        read: Set when the clock is read.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Clock:
 
 
 class Fixed(Schedule):
-    """Strikes as it is told, and no more."""
+    """Injects the given faults and no others."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__("")
@@ -117,9 +117,9 @@ class Fixed(Schedule):
 
 
 class Stalling(Schedule):
-    """Lets every stream stall after some events, until a client has waited in vain for one.
+    """Stalls every stream after some events, until a client has waited for the next event and timed out.
 
-    A client that gives up sooner, because the machine is busy, meets the next stall.
+    A client that gives up sooner because the machine is busy gets another stall.
     """
 
     def __init__(self, events: int) -> None:
@@ -136,7 +136,7 @@ class Stalling(Schedule):
 
 @asynccontextmanager
 async def listening(proxy: FaultProxy, folder: Path) -> AsyncIterator[str]:
-    """On a socket in a folder: there is no network in these tests. In the end, wait until all is served."""
+    """Listen on a socket in a folder, because these tests use no network. At the end, wait until all is served."""
     path, served = str(folder / "socket"), list[asyncio.Task[None] | None]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +154,7 @@ def proxied(schedule: Schedule, stall: float = STALL, clock: Callable[[], float]
 
 
 def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend, timeout: float | None = None) -> OpenAIBackend:
-    """Return a client that waits as long as it takes, or so many seconds for every part."""
+    """Return a client with this timeout in seconds for every part, or without a timeout."""
     return kind(
         "greedy",
         base_url="http://proxy.test/v1",
@@ -205,7 +205,7 @@ def test_what_is_sent_instead_of_an_event(dice: float, kind: Kind) -> None:
         assert last.removesuffix(EVENT) in GARBAGE
     else:
         assert sent + last == EVENT
-        assert parts  # in two at least: it is longer than the largest part
+        assert parts  # at least two parts, because the event is longer than the largest part
 
 
 def test_slow_bytes_are_cut_inside_characters() -> None:
@@ -287,7 +287,7 @@ async def test_a_stall_is_silence_that_a_client_has_waited_out(waits: bool, tmp_
 
 @pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])
 async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp_path: Path) -> None:
-    """A fault after the end of the response, and a stall for which nobody waited."""
+    """The fault comes after the end of the response, or nobody waits for the stall."""
     proxy = proxied(Fixed(fault))
     turn = Turn((Message("user", "2 + 3?"),), thinks=True)
     async with (
@@ -303,7 +303,7 @@ async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp
 
 
 class Forgetful(OpenAIBackend):
-    """Takes a stream that breaks for one that ends."""
+    """Takes a broken stream for a complete one."""
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         with suppress(BackendError):
@@ -312,7 +312,7 @@ class Forgetful(OpenAIBackend):
 
 
 class Repetitive(OpenAIBackend):
-    """Asks the same again when a stream breaks."""
+    """Sends the same request again if a stream breaks."""
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         asked = deepcopy(turn)
@@ -329,7 +329,7 @@ class Unnumbered(ChunkReader):
 
 
 class Trusting(OpenAIBackend):
-    """Reads every chunk, be it the same one again."""
+    """Reads every chunk, even a repeated one."""
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
         return Unnumbered(payload, turn, request.max_tokens, self.count_tokens)
@@ -341,7 +341,8 @@ async def disturbed(
     kind: type[OpenAIBackend] = OpenAIBackend,
     patience: float | None = None,
 ) -> tuple[Counter[Kind], list[Verdict]]:
-    """Write a turn by each schedule, in all ways by turns; count the faults, compare with the undisturbed turn."""
+    """Write a turn with each schedule, rotating the ways to ask. Count the faults, and compare with a turn without
+    any."""
     _, undisturbed = await told(folder, Fixed(), 0, OpenAIBackend)
     assert (undisturbed.text, undisturbed.failure) == (TEXT.replace("</think>\n\n", "</think>"), None)
     assert {author for author, _, _ in undisturbed.authors} == {"speculative", "target"}
@@ -383,7 +384,7 @@ async def test_faults_leave_no_trace(tmp_path: Path) -> None:
 
 
 async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
-    """Before the first text, and after it, in all ways to ask. A client waits for parts that never come."""
+    """The stalls come before and after the first text. A client waits for parts that never come."""
     stalls = [Stalling(events) for events in (0, 3) for _ in WAYS]
     struck, verdicts = await disturbed(tmp_path, stalls, patience=0.2)
     assert struck[Kind.STALL] >= len(stalls)
@@ -392,7 +393,7 @@ async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", GARBAGE)
 async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
-    """Before the first text, and after it."""
+    """The garbage comes before and after the first text."""
     dice = (GARBAGE.index(line) + 0.5) / len(GARBAGE)
     struck, verdicts = await disturbed(tmp_path, (Fixed(Fault(Kind.GARBAGE, events, dice)) for events in (0, 3)))
     assert struck == {Kind.GARBAGE: 2}
@@ -410,7 +411,7 @@ async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
 async def test_a_careless_client_is_found_out(
     careless: type[OpenAIBackend], fault: Fault, loses: bool, doubles: bool, tmp_path: Path
 ) -> None:
-    # The first disturbed turn is asked for by `ainvoke`, which is what these clients spoil.
+    # `ainvoke` asks for the first turn with faults. These clients break only `ainvoke`.
     _, (verdict,) = await disturbed(tmp_path, [Fixed(fault)], careless)
     assert (verdict.lost > 0, verdict.doubled > 0, verdict.right) == (loses, doubles, False)
 

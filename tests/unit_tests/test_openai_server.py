@@ -1,4 +1,4 @@
-"""The pair behind an OpenAI-compatible endpoint, asked by the SDK in this process."""
+"""The OpenAI-compatible endpoint for a small and a large model, called through the SDK in this process."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_stream_is_the_reply_in_parts(output_version: str) -> None:
 
 
 async def test_an_agents_whole_conversation_goes_over_the_wire() -> None:
-    """`ChatOpenAI` is any client; the tools' results come back as OpenAI has them."""
+    """`ChatOpenAI` stands for any client. The tools' results come back in OpenAI's form."""
     remote = ChatOpenAI(
         model=NAME, api_key=SecretStr(KEY), base_url="http://pair.test/v1", http_async_client=http(pair())
     ).bind_tools(errand.TOOLS)
@@ -129,7 +129,7 @@ async def test_a_call_that_cannot_be_understood_is_still_a_call() -> None:
 
 
 class Broken(Backend):
-    """A model that fails, after some words."""
+    """A model that fails after some words."""
 
     name = "broken"
 
@@ -206,10 +206,10 @@ def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
 
 
 class Endless(Backend):
-    """A model that writes a word and never ends. It counts those who listen.
+    """A model that writes a word and then waits forever. It counts its open streams.
 
     Attributes:
-        begun: The questions that it was asked, each as soon as it is being answered.
+        begun: The questions, added when the answer begins.
     """
 
     name = "endless"
@@ -252,7 +252,7 @@ async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
 
 
 async def test_so_many_run_so_many_wait_and_others_come_again() -> None:
-    """The requests may reach the server in any order: two of four are answered, one waits, and one is refused."""
+    """Of four requests, two are answered, one waits, and one is refused. They may reach the server in any order."""
     small = Endless()
     asking = client(plain(small), running=2, waiting=1).chat.completions
 

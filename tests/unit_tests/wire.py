@@ -1,4 +1,4 @@
-"""Servers that are functions, and what goes over the wire."""
+"""Test servers that are functions, and helpers for the data that they exchange with clients."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Handler:
     """Answers requests in this process.
 
     Attributes:
-        url: Where it would be.
-        model: The name of its model.
+        url: The address that the client uses.
+        model: The model's name.
     """
 
     url: ClassVar[str] = URL
@@ -48,7 +48,7 @@ class Handler:
 
 
 class Server(Handler):
-    """A server that answers each request with what comes next, and remembers what it was asked."""
+    """Gives each request the next answer, and records the requests."""
 
     def __init__(
         self, *answers: httpx2.Response | Callable[[], httpx2.Response] | Exception, owner: str = "me"
@@ -68,7 +68,7 @@ class Server(Handler):
         return answer() if callable(answer) else answer
 
     def listing(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer what models there are, without remembering it."""
+        """Return the list of models without recording the request."""
         return httpx2.Response(200, json={"data": [{"id": "big", "object": "model", "owned_by": self.owner}]})
 
     def backend(self, **settings: Any) -> OpenAIBackend:
@@ -76,7 +76,7 @@ class Server(Handler):
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A body that comes in parts, and may break."""
+    """A body that comes in parts. An exception among the parts is raised."""
 
     def __init__(self, parts: list[bytes | Exception]) -> None:
         self.parts = parts
@@ -97,7 +97,7 @@ def event(chunk: dict[str, Any] | str) -> bytes:
 
 
 def sse(*chunks: dict[str, Any] | str | bytes | Exception, done: bool = True) -> httpx2.Response:
-    """A stream of events; bytes go out as they are."""
+    """Return a stream of events. Bytes are sent unchanged."""
     parts = [chunk if isinstance(chunk, (bytes, Exception)) else event(chunk) for chunk in chunks]
     return streamed(Body([*parts, *([event("[DONE]")] if done else [])]))
 
@@ -120,7 +120,7 @@ def usage(prompt: int, completion: int, cached: int | None = None) -> dict[str, 
 
 
 def probe(said: str) -> Callable[[], httpx2.Response]:
-    """A reply that is not streamed."""
+    """Return a reply that is not streamed."""
     message = {"role": "assistant", "content": said}
     return lambda: httpx2.Response(200, json={"choices": [{"index": 0, "message": message}]})
 

@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 OPENAI_URL = "https://api.openai.com/v1"
-_NO_KEY = "none"  # the SDK insists on one
+_NO_KEY = "none"  # the SDK requires a key
 _WORD_MAX = 64
-"""A longer piece is no token that comes again, in characters."""
+"""Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
-"""What a hang-up may waste at most where it does not stop the server, in tokens."""
+"""Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
 _STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
 _LOGGER = logging.getLogger(__name__)
 
@@ -60,30 +60,36 @@ _LOGGER = logging.getLogger(__name__)
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    The half-written turn is continued by one of five strategies: `"raw"` renders the chat template here and uses the
-    completions endpoint (exact; needs the model's tokenizer, not its weights); `"chat_flag"` sends the turn as an open
-    last message with vLLM's `continue_final_message`, `"chat_mark"` with the mark of DeepSeek, Mistral or Kimi,
-    `"chat_trailing"` without any; `"chat_instruct"` tells the model to go on, an emulation. `"auto"` is raw where a
-    tokenizer is given, and what a known host documents; any other server is tried, before anything is shown. What a
-    server refuses in mid-turn is done the next way from then on.
+    A server receives the half-written turn and continues it. There are five strategies for this:
+
+    - `"raw"` renders the chat template here and sends the prompt to the completions endpoint. It is exact. It needs the
+      model's tokenizer, but not its weights.
+    - `"chat_flag"` sends the turn as an open last message with vLLM's `continue_final_message`.
+    - `"chat_mark"` sends the turn as a last message with the mark of DeepSeek, Mistral or Kimi.
+    - `"chat_trailing"` sends the turn as a last message without any mark.
+    - `"chat_instruct"` instructs the model to continue. This is an emulation.
+
+    `"auto"` uses `"raw"` if a tokenizer is given, and otherwise the strategy that a known host documents. On any other
+    server, `"auto"` tries the strategies before it shows any text. If a server refuses a strategy during a turn, the
+    backend uses the next strategy from then on.
 
     Args:
-        model: The model's name, as the server knows it.
-        base_url: The server, usually ending in `/v1`; None for OpenAI.
-        api_key: The key. By default `OPENAI_API_KEY` for OpenAI, and none for other servers.
+        model: The model's name on the server.
+        base_url: The server's address, which usually ends in `/v1`. None means OpenAI.
+        api_key: The API key. By default, OpenAI gets the key in `OPENAI_API_KEY`, and other servers get none.
         continuation: The strategy.
         tokenizer: Hub id, folder, or a loaded tokenizer of the model.
-        thinking: Whether the model reasons between `<think>` and `</think>`; None: as its chat template suggests, or,
-            without a tokenizer, as its first words show.
-        timeout: How long to wait for a connection or for more text, in seconds.
-        max_retries: How often a request is repeated that failed before its first token.
-        extra_body: Further fields of every request that writes, for example OpenRouter's `provider`.
-        http_client: A client of your own, for a proxy or certificates.
-        http_async_client: The same for asynchronous calls.
+        thinking: Whether the model reasons between `<think>` and `</think>`. If None, the chat template decides. If
+            there is no tokenizer either, the model's first words decide.
+        timeout: Longest wait for a connection or for more text, in seconds.
+        max_retries: How often to repeat a request that failed before its first token.
+        extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.
+        http_client: Your own HTTP client, for example for a proxy or certificates.
+        http_async_client: Your own HTTP client for asynchronous calls.
 
     Attributes:
-        profile: What the server was found to be and to understand.
-        template: The model's chat template, where its tokenizer is at hand.
+        profile: What the server is and what it supports.
+        template: The model's chat template. None without a tokenizer.
 
     Raises:
         ValueError: A setting cannot work.
@@ -122,7 +128,7 @@ class OpenAIBackend(Backend):
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-        self._api_key = SecretStr(key.strip())  # a line break from a file would show up, key and all, in an error
+        self._api_key = SecretStr(key.strip())  # a line break from a file causes an error that shows the key
         self._timeout = timeout
         self._extra = extra_body or {}
         self._max_retries = max_retries
@@ -135,14 +141,14 @@ class OpenAIBackend(Backend):
             "base_url": self._url,
             "api_key": self._api_key.get_secret_value(),
             "timeout": timeout,
-            "max_retries": 0,  # tenacity's job: two layers would multiply
+            "max_retries": 0,  # tenacity retries: retries in two layers would multiply
         }
         self._clients = Clients(settings, http_client, http_async_client)
         self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
         self._count_word = lru_cache(maxsize=4096)(self.count_tokens)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Stream the continuation; closing the generator closes the connection."""
+        """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
             with self._breaker.watch():
@@ -161,7 +167,7 @@ class OpenAIBackend(Backend):
             yield from self._end(reader, stream.response)
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        """Stream the continuation; closing the generator closes the connection."""
+        """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
             with self._breaker.watch():
@@ -184,49 +190,49 @@ class OpenAIBackend(Backend):
 
     @property
     def client(self) -> openai.OpenAI:
-        """The SDK's client, for blocking calls."""
+        """The SDK's client for blocking calls."""
         return self._clients.client
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
-        """Ask for one token, so that the server's prefix cache holds the turn."""
-        if self._clients.asynchronous_only:  # the blocking client does not know the way there
+        """Request one token, so that the server's prefix cache holds the turn."""
+        if self._clients.asynchronous_only:  # the blocking client lacks the user's proxy or certificates
             return None
         return read_by_request(self, turn)
 
-    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - of the interface
-        """Where the server stands on the own network: hosted ones bill for every request."""
+    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - part of the interface
+        """Return whether the server is on the local network. Hosted servers bill every request."""
         return on_own_network(self._url)
 
     @property
     def context(self) -> int | None:
-        """What the server tells once it was asked."""
+        """Context length of the model in tokens. None until the server has reported it."""
         return self.profile.context
 
     @property
     def request_tokens_max(self) -> int | None:
-        """Services that go on writing, and billing, after a hang-up are asked for a little at a time."""
+        """Most tokens per request, if the service continues to write and bill after a hang-up. Otherwise None."""
         return _BILLED_TOKENS_MAX if self.profile.engine.stops is False else None
 
     @property
     def top_logprobs_max(self) -> int:
-        """What servers give where nothing else is known of theirs: OpenAI's limit, and vLLM's default."""
+        """Most tokens per position with log-probabilities. The default is 20, the limit of OpenAI and vLLM."""
         return self.profile.top_logprobs
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of a text with the model's tokenizer, or estimate them where there is none."""
+        """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
         if self.template is None:
             return super().count_tokens(text)
         return len(self.template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
-        """Return the model, the server and how it is asked; never the key."""
+        """Return the model, the server's address, the strategy and the extra fields, but never the key."""
         strategy = self.profile.strategy
         described = {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
         return {**described, "extra_body": self._extra} if self._extra else described
 
     @property
     def limitation(self) -> str | None:
-        """What users should know of how turns are continued."""
+        """What users should know about how the backend continues turns. None if there is nothing to report."""
         if not isinstance(self.profile.strategy, ChatInstruct):
             return None
         return (
@@ -237,7 +243,7 @@ class OpenAIBackend(Backend):
     # -- requests
 
     def _asked(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
-        """Return how the turn is continued, what is sent for that, and the arguments of the SDK's call."""
+        """Return the strategy, the payload that it makes, and the arguments of the SDK's call."""
         strategy, payload = self.profile.strategy, self.profile.payload(turn)
         timeout = min(self._timeout, request.timeout or self._timeout)  # the turn may have less time than the backend
         body = self.profile.body(payload, replace(request, timeout=timeout), self._extra)
@@ -249,7 +255,7 @@ class OpenAIBackend(Backend):
             strategy, payload, body = self._asked(turn, request)
             try:
                 stream = self._clients.open(payload.endpoint, body)
-            except Exception as error:  # noqa: BLE001 - read by `adapt_after_error`, which raises what it cannot mend
+            except Exception as error:  # noqa: BLE001 - `adapt_after_error` raises the errors that it cannot handle
                 self.profile.adapt_after_error(error, body, strategy, stepped_from)
             else:
                 watch_end_mark(stream.response)
@@ -268,7 +274,7 @@ class OpenAIBackend(Backend):
                 return stream, self._reader(payload, turn, request)
 
     def _negotiate(self) -> None:
-        """Find out what the server is and how it continues a turn, unless another turn has, meanwhile."""
+        """Find out what the server is and how it continues a turn, unless another turn found out meanwhile."""
         questions, found = self.profile.questions(), None
         with suppress(StopIteration):
             while True:
@@ -277,12 +283,12 @@ class OpenAIBackend(Backend):
                     for attempt in retrying(self._retries(question)):
                         with attempt:
                             found = question.read(question.put(self._clients.client))
-                except Exception as error:  # noqa: BLE001 - the question's to judge
+                except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
                     found = question.failed(error)
         self._warn()
 
     async def _anegotiate(self) -> None:
-        """Like `_negotiate`, on an event loop."""
+        """Do the same as `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
         questions, found = self.profile.questions(), None
         with suppress(StopIteration):
@@ -304,7 +310,10 @@ class OpenAIBackend(Backend):
             _LOGGER.warning("%s", self.limitation)
 
     def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
-        """Read up to the first text: a stream that breaks before it is opened again, like one that cannot be opened."""
+        """Read up to the first text.
+
+        If the stream breaks before its first text, the error makes `retrying` open a new stream.
+        """
         try:
             for chunk in stream:
                 events = list(reader.read(chunk))
@@ -317,7 +326,7 @@ class OpenAIBackend(Backend):
         return []
 
     async def _afirst_text(self, stream: openai.AsyncStream[Any], reader: ChunkReader) -> list[Event]:
-        """Like `_first_text`, on an event loop."""
+        """Do the same as `_first_text`, on an event loop."""
         try:
             async for chunk in stream:
                 events = list(reader.read(chunk))
@@ -330,7 +339,7 @@ class OpenAIBackend(Backend):
         return []
 
     def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
-        """Tell a stream that ended from one that was cut off."""
+        """Raise an error if the stream was cut off before its end."""
         if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
             msg = (
@@ -357,17 +366,17 @@ class OpenAIBackend(Backend):
         return ChunkReader(payload, turn, request.max_tokens, self._count_piece if self.template else None)
 
     def _count_piece(self, text: str) -> int:
-        """Count the tokens of a piece, of most of them without the tokenizer, which takes longer than all else."""
+        """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
         return self._count_word(text) if len(text) <= _WORD_MAX else self.count_tokens(text)
 
     def _estimate(self, turn: Turn) -> Usage:
-        """Count the prompt here, each part of it once: a stream that is closed early never tells its usage."""
+        """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
         text = turn.body()
         characters, tokens = self._counted.get(turn, (0, 0))
         if not characters:
             tokens = sum(self.count_tokens(m.content) for m in turn.history)
         tokens += self.count_tokens(text[characters:])
-        if not turn.pending:  # which stands there for this request alone
+        if not turn.pending:  # pending text belongs to this request only
             self._counted[turn] = (len(text), tokens)
         return Usage(prompt_tokens=tokens)
 
@@ -375,7 +384,7 @@ class OpenAIBackend(Backend):
 
     @property
     def _place(self) -> str:
-        """The server's address, without the parts in which a secret may stand."""
+        """The server's address without the parts that may contain a secret."""
         parts = urlsplit(self._url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
@@ -402,7 +411,7 @@ class OpenAIBackend(Backend):
 
 
 def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
-    """Return the only way that is to be used, or None where the server is to decide."""
+    """Return the only strategy to use, or None if the server decides."""
     if continuation == "auto":
         return None
     if template and continuation == "raw":
@@ -418,7 +427,7 @@ def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) 
 
 
 def _require_url(url: str) -> None:
-    """Refuse an address that is none; what stands in it may be a secret and is not shown."""
+    """Raise an error if the address is invalid. The message does not show the address, which may contain a secret."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -431,7 +440,7 @@ def _require_url(url: str) -> None:
 
 def _template(
     tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None,
-    thinking: bool | None,  # noqa: FBT001 - as in the class
+    thinking: bool | None,  # noqa: FBT001 - the same argument as in the class
 ) -> ChatTemplate | None:
     if tokenizer is None:
         return None

@@ -1,4 +1,4 @@
-"""Not asking a dead server again and again."""
+"""A circuit breaker, which stops requests to a server that is down."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FAILURES_MAX = 3
-"""Requests in a row, each with its retries, after which a server is taken for dead."""
+"""Failed requests in a row, each with its retries, after which the server counts as down."""
 COOL_DOWN = 30.0
-"""Seconds until it is asked again, by one request at first."""
+"""Seconds until the next request. At first, a single request tests the server."""
 _LOGGER = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Watches the requests to one server, and refuses them at once while it is taken for dead.
+    """Watches the requests to one server. Refuses requests at once while the server counts as down.
 
     Args:
-        name: What it is told as in errors.
-        clock: Seconds from any origin.
+        name: The server's name in errors.
+        clock: Returns the time in seconds from any origin.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,10 +39,10 @@ class CircuitBreaker:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Make a request in this context; it has succeeded when the context is left without an error.
+        """Watch the request that is made in this context. The request succeeded if the context ends without an error.
 
         Raises:
-            CircuitOpenError: The server is not to be asked now.
+            CircuitOpenError: The server counts as down, so no request may be made now.
         """
         self._enter()
         try:
@@ -56,7 +56,7 @@ class CircuitBreaker:
         self._alive()
 
     def _alive(self) -> None:
-        """Note an answer, be it a refusal."""
+        """Record that the server answered. A refusal is an answer too."""
         with self._lock:
             self._failures = 0
 
@@ -67,7 +67,7 @@ class CircuitBreaker:
             left = self._open_until - self._clock()
             if left > 0:
                 raise CircuitOpenError(self._name, self._failures, self._last, left)
-            self._open_until = self._clock() + COOL_DOWN  # this request goes through; the others wait for how it fares
+            self._open_until = self._clock() + COOL_DOWN  # this request passes; others wait for its result
 
     def _failed(self, error: Exception) -> None:
         with self._lock:

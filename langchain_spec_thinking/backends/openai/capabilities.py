@@ -1,4 +1,4 @@
-"""What a server can do: from who it is, from asking it, and from what it refuses."""
+"""What a server can do. The sources are its identity, its answers to probes, and the errors that it returns."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ OPTIONAL_FIELDS = (
     *("stream_options", "seed", "top_p", "temperature", "parallel_tool_calls", "response_format"),
     *("logprobs", "top_logprobs"),
 )
-"""Fields a request can do without, should a server refuse unknown ones (transformers serve: 422)."""
+"""Fields that a request can omit if a server refuses unknown fields (transformers serve: status 422)."""
 TOO_LONG = ("context length", "context window", "maximum context", "context_length")
-"""How servers say that a conversation does not fit."""
+"""Words in servers' errors which say that the conversation is longer than the context."""
 
 _OF_VALUES = {"temperature", "response_format"}
-"""Of these a value may be at fault, a schema say, which whoever gave it has to hear of."""
+"""Optional fields whose value may be wrong, for example an invalid schema. The user must see such an error."""
 _UNKNOWN_WORDS = ("support", "unexpected", "unknown", "unrecognized", "extra")
-"""How servers say that it is the field that they do not take."""
+"""Words in servers' errors which say that the server does not support a field."""
 _NEWER_LIMIT = "max_completion_tokens"
-"""OpenAI's newer models take no `max_tokens`, and say so."""
+"""Name of the token limit for OpenAI's newer models. They refuse `max_tokens` and name this field in the error."""
 _UNPROCESSABLE = 422
 _WORDS_MAX = 300
 
 
 @dataclass
 class Capabilities:
-    """What was found out about a model on a server, for every backend that uses it.
+    """What is known about a model on a server. All backends that use this model share it.
 
     Attributes:
-        engine: What the server is; None before it was asked.
-        context: How much the model can read, in tokens, where the server tells it.
-        raw: Whether the completions endpoint passes prompts on as they are, where that was tried.
-        strategy: How it continues a turn, where that was tried.
-        refused: Fields that it does not take.
-        tools: It takes tools, as far as is known.
-        limit: What it calls the most to write.
+        engine: What the server is. None until the server was asked.
+        context: Context length of the model in tokens. None if the server does not report it.
+        raw: Whether the completions endpoint passes prompts on unchanged. None until this was tried.
+        strategy: How the server continues a turn. None until this was tried.
+        refused: Fields that the server refuses.
+        tools: Whether the server accepts `tools`. True until the server refuses them.
+        limit: Name of the field that limits the tokens of the output.
     """
 
     engine: Engine | None = None
@@ -69,19 +69,19 @@ class Capabilities:
 
 
 @lru_cache(maxsize=256)
-def capabilities(url: str, model: str) -> Capabilities:  # noqa: ARG001 - part of the key
-    """Return what is known of a model on a server; one object for each, so that nobody asks twice."""
+def capabilities(url: str, model: str) -> Capabilities:  # noqa: ARG001 - part of the cache's key
+    """Return what is known about a model on a server. All callers share one object, so that each fact is asked once."""
     return Capabilities(hosted(url))
 
 
 class ServerProfile:
-    """How one backend speaks to its server: how it has a turn continued, and which fields it leaves out.
+    """How one backend uses its server: how to continue a turn, and which fields to omit.
 
     Args:
-        url: The server.
-        model: The model's name there.
-        fixed: The only way to continue a turn that may be used; None: the best that the server is found to know.
-        template: The model's chat template, where it is at hand.
+        url: The server's address.
+        model: The model's name on the server.
+        fixed: The only strategy that may be used. None means the best strategy that the server supports.
+        template: The model's chat template. None without a tokenizer.
     """
 
     def __init__(
@@ -94,22 +94,22 @@ class ServerProfile:
 
     @property
     def engine(self) -> Engine:
-        """What the server is, as far as is known."""
+        """What the server is, as far as known."""
         return self._capabilities.engine or UNKNOWN
 
     @property
     def context(self) -> int | None:
-        """How much the model can read, in tokens, where the server tells it."""
+        """Context length of the model in tokens. None if the server does not report it."""
         return self._capabilities.context
 
     @property
     def top_logprobs(self) -> int:
-        """For how many tokens log-probabilities may be asked for, as far as is known."""
+        """Most tokens per position for which the server returns log-probabilities, as far as known."""
         return 0 if "logprobs" in self._capabilities.refused else self.engine.top_logprobs
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
-        """Ways to continue a turn, best first."""
+        """Strategies to continue a turn, best first."""
         if self._fixed:
             return (self._fixed,)
         return (
@@ -120,7 +120,7 @@ class ServerProfile:
 
     @property
     def strategy(self) -> Strategy | None:
-        """The way that is used; None before it was found out."""
+        """The strategy in use. None until it is known."""
         if self._fixed:
             return self._fixed
         if self._raw and self._passes_prompts is not False:
@@ -143,11 +143,15 @@ class ServerProfile:
 
     @property
     def ready(self) -> bool:
-        """Whether nothing needs to be asked before the first turn."""
+        """Whether the first turn can start without asking the server anything."""
         return self._capabilities.engine is not None and self.strategy is not None
 
     def questions(self) -> Generator[Question, Any, None]:
-        """Find out what the server is and how it continues a turn: yields questions, wants what came of each."""
+        """Find out what the server is and how it continues a turn.
+
+        Yields:
+            The questions to ask. The caller sends the result of each question back into the generator.
+        """
         if self._capabilities.engine is None:
             cards = yield Listing()
             if cards is not None:
@@ -163,7 +167,7 @@ class ServerProfile:
         self.strategy = self.strategies[-1]
 
     def payload(self, turn: Turn) -> Payload:
-        """Say what to send so that the model goes on where the turn ends."""
+        """Return what to send so that the model continues where the turn ends."""
         if self.strategy is None:
             msg = "the server was not asked yet how it continues a turn"
             raise RuntimeError(msg)
@@ -176,7 +180,7 @@ class ServerProfile:
 
         Args:
             payload: What to continue.
-            request: How much and how to write.
+            request: Token limit, stop strings and sampling.
             extra: Further fields of the body.
         """
         body: dict[str, Any] = {
@@ -206,16 +210,16 @@ class ServerProfile:
     def adapt_after_error(
         self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]
     ) -> None:
-        """Make of a refusal a request that may be taken; raise the error where there is nothing to change.
+        """Change the profile so that the server may accept the next request. Raise the error if nothing can be changed.
 
-        Fields that the server can do without are left out from then on. Otherwise the next strategy is tried, once; it
-        is kept where it helps.
+        If the server refuses optional fields, all later requests omit them. Otherwise the next strategy is tried once,
+        and it is kept if it works.
 
         Args:
             error: What the SDK raised.
             body: What was sent.
-            used: The strategy by which it was made.
-            stepped_from: Empty at first; notes the strategy that was refused.
+            used: The strategy that made the request.
+            stepped_from: An empty list at first. The method adds the strategy that was refused.
         """
         if _NEWER_LIMIT in server_words(error) and _NEWER_LIMIT not in body:
             self._capabilities.limit = _NEWER_LIMIT
@@ -226,12 +230,12 @@ class ServerProfile:
             self._capabilities.refused |= refused
             return
         if "tools" in body and _refuses_tools(error):
-            self._capabilities.tools = False  # told in words from then on
+            self._capabilities.tools = False  # later requests describe the tools in the prompt
             return
         too_long = any(words in server_words(error).lower() for words in TOO_LONG)
         refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
         if refusal and used != self.strategy and not stepped_from:
-            stepped_from.append(self.strategies[-1])  # another turn has stepped down meanwhile: try what it found
+            stepped_from.append(self.strategies[-1])  # another turn changed the strategy meanwhile: try that one
             return
         below = self.strategies[self.strategies.index(used) + 1 :] if used in self.strategies else ()
         if refusal and used and below and not stepped_from:
@@ -244,23 +248,25 @@ class ServerProfile:
 
 
 def _logprobs(payload: Payload, count: int) -> dict[str, Any]:
-    """Ask for log-probabilities, as each of the endpoints is asked."""
+    """Return the fields that ask the endpoint for log-probabilities."""
     if not count:
         return {}
     return {"logprobs": count} if payload.endpoint == "completions" else {"logprobs": True, "top_logprobs": count}
 
 
 def _refuses_tools(error: Exception) -> bool:
-    """Return whether it is for the tools that a server refuses a request, as vLLM does without a parser for calls."""
+    """Return whether the server refuses the request because of its tools. vLLM does if it has no tool-call parser."""
     return getattr(error, "status_code", None) in REFUSALS and "tool" in server_words(error).lower()
 
 
 def server_words(error: BaseException, secret: str = "") -> str:
-    """Return what a server said about an error; the SDK tells it only where it has the form of OpenAI's.
+    """Return what the server said about an error.
+
+    The SDK's message contains the server's words only if the error has OpenAI's form. Otherwise they are added here.
 
     Args:
         error: What the SDK raised.
-        secret: What must not be told.
+        secret: Text to replace by `***`.
     """
     said = str(error) or type(error).__name__
     body = getattr(error, "body", None)
@@ -269,7 +275,7 @@ def server_words(error: BaseException, secret: str = "") -> str:
 
 
 def tells(error: BaseException | None, secret: str) -> bool:
-    """Return whether an error, or what led to it, quotes a secret."""
+    """Return whether an error, or an error that caused it, contains the secret."""
     while error is not None:
         if secret and (secret in server_words(error) or secret in repr(error)):
             return True
@@ -278,11 +284,11 @@ def tells(error: BaseException | None, secret: str) -> bool:
 
 
 def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
-    """Return which of the optional fields in a request made a server refuse it.
+    """Return the optional fields that made the server refuse a request.
 
     Args:
         error: What the SDK raised.
-        optional: Names of optional fields that were sent.
+        optional: Names of the optional fields that were sent.
     """
     status = getattr(error, "status_code", None)
     if status not in REFUSALS:

@@ -1,4 +1,4 @@
-"""The SDK's clients of one server: one for blocking calls, one for each event loop."""
+"""The SDK's clients for one server: one for blocking calls, and one for each event loop."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PATHS: dict[Endpoint, str] = {"completions": "/completions", "chat": "/chat/com
 
 
 class Clients:
-    """Made when they are first needed; kept, so that connections are used again.
+    """Creates the clients when they are first needed, and keeps them so that connections are reused.
 
     Args:
-        settings: Of either client.
-        http_client: The user's own, which stays open.
-        http_async_client: The user's own, which stays open.
+        settings: Arguments for both kinds of client.
+        http_client: The user's own HTTP client. It stays open.
+        http_async_client: The user's own asynchronous HTTP client. It stays open.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Clients:
         return openai.OpenAI(**self._settings, http_client=self._http_client)
 
     def lock(self) -> asyncio.Lock:
-        """Return the lock of the running event loop, for what only one task is to ask the server."""
+        """Return the lock of the running event loop. It lets only one task ask the server what it supports."""
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def async_client(self) -> openai.AsyncOpenAI:
-        """Return the client of the running event loop: connections cannot change loops."""
+        """Return the client of the running event loop. A connection belongs to one event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self.by_loop:
             import openai  # noqa: PLC0415 - heavy
@@ -66,18 +66,20 @@ class Clients:
         return self.by_loop[loop][0]
 
     def open(self, endpoint: Endpoint, body: dict[str, Any]) -> openai.Stream[object]:
-        """Send a request that streams. Its chunks are JSON as it came: the SDK's models cost more than all else.
+        """Send a request that streams.
+
+        The chunks are plain decoded JSON, because building the SDK's models takes most of the time.
 
         Args:
-            endpoint: Where to.
-            body: The arguments of the SDK's own method for it.
+            endpoint: The endpoint to call.
+            body: The arguments of the SDK's method for this endpoint.
         """
         import openai  # noqa: PLC0415 - heavy
 
         return self.client.post(**_request(endpoint, body), stream=True, stream_cls=openai.Stream[object])
 
     async def aopen(self, endpoint: Endpoint, body: dict[str, Any]) -> openai.AsyncStream[object]:
-        """Like `open`, on an event loop."""
+        """Do the same as `open`, on an event loop."""
         import openai  # noqa: PLC0415 - heavy
 
         client = await self.async_client()
@@ -86,17 +88,17 @@ class Clients:
     async def _until_loop_ends(
         self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI
     ) -> AsyncGenerator[None, None]:
-        """Let go of a client when its event loop ends: a loop closes the asynchronous generators that are open."""
+        """Close a client when its event loop ends. An event loop closes its open asynchronous generators then."""
         try:
             yield
         finally:
             self.by_loop.pop(loop, None)
-            if self._http_async_client is None:  # the user's own is the user's to close
+            if self._http_async_client is None:  # the user closes their own client
                 await client.close()
 
 
 def _request(endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of the SDK's `post`, which takes apart what its methods take together."""
+    """Return the arguments of the SDK's `post`, which takes the body and the options apart."""
     fields = {name: value for name, value in body.items() if name not in {"timeout", "extra_body"}}
     options = {"timeout": body["timeout"], "extra_json": body.get("extra_body")}
     return {"path": _PATHS[endpoint], "cast_to": object, "body": fields, "options": options}

@@ -1,26 +1,26 @@
-"""Servers that begin by repeating what they were given."""
+"""A filter for servers that repeat the given text at the beginning of the output."""
 
 from __future__ import annotations
 
 _REPETITION_MIN = 12
-"""A shorter text may well be repeated by the model itself, in characters."""
+"""Shortest repetition to remove, in characters. The model itself may repeat a shorter text."""
 
 
 _OVERLAP_MIN = 16
-"""A model that is told to go on may repeat the end of what it was shown; a shorter repetition may be meant."""
+"""Shortest repeated end of the given text to remove, in characters. A shorter repetition may be intended."""
 _OVERLAP_MAX = 400
 
 
 class EchoFilter:
-    """Drops what is repeated at the beginning of an output.
+    """Removes repeated text at the beginning of an output.
 
-    While the output equals a text that the server was given it is held; if it goes on to equal all of it, it is
-    dropped. Otherwise nothing is lost.
+    The filter holds the output while it equals the beginning of a text that the server was given. If the output repeats
+    that whole text, the filter drops it. Otherwise the filter passes on everything that it held.
 
     Args:
         prefills: Texts that the server was given.
-        seam: White space that ended them.
-        overlap: A text of which the model itself may repeat the end.
+        seam: White space at the end of these texts.
+        overlap: Text whose end the model itself may repeat.
     """
 
     def __init__(self, prefills: tuple[str, ...], seam: str = "", overlap: str = "") -> None:
@@ -28,13 +28,13 @@ class EchoFilter:
             overlap[start:] for start in range(max(0, len(overlap) - _OVERLAP_MAX), len(overlap) - _OVERLAP_MIN + 1)
         ]
         given = [*(p for p in prefills if len(p) >= _REPETITION_MIN), *ends]
-        # White space at the end may have been cut off on the way there.
+        # A server may have removed the white space at the end.
         self._prefills = sorted({*given, *(text.rstrip() for text in given)}, key=len, reverse=True)
         self._seam = seam
-        self._held: str | None = ""  # None once the beginning is over
+        self._held: str | None = ""  # None after the beginning of the output
 
     def pass_on(self, text: str) -> str:
-        """Return what of `text`, and of what was held before, is new."""
+        """Return the part of the held text and of `text` that is not a repetition."""
         if self._held is None:
             return text
         self._held += text
@@ -51,10 +51,10 @@ class EchoFilter:
 
     @property
     def holds(self) -> bool:
-        """Whether something is held."""
+        """Whether the filter holds text."""
         return bool(self._held)
 
     def rest(self) -> str:
-        """Return what is still held: the output ended before it could be told from an echo."""
+        """Return the held text and stop holding. The output has ended, or the text is no repetition."""
         text, self._held = self._held, None
         return (text or "").removeprefix(self._seam) if self._seam else text or ""

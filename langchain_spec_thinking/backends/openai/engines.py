@@ -1,4 +1,4 @@
-"""What is known of the servers there are: hosted services by their address, engines by what they call themselves."""
+"""What is known about servers. Hosted services are found by address, engines by the owner of their models."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ class Engine:
     """A kind of server.
 
     Attributes:
-        name: What people call it.
-        strategies: Ways to continue a turn that it may know, best first. The last needs nothing of a server.
-        settled: The first is known to work, so that nothing needs to be tried.
-        raw: Its completions endpoint passes prompts on as they are; None: nobody has shown it.
-        numbers_chunks: It numbers the chunks of a stream when asked to (`continuous_usage_stats`): an event that comes
-            twice is noticed, and a stream that is closed early has told its usage.
-        top_logprobs: For how many tokens it tells log-probabilities; 0: it has none, or refuses to be asked.
-        stops: It stops writing, and billing, when the client hangs up; None: nobody has shown it.
-        cache_flag: Makes it tell how many tokens of a prompt came from its prefix cache.
-        advice: What else matters, in words for whoever runs it.
-        heeded: Tells from the description of a backend that the advice is followed; how a server was started is not
-            to be seen in it.
+        name: The usual name.
+        strategies: Strategies to continue a turn that the server may support, best first. The last one works on any
+            server.
+        settled: Whether the first strategy is known to work, so that nothing needs to be tried.
+        raw: Whether the completions endpoint passes prompts on unchanged. None if unknown.
+        numbers_chunks: Whether the server numbers the chunks of a stream on request (`continuous_usage_stats`). Then a
+            repeated event is detected, and a stream that is closed early has reported its usage.
+        top_logprobs: Most tokens per position with log-probabilities. 0 if the server has none or refuses the request.
+        stops: Whether the server stops writing and billing if the client hangs up. None if unknown.
+        cache_flag: The server's option that reports how many tokens of a prompt came from the prefix cache.
+        advice: Further advice for users of the server.
+        heeded: Returns whether a backend's description shows that the advice is followed. The description does not show
+            how the server was started.
     """
 
     name: str
@@ -78,7 +79,7 @@ _BY_HOST = {
     "api.openai.com": Engine("OpenAI", (ChatInstruct(),), settled=True, raw=False, stops=True),
     "openai.azure.com": Engine("Azure OpenAI", (ChatInstruct(),), settled=True, raw=False),
 }
-"""Hosted services by what their documents say; a host stands for its subdomains too."""
+"""Hosted services by host, as their documentation describes them. A host includes its subdomains."""
 
 _BY_OWNER = {
     "vllm": Engine(
@@ -118,7 +119,7 @@ _BY_OWNER = {
 
 
 def hosted(url: str) -> Engine | None:
-    """Return the service that an address belongs to; None for any other server."""
+    """Return the hosted service at an address, or None for any other server."""
     host = urlsplit(url).hostname or ""
     return next(
         (engine for known, engine in _BY_HOST.items() if host == known or host.endswith(f".{known}")),
@@ -127,5 +128,5 @@ def hosted(url: str) -> Engine | None:
 
 
 def owned_by(owner: str) -> Engine:
-    """Return the engine whose models have an owner of that name."""
+    """Return the engine that lists models with this owner."""
     return _BY_OWNER.get(owner, UNKNOWN)

@@ -1,4 +1,4 @@
-"""Errors of OpenAI-compatible servers, in words that say whose they are and what to do."""
+"""Errors of OpenAI-compatible servers. The messages name the model and the server, and say what to do."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 
 class OpenAIBackendError(BackendError, openai.APIError):
-    """A server failed in a way that has no class of its own."""
+    """A server failed in a way that no other class describes."""
 
-    is_retryable = True  # an error among the events, an event that is none
+    is_retryable = True  # for example an error in the stream, or an unreadable event
 
 
 class AuthenticationBackendError(BackendError, ModelAuthenticationError, openai.AuthenticationError):
@@ -33,7 +33,7 @@ class PermissionBackendError(BackendError, ModelPermissionDeniedError, openai.Pe
 
 
 class NotFoundBackendError(BackendError, ModelNotFoundError, openai.NotFoundError):
-    """The server has no such model, or no such endpoint."""
+    """The server does not have the model or the endpoint."""
 
 
 class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.BadRequestError):
@@ -41,7 +41,7 @@ class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.
 
 
 class RateLimitBackendError(BackendError, ModelRateLimitError, openai.RateLimitError):
-    """The server has had too many requests."""
+    """The server received too many requests."""
 
 
 class ServerBackendError(BackendError, ModelAPIError, openai.InternalServerError):
@@ -49,15 +49,15 @@ class ServerBackendError(BackendError, ModelAPIError, openai.InternalServerError
 
 
 class TimeoutBackendError(BackendError, ModelTimeoutError, openai.APITimeoutError):
-    """The server took too long."""
+    """The server did not answer in time."""
 
 
 class ConnectionBackendError(BackendError, ModelConnectionError, openai.APIConnectionError):
-    """The server cannot be reached, or hung up."""
+    """The server cannot be reached or closed the connection."""
 
 
 class ContextBackendError(PromptTooLongError, openai.BadRequestError):
-    """The server says that the conversation is too long for the model."""
+    """The server reports that the conversation is too long for the model."""
 
 
 _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
@@ -73,13 +73,13 @@ _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
 
 
 def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendError:
-    """Return the matching error of this package. It keeps the SDK's attributes, and no secret.
+    """Return the matching error of this package. It keeps the SDK's attributes and contains no secret.
 
     Args:
         error: What the SDK raised.
-        name: The model.
-        url: The server.
-        secret: The API key, which some servers quote.
+        name: The model's name.
+        url: The server's address.
+        secret: The API key, which some servers quote in errors.
     """
     kind: type[BackendError] = OpenAIBackendError
     advice = "See the server's log."

@@ -13,13 +13,13 @@ Part = tuple[str, tuple[float, ...] | None]
 
 
 def split_at_tokens(text: str, told: object) -> list[Part]:
-    """Split the text of a chunk into its tokens, each with the log-probabilities of the likeliest ones in its place.
+    """Split the text of a chunk into tokens, each with the log-probabilities of the likeliest tokens at its position.
 
-    A text that is not made of the tokens that are told with it (half a character, a think tag) stays in one piece, with
-    the numbers of the first.
+    If the tokens do not add up to the text (half a character, a think tag), the text stays in one piece. It gets the
+    log-probabilities of the first token.
 
     Args:
-        text: What was read from the chunk.
+        text: The text of the chunk.
         told: The chunk's `logprobs`.
     """
     if told is None:
@@ -27,7 +27,7 @@ def split_at_tokens(text: str, told: object) -> list[Part]:
     try:
         tokens = _tokens(told)
         spelled = "".join(token for token, _ in tokens)
-    except (AttributeError, TypeError, ValueError):  # none that could be read; the text counts more
+    except (AttributeError, TypeError, ValueError):  # unreadable log-probabilities must not lose the text
         return [(text, None)]
     if spelled == text:
         return tokens
@@ -35,8 +35,8 @@ def split_at_tokens(text: str, told: object) -> list[Part]:
 
 
 def _tokens(told: object) -> list[Part]:
-    # What a server tells has two forms, either of them on any endpoint.
-    if content := field(told, "content"):  # of chats; llama.cpp's completions have it too
+    # Servers use two forms, and either form can occur on either endpoint.
+    if content := field(told, "content"):  # usual for chats; llama.cpp's completions use it too
         return [
             (field(token, "token"), _sorted(field(top, "logprob") for top in field(token, "top_logprobs") or ()))
             for token in content

@@ -1,4 +1,4 @@
-"""What a server is asked to find out what it can do."""
+"""Requests that find out what a server is and what it supports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import Raw, Strategy
 
 LISTING_TIMEOUT = 5.0
-"""How long a server may take to list its models, in seconds: nice to know, not needed."""
+"""Longest wait for the list of models, in seconds. The list is useful but not necessary."""
 REFUSALS = {400, 422}
 
 Outcome = Literal["continued", "repeated, then continued", "began anew", "wrapped the prompt", "doubled BOS", "refused"]
@@ -22,42 +22,43 @@ WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
 
 _NO_ENDPOINT = {404, 405, 501}
 _CONTEXT = ("max_model_len", "context_length", "context_window", "max_context_length")
-"""What servers call the length of a model's context: vLLM and SGLang, OpenRouter, Groq, Mistral."""
+"""Names for the context length: vLLM and SGLang, OpenRouter, Groq, Mistral."""
 _HALF_REPLY = Turn((Message("user", "Write this sentence again and again: The banana is yellow."),))
 _HALF_REPLY.append("inserted", "The banana is yellow. The banana is yellow. The banana is yellow. The banana is")
 _REST = "yellow"
-"""The probe is a reply cut in mid-sentence. Who goes on from there writes this; a new reply begins otherwise.
+"""What a server writes if it continues the probe, which is a reply cut in mid-sentence. A new reply begins otherwise.
 
-Weak models get that right too. A reply cut in mid-word they fail at: SmolLM2-135M goes on from "six sev" with "ethi".
+Weak models continue this probe correctly too. They fail at a reply cut in mid-word: SmolLM2-135M continues "six sev"
+with "ethi".
 """
 
 
 class Question(Protocol):
-    """Something to ask a server, and how to understand what it says.
+    """A question to a server, and how to read the answer.
 
     Attributes:
-        retries: How often it is asked again; None: as often as anything.
+        retries: How often to repeat the request if it fails. None means the backend's `max_retries`.
     """
 
     retries: int | None
 
     def put(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
-        """Ask; the result is to be awaited where the client is asynchronous."""
+        """Send the request. If the client is asynchronous, the result must be awaited."""
 
-    def read(self, response: Any) -> Any:  # noqa: ANN401 - the question's own
-        """Understand the answer."""
+    def read(self, response: Any) -> Any:  # noqa: ANN401 - each question has its own type
+        """Read the answer."""
 
     def failed(self, error: Exception) -> Any:  # noqa: ANN401
-        """Take an error for an answer, or raise it."""
+        """Return the answer that an error stands for, or raise the error."""
 
 
 class Listing:
-    """Asks for the models, by which a server can be told."""
+    """Asks for the list of models, which identifies the server."""
 
     retries: int | None = 0
 
     def put(self, client: Any) -> Any:  # noqa: ANN401
-        """Ask."""
+        """Send the request."""
         return client.models.list(timeout=LISTING_TIMEOUT)
 
     def read(self, response: Any) -> list[Any]:  # noqa: ANN401
@@ -65,7 +66,7 @@ class Listing:
         return list(getattr(response, "data", None) or [])
 
     def failed(self, error: Exception) -> list[Any] | None:
-        """Return no cards from a server that has none to give; None where there was no server."""
+        """Return an empty list if the server lists no models, and None if no server answers."""
         import openai  # noqa: PLC0415 - heavy
 
         silent = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
@@ -73,11 +74,11 @@ class Listing:
 
 
 class Probe:
-    """Sends half a reply, to see whether the server goes on with it.
+    """Sends half a reply to see whether the server continues it.
 
     Args:
-        model: The model's name there.
-        strategy: How it is asked to.
+        model: The model's name on the server.
+        strategy: The strategy to test.
     """
 
     retries: int | None = None
@@ -88,14 +89,14 @@ class Probe:
         self._body = {"model": model, "max_tokens": 4, "temperature": 0, **payload.body}
 
     def put(self, client: Any) -> Any:  # noqa: ANN401
-        """Ask."""
+        """Send the request."""
         return client.chat.completions.create(**self._body)
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
-        """Tell what the server made of it."""
+        """Return what the server did with the half reply."""
         try:
-            said = "".join(texts(response.choices[0].message))  # a parser of reasoning may take all for thought
-        except (AttributeError, IndexError, KeyError, TypeError):  # a page of HTML is a string to the SDK
+            said = "".join(texts(response.choices[0].message))  # a reasoning parser may return all text as reasoning
+        except (AttributeError, IndexError, KeyError, TypeError):  # the SDK returns a page of HTML as a string
             said = ""
         rest = said.removeprefix(self._prefill)
         if not rest.lstrip().startswith(_REST):
@@ -103,18 +104,20 @@ class Probe:
         return "continued" if rest == said else "repeated, then continued"
 
     def failed(self, error: Exception) -> Outcome:
-        """Take a refusal for an answer; raise anything else."""
+        """Return "refused" if the server refuses the request. Raise any other error."""
         if getattr(error, "status_code", None) not in REFUSALS:
             raise error
         return "refused"
 
 
 class RawProbe:
-    """Sends a prompt, to see from the number of tokens that the server counts whether it passes prompts on as they are.
+    """Sends a prompt to see whether the server passes it on unchanged.
+
+    The server's count of prompt tokens shows this.
 
     Args:
-        model: The model's name there.
-        raw: Renders the prompt.
+        model: The model's name on the server.
+        raw: The strategy that renders the prompt.
     """
 
     retries: int | None = None
@@ -125,25 +128,25 @@ class RawProbe:
         self._body = {"model": model, "max_tokens": 1, "temperature": 0, **payload.body}
 
     def put(self, client: Any) -> Any:  # noqa: ANN401
-        """Ask."""
+        """Send the request."""
         return client.completions.create(**self._body)
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
-        """Tell what the server made of it; one that does not count is believed."""
+        """Return what the server did with the prompt. A server that does not count tokens passes."""
         counted = getattr(getattr(response, "usage", None), "prompt_tokens", None)
         if counted and counted > self._tokens + 1:
             return "wrapped the prompt"
         return "doubled BOS" if counted == self._tokens + 1 else "continued"
 
     def failed(self, error: Exception) -> Outcome:
-        """Take a refusal for an answer; raise anything else."""
+        """Return "refused" if the server refuses the request. Raise any other error."""
         if getattr(error, "status_code", None) not in REFUSALS | _NO_ENDPOINT:
             raise error
         return "refused"
 
 
 def identified(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
-    """Tell from the models that a server lists what it is, and how many tokens a model can read."""
+    """Return the engine and the model's context length in tokens, as the list of models shows them."""
     card = next((card for card in cards if card.id == model), cards[0] if len(cards) == 1 else None)
     engine = owned_by(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
     told = [getattr(card, name, None) for name in _CONTEXT]

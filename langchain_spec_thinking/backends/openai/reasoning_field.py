@@ -1,4 +1,4 @@
-"""Reasoning that comes in a field of its own, put back between think tags."""
+"""Puts reasoning from a separate field back between think tags."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class ThoughtField:
-    """Joins the two fields of a stream into one text.
+    """Joins the reasoning field and the content of a stream into one text.
 
     Args:
         turn: The turn that is continued.
-        drops: The reasoning is none of the turn's.
-        goes_on: The thought was given in the field, so that text outside it comes after the thought.
+        drops: Whether to drop the reasoning because it does not belong to the turn.
+        goes_on: Whether the request sent the thought in the reasoning field. If so, content comes after the thought.
     """
 
     def __init__(self, turn: Turn, *, drops: bool = False, goes_on: bool = False) -> None:
@@ -26,10 +26,10 @@ class ThoughtField:
         self._in_field = goes_on and self._open
 
     def join(self, reasoning: str, text: str) -> str:
-        """Return what comes next of the text, think tags included."""
+        """Return the next part of the text, including think tags."""
         if self._drops:
             return text
-        if reasoning and not self._closed:  # else the thought is over, whatever the server takes this for
+        if reasoning and not self._closed:  # after the thought, reasoning is passed on as text
             opening = "" if self._open else THINK_OPEN
             self._open = self._in_field = True
             reasoning = f"{opening}{reasoning}"

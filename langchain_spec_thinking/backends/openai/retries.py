@@ -1,4 +1,4 @@
-"""When a request is made again, and how long after. Only requests that brought no text yet are."""
+"""When and after how long a request is repeated. A request is repeated only if no text came yet."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 _TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
 NO_EVENT = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
-"""What reading a stream raises where something in it is no event."""
+"""Errors of reading a stream that contains an unreadable event."""
 _WAIT_MAX = 20.0
-"""The longest wait, in seconds; a server that asks for more is not waited for."""
+"""Longest wait, in seconds. If a server asks for a longer wait, the request is not repeated."""
 _backoff = wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)
 
 
 def retrying(retries: int) -> Retrying:
-    """Return a loop over attempts of a blocking request."""
+    """Return a loop over the attempts of a blocking request."""
     return Retrying(**_settings(retries))
 
 
 def aretrying(retries: int) -> AsyncRetrying:
-    """Return a loop over attempts of an asynchronous request."""
+    """Return a loop over the attempts of an asynchronous request."""
     return AsyncRetrying(**_settings(retries))
 
 
@@ -41,7 +41,7 @@ def _settings(retries: int) -> dict[str, Any]:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same request may well succeed a moment later."""
+    """Return whether the same request may succeed a moment later."""
     import httpx2  # noqa: PLC0415 - comes with openai
     import openai  # noqa: PLC0415 - heavy
 
@@ -49,7 +49,7 @@ def is_transient(error: BaseException) -> bool:
         return error.status_code in _TRANSIENT and (_retry_after(error) or 0) <= _WAIT_MAX
     if isinstance(error, BackendError):
         return error.is_retryable
-    # An error in mid-stream, a connection that breaks, an event that is no event.
+    # For example an error during the stream, a broken connection, or an unreadable event.
     return isinstance(error, (openai.APIError, httpx2.HTTPError, *NO_EVENT))
 
 
@@ -60,7 +60,7 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _retry_after(error: BaseException | None) -> float | None:
-    """Return the seconds that the server asked to wait, if it did so in seconds."""
+    """Return the wait that the server asked for, in seconds. Return None if it named no number of seconds."""
     response = getattr(error, "response", None)
     try:
         return float(response.headers["retry-after"]) if response is not None else None

@@ -1,7 +1,7 @@
-"""Whether a stream of events came to its end mark, or just stopped coming.
+"""Tells a stream that reached its `[DONE]` event from a stream that was cut off.
 
-The SDK takes both for an end. A server that says why it ended needs no mark; one that does not and was cut off would
-otherwise lose text without anybody noticing.
+The SDK takes both for a normal end. If the server sends a finish reason, `[DONE]` is not needed. Without either, text
+would be lost unnoticed.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     import httpx2
 
-_MARK = re.compile(rb"[\r\n]data: ?\[DONE\]")  # at the beginning of a line: a model may well write of such a mark
+_MARK = re.compile(rb"[\r\n]data: ?\[DONE\]")  # only at the beginning of a line, because a model may write this text
 _MARK_MAX = len(b"\ndata: [DONE]")
 
 
 def watch_end_mark(response: httpx2.Response) -> None:
-    """Have a response that nobody has read yet note its end mark as it goes by."""
+    """Make a response record in its extensions that `[DONE]` passed. Nothing may have been read from it yet."""
     import httpx2  # noqa: PLC0415 - comes with openai
 
     class Watched(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-        """The same bytes."""
+        """Passes the same bytes on."""
 
         def __init__(self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream) -> None:
             self._inner = inner
@@ -55,5 +55,5 @@ def watch_end_mark(response: httpx2.Response) -> None:
 
 
 def saw_end_mark(response: httpx2.Response) -> bool:
-    """Whether the mark has gone by."""
+    """Return whether the stream's `[DONE]` event was read."""
     return bool(response.extensions.get("sse_done"))

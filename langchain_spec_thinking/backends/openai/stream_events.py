@@ -1,4 +1,4 @@
-"""Streamed chunks of an OpenAI-compatible server, read into events. Pure: chunks in, events out."""
+"""Reads streamed chunks of an OpenAI-compatible server into events. Pure: chunks in, events out."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 _REPLACEMENT = "\ufffd"
 _FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
-"""Of characters that UTF-16 writes as two."""
+"""First halves of the characters that UTF-16 encodes as two units."""
 
 
 class UnreadableEventError(ValueError):
-    """An event of a stream has not the form of one."""
+    """An event of a stream has an unexpected form."""
 
 
 class ChunkReader:
     """Reads the chunks of one response.
 
-    Missing usage, a missing finish reason, empty choices and null deltas are put up with. A chunk that comes twice is
-    read once where the server numbers them.
+    Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
+    a repeated chunk is read once.
 
     Args:
-        payload: What was asked.
+        payload: What was sent.
         turn: The turn that is continued.
-        max_tokens: The most that was asked for, in tokens.
-        count_tokens: Counts the tokens of a piece; None where each chunk is taken for one.
+        max_tokens: Most tokens that were asked for.
+        count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class ChunkReader:
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
-        self._half = ""  # of a character
-        self._top: tuple[float, ...] | None = None  # of the first token of what is not given out yet
+        self._half = ""  # first half of a character
+        self._top: tuple[float, ...] | None = None  # log-probabilities of the first token of the held text
 
     def read(self, chunk: object) -> Iterator[Event]:
-        """Read one chunk, a completion or a chat completion.
+        """Read one chunk of a completion or a chat completion.
 
         Raises:
-            UnreadableEventError: There is no text where text should be.
+            UnreadableEventError: A field that should contain text has another type.
         """
         if self._repeated(chunk):
             return
         self._chunks += 1
         usage, choices = _usage(chunk), field(chunk, "choices")
         if usage and not self._usage and choices:
-            # vLLM tells the prompt at once when it is asked to; a stream that is closed early tells no more.
+            # vLLM reports the prompt at once on request. A stream that is closed early reports nothing else.
             yield Usage(usage.prompt_tokens, usage.cached_tokens)
         self._usage = usage or self._usage
         try:
@@ -92,36 +92,36 @@ class ChunkReader:
             self._top = self._top or top_logprobs
             yield from self._pieces(self._echo.pass_on(part))
             if part and not self._echo.holds:
-                self._top = None  # what it belonged to is given out, or was an echo
+                self._top = None  # their text was passed on or was an echo
         self._finish_reason = field(choice, "finish_reason") or self._finish_reason
 
     @property
     def empty(self) -> bool:
-        """Whether not a single chunk was read."""
+        """Whether no chunk was read."""
         return not self._chunks
 
     @property
     def finished(self) -> bool:
-        """Whether the server said why it ended."""
+        """Whether the server sent a finish reason."""
         return self._finish_reason is not None
 
     @property
     def full(self) -> bool:
-        """Whether as much came as was wanted: so many tokens, or the only call that may be made."""
+        """Whether the output is complete: the token limit is reached, or the only allowed call was made."""
         return self._tokens >= self._max_tokens or self._calls.done
 
     def rest(self) -> Iterator[Event]:
-        """Give out what was held, when no more chunks come."""
+        """Yield the text that is still held when no more chunks come."""
         yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest())
 
     def calls(self) -> Iterator[Event]:
-        """Give out what is whole only now that the stream has come to its end."""
+        """Yield the calls that are complete only at the end of the stream."""
         yield from self._calls.rest(self._ending)
         for call in self._native.made():
             yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
-        """Say why the stream ended."""
+        """Return the finish reason and the usage."""
         full = self._finish_reason is None and self._tokens >= self._max_tokens
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
@@ -133,10 +133,11 @@ class ChunkReader:
             yield from self._calls.read(text, tokens, top)
 
     def _repeated(self, chunk: object) -> bool:
-        """Tell a chunk that was sent twice from a model that repeats itself.
+        """Return whether a chunk was sent twice, as opposed to a model that repeats itself.
 
-        vLLM and SGLang, asked with `continuous_usage_stats`, tell in each chunk how many tokens came so far. That tells
-        apart any two chunks that bring text. A count below the number of these chunks counts something else.
+        With `continuous_usage_stats`, vLLM and SGLang report in each chunk how many tokens came so far. This number
+        differs between any two chunks that bring text. If the number is lower than the number of these chunks, it
+        counts something else.
         """
         count = field(field(chunk, "usage"), "completion_tokens") or 0
         repeated = isinstance(count, int) and 0 < count >= self._texts and chunk == self._last
@@ -149,7 +150,7 @@ class ChunkReader:
         return self._thought.join(*texts(delta))
 
     def _whole(self, text: str) -> str:
-        """Join the halves of a character; engines whose strings are UTF-16 may send them in two events."""
+        """Join the two halves of a character. Engines with UTF-16 strings may send them in two events."""
         if not self._half and text.isascii():
             return text
         text = self._half + text
@@ -159,9 +160,10 @@ class ChunkReader:
 
 
 def texts(message: object) -> tuple[str, str]:
-    """Return what was thought and what was said in a message or a delta.
+    """Return the reasoning and the content of a message or a delta.
 
-    The thought may be a field, `reasoning` in vLLM, `reasoning_content` elsewhere, or a part of the content (Mistral).
+    The reasoning may be a field (`reasoning` in vLLM, `reasoning_content` elsewhere) or a part of the content
+    (Mistral).
     """
     content = field(message, "content") or ""
     thought = field(message, "reasoning") or field(message, "reasoning_content") or ""

@@ -1,4 +1,4 @@
-"""Tool calls that a server streams in a field of their own."""
+"""Tool calls that a server streams in a separate field."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ class _Parts:
 
 
 class NativeCalls:
-    """Joins the fragments of calls. A call is given out when it is whole: none is acted on that broke off."""
+    """Joins the fragments of calls.
+
+    The calls are returned only when the stream is complete, so that no partial call is run.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[int | str, _Parts] = {}
 
     def add(self, index: int | str | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
-        """Take in a fragment.
+        """Add a fragment.
 
         Args:
-            index: Which call it is of. Servers that number nothing send each call whole.
-            call_id: The call's id, in one fragment of it.
+            index: The call's index. Servers that send no index send each call whole.
+            call_id: The call's id, which one of its fragments contains.
             name: A piece of the tool's name.
             arguments: A piece of the arguments.
 
         Raises:
-            TypeError: There is no text where text should be.
+            TypeError: A field that should contain text has another type.
         """
         parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _Parts())
         parts.call_id = parts.call_id or call_id or ""
@@ -44,6 +47,6 @@ class NativeCalls:
         parts.arguments += arguments or ""
 
     def made(self) -> Iterator[ToolCall]:
-        """Yield the calls, in order."""
+        """Yield the calls in order."""
         for parts in self._calls.values():
             yield call(parts.name, parts.arguments, parts.call_id or None)

@@ -1,1 +1,1 @@
-"""What a model reads and writes: chat templates, half-written replies, tool calls, structured answers."""
+"""What a model reads and writes: chat templates, half-written replies, tool calls and structured answers."""

@@ -1,4 +1,4 @@
-"""How models write tool calls into their text, and how the calls are read out of it as it comes."""
+"""The formats in which models write tool calls into their text, and a parser that reads the calls from a stream."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ARGUMENTS = ("arguments", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class CallFormat:
-    """A way of writing tool calls.
+    """A format of tool calls in text.
 
     Attributes:
-        opens: What a call begins with.
-        closes: What ends it; empty where the JSON ends by itself.
-        arguments: What the arguments are called, beside `name`.
-        listed: Several calls stand in one JSON list.
-        bare: Nothing marks a call but that the whole answer is JSON.
+        opens: Text that begins a call.
+        closes: Text that ends a call. Empty if the end of the JSON ends the call.
+        arguments: Name of the field with the arguments, beside `name`.
+        listed: Whether several calls are written as one JSON list.
+        bare: Whether a call has no mark, so that the whole answer is JSON.
     """
 
     opens: str
@@ -39,26 +39,26 @@ class CallFormat:
 
     @property
     def marks(self) -> set[str]:
-        """Texts that are tokens with a meaning in some vocabularies, and belong into an answer."""
+        """Texts of the format that some vocabularies contain as control tokens. They are allowed in an answer."""
         return {mark for mark in (self.opens.strip(), self.closes) if mark} | ({_PYTHON_TAG} if self.bare else set())
 
     def beginning(self, tools: Tools) -> str:
-        """Return how the answer begins where a tool must be called: a model goes on from it."""
+        """Return the text that begins the answer if a tool must be called. The model continues after it."""
         if tools.choice in {"auto", "none"}:
             return ""
         begun = f"{self.opens}{'[' if self.listed else ''}"
         if tools.forced:
             return f'{begun}{{"name": "{tools.forced}", "{self.arguments}": '
-        return f'{begun}{{"name": "' if self.bare else begun  # without it, nothing would say that it is to be a call
+        return f'{begun}{{"name": "' if self.bare else begun  # a bare call is recognizable only by its beginning
 
     def ending(self, tools: Tools) -> str:
-        """Return what ends the JSON of a call that was begun, where the model writes no more than `schema` says."""
+        """Return the text that ends the JSON of a call, if the model writes only what `schema` describes."""
         return f"{'}' if tools.forced or self.bare else ''}{']' if self.listed else ''}"
 
     def schema(self, tools: Tools) -> dict[str, Any] | None:
-        """Return the JSON schema of what follows a beginning: the arguments, or a call of any tool.
+        """Return the JSON schema of the text after `beginning`: the arguments, or a call of any tool.
 
-        None where it is no JSON by itself, or where no tool must be called.
+        Returns None if that text is not complete JSON, or if no tool must be called.
         """
         if tools.forced:
             return tools.parameters[tools.forced]
@@ -79,14 +79,14 @@ class CallFormat:
 
 
 HERMES = CallFormat("<tool_call>\n", "</tool_call>")
-"""Hermes, Qwen 2.5 and 3, and all models that know no other."""
+"""The format of Hermes, Qwen 2.5 and Qwen 3. Models without a known format get it too."""
 MISTRAL = CallFormat("[TOOL_CALLS]", listed=True)
 LLAMA = CallFormat("", arguments="parameters", bare=True)
-"""Llama 3.1 and later: the call is all of the answer, after an optional `<|python_tag|>`."""
+"""The format of Llama 3.1 and later: the call is the whole answer, after an optional `<|python_tag|>`."""
 
 
 def format_of(template: str) -> CallFormat:
-    """Tell from a chat template how its model writes tool calls."""
+    """Return the format in which a model with this chat template writes tool calls."""
     if "[TOOL_CALLS]" in template:
         return MISTRAL
     if "<tool_call>" not in template and _PYTHON_TAG in template:
@@ -95,16 +95,18 @@ def format_of(template: str) -> CallFormat:
 
 
 class CallParser:
-    """Reads tool calls out of text that comes in pieces. What is no call is passed on, as soon as that is certain.
+    """Reads tool calls from text that arrives in pieces. Other text is passed on as soon as it is certainly no call.
+
+    Many small models omit the marks. An answer is therefore a call too if it is a JSON object with a tool's name and
+    arguments. The object may be in a code block.
 
     Args:
-        form: How the model writes them.
-        beginning: What the model was given of its answer.
-        names: The tools. Many a small model leaves out the marks: an answer that is a JSON object, be it in a code
-            block, with a tool's name and arguments, is a call of it.
+        form: The format of the calls.
+        beginning: The part of the answer that the model was given.
+        names: The tools' names.
 
     Attributes:
-        beginning: The same.
+        beginning: The part of the answer that the model was given.
     """
 
     def __init__(self, form: CallFormat, beginning: str = "", names: Collection[str] = ()) -> None:
@@ -119,16 +121,17 @@ class CallParser:
         self._fenced = False
 
     def feed(self, text: str) -> Iterator[str | ToolCall]:
-        """Take in more text; yields what is certain of it."""
+        """Read more text. Yield the text and the calls that are certain now."""
         self._held += text
         yield from self._advance(final=False)
 
     def rest(self, ending: str = "") -> Iterator[str | ToolCall]:
-        """Yield what is still held, when no more text comes.
+        """Yield what is still held when no more text comes.
 
         Args:
-            ending: What the JSON of a call may lack at its end, all of it or the last of it: a model that is held to
-                the arguments writes nothing else, and others may have ended it themselves.
+            ending: Text that may be missing at the end of a call's JSON, completely or in part. A model that is
+                constrained to the arguments writes nothing after them. Other models may write all or some of the ending
+                themselves.
         """
         yield from self._advance(final=False)
         if self._inside:
@@ -150,7 +153,7 @@ class CallParser:
                 yield part
 
     def _text(self, *, final: bool) -> Iterator[str | ToolCall]:
-        """Pass text on, up to where a call begins or may begin. White space before a call belongs to the call."""
+        """Pass text on up to where a call begins or may begin. White space before a call belongs to the call."""
         if self._names and not self._form.bare and (not self._begun or self._called):
             unmarked = self._unmarked(final=final)
             if isinstance(unmarked, ToolCall):
@@ -174,9 +177,9 @@ class CallParser:
             yield text
 
     def _unmarked(self, *, final: bool) -> ToolCall | bool:
-        """Return the call that the held text begins with although nothing marks it; else whether it may be one."""
+        """Return the unmarked call at the start of the held text. Without one, return whether one may still come."""
         text = self._held.lstrip()
-        if self._fenced and (final or len(text) >= len(_FENCE)):  # the end of the code block that a call stood in
+        if self._fenced and (final or len(text) >= len(_FENCE)):  # end of the call's code block
             text = self._held = text.removeprefix(_FENCE).lstrip()
             self._fenced = False
         if not final and (not text or _FENCE.startswith(text) or (text.startswith(_FENCE) and "\n" not in text)):
@@ -197,7 +200,7 @@ class CallParser:
         return found or False
 
     def _calls(self, *, final: bool) -> Iterator[ToolCall]:
-        """Read calls once all of their text is there."""
+        """Read the calls if their text is complete."""
         if self._form.closes:
             inside, closed, after = self._held.partition(self._form.closes)
             if not closed and not final:
@@ -221,7 +224,7 @@ class CallParser:
         for item in data if isinstance(data, list) else [data]:
             yield self._understood(item) or invalid(json.dumps(item, ensure_ascii=False))
 
-    def _understood(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - whatever JSON holds
+    def _understood(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - any JSON value
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             return None
         given: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
@@ -229,10 +232,10 @@ class CallParser:
 
 
 def call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
-    """Make a call of what a model wrote.
+    """Make a call from the name and the arguments that a model wrote.
 
-    LangChain mends JSON that was cut off, and a tool would then be run with half of its arguments. Arguments that are
-    not whole are quoted, so that nothing can take them for arguments.
+    LangChain repairs JSON that was cut off, so that a tool would run with half of its arguments. Therefore incomplete
+    arguments are stored as a JSON string, which cannot be taken for arguments.
     """
     arguments = arguments.strip() or "{}"
     try:
@@ -244,13 +247,13 @@ def call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
 
 
 def invalid(text: str) -> ToolCall:
-    """Make a call of text that was meant to be one and cannot be understood."""
+    """Make a call from text that looks like a call but cannot be parsed."""
     name = re.search(r'"name"\s*:\s*"([^"]+)"', text)
     return ToolCall(f"call_{uuid4().hex[:24]}", name[1] if name else "", json.dumps(text.strip(), ensure_ascii=False))
 
 
-def _moved(schema: Any, place: str) -> Any:  # noqa: ANN401 - a schema, or any part of one
-    """Let what refers to its root (`"$ref": "#/$defs/..."`) refer to the place where the schema now stands."""
+def _moved(schema: Any, place: str) -> Any:  # noqa: ANN401 - a schema or any part of one
+    """Make references to the schema's root (`"$ref": "#/$defs/..."`) point to the schema's new place."""
     if isinstance(schema, list):
         return [_moved(item, place) for item in schema]
     if not isinstance(schema, dict):
@@ -270,10 +273,10 @@ def _is_json(text: str) -> bool:
 
 
 def _json_start(text: str) -> str:
-    """Leave out what may stand before a call, or between two."""
+    """Remove what may stand before a call or between two calls."""
     return text.lstrip("; \n").removeprefix(_PYTHON_TAG).lstrip()
 
 
 def _unsure(text: str, mark: str) -> int:
-    """Return how many characters at the end of a text may be the beginning of a mark."""
+    """Return how many characters at the end of the text may be the beginning of a mark."""
     return next((size for size in range(min(len(text), len(mark) - 1), 0, -1) if mark.startswith(text[-size:])), 0)

@@ -1,4 +1,4 @@
-"""A model's text as events, with the tool calls in it read out."""
+"""Turns a model's text into events, and reads the tool calls from it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 def call_reader(form: CallFormat | None, turn: Turn, begun: str = "") -> CallReader:
-    """Return what reads an answer.
+    """Return a reader for an answer.
 
     Args:
-        form: How calls are written in it; None where there may be none.
+        form: The format of the calls in the answer. None if the answer may contain no calls.
         turn: The turn that is continued.
-        begun: What the model was given of the answer.
+        begun: The part of the answer that the model was given.
     """
     names = turn.tools.names if turn.tools else ()
     return CallReader(CallParser(form, begun, names) if form else None, turn)
 
 
 class CallReader:
-    """Makes events of pieces of text.
+    """Turns pieces of text into events.
 
     Args:
-        parser: Reads calls out of the text; None where there may be none.
+        parser: Reads the calls from the text. None if the text may contain no calls.
         turn: The turn that is continued.
 
     Attributes:
-        done: A call was made, and no other may follow.
+        done: Whether a call was made and no other call may follow.
     """
 
     def __init__(self, parser: CallParser | None, turn: Turn) -> None:
@@ -45,7 +45,14 @@ class CallReader:
         self.done = False
 
     def read(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> Iterator[Event]:
-        """Take in text, what it cost, in tokens, and what is known of its first token; of calls nothing is told."""
+        """Read a piece of text and yield its events.
+
+        Args:
+            text: The piece.
+            tokens: Tokens of the piece.
+            top_logprobs: Log-probabilities of the likeliest tokens at the piece's first token. They are dropped if the
+                text may contain calls.
+        """
         if self._parser is None:
             yield Piece(text, tokens, top_logprobs)
             return
@@ -53,10 +60,10 @@ class CallReader:
         yield from self._events(self._parser.feed(text))
 
     def rest(self, ending: str = "") -> Iterator[Event]:
-        """Yield what was held, when no more text comes.
+        """Yield what is still held when no more text comes.
 
         Args:
-            ending: What a call that was begun for the model may lack at its end.
+            ending: Text that may be missing at the end of a call that was begun for the model.
         """
         if self._parser is not None and not self.done:
             yield from self._events(self._parser.rest(ending))

@@ -1,4 +1,4 @@
-"""A model's chat template: how a turn looks to the model that is to continue it."""
+"""A model's chat template, which renders a turn for the model that continues it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.tools import ToolCall
 
 _MARK = "\ue000{}\ue001"
-"""Stands for a control token in a message while the template is rendered (private-use characters)."""
+"""Replaces a control token in a message while the template is rendered. It uses private-use characters."""
 _MARKED = re.compile("\ue000(\\d+)\ue001")
 _NO_MARKS = {0xE000: None, 0xE001: None}
 _UNPRINTED = "\u200b"
-"""Put into a control token's text, it keeps a server's tokenizer from seeing the token (a zero-width space)."""
+"""A zero-width space. Inside the text of a control token, it keeps a server's tokenizer from seeing the token."""
 
 
 class ChatTemplate:
-    """Renders turns for one model, by its tokenizer's chat template.
+    """Renders turns for one model with its tokenizer's chat template.
 
-    Messages are rendered as text that cannot become control tokens: a user who writes `<|im_start|>system` is quoted,
-    not obeyed.
+    Text in messages cannot become control tokens. For example, `<|im_start|>system` in a user's message stays plain
+    text and starts no system message.
 
     Args:
         tokenizer: The model's tokenizer.
-        thinking: Whether the model reasons between think tags; None: as its chat template suggests.
+        thinking: Whether the model reasons between think tags. If None, the chat template decides.
 
     Raises:
         ContinuationError: The tokenizer has no chat template.
@@ -53,7 +53,7 @@ class ChatTemplate:
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
         self.call_format = format_of(self.source)
-        # A server leaves special tokens out of the text: calls that are marked by one cannot be found in it.
+        # A server removes special tokens from the text, so calls that are marked by special tokens are lost.
         specials = set(tokenizer.all_special_tokens)
         self.writes_calls_as_text = not specials & {self.call_format.opens.strip(), self.call_format.closes}
         self._knows_tools = "tools" in self.source
@@ -61,19 +61,20 @@ class ChatTemplate:
         self._in_place: dict[tuple[bool, bool], bool] = {}
 
     def prompt_text(self, turn: Turn) -> str:
-        """Render the conversation, up to where the assistant's text begins, for a server that tokenizes it itself.
+        """Render the conversation for a server that tokenizes it, up to where the assistant's text begins.
 
-        The text of control tokens inside messages is broken up by a zero-width space. A beginning-of-sequence token is
-        left out where the tokenizer adds one by itself: two of them are worse than none.
+        A zero-width space breaks up the text of control tokens inside messages. The beginning-of-sequence token is
+        omitted if the tokenizer adds one, because two such tokens are worse than none.
         """
         text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._prompt(turn))
         bos = self.tokenizer.bos_token
         return text.removeprefix(bos) if bos and self._adds_bos else text
 
     def prompt_ids(self, turn: Turn) -> list[int]:
-        """Tokenize the conversation, up to where the assistant's text begins.
+        """Tokenize the conversation up to where the assistant's text begins.
 
-        The text of control tokens inside messages is tokenized character by character: kept, and without their power.
+        The text of control tokens inside messages is tokenized character by character. The text is kept, but has no
+        effect.
         """
         ids: list[int] = []
         parts = _MARKED.split(self._prompt(turn))
@@ -84,44 +85,45 @@ class ChatTemplate:
         return ids
 
     def quoted_reply_text(self, turn: Turn) -> str:
-        """Render the reply for a server; the text of control tokens in it is broken up as in `prompt_text`."""
+        """Render the reply for a server. The text of control tokens in it is broken up as in `prompt_text`."""
         return self.reply_controls.sub(lambda m: _broken(m[0]), self.reply_text(turn))
 
     @cached_property
     def reply_controls(self) -> re.Pattern[str]:
-        """Texts of control tokens that have no business in a reply: a model may quote them, letter by letter."""
+        """Matches control tokens that must not occur in a reply. A model may quote them letter by letter."""
         marks = {THINK_OPEN, THINK_CLOSE, *self.call_format.marks}
         return _any_of([text for text in self._controls if text not in marks])
 
     def reply_text(self, turn: Turn) -> str:
-        """Render what the assistant wrote so far, as it follows the prompt."""
+        """Render what the assistant has written so far, as it follows the prompt."""
         opened = self._prompt(turn).rstrip().endswith(THINK_OPEN)
-        if opened and not turn.thinks:  # a template that always opens a thought, for a turn that has none
+        if opened and not turn.thinks:  # the template always opens a thought, but this turn has none
             return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self._beginning(turn)}"
         return f"{turn.body(opened=opened)}{self._beginning(turn)}"
 
     def call_parser(self, turn: Turn) -> CallParser | None:
-        """Return what reads the calls out of an answer; None where there may be none."""
+        """Return a parser that reads the calls from an answer. Return None if the answer may contain no calls."""
         if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
             return None
         return CallParser(self.call_format, self._beginning(turn), turn.tools.names)
 
     def call_ending(self, turn: Turn) -> str:
-        """Return what ends a call that was begun for the model, after what it is held to."""
+        """Return the text that ends a call begun for the model, after the part that a schema constrains."""
         return self.call_format.ending(turn.tools) if turn.tools and self._beginning(turn) else ""
 
     def call_schema(self, turn: Turn) -> dict[str, Any] | None:
-        """Return the JSON schema of what comes next in a call that must be made; None where nothing must be."""
+        """Return the JSON schema of the next text if a call must be made. Return None if no call must be made."""
         return self.call_format.schema(turn.tools) if turn.tools and turn.unanswered else None
 
     def _beginning(self, turn: Turn) -> str:
-        """Return how an answer begins that must be a call."""
+        """Return the text that begins an answer that must be a call."""
         return self.call_format.beginning(turn.tools) if turn.tools and turn.unanswered else ""
 
     def continues_in_place(self, turn: Turn) -> bool:
-        """Return whether the template shows an open last message just as `reply_text` does, in a turn of this kind.
+        """Return whether the template renders an open last message exactly like `reply_text`, in a turn of this kind.
 
-        Many do not: they trim it, or leave out a thought that is over. Tried on a text of our own, once for each kind.
+        Many templates do not: they trim the message, or omit a finished thought. The method tests this with a sample
+        turn, once for each kind of turn.
         """
         kind = (turn.thinks, turn.thinking_closed)
         if kind not in self._in_place:
@@ -136,13 +138,13 @@ class ChatTemplate:
             shown = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, continue_final_message=True, enable_thinking=turn.thinks
             )
-        except Exception:  # noqa: BLE001 - whatever keeps it from rendering keeps it from continuing
+        except Exception:  # noqa: BLE001 - if the template cannot render the turn, it cannot continue it
             return False
         return shown == expected
 
     @cached_property
     def _controls(self) -> list[str]:
-        """Texts that the tokenizer takes for tokens with a meaning: special ones, and all that the template uses."""
+        """Texts that the tokenizer treats as control tokens: special tokens, and tokens that the template uses."""
         added = self.tokenizer.added_tokens_decoder.values()
         texts = {token.content for token in added if token.special or token.content in self.source}
         return sorted((text for text in texts if text.strip()), key=len, reverse=True)
@@ -156,7 +158,7 @@ class ChatTemplate:
         return self.tokenizer.bos_token_id in self.tokenizer("")["input_ids"]
 
     def _prompt(self, turn: Turn) -> str:
-        """Render the conversation, with the text of control tokens marked; once in a turn, for it does not change."""
+        """Render the conversation with marked control tokens, once a turn. The history of a turn never changes."""
         thinks, prompt = self._prompts.get(turn, (turn.thinks, ""))
         if not prompt or thinks != turn.thinks:
             prompt = self._render(turn)
@@ -177,7 +179,7 @@ class ChatTemplate:
                     messages, tools=schemas, tokenize=False, add_generation_prompt=True, enable_thinking=turn.thinks
                 )
             )
-        except Exception as e:  # a template raises whatever its author wrote, in words meant for the user
+        except Exception as e:  # a template can raise any error, with a message for the user
             msg = (
                 f"{self.tokenizer.name_or_path}: the chat template refuses this conversation "
                 f"({', '.join(m.role for m in turn.history)}): {e}"
@@ -193,11 +195,11 @@ class ChatTemplate:
         return fields
 
     def _tool_call(self, call: ToolCall) -> dict[str, Any]:
-        function = {"name": call.name, "arguments": call.parsed()}  # templates write them as JSON themselves
+        function = {"name": call.name, "arguments": call.parsed()}  # templates write the arguments as JSON themselves
         return {"id": call.id, "type": "function", "function": self._marked(function)}
 
-    def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text, or what JSON holds
-        """Mark the control tokens in texts, wherever they stand in a value."""
+    def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text or any JSON value
+        """Mark the control tokens in all texts of a value."""
         if isinstance(value, str):
             text = value.translate(_NO_MARKS)
             return self._control_pattern.sub(lambda m: _MARK.format(self._controls.index(m[0])), text)
@@ -206,8 +208,8 @@ class ChatTemplate:
         return [self._marked(item) for item in value] if isinstance(value, list) else value
 
 
-def _sample(thinks: bool, closed: bool) -> Turn:  # noqa: FBT001 - the two sides of a turn's kind
-    """Write half a turn, with white space at its end, where templates trim."""
+def _sample(thinks: bool, closed: bool) -> Turn:  # noqa: FBT001 - the two properties of a turn's kind
+    """Make half a turn. It ends with white space, because templates trim there."""
     turn = Turn((Message("user", "Which number?"),), thinks=thinks)
     turn.append("speculative", "It is 4711.\n\n")
     if closed:

@@ -1,4 +1,4 @@
-"""Ways to ask an OpenAI-compatible server for the rest of a half-written turn. Pure: turns in, request bodies out."""
+"""Strategies that make a server continue a half-written turn. Pure: turns in, request bodies out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Endpoint = Literal["completions", "chat"]
 Mark = Literal["prefix", "partial"]
 
 _QUOTED = 100
-"""How much of the reply's end is quoted where a model is told to go on after it, in characters."""
+"""How much of the reply's end `ChatInstruct` quotes, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,17 @@ class Payload:
     """What to send, and what the server may wrongly send back.
 
     Attributes:
-        endpoint: Which of the two endpoints.
-        body: The fields of the request that say what to continue.
-        prefills: Texts that the model was given; a server that repeats one of them repeats no news.
-        seam: White space at the end of what was given. A chat template may have cut it off, and the model may write it
+        endpoint: The endpoint to call.
+        body: Fields of the request that describe what to continue.
+        prefills: Texts that the model was given. The server may repeat one of them at the beginning of its output.
+        seam: White space at the end of the given text. A chat template may cut it off, and the model may write it
             again.
-        overlap: What was given, where the model itself may begin by repeating the end of it.
-        drops_reasoning: What the model reasons in a field of its own is about being told to go on, not of the turn.
-        calls: How tool calls are written in the text that comes; None where there are none in it.
-        begun: How the first of them was begun for the model.
-        ending: What ends it, for models that were held to its arguments.
+        overlap: The given text, if the model itself may begin by repeating the end of it.
+        drops_reasoning: Whether to drop the model's reasoning field. That reasoning is about the instruction to
+            continue, and does not belong to the turn.
+        calls: Format of the tool calls in the output text. None if the text contains no calls.
+        begun: The beginning of the first call, which the model was given.
+        ending: The end of the first call, which a model does not write if it is constrained to the arguments.
     """
 
     endpoint: Endpoint
@@ -51,22 +52,22 @@ class Payload:
 
 
 class Strategy(Protocol):
-    """A way to continue a turn."""
+    """A way to ask a server to continue a turn."""
 
     @property
     def name(self) -> StrategyName:
-        """What users call it."""
+        """The name that users know."""
 
     def payload(self, turn: Turn) -> Payload:
-        """Say what to send so that the model goes on where the turn ends."""
+        """Return what to send so that the model continues where the turn ends."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """`POST /completions` with a prompt rendered here. Exact wherever the server passes prompts through as they are.
+    """`POST /completions` with a prompt that is rendered here.
 
-    Served so by vLLM, SGLang, llama.cpp, transformers serve, TGI, Together, Fireworks; not by Ollama and LiteLLM, which
-    wrap the prompt into a user message.
+    This is exact if the server passes prompts on unchanged. vLLM, SGLang, llama.cpp, transformers serve, TGI, Together
+    and Fireworks do. Ollama and LiteLLM do not: they wrap the prompt into a user message.
     """
 
     template: ChatTemplate
@@ -81,7 +82,7 @@ class Raw:
         if parser is None:
             return Payload("completions", body, prefills=(prompt, reply))
         if schema := self.template.call_schema(turn):
-            # The rest of a call: vLLM and SGLang hold it to its schema, others write on as told.
+            # vLLM and SGLang constrain the rest of the call to the schema. Other servers ignore the field.
             named = {"name": "call", "schema": schema}
             body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
         ending = self.template.call_ending(turn)
@@ -91,14 +92,15 @@ class Raw:
 
 @dataclass(frozen=True)
 class ChatFlag:
-    """`POST /chat/completions` with the reply so far as last message, and the flag of vLLM that leaves it open.
+    """`POST /chat/completions` with the reply so far as the last message, which vLLM's flag leaves open.
 
-    For servers whose tokenizer is not at hand here. A turn that nobody has begun is an ordinary chat request.
+    This is for servers whose tokenizer is not available here. If nothing of the turn is written yet, the request is an
+    ordinary chat request.
 
     Attributes:
-        reasoning: The partial thought goes into a field of its own, `reasoning_content` (llama.cpp).
-        template: The model's chat template, where it is at hand: a server passes the open message through it, and some
-            templates trim it or leave its thought out. What they would not show as it is goes the way of `Raw`.
+        reasoning: Whether the partial thought goes into the separate field `reasoning_content` (llama.cpp).
+        template: The model's chat template, if available. A server renders the open message with it, and some templates
+            trim the message or omit its thought. If so, `Raw` makes the request instead.
     """
 
     reasoning: bool = False
@@ -116,11 +118,11 @@ class ChatFlag:
 
 @dataclass(frozen=True)
 class ChatMark:
-    """A last message that carries a mark: `prefix` (DeepSeek's beta address, Mistral), `partial` (Kimi, DashScope).
+    """A last message with a mark: `prefix` (DeepSeek's beta address, Mistral) or `partial` (Kimi, DashScope).
 
     Attributes:
-        mark: The mark.
-        reasoning: The partial thought goes into a field of its own, `reasoning_content` (DeepSeek).
+        mark: The field that marks the message.
+        reasoning: Whether the partial thought goes into the separate field `reasoning_content` (DeepSeek).
     """
 
     mark: Mark = "prefix"
@@ -135,29 +137,29 @@ class ChatMark:
 
 @dataclass(frozen=True)
 class ChatTrailing:
-    """A bare trailing assistant message, which some servers go on from: Claude up to 4.5, Gemini, OpenRouter, Groq.
+    """A last assistant message without any mark. Claude up to 4.5, Gemini, OpenRouter and Groq continue it.
 
-    White space at its end is not sent, since Anthropic refuses it.
+    White space at the end of the message is not sent, because Anthropic refuses it.
     """
 
     name: StrategyName = field(default="chat_trailing", init=False)
 
     def payload(self, turn: Turn) -> Payload:
-        """Send the conversation with the reply so far as last message."""
+        """Send the conversation with the reply so far as the last message."""
         return _open_message(turn, turn.body().rstrip(), {}, given=turn.body())
 
 
 @dataclass(frozen=True)
 class ChatInstruct:
-    """The last resort, for servers that begin a new message whatever they are sent: the model is told to go on.
+    """Instructs the model to continue. This is the last resort, for servers that always begin a new message.
 
-    It is an emulation: the model may begin anew, or lose the thread.
+    The instruction is an emulation: the model may begin anew or lose the thread.
     """
 
     name: StrategyName = field(default="chat_instruct", init=False)
 
     def payload(self, turn: Turn) -> Payload:
-        """Send the reply so far, and ask for what comes next."""
+        """Send the reply so far and ask for what comes next."""
         messages = _conversation(turn)
         if not _begun(turn):
             return Payload("chat", {"messages": messages})
@@ -195,7 +197,7 @@ _ANSWER = (
 
 
 def parts(turn: Turn) -> tuple[str, str, bool]:
-    """Return the thought, the answer, and whether the thought is closed, with what is pending where it belongs."""
+    """Return the thought, the answer, and whether the thought is closed. They include the pending text."""
     if not turn.thinks or turn.closing:
         return turn.thinking, f"{turn.answer}{turn.pending}", bool(turn.closing)
     more, closing, answer = turn.pending.partition(THINK_CLOSE)
@@ -203,7 +205,7 @@ def parts(turn: Turn) -> tuple[str, str, bool]:
 
 
 def _fields(turn: Turn) -> tuple[str, dict[str, Any]]:
-    """Return the answer, and the field that holds the thought where there is one."""
+    """Return the answer and, if there is a thought, the field that contains it."""
     thought, answer, _ = parts(turn)
     return answer, {"reasoning_content": thought} if thought else {}
 
@@ -221,7 +223,7 @@ def _open_message(
 
 
 def _conversation(turn: Turn) -> list[dict[str, Any]]:
-    """Return the conversation in plain messages: no server refuses them, whatever it knows of tools."""
+    """Return the conversation in plain messages. Every server accepts them, even a server without support for tools."""
     history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
     return [{"role": m.role, "content": m.content} for m in told(history, turn.tools, now=turn.channel == "answer")]
 

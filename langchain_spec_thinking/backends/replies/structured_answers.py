@@ -1,4 +1,4 @@
-"""Answers of a form of their own, tool calls or JSON: one model writes them, by the means that its server has."""
+"""Requests for structured answers, which are tool calls or JSON. One model writes such an answer completely."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _OR_CALLS = ", or make the calls that it comes to"
 
 
 def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
-    """Say what to send so that one model writes the answer.
+    """Return what to send so that one model writes the answer.
 
-    A prompt that is rendered here is gone on with: the chat template tells of the tools, the calls are read out of the
-    text. Other servers get tools and schema in the fields that they have for it, with the thought as context.
+    If the prompt is rendered here, the model continues the turn: the chat template describes the tools, and the calls
+    are read from the text. Otherwise the request has the tools and the schema in their own fields, and the thought is
+    context.
 
     Args:
-        turn: The turn, its thought finished.
-        strategy: How turns are continued there.
-        native: The server takes `tools`.
+        turn: The turn. Its thought is finished.
+        strategy: How turns are continued on the server.
+        native: Whether the server accepts `tools`.
     """
     here = isinstance(strategy, Raw) and turn.schema is None and strategy.template.writes_calls_as_text
     if here or not turn.unanswered or (turn.tools and not native):
@@ -40,10 +41,10 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
     messages = [_wire(message) for message in history]
     thought, _, _ = parts(turn)
     if thought.strip():
-        # In the last message: some templates insist on user and assistant taking turns.
+        # In the last message, because some templates require user and assistant messages to alternate.
         reasoned = _REASONED.format(thought=thought, calls=_OR_CALLS if turn.tools else "")
         messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{reasoned}"}
-    calls = HERMES if turn.tools and turn.tools.choice != "none" else None  # from servers that have no parser
+    calls = HERMES if turn.tools and turn.tools.choice != "none" else None  # some servers have no parser for calls
     return Payload("chat", {"messages": messages, **_fields(turn)}, drops_reasoning=True, calls=calls)
 
 

@@ -1,4 +1,4 @@
-"""Tools told in plain messages, for templates and requests that know of none."""
+"""Describes tools in plain messages, for chat templates and requests without support for tools."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _LATER = "They can be called once the reasoning has come to its end, not in it."
 
 
 def told_schema(history: Sequence[Message], schema: dict[str, Any]) -> tuple[Message, ...]:
-    """Say in the conversation which form the answer must have."""
+    """Add to the conversation that the answer must satisfy a JSON schema."""
     form = json.dumps(schema.get("schema", schema), ensure_ascii=False)
     return _told_first(history, f"Answer with JSON that satisfies this schema, and with nothing else:\n{form}")
 
 
 def told(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple[Message, ...]:
-    """Rewrite a conversation with tools as one without.
+    """Rewrite a conversation with tools as a conversation without tools.
 
     Args:
         history: The conversation.
-        tools: What may be called.
-        now: They may be called in what comes next, as text; otherwise later, in another way.
+        tools: The tools that may be called.
+        now: Whether the next text may contain calls. If not, the tools are called later, in another way.
     """
     messages: list[Message] = []
     for message in history:
         if message.role == "tool":
             result = f"<tool_response>\n{message.content}\n</tool_response>"
-            if messages and messages[-1].name == "tool":  # many templates want user and assistant to take turns
+            if messages and messages[-1].name == "tool":  # many templates require user and assistant to alternate
                 result = f"{messages.pop().content}\n{result}"
             messages.append(Message("user", result, name="tool"))
         elif message.tool_calls:

@@ -1,4 +1,4 @@
-"""Tool calls in the text of models, however it comes."""
+"""Tool calls in models' text, split in any way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALL = ("add", '{"a": 1}')
 
 
 def read(form: CallFormat, pieces: list[str], beginning: str = "") -> list[Any]:
-    """Return the text, joined, and the calls without their ids, in order."""
+    """Return the joined text and the calls, in order. The calls have no ids."""
     parser = CallParser(form, beginning, ("add", "now"))
     parts = [part for piece in pieces for part in parser.feed(piece)] + list(parser.rest())
     told: list[Any] = []
@@ -104,7 +104,7 @@ def test_any_split_gives_the_same_calls(data: st.DataObject, case: tuple[Any, ..
     ],
 )
 def test_what_is_meant_as_a_call_and_is_none_is_an_invalid_one(form: CallFormat, text: str, name: str) -> None:
-    """Not even LangChain, which mends JSON that was cut off, may take it for a call."""
+    """LangChain repairs JSON that was cut off. Even LangChain must not take this text for a call."""
     [(found, arguments)] = read(form, list(text))
     assert found == name
     chunk = {"name": found, "args": arguments, "id": "1", "index": 0, "type": "tool_call_chunk"}
@@ -146,7 +146,7 @@ def test_a_call_that_must_be_made_is_begun_for_the_model(
     ],
 )
 def test_a_call_that_was_begun_may_lack_its_end(form: CallFormat, choice: str, written: str, ends: list[str]) -> None:
-    """A model that is held to a schema writes no more than it says; others end the call themselves, or half of it."""
+    """A model that is constrained to a schema writes only the JSON. Other models may write part of the ending."""
     tools = Tools(TOOLS, choice)
     for end in ends:
         parser = CallParser(form, form.beginning(tools))

@@ -1,4 +1,4 @@
-"""What a server is found out to be, and what follows from it."""
+"""What is found out about a server, and what follows from it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_host_that_only_looks_known_is_asked(url: str) -> None:
 
 
 class Listed(Server):
-    """A server whose listing is an answer like any other, and is remembered too."""
+    """A server that takes the answer to a listing from the list of answers, and records listings too."""
 
     def listing(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append((request.url.path, {}))
@@ -176,7 +176,7 @@ def completion(prompt_tokens: int | None) -> httpx2.Response:
     ("excess", "strategy"), [(0, "raw"), (None, "raw"), (1, "chat_flag"), (40, "chat_flag"), ("404", "chat_flag")]
 )
 def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, strategy: str) -> None:
-    """By the number of tokens that it counts, where it counts."""
+    """The number of prompt tokens that the server counts decides, if it counts any."""
     tokenizer = tiny.byte_tokenizer()
     raw = Raw(ChatTemplate(tokenizer))
     sent = len(tokenizer(RawProbe("big", raw)._body["prompt"])["input_ids"])  # noqa: SLF001
@@ -193,7 +193,7 @@ def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, st
 
 
 def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
-    """Ollama puts what its completions endpoint is given into a user message."""
+    """Ollama's completions endpoint wraps the prompt into a user message."""
     server = Server(probe(" yellow"), sse(delta(content="A", reason="stop")), owner="library")
     backend = server.backend()
     assert continued(backend, turn("So"))[0] == "A"

@@ -1,4 +1,4 @@
-"""How turns look to a model."""
+"""How chat templates render turns."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_a_template_says_against_a_conversation_is_told() -> None:
 def test_a_beginning_that_the_server_adds_is_left_out() -> None:
     tokenizer: Any = tiny.byte_tokenizer("<|system|>" + tiny.TEMPLATE)
     assert ChatTemplate(tokenizer).prompt_text(Turn(HI)).startswith("<|system|><|user|>")
-    tokenizer.bos_token = "<|system|>"  # noqa: S105 - not that kind of token
+    tokenizer.bos_token = "<|system|>"  # noqa: S105 - a token of text, not a password
     tokenizer.add_bos_token = True
     adds = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     assert ChatTemplate(tokenizer).prompt_text(Turn(HI)).startswith("<|user|>" if adds else "<|system|>")
@@ -120,7 +120,7 @@ CHATTY = tiny.TEMPLATE.replace(REPLY, "<|{{ m.role }}|>Dear model: {{ m.content 
     ],
 )
 def test_an_open_message_goes_through_the_template_or_past_it(template: str, turn: Turn, in_place: bool) -> None:
-    """Where the server's template would change the reply, the prompt is rendered here."""
+    """If the server's template would change the reply, the prompt is rendered here."""
     chat_template = ChatTemplate(tiny.byte_tokenizer(template))
     assert chat_template.continues_in_place(turn) == in_place
     payload = ChatFlag(template=chat_template).payload(turn)

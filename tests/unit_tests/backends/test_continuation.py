@@ -1,4 +1,4 @@
-"""What each strategy sends for a turn, and what of the reply is no news."""
+"""What each strategy sends for a turn, and which part of the reply repeats it."""
 
 from __future__ import annotations
 

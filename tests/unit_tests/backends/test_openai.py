@@ -1,4 +1,4 @@
-"""The remote backend: what it is made of, and what it sends."""
+"""The OpenAI backend: how it is built and what it sends."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_users_own_client_stays_open() -> None:
 
 
 def test_two_remote_models_make_a_turn() -> None:
-    """A prompt only ever grows at its end, so that a server's prefix cache hits."""
+    """A prompt only grows at its end, so that a server's prefix cache can be used."""
     small = Server(
         sse(text("One."), text("\n\nWait"), text(" no")), sse(text(" on.\n\nTwo."), text("", "stop"), usage(20, 5))
     )

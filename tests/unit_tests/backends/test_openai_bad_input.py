@@ -1,7 +1,7 @@
-"""What servers send that they should not: a clear error or a clean recovery, and text that came is never lost.
+"""Invalid data from servers. It leads to a clear error or a clean recovery, and received text is never lost.
 
-Garbage, half an event and an error among the events are in `test_openai_faults`, empty choices, null texts and missing
-reasons in `test_openai_streams`.
+`test_openai_faults` tests garbage, half events and errors in the stream. `test_openai_streams` tests empty choices,
+null texts and missing finish reasons.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 HTML = "<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 SMILE = "😀"
 HIGH, LOW = "\ud83d", "\ude00"
-"""The halves of that character, as engines send them whose strings are UTF-16."""
+"""The halves of `SMILE`. Engines with UTF-16 strings send them in two events."""
 LONG = "word " * 400_000
 
 
 async def asked(server: Server, *, asynchronously: bool, **backend: Any) -> AIMessage:
-    """What a pair makes of it; the target is another and has nothing to say."""
+    """Return the answer of a small and a large model. The target is scripted and writes nothing."""
     pair = ChatSpeculativeThinking(speculative=server.backend(**backend), target=ScriptedBackend())
     return await pair.ainvoke("x") if asynchronously else pair.invoke("x")
 
@@ -74,7 +74,7 @@ async def test_what_can_be_read_is_read(chunks: list[Any], expected: str, asynch
 @BOTH
 @pytest.mark.parametrize("size", range(1, 8))
 async def test_characters_may_be_cut_anywhere_on_the_wire(size: int, asynchronously: bool) -> None:
-    """Also within the bytes of one."""
+    """Even within the bytes of one character."""
     wire = b"".join(event(json.dumps(text(said), ensure_ascii=False)) for said in ("ä", SMILE, "é。"))
     parts = [wire[start : start + size] for start in range(0, len(wire), size)]
     assert (await asked(Server(sse(*parts)), asynchronously=asynchronously)).text == f"ä{SMILE}é。"

@@ -1,4 +1,4 @@
-"""A turn that is cancelled leaves nothing behind: no open stream, no task, not a word of asyncio's."""
+"""A cancelled turn leaves no open stream, no task, and no message from asyncio."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def endless() -> httpx2.Response:
 
 
 async def dropped(model: Any) -> None:
-    """A stream that its reader drops."""
+    """Read a stream and drop it."""
     async for _ in model.astream("x"):
         break
 
 
 async def closed(model: Any) -> None:
-    """A stream that its reader closes."""
+    """Read a stream and close it."""
     stream = model.astream("x")
     await anext(stream)
     await stream.aclose()
 
 
 async def cancelled(model: Any) -> None:
-    """A task that is cancelled."""
+    """Read a stream in a task and cancel the task."""
 
     begun = asyncio.Event()
 

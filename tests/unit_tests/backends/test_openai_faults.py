@@ -1,4 +1,4 @@
-"""What happens when a server fails: retries, streams that go on, a breaker, errors in words."""
+"""What happens if a server fails: retries, continued streams, the circuit breaker, and error messages."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def counted(texts: list[str], counts: list[int | None]) -> list[dict[str, Any]]:
 
 @given(pieces=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3), st.integers(1, 3)), min_size=1))
 def test_a_chunk_that_comes_again_is_read_once_where_chunks_are_numbered(pieces: list[tuple[str, int, int]]) -> None:
-    """Each piece has its tokens, and comes so many times."""
+    """Each piece has a number of tokens and is sent a number of times."""
     texts: list[str] = []
     counts: list[int | None] = []
     tokens = 0
@@ -177,7 +177,7 @@ def test_a_model_that_repeats_itself_is_not_taken_for_a_chunk_that_comes_again(c
 
 
 def test_thought_and_answer_of_one_step_are_both_read() -> None:
-    """SGLang cuts a step in two where the thought ends within it."""
+    """SGLang splits a decoding step in two if the thought ends within it."""
     halves = [delta(reasoning_content="So."), delta(content="So.", reason="stop")]
     server = Server(sse(*({**half, "usage": {"completion_tokens": 4}} for half in halves)))
     written = continued(server.backend(tokenizer=None, continuation="chat_trailing", thinking=True), turn(thinks=True))[
@@ -212,7 +212,7 @@ def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.Monk
 
 
 def test_a_key_from_a_file_does_not_show() -> None:
-    """Its line break would make the header illegal, which the error quotes."""
+    """The line break makes the header illegal, and the error message quotes the header."""
     server = Server(httpx2.ConnectError(f"Illegal header value b'Bearer {KEY}'"))
     with pytest.raises(BackendError) as caught:
         continued(server.backend(max_retries=0))

@@ -1,4 +1,4 @@
-"""How a server is found to continue a turn."""
+"""How the backend finds out the way in which a server continues a turn."""
 
 from __future__ import annotations
 

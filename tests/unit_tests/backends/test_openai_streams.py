@@ -1,4 +1,4 @@
-"""What comes back from a server, read into text."""
+"""How a server's stream is read into text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools and schemas on servers: by their own means, and by ours where they have none."""
+"""Tools and schemas on servers: in the request's own fields, or described in the prompt if a server has none."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MADE = [("add", {"a": 2, "b": 3}, "c1"), ("add", {"a": 1, "b": 1}, "c2")]
 
 
 def pair(server: Server, thought: str = THOUGHT, **settings: Any) -> ChatSpeculativeThinking:
-    """A scripted model that thinks, and a server that answers."""
+    """Return a scripted model that thinks and a server that answers."""
     thinker = ScriptedBackend(f"{thought}</think>" if thought else "", thinks=bool(thought))
     answering = server.backend(**{"tokenizer": None, "continuation": "chat_flag", **settings})
     return ChatSpeculativeThinking(speculative=thinker, target=answering, answer_by="target", policy=CALM)
@@ -195,7 +195,7 @@ def test_a_call_that_must_be_made_is_begun_in_the_prompt() -> None:
 
 
 def test_the_arguments_of_a_call_that_must_be_made_are_held_to_their_schema() -> None:
-    """By servers that can; they write nothing else then."""
+    """Servers that support schemas do this. The model then writes nothing but the arguments."""
     server = Server(sse(text('{"a": 2, "b": 3}', "stop")))
     message: Any = (
         pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="any").invoke("x")
@@ -251,7 +251,7 @@ async def test_a_schema_is_for_the_server_to_keep(continuation: str, asynchronou
     [(path, body)] = server.asked
     assert path == "/v1/chat/completions"
     assert body["response_format"]["json_schema"]["schema"]["properties"]["total"]
-    assert "total" in body["messages"][0]["content"]  # not every server tells its model
+    assert "total" in body["messages"][0]["content"]  # some servers do not show the schema to the model
 
 
 def test_a_server_that_keeps_no_schema_is_only_told_of_it() -> None:

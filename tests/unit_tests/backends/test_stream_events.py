@@ -9,7 +9,7 @@ from langchain_spec_thinking.turn import Turn
 
 
 def test_text_that_was_held_for_an_echo_to_the_end_is_counted_in_full() -> None:
-    """Real: a text that repeats itself goes on as its prefill begins, and is let go when the stream ends."""
+    """Found with a real server: repetitive text equals its prefill, and is held until the stream ends."""
     payload = Payload("completions", {}, prefills=("one two one two one two ",))
     reader = ChunkReader(payload, Turn(()), 4, lambda text: len(text.split()))
     for word in ("one ", "two ", "one ", "two "):

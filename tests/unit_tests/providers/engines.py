@@ -1,4 +1,4 @@
-"""Engines that people run themselves."""
+"""Fake engines that users run themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Flagged(Provider):
-    """Knows the flag."""
+    """Supports `continue_final_message`."""
 
     auto: ClassVar[StrategyName] = "chat_flag"
     raw = True
@@ -30,9 +30,9 @@ class VLLM(_Flagged):
 
     - documented: `continue_final_message` leaves the last message open, in place.
     - documented: with `add_generation_prompt` the flag is refused with 400.
-    - recorded: a trailing message without the flag is over, and a new one begins.
-    - recorded: completions take a prompt as it is, and end after 16 tokens where nothing is said.
-    - documented: the list of models says `vllm` and `max_model_len`.
+    - recorded: a trailing message without the flag is closed, and a new one begins.
+    - recorded: completions take a prompt unchanged, and end after 16 tokens if `max_tokens` is missing.
+    - documented: the list of models contains `vllm` and `max_model_len`.
     """
 
     name = "vLLM"
@@ -47,7 +47,7 @@ class VLLMWithParser(VLLM):
 
     - documented: `continue_final_message` leaves the last message open, in place.
     - documented: the thought comes in `reasoning`.
-    - guessed: the parser does not see what was prefilled, and takes all before `</think>` for the thought.
+    - guessed: the parser does not see the prefilled text, and takes all text before `</think>` for the thought.
     """
 
     name = "vLLM, reasoning parser"
@@ -62,9 +62,9 @@ class SGLang(_Flagged):
     """SGLang.
 
     - documented: `continue_final_message` appends the last message to the generation prompt.
-    - documented: a trailing message without the flag becomes a message of the user.
-    - documented: completions take a prompt as it is, and end after 16 tokens where nothing is said.
-    - documented: the list of models says `sglang` and `max_model_len`.
+    - documented: a trailing message without the flag becomes a user message.
+    - documented: completions take a prompt unchanged, and end after 16 tokens if `max_tokens` is missing.
+    - documented: the list of models contains `sglang` and `max_model_len`.
     """
 
     name = "SGLang"
@@ -87,8 +87,8 @@ class LlamaCpp(_Flagged):
     - documented: a bare trailing message is left open too.
     - documented: the thought comes in `reasoning_content`.
     - guessed: its parser sees that a prefilled thought is still open.
-    - recorded: completions take a prompt as it is.
-    - recorded: the list of models says `llamacpp`, and `n_ctx_train` in `meta`.
+    - recorded: completions take a prompt unchanged.
+    - recorded: the list of models contains `llamacpp`, and `n_ctx_train` in `meta`.
     """
 
     name = "llama.cpp"
@@ -105,9 +105,9 @@ class LlamaCppPython(Provider):
     """The server of llama-cpp-python.
 
     - recorded: it ignores `continue_final_message`, and begins a new message after a trailing one.
-    - recorded: completions take a prompt as it is.
-    - recorded: no usage in streams.
-    - documented: the list of models says `me`.
+    - recorded: completions take a prompt unchanged.
+    - recorded: streams contain no usage.
+    - documented: the list of models contains `me`.
     """
 
     name = "llama-cpp-python"
@@ -124,9 +124,9 @@ class TransformersServe(Provider):
     """`transformers serve`.
 
     - recorded: it refuses `continue_final_message` with 422, and begins a new message after a trailing one.
-    - recorded: completions take a prompt as it is, and refuse `stream_options` with 422.
-    - recorded: no `[DONE]`.
-    - recorded: it lists models of the hub's cache, not the one that it serves.
+    - recorded: completions take a prompt unchanged, and refuse `stream_options` with 422.
+    - recorded: streams contain no `[DONE]`.
+    - recorded: it lists the models of the hub's cache, and not the model that it serves.
     """
 
     name = "transformers serve"
@@ -153,8 +153,8 @@ class Ollama(Provider):
     """Ollama's OpenAI-compatible address.
 
     - guessed: a trailing message is left open, as most of its templates do; the flag is ignored.
-    - documented: completions wrap the prompt into a message of the user.
-    - documented: the list of models says `library`.
+    - documented: completions wrap the prompt into a user message.
+    - documented: the list of models contains `library`.
     """
 
     name = "Ollama"
@@ -174,8 +174,8 @@ class LMStudio(Provider):
 
     - recorded: a trailing message is continued, and 0.4.16 repeats it first (lmstudio-bug-tracker 2041).
     - guessed: it ignores `continue_final_message`.
-    - documented: completions take a prompt as it is.
-    - recorded: the list of models says `organization_owner`.
+    - documented: completions take a prompt unchanged.
+    - recorded: the list of models contains `organization_owner`.
     """
 
     name = "LM Studio"
@@ -196,8 +196,8 @@ class TGI(_Flagged):
 
     - documented: `continue_final_message` leaves the last message open.
     - recorded: white space at the end of that message is cut off.
-    - documented: completions take a prompt as it is.
-    - guessed: the list of models says the model's name for its owner.
+    - documented: completions take a prompt unchanged.
+    - guessed: the list of models contains the model's name as its owner.
     """
 
     name = "TGI"

@@ -1,4 +1,4 @@
-"""What all fakes have in common: HTTP in, a text for the model to go on from, a stream of events out."""
+"""The common part of all fake providers: HTTP in, a text for the model to continue, a stream of events out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPENAI_FIELDS = frozenset(
 
 
 class RefusalError(Exception):
-    """An answer that is none."""
+    """The provider answers with an error."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(status, body)
@@ -35,10 +35,10 @@ class RefusalError(Exception):
 
 
 class Behaviour(NamedTuple):
-    """Something that a provider does, and how that is known.
+    """Something that a provider does, and how this is known.
 
-    Documented: in the vendor's documents or the engine's source. Recorded: seen on a real one, by us or in a report of
-    a fault. Guessed: nobody has shown it.
+    Documented: in the vendor's documentation or the engine's source. Recorded: seen on a real server, by us or in a bug
+    report. Guessed: not confirmed.
     """
 
     source: str
@@ -46,20 +46,22 @@ class Behaviour(NamedTuple):
 
 
 class Provider(Handler):
-    """One engine or service, as far as continuing a reply goes.
+    """One engine or service, as far as continuing a reply is concerned.
 
-    The docstring of each says what it does, and how that is known; the first line is about how a reply is continued.
+    The docstring of each subclass lists what the provider does and how this is known. The first line describes how a
+    reply is continued.
 
     Attributes:
-        name: What people call it.
-        auto: The strategy that `auto` ends up with when no tokenizer is given.
-        raw: Its completions endpoint shows the model the prompt as it is.
-        owner: `owned_by` in its list of models; None: not there.
-        about: What else is said of a model there.
-        reasoning_field: Where its parser puts the thought; None: there is no parser, think tags stand in the text.
-        usage_streams: It tells the usage at the end of a stream.
-        done: It ends streams with `[DONE]`.
-        bills_on: It goes on writing, and billing, when the client hangs up.
+        name: The usual name.
+        auto: The strategy that `auto` selects without a tokenizer.
+        raw: Whether its completions endpoint shows the prompt unchanged to the model.
+        owner: `owned_by` in its list of models. None if the field is missing.
+        about: Further fields of a model in the list.
+        reasoning_field: The field in which its reasoning parser puts the thought. None if it has no parser and the text
+            contains think tags.
+        usage_streams: Whether a stream ends with its usage.
+        done: Whether a stream ends with `[DONE]`.
+        bills_on: Whether it continues to write and bill if the client hangs up.
         billed: Tokens written so far.
         accepted: Bodies of the streaming requests that were answered.
     """
@@ -81,33 +83,33 @@ class Provider(Handler):
         self.billed = 0
         self.accepted: list[dict[str, Any]] = []
 
-    # -- what differs
+    # -- what differs between providers
 
     def refuse(self, body: dict[str, Any]) -> None:
-        """Raise what the provider has against a chat request."""
+        """Raise an error if the provider refuses a chat request."""
 
     def shown(self, body: dict[str, Any]) -> str:
-        """Return what the model is shown for a chat request."""
+        """Return the text that the model sees for a chat request."""
         return shown_closed(body["messages"])
 
     def prompt(self, body: dict[str, Any]) -> str:
-        """Return what the model is shown for a completions request."""
+        """Return the text that the model sees for a completions request."""
         if not self.raw:
             raise RefusalError(404, "Not Found")
         return str(body["prompt"])
 
     def echo(self, body: dict[str, Any]) -> str:
-        """Return what a reply begins with before anything new comes."""
+        """Return the repeated text at the beginning of a reply."""
         return ""
 
     def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
-        """Return the fields of each event's delta, one token each."""
+        """Yield the fields of each event's delta. Each event has one token."""
         thought, answer = self.split(shown, written)
         yield from ({str(self.reasoning_field): token} for token in words(thought))
         yield from ({"content": token} for token in words(answer))
 
     def split(self, shown: str, written: str) -> tuple[str, str]:
-        """Tell the thought from the answer, as the parser of reasoning does."""
+        """Split the text into thought and answer, like a reasoning parser."""
         open_thought = OPENING in begun(shown) and THINK_CLOSE not in begun(shown)
         if self.reasoning_field is None or not (open_thought or written.startswith(OPENING)):
             return "", written
@@ -120,14 +122,14 @@ class Provider(Handler):
         return {"object": "list", "data": [{"id": self.model, "object": "model", **owner, **self.about}]}
 
     def between(self) -> bytes:
-        """Return what keeps a stream alive."""
+        """Return the bytes that keep a stream alive."""
         return b""
 
     def last(self, prompt: int, completion: int) -> dict[str, Any]:
-        """Return the event that tells the usage."""
+        """Return the event that contains the usage."""
         return usage(prompt, completion)
 
-    # -- what they share
+    # -- what all providers share
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path.removeprefix(httpx2.URL(self.url).path)
@@ -170,7 +172,7 @@ class Provider(Handler):
 
 
 class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """Events of a token each, which the provider counts as it writes them."""
+    """A stream with one token in each event. The provider counts the tokens when it writes them."""
 
     def __init__(self, provider: Provider, events: list[bytes], tokens: int) -> None:
         self.provider, self.events, self.tokens = provider, events, tokens
@@ -197,7 +199,7 @@ class _Stream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 def behaviours(provider: type[Provider]) -> list[Behaviour]:
-    """Read what a provider does, and how that is known, off its docstring."""
+    """Read from a provider's docstring what the provider does and how this is known."""
     lines = re.findall(rf"^ *- ({'|'.join(SOURCES)}): (.+)$", provider.__doc__ or "", re.MULTILINE)
     return [Behaviour(*line) for line in lines]
 

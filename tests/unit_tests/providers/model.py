@@ -1,4 +1,4 @@
-"""What stands behind the fakes: chat templates, and a model that is a function of the text it is shown."""
+"""The model behind the fake providers. It is a function of the text that it is shown by a chat template."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _RECITES = re.compile(r"Write this sentence again and again: (.+)$")
 _DRAFT = re.compile(r"<draft>\n(.*)</draft>", re.DOTALL)
 _CUT_OFF = re.compile(r"cut off after these words:\n\n(.*)\n\nGo on", re.DOTALL)
 _REPEATED = 24
-"""How much of what it was told to go on after the model says once more, in characters."""
+"""How much of the given text the model repeats if it is instructed to continue, in characters."""
 
 
 def shown_closed(messages: Messages) -> str:
-    """All messages are over, and the assistant is to begin a new one."""
+    """Render messages so that all are closed and the assistant begins a new one."""
     return "".join(f"<|{m['role']}|>{m['content']}<|end|>" for m in messages) + _ASSISTANT
 
 
 def shown_open(messages: Messages) -> str:
-    """The last message is the assistant's and has not ended."""
+    """Render messages so that the last one, from the assistant, stays open."""
     thought, content = messages[-1].get("reasoning_content", ""), messages[-1]["content"]
     if thought:
         thought = f"{OPENING}{thought.rstrip()}\n{THINK_CLOSE}\n\n" if content else f"{OPENING}{thought}"
@@ -39,12 +39,12 @@ def shown_open(messages: Messages) -> str:
 
 
 def shown_trailing(messages: Messages) -> str:
-    """The last message has not ended if it is the assistant's."""
+    """Render messages so that the last one stays open if it is from the assistant."""
     return (shown_open if messages[-1]["role"] == "assistant" else shown_closed)(messages)
 
 
 def begun(shown: str) -> str:
-    """What the assistant has written of the message that it is in."""
+    """Return what the assistant has written of its current message."""
     return shown.rpartition(_ASSISTANT)[2]
 
 
@@ -52,14 +52,14 @@ def begun(shown: str) -> str:
 class Reciter:
     """A model that knows one text by heart.
 
-    It goes on where an open message ends, begins anew otherwise, and does what it is told, as models do it: told to go
-    on exactly after some words, it repeats a few of them.
+    The model continues an open message, and otherwise begins the text anew. It also follows instructions as models do:
+    if it is instructed to continue after some words, it repeats a few of them.
     """
 
     text: str
 
     def __call__(self, shown: str) -> str:
-        """Return all that the model would write from here on."""
+        """Return everything that the model would write from here on."""
         users = re.findall(r"<\|user\|>(.*?)<\|end\|>", shown, re.DOTALL) or [""]
         asked_for = _RECITES.match(users[0])
         text = " ".join([asked_for[1]] * 9) if asked_for else self.text

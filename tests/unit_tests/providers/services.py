@@ -1,4 +1,4 @@
-"""Services that people pay for, and a gateway to them."""
+"""Fake services that users pay for, and a gateway to such services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _trails(body: dict[str, Any]) -> bool:
 
 
 class _Marked(Provider):
-    """Goes on with a last message that carries a mark."""
+    """Continues a last message that has a mark."""
 
     auto: ClassVar[StrategyName] = "chat_mark"
     mark: ClassVar[str]
@@ -33,7 +33,7 @@ class _Marked(Provider):
 
 
 class _Trailing(Provider):
-    """Goes on with a last message of the assistant."""
+    """Continues a last message from the assistant."""
 
     auto: ClassVar[StrategyName] = "chat_trailing"
 
@@ -42,13 +42,13 @@ class _Trailing(Provider):
 
 
 class DeepSeek(_Marked):
-    """DeepSeek, at its beta address.
+    """DeepSeek at its beta address.
 
     - documented: `prefix: true` continues the last message; partial thought goes into `reasoning_content`.
-    - guessed: a trailing message without the mark is over.
+    - guessed: a trailing message without the mark is closed.
     - documented: the thought comes in `reasoning_content`.
     - documented: comments keep a stream alive.
-    - documented: the list of models says `deepseek`.
+    - documented: the list of models contains `deepseek`.
     """
 
     name = "DeepSeek, `/beta`"
@@ -62,7 +62,7 @@ class DeepSeek(_Marked):
 
 
 class DeepSeekNotBeta(DeepSeek):
-    """DeepSeek, at its other address.
+    """DeepSeek at its other address.
 
     - guessed: `prefix` is refused with 400.
     - documented: the thought comes in `reasoning_content`.
@@ -82,9 +82,9 @@ class Mistral(_Marked):
 
     - documented: `prefix: true` continues the last message.
     - recorded: the reply begins by repeating that message.
-    - recorded: a trailing message without the mark is refused with 400, a field that it does not know with 422.
-    - guessed: `seed` and `stream_options` are such fields; the usage comes anyway.
-    - documented: it goes on when the client hangs up.
+    - recorded: a trailing message without the mark is refused with 400, and an unknown field with 422.
+    - guessed: `seed` and `stream_options` are unknown fields; streams contain the usage anyway.
+    - documented: it continues to write if the client hangs up.
     """
 
     name = "Mistral"
@@ -131,7 +131,7 @@ class Kimi(_Marked):
     """Kimi (Moonshot).
 
     - documented: `partial: true` continues the last message; the reply does not repeat it.
-    - guessed: a trailing message without the mark is over.
+    - guessed: a trailing message without the mark is closed.
     """
 
     name = "Kimi"
@@ -144,8 +144,8 @@ class DashScope(_Marked):
     """DashScope.
 
     - documented: `partial: true` continues the last message.
-    - guessed: a trailing message without the mark is over.
-    - documented: it goes on when the client hangs up.
+    - guessed: a trailing message without the mark is closed.
+    - documented: it continues to write if the client hangs up.
     """
 
     name = "DashScope"
@@ -156,7 +156,7 @@ class DashScope(_Marked):
 
 
 class OpenRouter(_Trailing):
-    """OpenRouter, with an upstream that continues.
+    """OpenRouter with an upstream provider that continues replies.
 
     - documented: a trailing message is continued where the upstream does so.
     - documented: comments keep a stream alive.
@@ -174,8 +174,8 @@ class Groq(_Trailing):
 
     - documented: a trailing message is continued.
     - documented: the usage of a stream is in `x_groq`.
-    - recorded: a field that it does not know is refused with 400.
-    - documented: it goes on when the client hangs up.
+    - recorded: an unknown field is refused with 400.
+    - documented: it continues to write if the client hangs up.
     """
 
     name = "Groq"
@@ -195,8 +195,8 @@ class Fireworks(Provider):
     """Fireworks.
 
     - guessed: a trailing message is over.
-    - recorded: a field that it does not know is refused with 400.
-    - documented: completions take a prompt as it is.
+    - recorded: an unknown field is refused with 400.
+    - documented: completions take a prompt unchanged.
     """
 
     name = "Fireworks"
@@ -215,7 +215,7 @@ class OpenAI(Provider):
     """OpenAI.
 
     - documented: a trailing message is over, and a new one begins.
-    - documented: a field that it does not know is refused with 400.
+    - documented: an unknown field is refused with 400.
     """
 
     name = "OpenAI"
@@ -232,7 +232,7 @@ class Claude(_Trailing):
     """Anthropic's OpenAI-compatible address, Claude up to 4.5.
 
     - documented: a trailing message is continued; white space at its end is refused with 400.
-    - documented: fields that it does not know are ignored.
+    - documented: unknown fields are ignored.
     """
 
     name = "Claude, up to 4.5"
@@ -251,7 +251,7 @@ class NewClaude(Claude):
     """Anthropic's OpenAI-compatible address, Claude from 4.6.
 
     - recorded: a trailing message is refused with 400.
-    - documented: fields that it does not know are ignored.
+    - documented: unknown fields are ignored.
     """
 
     name = "Claude, from 4.6"
@@ -266,9 +266,9 @@ class Gemini(_Trailing):
     """Gemini's OpenAI-compatible address, 2.x and 3.x.
 
     - guessed: a trailing message is continued.
-    - recorded: a field that it does not know is refused with 400, in a list of errors.
-    - guessed: `seed` is such a field.
-    - documented: it goes on when the client hangs up.
+    - recorded: an unknown field is refused with 400, in a list of errors.
+    - guessed: `seed` is an unknown field.
+    - documented: it continues to write if the client hangs up.
     """
 
     name = "Gemini"
@@ -285,12 +285,12 @@ class Gemini(_Trailing):
 
 
 class LiteLLM(_Trailing):
-    """LiteLLM's proxy, with Claude up to 4.5 behind it.
+    """LiteLLM's proxy in front of Claude up to 4.5.
 
     - documented: a trailing message is passed on, white space at its end cut off.
-    - guessed: a field that it does not know is passed on, and refused there with 400.
-    - documented: completions wrap the prompt into a message of the user.
-    - guessed: the list of models says `openai`.
+    - guessed: an unknown field is passed on, and Claude refuses it with 400.
+    - documented: completions wrap the prompt into a user message.
+    - guessed: the list of models contains `openai`.
     """
 
     name = "LiteLLM"

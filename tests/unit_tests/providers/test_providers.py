@@ -1,4 +1,4 @@
-"""A pair writes the same text with any provider, and says so where it could only be told to go on."""
+"""Two models write the same text with any provider. The report notes if a model was only instructed to continue."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from tests.unit_tests.wire import turn
 
 PROVIDERS: tuple[type[Provider], ...] = (*ENGINES, *SERVICES)
 WRAPPING: tuple[type[Provider], ...] = (Ollama, LiteLLM)
-"""Their completions are chats."""
+"""Providers whose completions endpoint renders the prompt as a chat."""
 SWALLOWED = [(kind, "thinking", "target", 20) for kind in (VLLMWithParser, Magistral)]
-"""Handed over here is a whole thought, unclosed and within the content. What comes next is the answer alone, for the
-parser keeps the tag: it looks like more of the thought."""
+"""In these cases, the hand-over contains a whole thought that is still open, within the content.
+
+The model then writes only the answer. The parser removes the closing tag, so the answer looks like more of the thought.
+"""
 
 
 def cases() -> list[Any]:
@@ -33,7 +35,7 @@ def cases() -> list[Any]:
     for case in product(PROVIDERS, TEXTS, ["speculative", "target"], [8, 20]):
         kind, text, role, takeover_tokens = case
         if kind is VLLMWithParser and text == "plain":
-            continue  # it stands before models that reason
+            continue  # vLLM has a reasoning parser only for reasoning models
         marks = [pytest.mark.xfail(strict=True, reason="the parser keeps the tag")] if case in SWALLOWED else []
         found.append(pytest.param(*case, marks=marks, id=f"{kind.__name__}-{text}-{role}-{takeover_tokens}"))
     return found
@@ -44,7 +46,7 @@ def names(provider: type[Provider]) -> str:
 
 
 def recited(text: str, backend: OpenAIBackend, role: str, takeover_tokens: int) -> ChatSpeculativeThinking:
-    """A pair of which one model is behind a provider, and both know the text."""
+    """Return two models that know the text. One of them is behind a provider."""
     other = ScriptedBackend(lambda half: text[len(half.body()) :], thinks=text.startswith(OPENING))
     models: dict[str, Any] = {"speculative": other, "target": other, role: backend}
     policy = DelegationPolicy(takeover_tokens=takeover_tokens, recap_sentence="")
@@ -64,7 +66,7 @@ def check_strategy(message: Any, backend: OpenAIBackend, strategy: str) -> None:
 
 
 def check_form(body: dict[str, Any], strategy: str) -> None:
-    """What was sent to continue a reply has the form of the strategy."""
+    """Check that a request to continue a reply has the form of the strategy."""
     assert body["max_tokens"] > 0
     last = {} if strategy == "raw" else body["messages"][-1]
     match strategy:
@@ -123,7 +125,7 @@ def test_what_is_billed_after_a_stream_was_closed(kind: type[Provider]) -> None:
     backend = provider.backend()
     for _ in backend.continue_turn(turn(), Request(max_tokens=1)):
         pass
-    before = provider.billed  # by a probe, too
+    before = provider.billed  # a probe is billed too
     events = backend.continue_turn(turn(), Request(max_tokens=30))
     assert isinstance(next(events), Usage)
     assert isinstance(next(events), Piece)
