@@ -134,7 +134,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         if run_id not in self._spans:
             return
-        failed = isinstance(error, Exception)  # other exceptions mean that the caller stopped reading the stream
+        failed = isinstance(error, Exception)  # False if the caller only stopped reading (GeneratorExit)
         if failed:
             self._spans[run_id].set_status(StatusCode.ERROR, str(error))
         self._end(run_id, {"error.type": type(error).__qualname__} if failed else {})
