@@ -93,7 +93,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         ```python
         message = await model.ainvoke("What is 17 * 23?")
         ```
-        `astream` and `abatch` work too.
+        `astream`, `abatch` and `astream_events` work too.
 
     Tool calling:
         ```python
@@ -113,6 +113,9 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     Structured output:
         ```python
+        from pydantic import BaseModel
+
+
         class Weather(BaseModel):
             '''The weather in a city.'''
 
@@ -397,7 +400,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     # -- a turn
 
     def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
-        """Return a new turn for `drivers.drive`, which yields text with its authors instead of LangChain messages.
+        """Return a new run of a turn. `drivers.drive` yields its text with authors instead of LangChain messages.
 
         Args:
             messages: The conversation.

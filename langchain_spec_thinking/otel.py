@@ -134,7 +134,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         if run_id not in self._spans:
             return
-        failed = isinstance(error, Exception)  # False if the caller only stopped reading (GeneratorExit)
+        failed = isinstance(error, Exception)  # not if the caller stopped reading or cancelled the call
         if failed:
             self._spans[run_id].set_status(StatusCode.ERROR, str(error))
         self._end(run_id, {"error.type": type(error).__qualname__} if failed else {})
