@@ -14,6 +14,7 @@ from rich.console import Console
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, recording
 from langchain_spec_thinking.cli.calibrate import app as calibrate
+from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.demo import demonstrate
 from langchain_spec_thinking.cli.diagnosis import Diagnosis, examine
 from langchain_spec_thinking.cli.doctor import report
@@ -25,7 +26,6 @@ from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.viewing.trace import Trace
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
-console = Console(highlight=False)
 
 app.command()(evaluate)
 app.add_typer(calibrate, name="calibrate")

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
+from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.watching import watching
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
@@ -53,8 +54,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
     """See whether a pair pays: small alone, target alone and policies on the same questions, compared."""
-    from langchain_spec_thinking.cli.commands import console  # noqa: PLC0415 - it imports this
-
     try:
         require_extra()
         prices = pairs.prices(speculative_price, target_price)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.plots import draw
 from langchain_spec_thinking.evaluation.tables import markdown
+from langchain_spec_thinking.evaluation.verdicts import verdicts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,6 +30,17 @@ def require_extra() -> None:
         raise ImportError(msg)
 
 
+def as_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Return everything that an evaluation found, for JSON."""
+    return {
+        "n": evaluation.count,
+        "variants": {name: figures.as_dict() for name, figures in evaluation.figures.items()},
+        "mcnemar": {f"{one} - {other}": asdict(test) for (one, other), test in evaluation.tests.items()},
+        "verdicts": {name: [verdict.text for verdict in verdicts(evaluation, name)] for name in evaluation.pairs},
+        "prices": {side: asdict(price) for side, price in evaluation.prices.items()},
+    }
+
+
 def save(evaluation: Evaluation, folder: str | PathLike[str]) -> list[Path]:
     """Write `results.json`, `results.md` and the plots.
 
@@ -38,7 +51,7 @@ def save(evaluation: Evaluation, folder: str | PathLike[str]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     figures, tables = folder / "results.json", folder / "results.md"
     figures.write_text(
-        json.dumps(evaluation.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        json.dumps(as_dict(evaluation), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
     )
     tables.write_text(markdown(evaluation), encoding="utf-8")
     return [figures, tables, *draw(evaluation, folder)]

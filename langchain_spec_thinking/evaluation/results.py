@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -210,18 +210,6 @@ class Evaluation:
         answered = [line for line in lines if all(outcome.error is None for outcome in line)]
         columns = zip(*answered, strict=True) if answered else ([] for _ in names)
         return replace(self, outcomes=dict(zip(names, map(tuple, columns), strict=True)))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything that was found, for JSON."""
-        from langchain_spec_thinking.evaluation.verdicts import verdicts  # noqa: PLC0415 - it reads evaluations
-
-        return {
-            "n": self.count,
-            "variants": {name: figures.as_dict() for name, figures in self.figures.items()},
-            "mcnemar": {f"{one} - {other}": asdict(test) for (one, other), test in self.tests.items()},
-            "verdicts": {name: [verdict.text for verdict in verdicts(self, name)] for name in self.pairs},
-            "prices": {side: asdict(price) for side, price in self.prices.items()},
-        }
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -10,7 +10,7 @@ import hashlib
 from html import escape
 from importlib.resources import files
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from langchain_spec_thinking.report import Segment
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from langchain_spec_thinking.report import Dropped, Report
+    from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Author, Channel
-    from langchain_spec_thinking.viewing.trace import Trace
 
 _LEGEND: dict[Author, str] = {
     "speculative": "the small model",
@@ -35,7 +35,38 @@ _TICKS_MAX = 6
 """Largest number of labels that fit side by side on the screen of a phone."""
 
 
-def page(trace: Trace) -> str:
+class FinishedTurn(Protocol):
+    """The interface of a turn that a page can show. `Trace` implements it."""
+
+    @property
+    def thinking(self) -> str:
+        """Return the whole thought."""
+
+    @property
+    def answer(self) -> str:
+        """Return the whole answer."""
+
+    @property
+    def report(self) -> Report:
+        """Return the report: who wrote which part and why, and the usage of each model."""
+
+    @property
+    def question(self) -> str:
+        """Return the last message of the conversation."""
+
+    @property
+    def model_name(self) -> str:
+        """Return the names of both models."""
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """Return the tool calls."""
+
+    def pieces(self, channel: Channel) -> list[tuple[Segment | Dropped, str]]:
+        """Return the segments and dropped drafts of a channel with their texts, in the order of the text."""
+
+
+def page(trace: FinishedTurn) -> str:
     """Return a turn as a whole HTML document."""
     title = escape(_shortened(trace.question, 80) or "A run")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -43,16 +74,16 @@ def page(trace: Trace) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title></head>\n{body}</html>\n'
 
 
-def fragment(trace: Trace) -> str:
+def fragment(trace: FinishedTurn) -> str:
     """Return a turn as a part of an HTML page, for example of a notebook."""
-    style = files(__package__).joinpath("run_page.css").read_text(encoding="utf-8")
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode()).hexdigest()[:8]}"
     parts = [_head(trace), _figures(trace.report), _timeline(trace, name), _text(trace, name)]
     parts += [_takeovers(trace), _usage(trace.report)]
     return f'<style>{style}</style>\n<article class="spec-thinking">\n{"".join(parts)}</article>\n'
 
 
-def _head(trace: Trace) -> str:
+def _head(trace: FinishedTurn) -> str:
     question = f"<h1>{escape(trace.question)}</h1>\n" if trace.question else ""
     degraded = trace.report.degraded
     warning = f'<p class="degraded"><strong>Not as set up:</strong> {escape(degraded)}</p>\n' if degraded else ""
@@ -74,7 +105,7 @@ def _figures(report: Report) -> str:
 # -- timeline
 
 
-def _timeline(trace: Trace, name: str) -> str:
+def _timeline(trace: FinishedTurn, name: str) -> str:
     whole = _seconds(trace.report.segments) or 1.0
     numbers = {id(segment): number for number, segment in enumerate(trace.report.segments)}
     bars, crosses, now = [], [], 0.0
@@ -125,7 +156,7 @@ def _cross(dropped: Dropped, left: float) -> str:
 # -- text
 
 
-def _text(trace: Trace, name: str) -> str:
+def _text(trace: FinishedTurn, name: str) -> str:
     legend = "".join(f'<li><span class="{author}">{author}</span>: {who}</li>' for author, who in _LEGEND.items())
     legend += '<li><span class="dropped">&times;</span>: a draft that was dropped; point at it, or go there by Tab</li>'
     numbers = {id(segment): f"{name}-{number}" for number, segment in enumerate(trace.report.segments)}
@@ -159,7 +190,7 @@ def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, st
 # -- tables
 
 
-def _takeovers(trace: Trace) -> str:
+def _takeovers(trace: FinishedTurn) -> str:
     rows, draft = [], ""
     for piece, text in (*trace.pieces("thinking"), *trace.pieces("answer")):
         if not isinstance(piece, Segment):

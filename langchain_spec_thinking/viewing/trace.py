@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.messages import history_of
 from langchain_spec_thinking.report import Dropped, Report, Segment
 from langchain_spec_thinking.tools import ToolCall
-from langchain_spec_thinking.viewing import page as run_page
+from langchain_spec_thinking.viewing.page import fragment, page
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -135,10 +135,10 @@ class Trace:
 
     def html(self) -> str:
         """Return the turn as a complete HTML page that loads no other files."""
-        return run_page.page(self)
+        return page(self)
 
     def _repr_html_(self) -> str:
-        return run_page.fragment(self)
+        return fragment(self)
 
 
 _OBJECTS = {"report", "calls"}

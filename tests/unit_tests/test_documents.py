@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.unit_tests.complaints import heard
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     str(path.relative_to(ROOT))
@@ -66,7 +68,10 @@ async def check(text: str, folder: Path) -> int:
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in read(page)])
 async def test_the_code_of_a_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
     text = read(page)
-    assert await check(text, tmp_path) + text.count("<!-- not run: ") == text.count("```python")
+    with heard() as complaints:
+        ran = await check(text, tmp_path)
+    assert complaints == []
+    assert ran + text.count("<!-- not run: ") == text.count("```python")
 
 
 @pytest.mark.parametrize("page", PAGES)

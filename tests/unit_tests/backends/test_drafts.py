@@ -15,8 +15,8 @@ from langchain_spec_thinking.backends.base import Piece, Request, Usage
 from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, Drafts
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
+from tests.unit_tests.backends.test_batched_forward import passes
 from tests.unit_tests.backends.test_huggingface import POLICIES, PROMPTS, continued, counting, turn
-from tests.unit_tests.backends.test_shared_steps import passes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

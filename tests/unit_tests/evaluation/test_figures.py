@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from langchain_spec_thinking.evaluation import Evaluation
 from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.evaluation.report import as_dict
 from langchain_spec_thinking.evaluation.results import pareto
 from langchain_spec_thinking.evaluation.statistics import mcnemar, mean, ratio, wilson
 from langchain_spec_thinking.evaluation.verdicts import Relation, judged, verdicts
@@ -210,7 +211,7 @@ def test_few_questions_make_no_verdict() -> None:
 
 
 def test_figures_of_one_question_are_json() -> None:
-    found = Evaluation({"x": outcomes("*", target=10, cost=1)}, {"x": None}, PRICES).as_dict()
+    found = as_dict(Evaluation({"x": outcomes("*", target=10, cost=1)}, {"x": None}, PRICES))
     assert json.loads(json.dumps(found, allow_nan=False))["variants"]["x"]["seconds"]["low"] is None
 
 
