@@ -192,7 +192,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         if not isinstance(value, Backend):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
             msg = f"expected a backend ({known}), a chat model or the name of one, got {type(value).__name__}"
-            raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
+            raise ValueError(msg)  # noqa: TRY004 - pydantic adds the name of the field only to a ValueError
         return value
 
     @model_validator(mode="after")
@@ -226,7 +226,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         Raises:
             ImportError: The extra `[huggingface]` is not installed.
         """
-        from langchain_spec_thinking import pocket  # noqa: PLC0415 - few need it
+        from langchain_spec_thinking import pocket  # noqa: PLC0415 - only few users need it
 
         pair = {"speculative": pocket.speculative(), "target": pocket.target()}
         return cls(**{**pair, "temperature": 0, **settings})
