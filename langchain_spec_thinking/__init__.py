@@ -1,4 +1,4 @@
-"""A LangChain chat model made of two: a small model writes, a large one takes over where the reasoning gets hard."""
+"""A LangChain chat model made of two models: the small one writes, the large one takes over if reasoning gets hard."""
 
 from langchain_spec_thinking._version import __version__
 from langchain_spec_thinking.backends.base import Backend

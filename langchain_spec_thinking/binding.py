@@ -1,4 +1,4 @@
-"""What callers bind to a model, tools and forms of the answer, from LangChain's terms to those of a turn."""
+"""Conversion of what callers bind to a model (tools and schemas of the answer) from LangChain's terms to a turn's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 BOUND = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""What a call may be given besides the settings of a turn."""
+"""Arguments that a call accepts besides the settings of a turn."""
 _CHOICES = {"auto", "none", "required"}
 
 
@@ -33,10 +33,10 @@ def bound_tools(
     parallel_tool_calls: bool | None,
     strict: bool | None,
 ) -> dict[str, Any]:
-    """Return what `bind_tools` binds, in the terms of OpenAI's API.
+    """Return the arguments that `bind_tools` binds, in the format of OpenAI's API.
 
     Raises:
-        ValueError: A tool is no function, or the choice is none of the tools.
+        ValueError: A tool is not a function, or `tool_choice` names none of the tools.
     """
     schemas = [_schema(tool, strict) for tool in tools]
     bound: dict[str, Any] = {"tools": schemas}
@@ -49,7 +49,7 @@ def bound_tools(
 
 
 def tools_of(call: dict[str, Any]) -> Tools | None:
-    """Return the tools that a call was given; None where there are none."""
+    """Return the tools of a call, or None if the call has no tools."""
     schemas = [_schema(tool, None) for tool in call.get("tools") or ()]
     if not schemas:
         return None
@@ -59,10 +59,13 @@ def tools_of(call: dict[str, Any]) -> Tools | None:
 
 
 def schema_of(call: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the form that a call wants its answer in: a `json_schema`, an empty one for any JSON; None for text.
+    """Return the schema that the answer of a call must satisfy.
+
+    Returns:
+        A `json_schema`, an empty dict for any JSON object, or None for text.
 
     Raises:
-        ValueError: `response_format` is none of OpenAI's.
+        ValueError: `response_format` is not in a format of OpenAI's API.
     """
     wanted = call.get("response_format")
     match wanted:
@@ -77,7 +80,7 @@ def schema_of(call: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def structured(
-    model: Any,  # noqa: ANN401 - the chat model; its `bind` and `bind_tools` are all that is used
+    model: Any,  # noqa: ANN401 - the chat model, of which only `bind` and `bind_tools` are used
     schema: dict[str, Any] | type,
     *,
     method: Method,
@@ -87,7 +90,7 @@ def structured(
     """Return a model whose answers are parsed.
 
     Raises:
-        ValueError: There is no such method.
+        ValueError: The method is unknown.
     """
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     told = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
@@ -114,7 +117,7 @@ def structured(
 
 
 def response_format(schema: dict[str, Any] | type, method: Method, strict: bool | None) -> dict[str, Any]:  # noqa: FBT001 - as in `structured`
-    """Return `response_format` as OpenAI's API has it."""
+    """Return `response_format` in the format of OpenAI's API."""
     if method == "json_mode":
         return {"type": "json_object"}
     if isinstance(schema, dict) and schema.get("type") == "json_schema":

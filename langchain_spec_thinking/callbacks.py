@@ -1,7 +1,7 @@
-"""LangChain's callbacks are told of takeovers: each is a child run of the model's run, and a custom event.
+"""Report takeovers to LangChain's callbacks. Each takeover is a child run of the model's run, and a custom event.
 
-The child run is a chain. A model's run would have its tokens counted a second time, and streamed a second time by
-LangGraph; a tool's run would be shown as a call of the agent's.
+The child run has the type *chain*. If it had the type of a model's run, tracers would count its tokens twice and
+LangGraph would stream them twice. If it had the type of a tool's run, it would look like a tool call of the agent.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.drivers import Run
 
 TAKEOVER = "speculative_takeover"
-"""What child runs and custom events are called."""
+"""Name of the child runs and of the custom events."""
 
 Manager = TypeVar("Manager", CallbackManager, AsyncCallbackManager)
 
 
 def drive_with_callbacks(run: Run, listeners: CallbackManager | None) -> Generator[Delta, None, None]:
-    """Write a turn, telling of its takeovers.
+    """Write a turn, yield its text, and report its takeovers to callbacks.
 
     Args:
         run: The turn.
-        listeners: Who is told, as children of the model's run; None where nobody listens.
+        listeners: Callback manager for children of the model's run. None: there are no callbacks.
     """
     child = None
     with closing(drive(run)) as happenings:
@@ -68,7 +68,7 @@ def drive_with_callbacks(run: Run, listeners: CallbackManager | None) -> Generat
 
 
 async def adrive_with_callbacks(run: Run, listeners: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
-    """Like `drive_with_callbacks`, on an event loop."""
+    """Do the same as `drive_with_callbacks`, asynchronously."""
     child = None
     async with aclosing(adrive(run)) as happenings:
         try:
@@ -88,17 +88,17 @@ async def adrive_with_callbacks(run: Run, listeners: AsyncCallbackManager | None
 
 
 class CallbackAwareChatModel(BaseChatModel):
-    """A chat model that knows who listens to its run, also where LangChain does not say.
+    """A chat model that knows the callbacks of its run, even if LangChain does not pass a run manager.
 
-    LangChain calls `_stream` without a run manager, from `stream` and where a handler that streams (that of
-    `astream_events` or LangGraph) turns `invoke` into it. Such calls are carried out by a shallow copy of the model
-    that knows the listeners: nothing is left behind when the caller drops a half-read stream.
+    LangChain calls `_stream` without a run manager in two cases: from `stream`, and if a streaming handler (that of
+    `astream_events` or LangGraph) turns `invoke` into a stream. A shallow copy of the model, which knows the callbacks,
+    carries out such calls. The model itself therefore keeps no state if the caller drops a half-read stream.
     """
 
     _listeners: CallbackManager | AsyncCallbackManager | None = PrivateAttr(default=None)
 
     def _heard_by(self, run_manager: CallbackManagerForLLMRun | None) -> CallbackManager | None:
-        """Return who listens to the run that goes on."""
+        """Return the callback manager for children of the current run, or None if there are no callbacks."""
         if run_manager:
             return _within(CallbackManager, run_manager, run_manager.run_id)
         return self._listeners if isinstance(self._listeners, CallbackManager) else None
@@ -110,7 +110,7 @@ class CallbackAwareChatModel(BaseChatModel):
 
     def stream(
         self,
-        input: LanguageModelInput,  # noqa: A002 - LangChain's name
+        input: LanguageModelInput,  # noqa: A002 - the name in LangChain's signature
         config: RunnableConfig | None = None,
         *,
         stop: list[str] | None = None,
@@ -128,7 +128,7 @@ class CallbackAwareChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Stream a message, on an event loop."""
+        """Stream a message asynchronously."""
         config, model = self._listened_to(AsyncCallbackManager, config)
         chunks = super(CallbackAwareChatModel, model).astream(input, config, stop=stop, **kwargs)
         async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", chunks)):
@@ -165,7 +165,10 @@ class CallbackAwareChatModel(BaseChatModel):
     def _listened_to(
         self, kind: type[Manager], config: RunnableConfig | None
     ) -> tuple[RunnableConfig, CallbackAwareChatModel]:
-        """Settle who listens before LangChain does. It takes the callbacks and the run's id from the config."""
+        """Return a config that fixes the callbacks and the run's id, and a model that knows these callbacks.
+
+        LangChain then takes both from the config instead of choosing them itself.
+        """
         config = ensure_config(config)
         told_to = config.get("callbacks"), self.callbacks, self.verbose
         manager = kind.configure(*told_to, config.get("tags"), None, config.get("metadata"))
@@ -175,7 +178,7 @@ class CallbackAwareChatModel(BaseChatModel):
 
 
 def _within(kind: type[Manager], outer: BaseRunManager | BaseCallbackManager, run_id: UUID) -> Manager | None:
-    """Return those who hear of a run, to be told of what happens in it; None where nobody does."""
+    """Return a callback manager for the children of a run, or None if the run has no handlers."""
     if not outer.handlers:
         return None
     return kind(

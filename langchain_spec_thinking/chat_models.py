@@ -1,4 +1,4 @@
-"""The LangChain face of a pair of models."""
+"""The LangChain chat model that combines a small and a large model."""
 
 from __future__ import annotations
 
@@ -34,27 +34,32 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
-"""Settings that a call may override."""
+"""Settings that a single call may override."""
 
 
 class ChatSpeculativeThinking(CallbackAwareChatModel):
-    """A chat model made of a small one that writes and a large one that takes over where the reasoning gets hard.
+    """A chat model in which a small model writes and a large model takes over if the reasoning gets hard.
 
-    It runs Speculative Thinking (arXiv:2504.12329) on text: after a blank line, when the small model's next sentence
-    reflects, affirms or verifies, the large one writes some tokens and hands back. Neither is trained for it, and they
-    need not share a vocabulary.
+    The class runs Speculative Thinking (arXiv:2504.12329) on text. The small (*speculative*) model writes. After each
+    blank line, the policy looks at the small model's next sentence. If the sentence reflects, affirms or verifies, the
+    large (*target*) model takes over: it writes some tokens and hands the turn back to the small model. Neither model
+    is trained for this, and the two models may have different vocabularies.
 
     Setup:
+        Install the package. The extra `[huggingface]` is for local models.
+
         ```bash
-        pip install "langchain-spec-thinking[huggingface]"   # the extra is for local models
+        pip install "langchain-spec-thinking[huggingface]"
         ```
 
     Key init args:
-        speculative: The small model: a backend, any chat model, or the name of one (`backends.specs.backend_of`).
-        target: The large model, likewise.
-        policy: When the target takes over, and for how long.
-        answer_by: Who writes the answer once the thought is closed.
-        max_tokens: Limit of thought and answer together.
+        speculative: The small model: a backend, any chat model, or the name of a model (`backends.specs.backend_of`).
+        target: The large model: a backend, any chat model, or the name of a model.
+        policy: When the large model takes over, and for how many tokens.
+        answer_by: Which model writes the answer after the thought: `"speculative"` (default) or `"target"`.
+        max_tokens: Limit of thought and answer together, in tokens.
+        temperature: Sampling temperature. 0 is greedy.
+        timeout: Time limit of a turn, in seconds.
 
     Instantiate:
         ```python
@@ -74,6 +79,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         ```python
         message = model.invoke("What is 17 * 23?")
         message.text  # the answer
+        message.content_blocks  # the reasoning blocks, then the answer as a text block
         ```
 
     Stream:
@@ -81,59 +87,100 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         for chunk in model.stream("What is 17 * 23?"):
             print(chunk.text, end="")
         ```
-        Text that was streamed is never taken back.
+        Streamed text is final.
 
     Async:
         ```python
         message = await model.ainvoke("What is 17 * 23?")
         ```
+        `astream`, `abatch` and `astream_events` work too.
+
+    Tool calling:
+        ```python
+        from pydantic import BaseModel, Field
+
+
+        class GetWeather(BaseModel):
+            '''Get the current weather in a city.'''
+
+            city: str = Field(description="The city, for example Bonn")
+
+
+        message = model.bind_tools([GetWeather]).invoke("What is the weather like in Bonn?")
+        message.tool_calls
+        ```
+        Both models reason about the call. Then the model that `answer_by` names writes the answer and the calls.
+
+    Structured output:
+        ```python
+        from pydantic import BaseModel
+
+
+        class Weather(BaseModel):
+            '''The weather in a city.'''
+
+            city: str
+            sunny: bool
+
+
+        weather = model.with_structured_output(Weather).invoke("The sun shines in Bonn today.")
+        ```
 
     Token usage:
-        `message.usage_metadata` is logical: the prompt once, and the tokens kept. What each model was paid for is in
-        the response metadata.
+        ```python
+        message.usage_metadata
+        ```
+        The usage counts the prompt once and the tokens of the final text. The response metadata tells what each model
+        was billed for, including prompts that were read again and drafts that were dropped.
 
     Response metadata:
         ```python
         message.response_metadata["speculative_thinking"]["takeovers"]
         ```
-        holds segments (author, channel, kind, characters, tokens, cue, seconds), takeovers, target share, and the usage
-        of each model.
+        The report holds the segments (author, channel, kind, start and end in characters, tokens, cue, seconds), the
+        number of takeovers, the share of tokens that the large model wrote, and the usage of each model.
     """
 
     speculative: Backend
-    """The small model; it writes most of the turn."""
+    """The small model. It writes most of the turn."""
     target: Backend
-    """The large model; it takes over at chosen moments."""
+    """The large model. It takes over at the places that the policy chooses."""
     policy: DelegationPolicy = Field(default_factory=DelegationPolicy)
-    """When the target takes over. `DelegationPolicy.non_reasoning()` for a speculative model that does not reason."""
+    """When the large model takes over, and for how many tokens. Use `DelegationPolicy.non_reasoning()` if the small
+    model does not reason."""
     answer_by: Literal["speculative", "target"] = "speculative"
-    """Who writes the answer once the thought is closed."""
+    """Which model writes the answer after the thought is closed."""
     think_before_tools: bool = True
-    """Whether turns that have tools reason first, together. Otherwise `answer_by` answers or calls at once."""
+    """Whether both models reason first in turns that have tools. If False, the model that `answer_by` names answers or
+    calls a tool at once."""
     on_target_failure: OnTargetFailure = "continue"
-    """What to do when the target fails for good: go on without it (the report says so), or raise."""
+    """What to do if the large model fails and retries do not help. `"continue"`: the small model goes on alone, and the
+    report says so. `"raise"`: raise the error."""
     draft_verification: DraftVerification = "replaced"
-    """Which drafts of the small model a local large one checks in one pass, keeping what it would have written itself:
-    those that takeovers replace (`"replaced"`), also such as a local small one writes ahead for it inside a takeover
-    (`"ahead"`, which pays where the models are of one family and far apart in size), or none (`"off"`)."""
+    """Which drafts of the small model a local large model checks in one forward pass. It keeps the tokens that it would
+    have written itself. `"replaced"`: the drafts that takeovers replace. `"ahead"`: also drafts that a local small
+    model writes ahead inside a takeover; this pays if the models belong to one family and differ much in size.
+    `"off"`: none."""
     prefetch: Literal["off", "auto", "on"] = "off"
-    """Whether the large model reads the text at each blank line while the small one writes the sentence after it, so
-    that a takeover begins at once. A local one does so in a thread, a server is asked for one token at each of them.
-    `"auto"`: where that is free, on one's own network or on another device than the small model's."""
+    """Whether the large model reads (prefills) the text at each blank line while the small model writes the next
+    sentence. A takeover then begins sooner. A local model reads in a thread. A server gets a request for one token at
+    each blank line. `"auto"`: only if this is free, that is, if the server is on your own network, or if the local
+    large model runs on another device than the small model."""
     max_tokens: int = Field(default=2048, ge=1)
-    """The most to write, thought and answer together, in tokens of whoever writes."""
+    """Limit of thought and answer together, in tokens. Each model's text is counted in its own vocabulary."""
     temperature: float | None = Field(default=0.6, ge=0)
-    """0 is greedy; None leaves it to each model. The default is the paper's."""
+    """Sampling temperature. 0 is greedy. None leaves it to each model. The default is the paper's value."""
     top_p: float | None = Field(default=0.95, gt=0, le=1)
-    """Nucleus sampling; None leaves it to each model. The default is the paper's."""
+    """Probability mass of nucleus sampling. None leaves it to each model. The default is the paper's value."""
     top_k: int | None = Field(default=None, ge=1)
-    """Sample among the k most likely tokens; None leaves it to each model. Not every server takes it."""
+    """Sample among the k most likely tokens. None leaves it to each model. Not every server supports it."""
     seed: int | None = None
-    """For reproducible sampling, where the engines can."""
+    """Seed for reproducible sampling, if the engines support it."""
     timeout: float | None = Field(default=None, gt=0)
-    """How long a turn may take, in seconds; then it is an error that carries the text so far. None: as it takes."""
+    """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. None: no
+    limit."""
     stop: list[str] | None = None
-    """Strings that end the answer. They are looked for in the answer alone, not in the thought, and left out of it."""
+    """Stop strings. They end the answer, are not part of it, and have no effect in the thought."""
 
     @field_validator("speculative", "target", mode="before")
     @classmethod
@@ -145,7 +192,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         if not isinstance(value, Backend):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
             msg = f"expected a backend ({known}), a chat model or the name of one, got {type(value).__name__}"
-            raise ValueError(msg)  # noqa: TRY004 - pydantic adds the field's name to a ValueError only
+            raise ValueError(msg)  # noqa: TRY004 - pydantic adds the name of the field only to a ValueError
         return value
 
     @model_validator(mode="after")
@@ -168,23 +215,23 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @classmethod
     def pocket(cls, **settings: Any) -> ChatSpeculativeThinking:
-        """Return a pair of tiny models that come with the package: nothing is downloaded, no GPU is needed.
+        """Return a chat model made of the two tiny models that come with the package.
 
-        They solve word problems such as `langchain_spec_thinking.pocket.problems()` gives, and nothing else. Greedy
-        unless `temperature` says otherwise.
+        It needs no download and no GPU. The models solve word problems like those in
+        `langchain_spec_thinking.pocket.problems()` and nothing else. Decoding is greedy unless you set `temperature`.
 
         Args:
-            **settings: Fields that are to differ.
+            **settings: Fields that differ from the defaults.
 
         Raises:
             ImportError: The extra `[huggingface]` is not installed.
         """
-        from langchain_spec_thinking import pocket  # noqa: PLC0415 - few need it
+        from langchain_spec_thinking import pocket  # noqa: PLC0415 - only few users need it
 
         pair = {"speculative": pocket.speculative(), "target": pocket.target()}
         return cls(**{**pair, "temperature": 0, **settings})
 
-    # -- what LangChain calls
+    # -- methods that LangChain calls
 
     @property
     def _llm_type(self) -> str:
@@ -192,12 +239,12 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @property
     def model_name(self) -> str:
-        """Both models' names."""
+        """Names of both models, joined by ` + `."""
         return f"{self.speculative.name} + {self.target.name}"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        """Every setting that changes the output; a cache tells models apart by it."""
+        """Every setting that changes the output. Caches use these settings to tell models apart."""
         settings = {
             name: getattr(self, name)
             for name in ("answer_by", "think_before_tools", "on_target_failure", "stop", *sorted(_PER_CALL))
@@ -206,7 +253,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             "model_name": self.model_name,
             "speculative": self.speculative.describe(),
             "target": self.target.describe(),
-            "policy": {**asdict(self.policy), "trigger": repr(self.policy.trigger)},  # `asdict` forgets classes
+            "policy": {**asdict(self.policy), "trigger": repr(self.policy.trigger)},  # `asdict` drops class names
             **settings,
         }
 
@@ -216,7 +263,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         return params
 
     def get_num_tokens(self, text: str) -> int:
-        """Count the tokens of a text as the speculative model does."""
+        """Return the number of tokens of a text in the vocabulary of the speculative model."""
         return self.speculative.count_tokens(text)
 
     def _generate(
@@ -273,7 +320,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
         yield chunk
 
-    # -- tools and forms
+    # -- tools and structured output
 
     def bind_tools(
         self,
@@ -284,17 +331,19 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let the model call tools. The pair reasons together; then `answer_by` writes answer and calls, whole.
+        """Return a model that may call tools.
+
+        Both models reason. Then one model, the one that `answer_by` names, writes the whole answer and all calls.
 
         Args:
             tools: Functions, pydantic classes, JSON schemas, LangChain tools.
-            tool_choice: `"auto"`, `"none"`, `"any"` (some tool must be called), or a tool's name.
-            parallel_tool_calls: Whether several calls may be made at once; None leaves it to the engine.
-            strict: Whether arguments must satisfy the schema, for engines that can see to it.
-            **kwargs: Bound too, for example `response_format`.
+            tool_choice: `"auto"`, `"none"`, `"any"` (the model must call some tool), or the name of a tool.
+            parallel_tool_calls: Whether one answer may hold several calls. None leaves it to the engine.
+            strict: Whether arguments must satisfy the schema. Only some engines can enforce this.
+            **kwargs: Other arguments to bind, for example `response_format`.
 
         Raises:
-            ValueError: A tool is no function, or the choice is none of the tools.
+            ValueError: A tool is not a function, or `tool_choice` names none of the tools.
         """
         bound = bound_tools(tools, tool_choice=tool_choice, parallel_tool_calls=parallel_tool_calls, strict=strict)
         return self.bind(**bound, **kwargs)
@@ -308,18 +357,19 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Return a model that answers in a form.
+        """Return a model whose answers satisfy a schema and are parsed.
 
         Args:
             schema: A pydantic class, a TypedDict, or a JSON schema.
-            method: `"json_schema"`: the engine holds the answer to the schema, where it can; `"function_calling"`: the
-                form is a tool that must be called; `"json_mode"`: any JSON, the prompt says which.
+            method: `"json_schema"`: the engine enforces the schema if it can. `"function_calling"`: the schema is a
+                tool that the model must call. `"json_mode"`: the answer is any JSON object, and the prompt must
+                describe it.
             include_raw: Return a dict of `raw`, `parsed` and `parsing_error` instead of raising.
-            strict: Passed on to engines that tell strict schemas from others.
-            **kwargs: None are known.
+            strict: Passed on to engines that distinguish strict schemas from others.
+            **kwargs: Not supported. Any other argument raises an error.
 
         Raises:
-            ValueError: There is no such method or argument.
+            ValueError: The method or an argument is unknown.
         """
         if kwargs:
             msg = f"{', '.join(sorted(kwargs))}: not an argument of with_structured_output"
@@ -327,7 +377,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
 
     def _resolve_model_profile(self) -> ModelProfile:
-        """Say what the pair can do: what both can read, what the answering model can write."""
+        """Return the capabilities: the inputs that both models can read and the outputs that the pair can write."""
         profile = ModelProfile(
             name=self.model_name,
             text_inputs=True,
@@ -350,13 +400,13 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     # -- a turn
 
     def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
-        """Set up a turn, for `drivers.drive`: text with its authors, outside of LangChain's messages.
+        """Return a new run of a turn. `drivers.drive` yields its text with authors instead of LangChain messages.
 
         Args:
             messages: The conversation.
-            stop: Strings that end the answer; None for those of the model.
-            **overrides: Settings for this turn: `max_tokens`, `temperature`, `top_p`, `top_k`, `seed`; and what was
-                bound: `tools`, `tool_choice`, `parallel_tool_calls`, `response_format`.
+            stop: Stop strings of the answer. None: those of the model.
+            **overrides: Settings of this turn (`max_tokens`, `temperature`, `top_p`, `top_k`, `seed`) and bound
+                arguments (`tools`, `tool_choice`, `parallel_tool_calls`, `response_format`).
 
         Raises:
             ValueError: A message or a setting cannot be used.
@@ -399,7 +449,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             msg = f"{', '.join(sorted(unknown))}: not a setting of a call; expected {', '.join(sorted(_PER_CALL))}"
             raise ValueError(msg)
         settings = {name: overrides.get(name, getattr(self, name)) for name in _PER_CALL}
-        if overrides:  # hold what a call asks for to the same rules as the fields
+        if overrides:  # settings of a call obey the same rules as the fields
             pair = {"speculative": self.speculative, "target": self.target}
             checked = ChatSpeculativeThinking.model_validate({**pair, **settings})
             settings = {name: getattr(checked, name) for name in _PER_CALL}

@@ -1,4 +1,4 @@
-"""LangChain's messages, from and to the neutral state of a turn."""
+"""Conversion between LangChain messages and the neutral state of a turn."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _ROLES: dict[type[BaseMessage], Role] = {
 }
 _CHAT_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _NOT_TOLD = {"reasoning", "thinking", "redacted_thinking", "reasoning_content"}
-"""Blocks of past turns that a model is not told again: reasoning models are trained without their old thoughts."""
+"""Block types of past turns that models do not see again. Reasoning models are trained without their old thoughts."""
 _CALLS = {"tool_call", "tool_use", "function_call", "invalid_tool_call"}
-"""Blocks that stand for what a message's `tool_calls` holds too."""
+"""Block types whose content is also in the message's `tool_calls`."""
 
 
 def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
-    """Convert a conversation.
+    """Convert a conversation to the messages of a turn.
 
     Raises:
-        ValueError: It is empty, or holds something other than text.
+        ValueError: The conversation is empty, or holds content other than text.
     """
     if not messages:
         msg = "messages: expected at least one message, got none"
@@ -57,13 +57,14 @@ def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
 
 
 def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
-    """Wrap committed text.
+    """Convert committed text to a chunk.
 
-    A turn that thinks has a reasoning block for each author's stretch of thought, and one text block. The author is
-    told once per block, since chunks are merged by joining strings. A turn without a thought is plain text.
+    A turn with a thought has one reasoning block for each stretch of thought by one author, and one text block for the
+    answer. A turn without a thought is plain text. Only the first chunk of a block names the author, because LangChain
+    merges chunks by joining their strings.
 
     Args:
-        delta: The text.
+        delta: The committed text.
         thinks: Whether the turn has a thinking part.
     """
     if delta.call:
@@ -82,11 +83,11 @@ def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
 
 
 def last_chunk(run: Run, *, model_name: str, prompt_tokens: int) -> ChatGenerationChunk:
-    """Wrap what is known only at the end: usage, why it ended, and the report.
+    """Return the chunk that holds what is known only at the end: the usage, the finish reason and the report.
 
     Args:
         run: The finished turn.
-        model_name: What the pair is called.
+        model_name: Name of the pair.
         prompt_tokens: Tokens of the conversation.
     """
     report = run.report
@@ -112,7 +113,7 @@ def last_chunk(run: Run, *, model_name: str, prompt_tokens: int) -> ChatGenerati
 
 
 def joined(deltas: Iterable[Delta]) -> list[Delta]:
-    """Join what belongs to one content block."""
+    """Join neighbouring deltas that belong to the same content block."""
     return [
         replace(group[0], text="".join(delta.text for delta in group))
         for _, deltas_of_block in groupby(deltas, key=lambda delta: delta.block)
@@ -142,11 +143,11 @@ def _message(message: BaseMessage, names: dict[str | None, str | None]) -> Messa
 
 
 def _calls(message: AIMessage) -> list[Any]:
-    """Return the calls of a message, those that could not be understood too: the model must see what it did."""
+    """Return the calls of a message, including invalid ones, because the model must see what it wrote."""
     return [*message.tool_calls, *message.invalid_tool_calls]
 
 
-def _arguments(call: Any) -> str:  # noqa: ANN401 - a ToolCall or InvalidToolCall of LangChain's
+def _arguments(call: Any) -> str:  # noqa: ANN401 - LangChain's ToolCall or InvalidToolCall
     arguments = call["args"]
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 

@@ -1,8 +1,8 @@
-"""OpenTelemetry: a span for each turn, and within it one for each takeover. Needs the extra `[otel]`.
+"""OpenTelemetry spans: one for each turn, and a child span for each takeover. Needs the extra `[otel]`.
 
-The turn's span is named and described by the GenAI conventions (still in development): `chat {model}`, `gen_ai.*`. What
-they have no name for is called `spec_thinking.*`. A takeover's span bears neither an operation's name nor usage: its
-tokens are in those of the turn, and would be counted twice.
+The name (`chat {model}`) and the attributes (`gen_ai.*`) of a turn's span follow the GenAI conventions, which are still
+in development. Attributes that the conventions do not define are called `spec_thinking.*`. A takeover's span has no
+operation name and no usage: the usage of the turn includes its tokens, and they would be counted twice.
 """
 
 from __future__ import annotations
@@ -40,21 +40,22 @@ _REQUEST = {
 
 
 class OpenTelemetryHandler(BaseCallbackHandler):
-    """Makes spans of turns and takeovers; a turn's parent is the span that is current where the model is called.
+    """A callback handler that makes a span for each turn and for each takeover.
+
+    The parent of a turn's span is the span that is current when the model is called. The handler ignores other models
+    in the same chain; use other instrumentation for those.
 
     ```python
     model.invoke("What is 17 * 23?", config={"callbacks": [OpenTelemetryHandler()]})
     ```
 
-    Other models in the same chain are left to other instrumentation.
-
     Args:
-        texts: Whether takeovers tell what was dropped and what was written in its place. It is what models wrote about
-            somebody's question, so it is not told by default.
-        tracer_provider: Where spans go; None: where OpenTelemetry is set up to send them.
+        texts: Whether the spans of takeovers hold the dropped draft and the text that replaced it. The default is
+            False, because these texts are about a user's question.
+        tracer_provider: The provider that receives the spans. None: the global provider of OpenTelemetry.
     """
 
-    run_inline = True  # on an event loop too: it takes no time that a thread would save
+    run_inline = True  # on an event loop too, because the work is too short for a thread to save time
 
     def __init__(self, *, texts: bool = False, tracer_provider: TracerProvider | None = None) -> None:
         self._texts = texts
@@ -64,14 +65,14 @@ class OpenTelemetryHandler(BaseCallbackHandler):
 
     def on_chat_model_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002 - LangChain's signature
+        serialized: dict[str, Any],  # noqa: ARG002 - part of LangChain's signature
         messages: Any,  # noqa: ANN401, ARG002
         *,
         run_id: UUID,
         invocation_params: Mapping[str, Any] | None = None,
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
-        """A turn begins."""
+        """Start the span of a turn."""
         asked = invocation_params or {}
         if asked.get("_type") != "speculative-thinking":
             return
@@ -82,13 +83,13 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         self._targets[run_id] = asked["target"]["name"]
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
-        """A turn ends."""
+        """End the span of a turn."""
         generation = response.generations[0][0]
         if run_id in self._spans and isinstance(generation, ChatGeneration):
             self._end(run_id, dict(_told(generation.message)) if isinstance(generation.message, AIMessage) else {})
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
-        """A turn breaks off."""
+        """End the span of a turn that failed."""
         self._fail(run_id, error)
 
     def on_chain_start(
@@ -100,7 +101,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         parent_run_id: UUID | None = None,
         **kwargs: Any,
     ) -> None:
-        """A takeover begins, or some chain that is none of ours."""
+        """Start the span of a takeover. Ignore other chains."""
         if kwargs.get("name") != TAKEOVER or parent_run_id not in self._spans:
             return
         attributes = {"gen_ai.request.model": self._targets[parent_run_id], **self._takeover(inputs)}
@@ -108,12 +109,12 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         self._spans[run_id] = self._tracer.start_span(TAKEOVER, context=context, attributes=attributes)
 
     def on_chain_end(self, outputs: dict[str, Any], *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
-        """A takeover ends, or some chain."""
+        """End the span of a takeover. Ignore other chains."""
         if run_id in self._spans:
             self._end(run_id, self._takeover(outputs))
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
-        """A takeover breaks off, or some chain."""
+        """End the span of a takeover that failed. Ignore other chains."""
         self._fail(run_id, error)
 
     def _takeover(self, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
     def _fail(self, run_id: UUID, error: BaseException) -> None:
         if run_id not in self._spans:
             return
-        failed = isinstance(error, Exception)  # otherwise a reader who has read enough
+        failed = isinstance(error, Exception)  # not if the caller stopped reading or cancelled the call
         if failed:
             self._spans[run_id].set_status(StatusCode.ERROR, str(error))
         self._end(run_id, {"error.type": type(error).__qualname__} if failed else {})

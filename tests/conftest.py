@@ -1,4 +1,4 @@
-"""What unit tests and integration tests share."""
+"""Hooks of pytest that unit tests and integration tests share."""
 
 from tests.deadlines import (
     pytest_addoption,

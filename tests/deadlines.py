@@ -1,12 +1,13 @@
-"""No test hangs: every test has a deadline, and its deadline ends it.
+"""Deadlines that end every test, so that no test hangs.
 
-pytest-timeout says how many seconds a test has: `timeout` in the configuration, `--timeout`, or the marker of a test.
+pytest-timeout reads the number of seconds for a test from `timeout` in the configuration, from `--timeout`, or from the
+marker of the test.
 
-- A coroutine is cancelled `timeout_grace` seconds before. The test fails, and the run goes on.
-- Anything else that is not done then ends the process, after every thread's stack is written to standard error. This
-  covers fixtures, threads, and coroutines that do not let themselves be cancelled. A thread in C counts the seconds, so
-  no event loop can swallow the end and no lock can hold it up. pytest-xdist reports the end of a worker as the failure
-  of its test, and starts another worker.
+- A coroutine is cancelled `timeout_grace` seconds before its deadline. The test fails, and the run goes on.
+- If a test is not done at its deadline, the stacks of all threads are written to standard error and the process ends.
+  This covers fixtures, threads, and coroutines that swallow their cancellation. A thread in C counts the seconds, so
+  that no event loop and no lock can prevent the end. pytest-xdist reports the end of a worker as the failure of its
+  test, and starts another worker.
 """
 
 from __future__ import annotations
@@ -27,49 +28,49 @@ if TYPE_CHECKING:
     Coroutine = Callable[..., Awaitable[object]]
 
 SECONDS = pytest.StashKey[float]()
-"""How many seconds an item has."""
+"""Deadline of an item, in seconds."""
 STDERR = pytest.StashKey[int]()
-"""The standard error of the process, which pytest captures during tests."""
+"""File descriptor of the process's standard error, which pytest captures during tests."""
 
 
 class Settings(Protocol):
-    """What pytest-timeout read of its settings for one test."""
+    """The settings of pytest-timeout for one test."""
 
     @property
     def timeout(self) -> float:
-        """How many seconds the test has."""
+        """Deadline of the test, in seconds."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer the setting."""
+    """Add the setting `timeout_grace`."""
     told = "Seconds from the cancellation of a coroutine to the end of the process."
     parser.addini("timeout_grace", told, default="30")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep standard error before pytest captures it."""
+    """Keep a copy of standard error before pytest captures it."""
     config.stash[STDERR] = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
 
 
 def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> bool:
-    """Take the place of pytest-timeout's own timers."""
+    """Start the deadline of a test instead of pytest-timeout's own timer."""
     item.stash[SECONDS] = settings.timeout
     _arm(item)
     return True
 
 
 def pytest_timeout_cancel_timer() -> bool:
-    """Take the place of pytest-timeout's own timers."""
+    """Stop the deadline of a test."""
     faulthandler.cancel_dump_traceback_later()
     return True
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Give a coroutine its deadline."""
+    """Add the deadline to a test that is a coroutine."""
     if isinstance(item, pytest.Function) and SECONDS in item.stash:
         seconds = max(item.stash[SECONDS] - float(item.config.getini("timeout_grace")), 0)
-        inner = getattr(item.obj, "hypothesis", None)  # Hypothesis calls the coroutine for each of its examples
+        inner = getattr(item.obj, "hypothesis", None)  # Hypothesis calls the coroutine once for each example
         if inner and inspect.iscoroutinefunction(inner.inner_test):
             inner.inner_test = _within(seconds, inner.inner_test)
         elif inspect.iscoroutinefunction(item.obj):
@@ -79,14 +80,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Set the deadline again: pytest takes it away when a test fails, but its fixtures can still hang."""
+    """Start the deadline again. pytest stops it when a test fails, but the fixtures of the test can still hang."""
     if SECONDS in item.stash:
         _arm(item)
     return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Set a deadline for the end of the process, which waits for its threads. A worker waits for its controller."""
+    """Set a deadline for the end of the process, which waits for its threads.
+
+    A worker of pytest-xdist gets no such deadline, because it waits for its controller.
+    """
     if not hasattr(config, "workerinput"):
         faulthandler.dump_traceback_later(float(config.getini("timeout_grace")), exit=True, file=config.stash[STDERR])
 
@@ -96,7 +100,7 @@ def _arm(item: pytest.Item) -> None:
 
 
 def _within(seconds: float, test: Coroutine) -> Coroutine:
-    """Return the test with a deadline. It fails too if it swallows its cancellation and ends."""
+    """Return the test with a deadline. The test also fails if it swallows its cancellation and then ends."""
 
     @wraps(test)
     async def limited(*args: Any, **kwargs: Any) -> None:

@@ -1,8 +1,8 @@
-"""Two tiny reasoning models that come with the package, for demonstrations, notebooks and tests without a download.
+"""Two tiny reasoning models that come with the package. Demonstrations, notebooks and tests need no download.
 
-They solve made-up word problems of a few steps and know nothing else. The small one reads characters, the large one
-words, so every turn of theirs crosses vocabularies. How they were made, and how well each does: the README.md beside
-each model's weights, and `benchmarks/pocket/` in the repository.
+The models solve made-up word problems of a few steps and nothing else. The tokens of the small model are characters and
+those of the large model are words, so every turn crosses vocabularies. The README.md beside each model's weights and
+`benchmarks/pocket/` in the repository tell how the models were trained and how accurate they are.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Problem:
     """A word problem that neither model was trained on.
 
     Attributes:
-        question: What to ask.
-        answer: The number that is right.
+        question: The text of the problem.
+        answer: The correct number.
     """
 
     question: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 def speculative() -> HuggingFaceBackend:
-    """Load the small model, once.
+    """Return the small model. The first call loads it.
 
     Raises:
         ImportError: The extra `[huggingface]` is not installed.
@@ -44,7 +44,7 @@ def speculative() -> HuggingFaceBackend:
 
 
 def target() -> HuggingFaceBackend:
-    """Load the large model, once.
+    """Return the large model. The first call loads it.
 
     Raises:
         ImportError: The extra `[huggingface]` is not installed.
@@ -54,23 +54,24 @@ def target() -> HuggingFaceBackend:
 
 @cache
 def problems() -> tuple[Problem, ...]:
-    """Return twenty problems to try."""
+    """Return twenty problems that the models can try."""
     lines = (_FOLDER / "problems.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(Problem(**json.loads(line)) for line in lines)
 
 
 def boxed(text: str) -> int | None:
-    """Return the number that an answer ends in, the last one in a box."""
+    r"""Return the number in the last `\boxed{...}` of an answer, or None if there is none."""
     found = _BOXED.findall(text)
     return int(found[-1]) if found else None
 
 
 def _load(name: str) -> HuggingFaceBackend:
-    with _LOCK:  # else threads that come at the same time would load a model each
+    with _LOCK:  # without the lock, threads that call this at the same time would each load a model
         return _loaded(name)
 
 
 @cache
 def _loaded(name: str) -> HuggingFaceBackend:
-    # Stored in bfloat16 but run in float32: the same text on every machine, and faster where a CPU knows no bfloat16.
+    # The weights are stored in bfloat16 and run in float32. This gives the same text on every machine, and it is faster
+    # on CPUs without bfloat16 instructions.
     return HuggingFaceBackend(_FOLDER / name, dtype="float32", device="cpu")

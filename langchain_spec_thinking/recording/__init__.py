@@ -1,1 +1,1 @@
-"""Turns recorded as the policy saw them, and replayed."""
+"""Recording of the inputs and decisions of the policy in each turn, and replay of such records."""

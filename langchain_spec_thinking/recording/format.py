@@ -1,7 +1,7 @@
-"""The names that record files hold, and older versions of the format.
+"""The names in record files, and the conversion of older versions of the format.
 
-These names stay the same when a class, a method or a field is renamed. Version 1 held the names of methods, fields and
-settings as they were called then.
+The names in files stay the same if a class, a method or a field is renamed. Files of version 1 hold the names that
+methods, fields and settings had at that time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 2
-"""The version that is written."""
+"""Version of the format that `recording` writes."""
 METHODS = {
     "start": "start",
     "text": "receive",
@@ -21,17 +21,17 @@ METHODS = {
     "another_author": "abandon",
     "target_lost": "go_alone",
 }
-"""Names of inputs in a file, and the methods of `Delegation` that take these inputs."""
+"""From names of inputs in a file to the methods of `Delegation` that take these inputs."""
 INPUTS = {method: name for name, method in METHODS.items()}
-"""The same, the other way round."""
+"""From methods of `Delegation` to names of inputs in a file."""
 _RENAMED_SINCE_1 = {"whole_answer": "structured_answer", "aside": "prompt_suffix"}
 
 
 def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of a line as the present version writes them, without the version.
+    """Return the data of a line in the format of the current version, without the field `version`.
 
     Raises:
-        KeyError: The data have no version, or an unknown name.
+        KeyError: The data have no version, or hold an unknown name.
         ValueError: The version is unknown.
     """
     data = dict(data)

@@ -1,4 +1,4 @@
-"""A turn as the policy saw it: everything it was told, in order, so that it can be decided again."""
+"""The record of a turn: all inputs and decisions of the policy, in order. A replay repeats the decisions from it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Input:
     """One call of the policy's state machine.
 
     Attributes:
-        seconds: When, since the turn began.
-        author: Who was writing; None before anybody was.
-        call: The method: `start`, `receive`, `end`, ...
-        arguments: What it was called with.
-        keywords: Likewise, by name.
+        seconds: Time of the call, in seconds since the turn began.
+        author: The model that was writing, or None if no request was running.
+        call: Name of the method: `start`, `receive`, `end`, ...
+        arguments: Positional arguments of the call.
+        keywords: Keyword arguments of the call.
     """
 
     seconds: float
@@ -41,7 +41,7 @@ class Input:
 
     @property
     def tokens(self) -> int:
-        """What it cost, in tokens of the author's vocabulary."""
+        """Tokens of this input, in the author's vocabulary."""
         if self.call == "call":
             return int(self.arguments[0])
         if self.call in {"receive", "end"} and len(self.arguments) > 1:
@@ -51,12 +51,12 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who was to write next, or that the turn was over.
+    """A decision of the policy: which model writes next, or that the turn is finished.
 
     Attributes:
-        input: The index of the input that led to it.
-        written: How much stood in the turn then, thought and answer together, in characters.
-        command: What was decided.
+        input: Index of the input that led to the decision.
+        written: Length of the turn at that moment, thought and answer together, in characters.
+        command: The command that the policy returned.
     """
 
     input: int
@@ -66,25 +66,25 @@ class Decision:
 
 @dataclass(frozen=True)
 class Record:
-    """A turn, finished or not: what was asked, under which settings, what the policy was told, and what came of it.
+    """A turn, finished or not: the conversation, the settings, the inputs and decisions of the policy, and the result.
 
-    No key is ever in it: models are told by their `describe()`.
+    A record holds no API keys, because it describes models by their `describe()`.
 
     Attributes:
-        began: When, in seconds since 1970.
+        began: Start of the turn, in seconds since 1970.
         model: Every setting of the model that changes what it writes.
-        machine: The settings of the state machine but for the policy.
+        machine: Settings of the state machine, without the policy.
         policy: The policy, as `policy.data.as_data` returns it.
         history: The conversation.
-        inputs: What the policy was told.
-        decisions: What it decided.
-        thinking: All that was thought.
-        answer: All that was answered.
-        calls: Tools that were called.
-        finish_reason: Why the turn ended; None where it did not.
-        error: What broke it off; None where nothing did.
-        report: What `response_metadata["speculative_thinking"]` holds.
-        texts: Whether the texts are there. Where they are not, each is replaced by its length in characters.
+        inputs: Inputs of the policy.
+        decisions: Decisions of the policy.
+        thinking: The whole thought.
+        answer: The whole answer.
+        calls: Tool calls of the answer.
+        finish_reason: Why the turn ended. None if it did not end.
+        error: The error that ended the turn. None if there was no error.
+        report: The content of `response_metadata["speculative_thinking"]`.
+        texts: Whether the record holds texts. If it does not, the inputs hold the length of each text in characters.
     """
 
     began: float
@@ -103,7 +103,7 @@ class Record:
     texts: bool = True
 
     def without_texts(self) -> Record:
-        """Return the record without what was said: lengths, tokens, decisions and the report stay."""
+        """Return a copy without texts. It keeps lengths, tokens, decisions and the report."""
         dropped = [{**piece, "text": ""} for piece in self.report["dropped"]]
         degraded = self.report["degraded"] and "something, in words which may quote texts"
         return replace(
@@ -120,13 +120,13 @@ class Record:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record as what a line of JSON holds."""
+        """Return the record as a dict that JSON can hold."""
         streams = [
             {"author": author, "inputs": [_packed(one) for one in inputs]}
             for author, inputs in groupby(self.inputs, key=lambda one: one.author)
         ]
         decisions = [[d.input, d.written, type(d.command).__name__.lower(), asdict(d.command)] for d in self.decisions]
-        # Calls of tools repeat their names in every line otherwise; empty fields say nothing.
+        # Empty fields are left out, since most messages have no tool calls and no tool's name.
         history = [{name: value for name, value in asdict(message).items() if value} for message in self.history]
         plain = {name: getattr(self, name) for name in ("began", "model", "machine", "policy", *_RESULTS)}
         calls = [asdict(call) for call in self.calls]
@@ -141,10 +141,10 @@ class Record:
 
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Record:
-        """Read what `as_dict` returned.
+        """Make a record from the dict that `as_dict` returned.
 
         Raises:
-            ValueError: It did not return that.
+            ValueError: The dict is not in the format of `as_dict`.
         """
         try:
             held = upgraded(held)
@@ -161,7 +161,7 @@ class Record:
             raise ValueError(msg) from e
 
     def to_json(self) -> str:
-        """Return the record as a line of JSON, without the line's end."""
+        """Return the record as a line of JSON, without a newline at the end."""
         return json.dumps(self.as_dict(), ensure_ascii=False, default=as_data)
 
 
@@ -169,7 +169,7 @@ _RESULTS = ("thinking", "answer", "finish_reason", "error", "report", "texts")
 
 
 def _packed(one: Input) -> list[Any]:
-    """As short as can be: a turn has hundreds of them."""
+    """Return an input as a short list, because a turn has hundreds of inputs."""
     named = [{"keywords": as_data(one.keywords)}] if one.keywords else []
     return [round(one.seconds, 4), INPUTS[one.call], *(as_data(argument) for argument in one.arguments), *named]
 
@@ -186,14 +186,14 @@ def _message(held: Mapping[str, Any]) -> Message:
 
 
 def _without_question(decision: Decision) -> Decision:
-    """Leave out the step that a score is asked for."""
+    """Remove the text that a score request adds to the prompt: the step to be scored and the question."""
     if not isinstance(decision.command, Generate):
         return decision
     return replace(decision, command=replace(decision.command, prompt_suffix=""))
 
 
 def _without_text(one: Input) -> Input:
-    if one.call == "end":  # its text is the reason
+    if one.call == "end":  # the only string among its arguments is the finish reason
         return one
     arguments = tuple(len(value) if isinstance(value, str) else value for value in one.arguments)
     numbers = {name: value for name, value in one.keywords.items() if isinstance(value, (int, float))}

@@ -1,4 +1,4 @@
-"""Turns are kept as they are written, in a file of one line each."""
+"""Recording of turns while they are written. Each turn becomes one line of a file."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ _CURRENT: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 @contextmanager
 def recording(to: str | PathLike[str] | Callable[[Record], object], *, texts: bool = True) -> Iterator[None]:
-    """Keep every turn that begins within, however the model is called: `invoke`, `stream`, `batch`, in a chain.
+    """Record every turn that begins inside the `with` block.
 
     ```python
     with recording("runs.jsonl"):
         model.invoke("What is 17 * 23?")
     ```
 
-    A turn is written when it is over. One that was broken off and never ended is written at the end of the block.
+    It does not matter how the model is called: by `invoke`, `stream`, `batch`, or in a chain. A turn is written to the
+    file when it ends. A turn that was broken off and never ended is written at the end of the block.
 
     Args:
-        to: A file that lines of JSON are appended to, or a function that takes each record.
-        texts: Whether what was said is kept. Without it a record tells lengths, tokens, decisions and the report, and
-            cannot be replayed.
+        to: A file to which lines of JSON are appended, or a function that takes each record.
+        texts: Whether records hold the texts. Records without texts hold lengths, tokens, decisions and the report;
+            they cannot be replayed.
     """
     recorder = Recorder(to if callable(to) else _appending(to), texts=texts)
     token = _CURRENT.set(recorder)
@@ -55,7 +56,7 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
     """Read a file that `recording` wrote.
 
     Raises:
-        ValueError: A line is none of its lines; the line is named.
+        ValueError: A line is not a record. The message names the line.
         OSError: The file cannot be read.
     """
     records = []
@@ -69,16 +70,16 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
 
 
 def current_recorder() -> Recorder | None:
-    """Return who keeps the turns that begin here."""
+    """Return the recorder of the current context, or None if turns are not recorded here."""
     return _CURRENT.get()
 
 
 class Recorder:
-    """Makes runs that are noted, and hands their records on.
+    """Makes runs that are recorded, and passes on each record when the turn ends.
 
     Args:
-        keep: Takes each record.
-        texts: Whether what was said is kept.
+        keep: Function that takes each record.
+        texts: Whether records hold the texts.
     """
 
     def __init__(self, keep: Callable[[Record], object], *, texts: bool = True) -> None:
@@ -87,11 +88,11 @@ class Recorder:
         self._unfinished: set[NotedRun] = set()
 
     def new_run(self, model: dict[str, Any], machine: dict[str, Any], policy: DelegationPolicy) -> Callable[..., Run]:
-        """Return what makes a run that is noted, called as `Run` is.
+        """Return a function that makes a recorded run and takes the same arguments as `Run`.
 
         Args:
             model: Every setting of the model that changes what it writes.
-            machine: The settings of the state machine but for the policy.
+            machine: Settings of the state machine, without the policy.
             policy: The policy.
         """
         told = {name: value for name, value in model.items() if name != "policy"}
@@ -105,7 +106,7 @@ class Recorder:
         return new_run
 
     def close(self) -> None:
-        """Write down what never ended."""
+        """Record the turns that never ended."""
         for run in list(self._unfinished):
             self._over(run, "broken off")
 
@@ -117,15 +118,15 @@ class Recorder:
 
 
 class NotedRun(Run):
-    """A turn on its way, of which is noted what its state machine is told, and when.
+    """A run that keeps every input of its state machine, with its time.
 
     Args:
-        settings: The fields of the record that tell settings.
-        over: Told when the turn is over, with the error that ended it.
+        settings: The fields of the record that hold settings: `model`, `machine` and `policy`.
+        over: Called at the end of the turn with the run and the error that ended it, if any.
         turn: The turn to write.
         machine: The policy, not started yet.
-        *rest: As of `Run`.
-        **named: Likewise.
+        *rest: Further positional arguments of `Run`.
+        **named: Further keyword arguments of `Run`.
     """
 
     def __init__(
@@ -143,16 +144,16 @@ class NotedRun(Run):
         self._began = time.time()
         self._inputs: list[Input] = []
         self._decisions: list[Decision] = []
-        self._length = 0  # of the text, in characters
+        self._length = 0  # of thought and answer together, in characters
 
     def receive(self, event: Event) -> list[TurnEvent]:
-        """Take in what the backend has to say."""
+        """Process an event of the backend, and record the turn if it has ended."""
         happened = super().receive(event)
         self._look_whether_over()
         return happened
 
     def recover(self, error: BackendError) -> list[TurnEvent]:
-        """Go on after the running request failed, or raise."""
+        """Continue after the running request failed, or record the turn and raise the error."""
         try:
             happened = super().recover(error)
         except BackendError as e:
@@ -162,7 +163,7 @@ class NotedRun(Run):
         return happened
 
     def record(self, error: str | None) -> Record:
-        """Return what was noted so far."""
+        """Return the record of the turn up to now."""
         return Record(
             began=self._began,
             **self._settings,
@@ -195,13 +196,13 @@ class NotedRun(Run):
 
 
 class _Noted:
-    """A state machine every call of which is noted, whatever its methods are called and take."""
+    """A wrapper of a state machine that reports every method call, independent of names and arguments."""
 
     def __init__(self, machine: Delegation, note: Callable[[str, tuple[Any, ...], dict[str, Any]], None]) -> None:
         self._machine = machine
         self._note = note
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the machine has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the machine
         held = getattr(self._machine, name)
         if not callable(held):
             return held

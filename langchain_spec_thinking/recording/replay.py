@@ -1,4 +1,4 @@
-"""A recorded turn, decided again: by its own policy, bit for bit, or by another, as far as the record reaches."""
+"""Replay of a recorded turn: with its own policy, bit for bit, or with another policy as far as the record allows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a replay stops being valid: from here on, models would have been asked something else.
+    """The point where a replay stops being valid, because from there on the models would get other requests.
 
     Attributes:
-        input: How many inputs of the record the policy was told before.
-        written: How much stood in the turn, thought and answer together, in characters.
-        recorded: What happened, in words.
-        replayed: What the policy wants instead, in words.
+        input: Number of inputs of the record that the policy took before.
+        written: Length of the turn at that point, thought and answer together, in characters.
+        recorded: The recorded decision, in words.
+        replayed: The decision of the replayed policy, in words.
     """
 
     input: int
@@ -37,7 +37,7 @@ class Difference:
     replayed: str
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Describe the difference in one line."""
         return (
             f"after {self.written} characters (input {self.input}): in the record {self.recorded}, "
             f"by the policy {self.replayed}"
@@ -46,13 +46,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of a record.
+    """The result of a replay.
 
     Attributes:
-        commands: Of the policy, as far as the replay is valid.
-        turn: The turn that they write.
-        report: Its segments; nobody was asked, so its usage says nothing.
-        difference: Where the replay stops being valid; None where the record was valid to its end.
+        commands: Commands of the policy, as far as the replay is valid.
+        turn: The turn that these commands write.
+        report: The report on that turn. Only its segments are meaningful. Its usage is not, since no model is called.
+        difference: Where the replay stops being valid. None if it is valid to the end of the record.
     """
 
     commands: tuple[Command, ...]
@@ -62,24 +62,24 @@ class Replay:
 
     @property
     def valid(self) -> bool:
-        """Whether the policy decides as was recorded, to the end."""
+        """Whether the policy makes the recorded decisions up to the end."""
         return self.difference is None
 
 
 def replay(record: Record, policy: DelegationPolicy | None = None) -> Replay:
-    """Tell a policy what the recorded one was told. No model is asked.
+    """Give a policy the inputs of a record. No model is called.
 
-    A replay is valid until the first decision that differs in who writes next, or where, or until a model would have
-    been stopped earlier or later than it was. Up to there the text is the recorded one, provided that an engine writes
-    the same where only the limit of a request differs.
+    The replay is valid up to the first decision about which model writes next, or where, that differs from the record.
+    It also ends if the policy would stop a model earlier or later than the record did. Up to that point the text is the
+    recorded one, on the assumption that an engine writes the same text if only the token limit of a request differs.
 
     Args:
         record: A record with texts.
-        policy: Another policy; None: the recorded one, which must decide the same.
+        policy: Another policy. None: the recorded policy, which must make the same decisions.
 
     Raises:
-        ValueError: The record has no texts; its policy cannot be made from data and none is given; or the one that is
-            given has another budget.
+        ValueError: The record has no texts; the recorded policy cannot be made from data and no other is given; or the
+            given policy has another budget.
     """
     if not record.texts:
         msg = "a record without texts cannot be replayed; record with texts=True"
@@ -106,16 +106,16 @@ class _Player(Run):
         self._text = ""
         self._index = 0
         self._wrote: Author = "speculative"
-        self._limits = (0, 0)  # of the running request, in tokens: recorded, replayed
-        self._tokens = 0  # of the running request
+        self._limits = (0, 0)  # token limits of the running request: recorded, replayed
+        self._tokens = 0  # written by the running request so far
 
     @property
     def author(self) -> Author:
-        """Who wrote, as recorded: another may stand in for the one that the policy asked for."""
+        """The recorded author. It differs from the author in the policy's command if one model stood in for another."""
         return self._wrote
 
     def play(self) -> Difference | None:
-        """Tell the policy all that was recorded, or up to where it differs."""
+        """Give the policy the recorded inputs, and return the first difference, or None if there is none."""
         decided: dict[int, list[Decision]] = {}
         for decision in self._record.decisions:
             decided.setdefault(decision.input, []).append(decision)
@@ -136,7 +136,7 @@ class _Player(Run):
         return None
 
     def _compare_limits(self, one: Input) -> Difference | None:
-        """Find out whether the model would have been stopped before this, or would have gone on after it."""
+        """Check whether the replayed limit stops the model before this input or lets it continue after this input."""
         recorded, replayed = self._limits
         ends = one.call == "end"
         stopped = replayed < recorded and (self._tokens + one.tokens > replayed or (ends and self._tokens >= replayed))
@@ -167,7 +167,7 @@ class _Player(Run):
         return None
 
     def _agree(self, recorded: Generate | Finish, replayed: Generate | Finish) -> bool:
-        """Whether a model is asked for the same. How much of it is looked at when it has written that."""
+        """Return whether both commands ask a model for the same text. `_compare_limits` compares their limits."""
         if self._exact or isinstance(recorded, Finish) or isinstance(replayed, Finish):
             return recorded == replayed
         asked_alike = (recorded.author, recorded.prompt_suffix) == (replayed.author, replayed.prompt_suffix)

@@ -1,1 +1,1 @@
-"""A finished turn in a file and on a page."""
+"""Saving of a finished turn to a file, and its display as an HTML page."""

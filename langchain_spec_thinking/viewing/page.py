@@ -1,6 +1,7 @@
-"""A finished turn as HTML: the text coloured by author, what was dropped on hover or focus, a timeline, the figures.
+"""Display of a finished turn as HTML: figures, a timeline, and the text with one colour for each author.
 
-There is no script in it, and nothing is fetched. Everything that a model wrote is escaped.
+Dropped text appears on hover or focus. The page contains no scripts and loads no other files. All text that a model
+wrote is escaped.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ _LEGEND: dict[Author, str] = {
     "inserted": "put in by the method",
 }
 _LANES: dict[Author, tuple[int, int]] = {"speculative": (4, 24), "target": (34, 24), "inserted": (0, 62)}
-"""Where an author's bars begin and how high they are, in pixels. Inserted text takes no time: it is a mark."""
+"""Top and height of each author's bars, in pixels. Inserted text takes no time, so its bar is a thin mark."""
 _AXIS, _HEIGHT = 66, 86
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-"""Distances between the timeline's ticks, in seconds."""
+"""Possible distances between the ticks of the timeline, in seconds."""
 _TICKS_MAX = 6
-"""As many labels as stand side by side on a telephone."""
+"""Largest number of labels that fit side by side on the screen of a phone."""
 
 
 class FinishedTurn(Protocol):
-    """What a page shows of a turn. A `Trace` is one."""
+    """The interface of a turn that a page can show. `Trace` implements it."""
 
     @property
     def thinking(self) -> str:
@@ -47,11 +48,11 @@ class FinishedTurn(Protocol):
 
     @property
     def report(self) -> Report:
-        """Return who wrote what, and what it cost."""
+        """Return the report: who wrote which part and why, and the usage of each model."""
 
     @property
     def question(self) -> str:
-        """Return what was asked."""
+        """Return the last message of the conversation."""
 
     @property
     def model_name(self) -> str:
@@ -62,11 +63,11 @@ class FinishedTurn(Protocol):
         """Return the tool calls."""
 
     def pieces(self, channel: Channel) -> list[tuple[Segment | Dropped, str]]:
-        """Return the segments of a channel with their text, and what was dropped between them."""
+        """Return the segments and dropped drafts of a channel with their texts, in the order of the text."""
 
 
 def page(trace: FinishedTurn) -> str:
-    """Draw a turn as a whole document."""
+    """Return a turn as a whole HTML document."""
     title = escape(_shortened(trace.question, 80) or "A run")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     body = f'<body class="spec-thinking-page">{fragment(trace)}</body>'
@@ -74,7 +75,7 @@ def page(trace: FinishedTurn) -> str:
 
 
 def fragment(trace: FinishedTurn) -> str:
-    """Draw a turn as a part of some page, a notebook's for example."""
+    """Return a turn as a part of an HTML page, for example of a notebook."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode()).hexdigest()[:8]}"
     parts = [_head(trace), _figures(trace.report), _timeline(trace, name), _text(trace, name)]
@@ -217,7 +218,7 @@ def _usage(report: Report) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
-    """The last columns, `numbers` of them, are figures."""
+    """Return an HTML table whose last `numbers` columns are figures."""
     words = len(heads) - numbers
 
     def row(cells: Sequence[str], tag: str) -> str:
@@ -247,7 +248,7 @@ def _tokens(count: int) -> str:
 
 
 def _name(model: str) -> str:
-    """A model in a folder is called after it; where the folder lies is nobody else's business."""
+    """Return the name of a model. For a path, return only the name of the folder, since the rest of it is private."""
     path = PurePath(model)
     return path.name if path.is_absolute() else model
 

@@ -1,4 +1,4 @@
-"""One finished turn, texts and all: kept in a file, drawn on a page."""
+"""A finished turn with its texts, which can be saved to a file or shown on a page."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Trace:
-    """A turn that is over: what was asked, thought and answered, by whom, why, and what was dropped on the way.
+    """A finished turn: the question, the thought, the answer, the author of each part, and the dropped drafts.
 
-    A notebook draws it as the last value of a cell. It holds the conversation's last message and nothing else of the
-    conversation, no settings and no keys.
+    A notebook shows a trace as a page if the trace is the last value of a cell. A trace holds the last message of the
+    conversation, no other messages, no settings and no keys.
 
     ```python
     message = model.invoke("What is 17 * 23?")
@@ -37,13 +37,13 @@ class Trace:
     ```
 
     Attributes:
-        thinking: All that was thought.
-        answer: All that was answered.
-        report: Who wrote what, and what it cost.
-        question: What was asked.
-        model_name: Both models' names.
+        thinking: The whole thought.
+        answer: The whole answer.
+        report: Who wrote which part and why, and the usage of each model.
+        question: The last message of the conversation.
+        model_name: Names of both models.
         finish_reason: Why the turn ended.
-        calls: Tools that were called.
+        calls: Tool calls of the answer.
     """
 
     thinking: str
@@ -56,11 +56,11 @@ class Trace:
 
     @classmethod
     def of(cls, message: AIMessage, question: str = "") -> Trace:
-        """Read a message of `ChatSpeculativeThinking`, however it was come by.
+        """Make a trace from a message of `ChatSpeculativeThinking`.
 
         Args:
-            message: What `invoke` returned, or the sum of what `stream` brought.
-            question: What was asked; the message does not know.
+            message: The message that `invoke` returned, or the sum of the chunks that `stream` yielded.
+            question: The question, which is not part of the message.
 
         Raises:
             ValueError: The message holds no report.
@@ -83,7 +83,7 @@ class Trace:
 
     @classmethod
     def of_run(cls, run: Run, model_name: str) -> Trace:
-        """Read a turn that was driven by hand, as far as it came."""
+        """Make a trace from a run that you drive yourself. The run need not be finished."""
         turn = run.turn
         return cls(
             thinking=turn.thinking,
@@ -96,7 +96,7 @@ class Trace:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a JSON file."""
+        """Write the trace to a JSON file."""
         texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _OBJECTS}
         calls = [asdict(call) for call in self.calls]
         held = {"version": _VERSION, **texts, "calls": calls, "speculative_thinking": self.report.as_dict()}
@@ -104,15 +104,15 @@ class Trace:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Trace:
-        """Read what `save` wrote.
+        """Read a trace from a file that `save` wrote.
 
         Raises:
-            ValueError: It did not write that.
+            ValueError: The file is not in the format of `save`.
         """
         try:
             held: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
             if held.pop("version") != _VERSION:
-                raise ValueError  # noqa: TRY301 - as unreadable as the rest
+                raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
             report = Report.from_dict(held.pop("speculative_thinking"))
             calls = tuple(ToolCall(**call) for call in held.pop("calls"))
             return cls(report=report, calls=calls, **held)
@@ -121,7 +121,7 @@ class Trace:
             raise ValueError(msg) from e
 
     def pieces(self, channel: Channel) -> list[tuple[Segment | Dropped, str]]:
-        """Return what was written in a channel, in order, with its text; what was dropped stands where it was."""
+        """Return the segments and dropped drafts of a channel with their texts, in the order of the text."""
         text = self.thinking if channel == "thinking" else self.answer
         dropped = [piece for piece in self.report.dropped if piece.channel == channel]
         pieces: list[tuple[Segment | Dropped, str]] = []
@@ -134,7 +134,7 @@ class Trace:
         return [*pieces, *((piece, piece.text) for piece in dropped)]
 
     def html(self) -> str:
-        """Draw the turn as a page of its own, which needs nothing from anywhere."""
+        """Return the turn as a complete HTML page that loads no other files."""
         return page(self)
 
     def _repr_html_(self) -> str:

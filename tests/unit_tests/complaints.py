@@ -1,4 +1,4 @@
-"""What other libraries say that nobody asked them: warnings, lines of their logs, progress bars."""
+"""Collection of unwanted output of other libraries: warnings, log lines and progress bars."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class _Kept(logging.Handler):
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """Collect what the libraries say meanwhile; complete at the end."""
+    """Collect the output of the libraries inside the `with` block. The list is complete at the end of the block."""
     complaints: list[str] = []
     handler, screen = _Kept(complaints), io.StringIO()
-    once = transformers.utils.logging.warning_once  # remembers what it has said already
+    once = transformers.utils.logging.warning_once  # its cache remembers the warnings that it has logged
     once.cache_clear()
     before = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_warning()

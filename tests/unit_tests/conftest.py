@@ -1,4 +1,4 @@
-"""Unit tests are quick, and strangers to each other."""
+"""Settings and fixtures that keep unit tests fast and independent of each other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from langchain_spec_thinking.drivers import _REPORTED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How long an example takes says more of the machine than of the code. A failure prints what repeats it.
+# Examples have no deadline, because their time depends more on the machine than on the code. A failure prints the code
+# that repeats it.
 settings.register_profile("any machine", settings(deadline=None, print_blob=True))
 settings.load_profile("any machine")
 
-# Tiny models have nothing to share out among threads, and threads that wait for each other are slow on a busy machine.
+# Tiny models have too little work for several threads, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_found_out_before() -> Iterator[None]:
-    """Forget what the process keeps: what it knows of servers, and which failures it has logged."""
+    """Clear the state of the process: the capabilities of servers, and the failures that were logged."""
     capabilities.cache_clear()
     _REPORTED.clear()
     yield

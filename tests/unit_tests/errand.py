@@ -1,4 +1,4 @@
-"""A task of three tools, and a pair that follows a script to carry it out."""
+"""A task with three tools, and a scripted pair of models that solves it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TAKEN_OVER = "Three steps, I am sure of it,"
 THOUGHT = "They want tea.\n\n", TAKEN_OVER, " so I go on.\n"
 QUESTION: Any = {
     "messages": "Order tea, and tell me what it costs in euros."
-}  # the graphs' own type is narrower than what they take
+}  # LangGraph's type for inputs is narrower than the inputs it accepts
 ERRAND = ["price", "exchange", "order", "3.5", "7.0", "ordered tea for 7.0", ANSWER]
-"""What `steps` says of it."""
+"""The result of `steps` for the whole task."""
 
 
 @tool
@@ -62,12 +62,12 @@ RECEIPT = Receipt(item="tea", euros=7)
 
 
 def call(tool: str, **arguments: Any) -> str:
-    """Write a call as the models do whose script calls this."""
+    """Return a tool call as the scripted models write it."""
     return call_text([ToolCall("", tool, json.dumps(arguments))])
 
 
 def thinking(turn: Turn, answer: str) -> str:
-    """Think in three steps, the second of which the target writes; then answer."""
+    """Return a thought of three steps, the second of which the target writes, and then the answer."""
     if turn.channel == "answer":
         return answer
     if TAKEN_OVER in turn.thinking:
@@ -76,7 +76,7 @@ def thinking(turn: Turn, answer: str) -> str:
 
 
 def small(turn: Turn) -> str:
-    """Take the next step of the errand."""
+    """Return the next step of the task."""
     results = [message.content for message in turn.history if message.role == "tool"]
     match results:
         case []:
@@ -93,7 +93,7 @@ def small(turn: Turn) -> str:
 
 
 def pair(**settings: Any) -> ChatSpeculativeThinking:
-    """Make the pair."""
+    """Return the scripted pair. Settings override its fields."""
     fields: dict[str, Any] = {
         "speculative": ScriptedBackend(small, name="small", thinks=True),
         "target": ScriptedBackend(f"{TAKEN_OVER} and so on.", name="large", thinks=True),
@@ -103,7 +103,7 @@ def pair(**settings: Any) -> ChatSpeculativeThinking:
 
 
 def steps(messages: Sequence[BaseMessage]) -> list[str]:
-    """What an agent did: the tools it called and what they said, and what it said in the end."""
+    """Return the steps of an agent: the tools it called, their results, and its last message."""
     called = [call["name"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
     return called + [message.text for message in messages if isinstance(message, ToolMessage)] + [messages[-1].text]
 

@@ -1,4 +1,4 @@
-"""An event loop that comes to rest."""
+"""Waiting until an event loop has no more tasks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import gc
 
 
 async def at_rest() -> None:
-    """Wait until no other task is left. What nobody holds any more is closed first, by tasks of the loop."""
+    """Wait until no other task is left.
+
+    Generators that are no longer referenced are collected first. The loop closes them in tasks.
+    """
     while True:
         gc.collect()
-        await asyncio.sleep(0)  # the loop begins the tasks that it was asked for
+        await asyncio.sleep(0)  # lets the loop start the scheduled tasks
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if not others:
             return

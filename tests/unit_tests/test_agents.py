@@ -1,4 +1,4 @@
-"""Agents and graphs around a pair."""
+"""Tests of a pair in agents and graphs."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_an_agents_answer_has_a_form(strategy: Any, tools: list[Any]) -> None:
 
 
 def test_a_form_is_asked_for_as_the_profile_says_it_can_be() -> None:
-    """`create_agent` reads the profile: without it, it would fall back on a tool."""
+    """`create_agent` reads the profile. Without the profile, it would use a tool for structured output."""
     asked: list[Any] = []
     model = pair(speculative=ScriptedBackend(lambda turn: asked.append(turn.schema) or "{}", name="small"))  # type: ignore[func-returns-value]
     agent = create_agent(model, tools=[], response_format=ToolStrategy(Receipt))
-    with pytest.raises(Exception, match="GRAPH_RECURSION_LIMIT"):  # no tool is ever called
+    with pytest.raises(Exception, match="GRAPH_RECURSION_LIMIT"):  # because the model never calls the tool
         agent.invoke(QUESTION, {"recursion_limit": 3})
     assert asked.pop() is None
     with pytest.raises(Exception, match="Receipt"):
@@ -94,7 +94,7 @@ class Verdict(BaseModel):
 
 @pytest.mark.parametrize("strategy", [ToolStrategy(Verdict), ProviderStrategy(Verdict)])
 def test_a_pair_without_a_word_of_json_fills_in_a_form(strategy: Any) -> None:
-    """The pocket models know word problems only; a grammar holds them to the schema."""
+    """The pocket models have learned only word problems. A grammar makes them follow the schema."""
     agent = create_agent(ChatSpeculativeThinking.pocket(think_before_tools=False), tools=[], response_format=strategy)
     state = agent.invoke({"messages": [HumanMessage(pocket.problems()[0].question)]})
     assert isinstance(state["structured_response"], Verdict)
@@ -110,7 +110,7 @@ def test_a_deep_agent_plans_and_keeps_files() -> None:
     def small(turn: Turn) -> str:
         asked = next(message.content for message in turn.history if message.role == "user")
         results = [message for message in turn.history if message.role == "tool"]
-        if asked == "Say what tea costs.":  # the agent that the agent asks
+        if asked == "Say what tea costs.":  # this is the turn of the subagent
             return errand.thinking(turn, "Tea costs 3.5." if results else errand.call("price", item="tea"))
         return errand.thinking(turn, script.get(len(results), ANSWER))
 
@@ -126,7 +126,7 @@ def test_a_deep_agent_plans_and_keeps_files() -> None:
 
 
 def test_a_local_pair_is_an_agents_model() -> None:
-    """Random weights, held to the schema of the one tool there is; the model and its tools run for real."""
+    """The weights are random, and a grammar enforces the schema of the only tool. Model and tool really run."""
     backend = tiny.backend(tiny.llama(vocabulary=len(tiny.byte_tokenizer()), context=4096))
     picked: list[tuple[int, str]] = []
 
@@ -146,7 +146,7 @@ def test_a_local_pair_is_an_agents_model() -> None:
 
 @wrap_model_call
 def must_call_first(request: Any, handler: Any) -> Any:
-    """Random weights would never call a tool by themselves."""
+    """Force a tool call in the first step, since a model with random weights would never call a tool."""
     return handler(request.override(tool_choice="any" if len(request.messages) == 1 else "none"))
 
 
@@ -157,7 +157,7 @@ Streamed = dict[str | None, AIMessageChunk]
 
 
 def merged(chunks: Iterable[AIMessageChunk]) -> Streamed:
-    """Put the chunks of each message together."""
+    """Join the chunks of each message."""
     by_message: dict[str | None, list[AIMessageChunk]] = defaultdict(list)
     for chunk in chunks:
         by_message[chunk.id].append(chunk)
@@ -175,7 +175,7 @@ def thought(message: AIMessage) -> str:
 
 
 def checked(chunks: list[Any], state: dict[str, Any]) -> None:
-    """Hold what was streamed to what the agent has in the end: every token once, usage once, and nothing else."""
+    """Check that the stream holds each token and each usage of the agent's messages once, and nothing else."""
     tokens = [chunk for chunk in chunks if isinstance(chunk, AIMessageChunk)]
     replies = {message.id: message for message in state["messages"] if isinstance(message, AIMessage)}
     streamed = merged(tokens)
@@ -194,7 +194,7 @@ def checked(chunks: list[Any], state: dict[str, Any]) -> None:
 
 
 def errand_words(replies: Iterable[AIMessage]) -> list[str]:
-    """The tokens of the answers, as the scripted models count them."""
+    """Return the tokens of the answers in the vocabulary of the scripted models."""
     return [word for reply in replies for word in ScriptedBackend().tokenize(reply.text) if word.strip()]
 
 
@@ -232,7 +232,7 @@ def test_callbacks_count_what_was_used_once(how: str) -> None:
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
 def test_nothing_of_chat_models_inside_a_pair_is_streamed(output_version: str) -> None:
-    """The inner models write what is dropped too; only the pair's own message is seen."""
+    """The inner models also write text that is dropped. The stream holds only the message of the pair."""
     inner = [
         GenericFakeChatModel(messages=itertools.repeat(AIMessage(text)))
         for text in ("One step.\n\nWait, another.\n\nDone.", "Indeed it is. ")
@@ -261,7 +261,7 @@ def summarizing(model: ChatSpeculativeThinking, **settings: Any) -> Summarizatio
 
 
 def test_usage_is_that_of_the_history_and_not_what_was_paid() -> None:
-    """Every takeover reads the prompt again; that is paid for, but it is not in the history."""
+    """Every takeover reads the prompt again. These tokens are billed, but they are not in the history."""
     model = pair()
     reply = create_agent(model, tools=TOOLS).invoke(QUESTION)["messages"][-1]
     usage = report(reply)["usage"]
@@ -306,7 +306,7 @@ def test_a_share_of_the_context_is_a_share_of_the_smaller_one() -> None:
     for small, large in itertools.permutations(models, 2):
         model = ChatSpeculativeThinking(speculative=small, target=large)
         assert context_of(model) == 512
-        summarizing(model, trigger=("fraction", 0.5))  # refuses a model that does not say
+        summarizing(model, trigger=("fraction", 0.5))  # raises an error if the profile has no `max_input_tokens`
     assert context_of(ChatSpeculativeThinking(speculative=models[0], target=ScriptedBackend())) == 2048
     with pytest.raises(ValueError, match="profile"):
         summarizing(pair(), trigger=("fraction", 0.5))

@@ -1,4 +1,4 @@
-"""The recipes of applications, on scripted pairs."""
+"""Tests of the recipes for applications with scripted pairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ POLICY = DelegationPolicy(takeover_tokens=len(words(TAKEN_OVER)))
 
 
 def pair(small: Callable[[Turn], str]) -> dict[str, Any]:
-    """What a recipe's `build` takes."""
+    """Return the arguments of a recipe's `build`."""
     return {
         "speculative": ScriptedBackend(lambda turn: thinking(turn, small(turn)), name="small", thinks=True),
         "target": ScriptedBackend(f"{TAKEN_OVER} and so on.", name="large", thinks=True),
@@ -131,7 +131,7 @@ def test_an_agent_is_made_from_the_command_line(capsys: pytest.CaptureFixture[st
     made: list[tuple[str, str]] = []
 
     def build(speculative: str, target: str) -> Any:
-        """Make one."""
+        """Return a pair."""
         made.append((speculative, target))
         return langgraph_agent.build(**pair(lambda _: "Hello."))
 
@@ -145,7 +145,7 @@ def test_a_recipes_page_shows_its_code(name: str) -> None:
     page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     source = (FOLDER / name / "recipe.py").read_text(encoding="utf-8")
-    if name == "ray_serve":  # Ray has an environment of its own, so the recipe cannot be imported here
+    if name == "ray_serve":  # Ray is installed in another environment, so this test cannot import the recipe
         assert textwrap.indent(code, "    ") in source
     else:
         assert inspect.getsource(import_module(f"integrations.{name}.recipe").build).strip() in code

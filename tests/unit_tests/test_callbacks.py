@@ -1,4 +1,4 @@
-"""Takeovers as LangChain's callbacks and tracers see them, whichever way the model is called."""
+"""Tests of takeovers in LangChain's callbacks and tracers, for every way to call the model."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ EVENT = {
     "end": 51,
     "tokens": 7,
 }
-"""The takeover of `pair`."""
+"""The data of the takeover in a turn of `pair`."""
 
 
 class Listener(BaseCallbackHandler):
-    """Keeps what it is told of: custom events, and which runs began and ended."""
+    """A handler that keeps custom events, and the starts and ends of runs."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any], UUID]] = []
@@ -71,7 +71,7 @@ class Listener(BaseCallbackHandler):
 
 
 class StreamingListener(Listener, _StreamingCallbackHandler[Any]):
-    """Turns `invoke` into streaming, as LangGraph's and `astream_events`' handlers do."""
+    """A handler that turns `invoke` into streaming, like the handlers of LangGraph and `astream_events`."""
 
     def tap_output_iter(self, run_id: UUID, output: Iterator[Any]) -> Iterator[Any]:
         return output
@@ -94,7 +94,7 @@ async def astream_events(model: ChatSpeculativeThinking, config: Any) -> None:
         async for _ in stream:
             pass
     finally:
-        await at_rest()  # LangChain ends the run after the stream
+        await at_rest()  # LangChain ends the run after the end of the stream
 
 
 WAYS: dict[str, Way] = {
@@ -139,7 +139,7 @@ async def test_events_of_astream_events() -> None:
 
 
 class Tracer(BaseTracer):
-    """Keeps whole traces."""
+    """A tracer that keeps whole traces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ def test_tracers_show_a_child_run_with_both_texts(way: Way) -> None:
     assert child.end_time >= child.start_time
     assert len(collector.traced_runs) == 1
     [counted] = usage.usage_metadata.values()
-    assert counted["output_tokens"] == 24  # once
+    assert counted["output_tokens"] == 24  # each token is counted once
 
 
 class Breaking(Backend):
@@ -215,7 +215,7 @@ def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
             if "Hm" in str(chunk.content):
                 break
         await stream.aclose()  # type: ignore[attr-defined]
-        await at_rest()  # LangChain leaves it to the loop to close what it reads from
+        await at_rest()  # LangChain lets the event loop close its inner generator
 
     if way == "stream":
         stream = pair().stream("2 + 3?", {"callbacks": [tracer]})
@@ -228,7 +228,7 @@ def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
 
 
 class Broken(BaseCallbackHandler):
-    """Raises whatever it is told."""
+    """A handler that raises an error for every event."""
 
     def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
@@ -237,7 +237,7 @@ class Broken(BaseCallbackHandler):
 
 
 class ABroken(AsyncCallbackHandler):
-    """Raises whatever it is told, on an event loop."""
+    """An asynchronous handler that raises an error for every event."""
 
     async def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError

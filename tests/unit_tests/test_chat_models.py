@@ -1,4 +1,4 @@
-"""The chat model, on scripted backends."""
+"""Tests of the chat model with scripted backends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEPS = ["I add 2 and 3.\n\n", "Wait, is it so?\n\n", "So it is 5.\n", "</think>
 
 
 def small(turn: Turn) -> str:
-    """A small model that reflects where nobody has yet."""
+    """Write the text of a small model that reflects, unless the target has already taken over."""
     if turn.channel == "answer" and turn.thinks:
         return STEPS[4]
     return "".join(STEPS[2:] if "Hm" in turn.thinking else STEPS)
@@ -49,7 +49,7 @@ def pair(**kwargs: Any) -> ChatSpeculativeThinking:
 
 
 def plain(text: str = "One. Two.", **kwargs: Any) -> ChatSpeculativeThinking:
-    """A pair that does not think."""
+    """Return a pair that writes no thought."""
     return pair(speculative=ScriptedBackend(text, name="small"), **kwargs)
 
 
@@ -95,9 +95,9 @@ def test_the_report_tells_who_wrote_what_and_what_it_cost() -> None:
     assert report["target_share"] == pytest.approx(7 / 24)
     assert report["usage"]["speculative"] == {
         "requests": 2,
-        "prompt_tokens": 2 * (3 + 2) + 6 + 7,  # "2 + 3?" and the opening tag twice, and what was written before
+        "prompt_tokens": 2 * (3 + 2) + 6 + 7,  # "2 + 3?" and the opening tag twice, then the text before request 2
         "cached_tokens": 0,
-        "completion_tokens": 6 + 1 + 5 + 2 + 6,  # the draft's first word is a cue, and is enough
+        "completion_tokens": 6 + 1 + 5 + 2 + 6,  # the draft stops at its first word, which is a cue
         "discarded_tokens": 1,
     }
     assert report["usage"]["target"]["discarded_tokens"] == 0
@@ -108,7 +108,7 @@ def test_usage_metadata_counts_the_prompt_once_and_the_text_kept() -> None:
     usage = pair().invoke("2 + 3?").usage_metadata
     assert usage is not None
     assert usage["output_tokens"] == 24
-    assert usage["input_tokens"] == 5  # with the opening tag and its line break
+    assert usage["input_tokens"] == 5  # includes the opening tag and its line break
     assert usage.get("output_token_details") == {"reasoning": 18}
 
 
@@ -130,7 +130,7 @@ def dump(message: AIMessage) -> dict[str, Any]:
     blocks = [message.content] if isinstance(message.content, str) else message.content
     for block in blocks:
         if isinstance(block, dict):
-            block.pop("index", None)  # LangChain numbers the blocks of streamed plain text only
+            block.pop("index", None)  # LangChain adds this number only if plain text is streamed
     return {"content": blocks, "usage": message.usage_metadata, "metadata": metadata}
 
 
@@ -205,7 +205,7 @@ def test_what_a_call_gives_is_converted_as_the_fields_are() -> None:
 
 
 class CountingBackend(Backend):
-    """A backend that tells what it uses."""
+    """A backend that reports its usage."""
 
     name = "counting"
 
@@ -217,11 +217,11 @@ class CountingBackend(Backend):
 
 
 class LeadingBackend(Backend):
-    """A backend that notes how far it is ahead of its reader, whenever it begins to write a piece.
+    """A backend that records, for each piece, by how many pieces it is ahead of its reader.
 
     Attributes:
-        read: How many pieces were read.
-        leads: By how many pieces it was ahead.
+        read: Number of pieces that were read.
+        leads: Distance to the reader at the start of each piece, in pieces.
     """
 
     name = "leading"
@@ -237,7 +237,7 @@ class LeadingBackend(Backend):
 
 
 async def test_a_thread_is_one_piece_ahead_at_most() -> None:
-    """The thread that writes the piece after the next one has seen that the next one was taken."""
+    """The thread starts to write a piece only after the reader has taken the piece before it."""
     backend = LeadingBackend()
     events = backend.acontinue_turn(Turn(()), Request(200))
     async for _ in events:
@@ -331,7 +331,7 @@ def test_differently_configured_models_share_no_cache_entry() -> None:
 
 
 class FailingBackend(Backend):
-    """A backend that breaks off."""
+    """A backend whose stream breaks off."""
 
     name = "failing"
 
@@ -352,7 +352,7 @@ def test_an_error_carries_the_text_so_far() -> None:
 
 
 class EndlessBackend(Backend):
-    """A backend that never ends, and counts how many of its streams are open."""
+    """A backend whose streams never end, and which counts its open streams."""
 
     name = "endless"
 

@@ -1,4 +1,4 @@
-"""A test that hangs is ended and fails, however it hangs."""
+"""Tests of the deadlines: every test that hangs is ended and fails, for each way to hang."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CANCELLED = {
                 await asyncio.Event().wait()
     """,
 }
-"""These are cancelled, and the run goes on."""
+"""Tests that are cancelled, so that the run goes on."""
 
 ENDED = {
     "a coroutine swallows every cancellation": """
@@ -120,7 +120,7 @@ ENDED = {
             asyncio.run(asyncio.Event().wait())
     """,
 }
-"""These end their process."""
+"""Tests whose deadline ends the process."""
 
 BEGIN = """
 import asyncio, re, threading, time, pytest
@@ -131,14 +131,14 @@ PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout", "tests.deadlines")
 
 
 def ran(folder: Path, tests: Iterable[str], *options: str) -> subprocess.CompletedProcess[str]:
-    """Run each test in a file of its own. A run that hangs raises `TimeoutExpired`."""
+    """Run pytest on the tests, each in its own file. A run that hangs raises `TimeoutExpired`."""
     for number, test in enumerate(tests):
         (folder / f"test_{number}.py").write_text(BEGIN + dedent(test), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", str(folder), f"--rootdir={folder}", *options]
     command += [part for name in PLUGINS for part in ("-p", name)]
-    settings = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds to load
-    return subprocess.run(  # noqa: S603 - our own
+    settings = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading all plugins takes seconds
+    return subprocess.run(  # noqa: S603 - our own command
         command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=90, check=False
     )
 
@@ -167,7 +167,7 @@ def test_the_end_of_a_worker_is_the_failure_of_its_test(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_done_waits_for_the_others(tmp_path: Path) -> None:
-    """The second one has nothing to do for longer than a process has to end."""
+    """The second worker waits for longer than a process may take to end."""
     slow = """
         def test_it():
             time.sleep(2)

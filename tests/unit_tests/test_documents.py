@@ -1,4 +1,4 @@
-"""The code of the documents runs, and prints what they say it prints."""
+"""The code in the documents runs and prints the documented output."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ def read(page: str) -> str:
 
 
 async def check(text: str, folder: Path) -> int:
-    """Run the blocks of a page, one after the other, as a reader does who types them into one session.
+    """Run the code blocks of a page one after the other in one session, as a reader would.
 
-    What they print is held to the block of text that follows, or to comments: `print(1 + 1)  # 2`. A block that cannot
-    run is marked in the page's source, with the reason: `<!-- not run: ... -->`.
+    The output of a block must match the block of text that follows, or the comments: `print(1 + 1)  # 2`. A mark in the
+    page's source names the reason why a block cannot run: `<!-- not run: ... -->`.
 
     Args:
         text: The page.
-        folder: Where files go that the code writes.
+        folder: Working directory of the code.
 
     Returns:
-        How many blocks ran.
+        The number of blocks that ran.
     """
     session: dict[str, Any] = {"__name__": "__main__"}
     ran = 0
     for block in _BLOCK.finditer(text):
         if block["why"]:
             continue
-        line = text[: block.start("code")].count("\n")  # so that errors name the line of the page
+        line = text[: block.start("code")].count("\n")  # errors then name the line of the page
         code = compile("\n" * line + block["code"], "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.chdir(folder):
-            running = eval(code, session)  # noqa: S307 - as readers do
+            running = eval(code, session)  # noqa: S307 - runs the code as readers do
             if inspect.isawaitable(running):
                 await running
         said = _SAID.findall(block["code"]) if block["shown"] is None else block["shown"].splitlines()
@@ -78,7 +78,7 @@ async def test_the_code_of_a_page_does_what_the_page_says(page: str, tmp_path: P
 def test_links_lead_somewhere(page: str) -> None:
     for link in _LINK.findall(_FENCED.sub("", read(page))):
         address = urlsplit(link)
-        if address.scheme:  # of other people's pages only the form can be seen from here
+        if address.scheme:  # tests have no network, so only the form of external links is checked
             assert (address.scheme, "." in address.netloc) == ("https", True), link
             assert address.netloc != "arxiv.org" or re.fullmatch(r"/abs/\d{4}\.\d{5}", address.path), link
         elif address.path:

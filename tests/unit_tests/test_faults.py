@@ -1,4 +1,4 @@
-"""No fault loses text, and none doubles it: streams that break, models that are gone."""
+"""No fault loses or repeats text. The faults are broken streams and models that cannot be reached."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ ANSWER = "The answer is five.\n\nIt is odd."
 
 
 class GoneError(BackendError):
-    """A server that hung up."""
+    """Error of a server that closed the connection."""
 
     is_retryable = True
 
 
 class RefusedError(BackendError):
-    """A server that will not, today or tomorrow."""
+    """Error of a server that always refuses the request."""
 
 
 @dataclass
 class Flaky(Backend):
-    """Goes on with its text from wherever the turn stands; each of its requests breaks after so many pieces.
+    """A backend that continues its text from the end of the turn, and whose first requests can break.
 
     Attributes:
-        breaks: For each request, after how many pieces it breaks; None: not at all. Later requests do not.
+        breaks: For each request, the number of pieces before it breaks, or None if it does not break. Requests after
+            the end of this list do not break.
     """
 
     breaks: list[int | None] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Flaky(Backend):
         after = self.breaks.pop(0) if self.breaks else None
         try:
             for count, event in enumerate(ScriptedBackend(self.text[len(body) :]).continue_turn(turn, request)):
-                if after is not None and count > after:  # the first event tells the usage
+                if after is not None and count > after:  # the first event is the usage
                     msg = "hung up"
                     raise self.error(msg)
                 yield event
@@ -78,7 +79,7 @@ class Flaky(Backend):
 
 @dataclass
 class Clock:
-    """Goes on when it is told to."""
+    """A clock that moves only if a test sets `seconds`."""
 
     seconds: float = 0.0
 
@@ -88,7 +89,7 @@ class Clock:
 
 @dataclass
 class Slow(Flaky):
-    """Takes a while for each piece."""
+    """A backend that takes 0.03 seconds of its clock for each piece."""
 
     clock: Clock = field(default_factory=Clock)
 
@@ -99,7 +100,7 @@ class Slow(Flaky):
 
 
 class Timed(ChatSpeculativeThinking):
-    """A pair with a clock of its own."""
+    """A pair with its own clock."""
 
     _clock: Clock = PrivateAttr(default_factory=Clock)
 
@@ -111,7 +112,7 @@ class Timed(ChatSpeculativeThinking):
 
 @dataclass
 class Watched(Flaky):
-    """Tells the event loop when a request is closed."""
+    """A backend that notifies the event loop when a request is closed."""
 
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     over: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
@@ -153,7 +154,7 @@ POLICIES = st.builds(
 def test_broken_streams_leave_no_trace_in_the_text(
     small: list[int | None], large: list[int | None], policy: DelegationPolicy, answer_by: str
 ) -> None:
-    """Each request goes on exactly where the text stands, and in the end the text is that of an undisturbed turn."""
+    """Each request continues at the end of the received text. The whole text is that of a turn without faults."""
     message = pair(Flaky(small), Flaky(large), policy=policy, answer_by=answer_by).invoke("2 + 3?")
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
     assert report(message)["degraded"] is None
@@ -163,7 +164,7 @@ def test_broken_streams_leave_no_trace_in_the_text(
 def test_text_that_is_asked_for_little_by_little_is_the_same(
     parts: tuple[int, int | None], breaks: list[int | None], policy: DelegationPolicy
 ) -> None:
-    """For services that bill what a client that hung up never saw."""
+    """Some services bill tokens that they write after the client has closed the connection."""
 
     def written(small: Flaky, large: Flaky) -> AIMessage:
         return pair(small, large, policy=policy).invoke("2 + 3?")
@@ -184,7 +185,7 @@ async def test_broken_streams_are_resumed_asynchronously_too() -> None:
 
 
 def test_a_stream_goes_on_from_the_text_received() -> None:
-    """Drafts included: nothing that came is asked for again."""
+    """No received text is requested again. This includes drafts."""
     text = "<think>\nOne.\n\nTwo is fine and so is three.\n</think>\n\nFour."
     small = Flaky([4], text=text)
     message = pair(small, Flaky(text=text)).invoke("2 + 3?")
@@ -255,7 +256,7 @@ def test_what_no_retry_mends_is_not_resumed() -> None:
 
 
 async def test_cancelling_during_a_resumed_stream_closes_it() -> None:
-    small = Watched([2], text=f"<think>\n{'on ' * 1000}")  # so much that it cannot end by itself meanwhile
+    small = Watched([2], text=f"<think>\n{'on ' * 1000}")  # long enough not to end during the test
     stream = pair(small, Flaky()).astream("2 + 3?")
     async for chunk in stream:
         if len(small.bodies) == 2 and chunk.content:
@@ -263,7 +264,7 @@ async def test_cancelling_during_a_resumed_stream_closes_it() -> None:
     assert small.closed == [True, False]
     await stream.aclose()  # type: ignore[attr-defined]
     for _ in small.closed:
-        await small.over.get()  # LangChain leaves its inner generator to the loop's own clean-up
+        await small.over.get()  # LangChain lets the event loop close its inner generator
     assert small.closed == [True, True]
 
 

@@ -1,4 +1,4 @@
-"""What a streamed token costs, counted: calls, threads, characters looked at, requests. No clock is looked at."""
+"""The work for each streamed token: function calls, threads, characters and requests are counted, not timed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Storyteller(Handler):
-    """The benchmarks' server in this process."""
+    """The benchmarks' server of the small model, in this process."""
 
     url: ClassVar[str] = "http://server.test/v1"
     model: ClassVar[str] = SMALL
@@ -47,7 +47,7 @@ class Storyteller(Handler):
 
 
 class LargeStoryteller(Storyteller):
-    """Its other model."""
+    """The benchmarks' server of the large model, in this process."""
 
     model = LARGE
 
@@ -75,11 +75,11 @@ PAIRS: dict[str, Callable[[Manner], ChatSpeculativeThinking]] = {
 
 
 LOOP = (str(Path(asyncio.__file__).parent), selectors.__file__, threading.__file__)
-"""Files of the event loop. How often it sleeps, and is woken by a thread, depends on the machine."""
+"""Files of the event loop. Their calls are not counted: how often the loop sleeps and wakes depends on the machine."""
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """How many functions of Python's and of C's are called, but for those of the event loop."""
+    """Return the number of calls of Python and C functions, without calls inside the event loop."""
     calls = 0
 
     def count(frame: FrameType, event: str, _: object) -> None:
@@ -112,9 +112,9 @@ def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str,
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that counts what comes to it from threads.
+    """An event loop that counts the callbacks from other threads.
 
-    The clean-up of generators comes the same way, at times that the garbage collector chooses. It does not count.
+    It does not count the clean-up of generators, which uses the same method whenever the garbage collector runs.
     """
 
     hops = 0
@@ -142,7 +142,7 @@ def test_no_thread_is_between_a_server_and_the_event_loop(settings: dict[str, An
             assert runner.run(write()) > tokens
         return loop.hops
 
-    assert hops(800) == hops(200)  # a request has some
+    assert hops(800) == hops(200)  # the number for a request does not depend on its tokens
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
@@ -161,7 +161,7 @@ async def test_a_takeover_takes_two_requests(cue_every: int, way: str) -> None:
 
 @dataclass(frozen=True)
 class Watched(Lexicon):
-    """A lexicon that counts the characters it looks at."""
+    """A lexicon that counts the characters it reads."""
 
     seen: list[int] = field(default_factory=list, compare=False)
 
@@ -211,4 +211,4 @@ def test_a_word_is_tokenized_once() -> None:
     pair.invoke("x")
     words = [text for text in counted if len(text) < 20]
     assert len(words) < 100
-    assert len(words) - len(set(words)) <= 3  # the question, which is no piece
+    assert len(words) - len(set(words)) <= 3  # the question is encoded several times

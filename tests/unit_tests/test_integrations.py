@@ -1,4 +1,4 @@
-"""Every recipe, against fakes of the servers that it is for."""
+"""Tests of every recipe with fakes of the servers that it uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RECIPES: dict[str, tuple[type[Provider], type[Provider], str]] = {
     "deepseek": (VLLM, DeepSeek, "chat_mark"),
     "openrouter": (VLLM, OpenRouter, "chat_trailing"),
 }
-"""Who serves the small model, who the large one, and the strategy for the large one."""
+"""Server of the small model, server of the large model, and continuation strategy of the large model."""
 
 
 def recipe(name: str) -> ModuleType:
@@ -51,7 +51,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def built(name: str, tokenizer: str) -> ChatSpeculativeThinking:
-    """The recipe's pair, its requests answered here by whoever is at the address."""
+    """Return the recipe's pair. The fake at each address answers its requests in this process."""
     build = recipe(name).build
     defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
     urls = [url for setting, url in defaults.items() if setting.endswith("url")]
@@ -75,7 +75,7 @@ def built(name: str, tokenizer: str) -> ChatSpeculativeThinking:
 
 
 def _at(kind: type[Provider], url: str) -> Provider:
-    """The same provider at another address."""
+    """Return a fake provider at another address."""
     moved: type[Provider] = type(kind.__name__, (kind,), {"url": url})
     return moved(TEXTS["thinking"])
 
@@ -102,7 +102,7 @@ def test_a_recipes_page_shows_its_code_and_its_strategy(name: str) -> None:
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     assert inspect.getsource(recipe(name).build).strip() in code
     pasted: dict[str, Any] = {}
-    exec(code, pasted)  # noqa: S102 - as readers do
+    exec(code, pasted)  # noqa: S102 - runs the code as readers do
     assert inspect.signature(pasted["build"]) == inspect.signature(recipe(name).build)
     assert f"`{RECIPES[name][2]}`" in page
     assert f"python -m integrations.{name}.recipe" in page

@@ -1,4 +1,4 @@
-"""The lock files hold every requirement of pyproject.toml, in versions that it admits."""
+"""The lock files hold every requirement of pyproject.toml in a version that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TORCH = Requirement(RESOLVER["override-dependencies"][0])
 PINNED = re.compile(r"^(?P<name>[a-z0-9._-]+)==(?P<version>\S+)", re.MULTILINE)
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 
-# Which extras and dependency groups each lock file is made of, beside the dependencies of the package itself.
+# The extras and dependency groups in each lock file. All of them also hold the dependencies of the package itself.
 TESTED = (*EXTRAS, "test")
 PARTS: dict[str, tuple[str, ...]] = {
     "package.txt": (*TESTED, "lint", "docs", "models", "build"),
@@ -32,7 +32,7 @@ SERVERS = [group for group in PROJECT["dependency-groups"] if group.startswith("
 
 
 def requirements(part: str) -> Iterator[Requirement]:
-    """The requirements of an extra or a dependency group, without PyTorch, which is installed first and by itself."""
+    """Yield the requirements of an extra or a dependency group, except PyTorch, which is installed first and alone."""
     for entry in EXTRAS.get(part) or PROJECT["dependency-groups"][part]:
         if isinstance(entry, dict):
             yield from requirements(entry["include-group"])
@@ -41,7 +41,7 @@ def requirements(part: str) -> Iterator[Requirement]:
 
 
 def locked(file: str) -> dict[str, set[str]]:
-    """The versions of each package in a lock file: several if they depend on the Python version."""
+    """Return the versions of each package in a lock file: several if they depend on the Python version."""
     versions: dict[str, set[str]] = {}
     for pin in PINNED.finditer((REPOSITORY / "locks" / file).read_text(encoding="utf-8")):
         versions.setdefault(canonicalize_name(pin["name"]), set()).add(pin["version"])
@@ -49,7 +49,7 @@ def locked(file: str) -> dict[str, set[str]]:
 
 
 def unmet(required: Iterator[Requirement], versions: dict[str, set[str]]) -> list[str]:
-    """The requirements that a lock file does not hold."""
+    """Return the requirements that a lock file does not meet."""
     return [
         str(requirement)
         for requirement in required
@@ -80,7 +80,7 @@ def test_the_lowest_versions_are_the_lower_bounds() -> None:
 
 
 def test_no_lock_file_names_pytorch_or_an_address() -> None:
-    """pip installs PyTorch, and everybody installs from the package index that they have set."""
+    """pip installs PyTorch separately, and users install from the package index that they have configured."""
     for file in (*PARTS, *(f"{server}.txt" for server in SERVERS)):
         text = (REPOSITORY / "locks" / file).read_text(encoding="utf-8")
         assert TORCH.name not in locked(file)

@@ -1,4 +1,4 @@
-"""Spans of turns and takeovers."""
+"""Tests of the OpenTelemetry spans of turns and takeovers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Collector:
-    """A handler, and what it made."""
+    """A handler and the spans that it made."""
 
     def __init__(self, *, texts: bool = False) -> None:
         self._exporter = InMemorySpanExporter()
@@ -31,7 +31,7 @@ class Collector:
         self.handler = OpenTelemetryHandler(texts=texts, tracer_provider=self.provider)
 
     def spans(self) -> list[ReadableSpan]:
-        """In the order they began."""
+        """Return the finished spans in the order of their start."""
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
 

@@ -1,4 +1,4 @@
-"""Nothing of what the libraries below us print reaches the user."""
+"""The user sees no output of the libraries that this package uses."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def logged() -> None:
 )
 @pytest.mark.usefixtures("bars")
 def test_these_tests_would_hear_it(loud: Callable[[], None], said: str) -> None:
-    for _ in range(2):  # the second time too
+    for _ in range(2):  # `heard` also collects a message that the library logs only once
         with heard() as complaints:
             loud()
         assert said in "\n".join(complaints)

@@ -1,4 +1,4 @@
-"""Record files can be read by later versions: what an older version wrote is decided again, bit for bit."""
+"""Later versions read old record files, and a replay of such a file repeats its decisions bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns are kept as they are written, and decided again from what was kept."""
+"""Tests of recording turns and of replaying the records."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ KEY = "sk-very-secret"
 
 
 class GoneError(BackendError):
-    """A server that hung up."""
+    """Error of a server that closed the connection."""
 
     is_retryable = True
 
 
 @dataclass
 class Whatever(Backend):
-    """Writes one text after the other, whatever the turn says; an error where that is next."""
+    """A backend that writes its texts one after the other and ignores the turn. It raises the errors in its list."""
 
     streams: list[tuple[str, EndReason | Exception]] = field(default_factory=list)
     name: str = "whatever"
@@ -88,7 +88,7 @@ BUDGETS = st.sampled_from([None, Budget(target_tokens=9), Budget(target_share=0.
 
 
 def recorded(model: ChatSpeculativeThinking, *, texts: bool = True) -> Record:
-    """Run a turn, whatever comes of it."""
+    """Run a turn and return its record, even if the turn fails."""
     records: list[Record] = []
     with recording(records.append, texts=texts), suppress(BackendError):
         model.invoke(QUESTION)
@@ -97,7 +97,7 @@ def recorded(model: ChatSpeculativeThinking, *, texts: bool = True) -> Record:
 
 
 def segments(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the segments without their times, which a file rounds."""
+    """Return the segments without their times, because files hold rounded times."""
     return [{**segment, "seconds": 0} for segment in report["segments"]]
 
 
@@ -239,7 +239,7 @@ def test_tool_calls_are_replayed() -> None:
     assert segments(again.report.as_dict()) == segments(record.report)
 
 
-# "I add 2 and 3.\n\n", draft "Wait,", then the target's seven tokens and the rest.
+# The recorded turn is "I add 2 and 3.\n\n", the dropped draft "Wait,", seven tokens of the target, and the rest.
 OTHERS = {
     "no cue": (
         DelegationPolicy(CueTrigger(Lexicon(reflection=("never",))), 7),
@@ -273,7 +273,7 @@ def test_another_policy_is_followed_to_where_it_differs(policy: DelegationPolicy
         {"verification_tokens": 9},
         {"recap_tokens": 1},
         {"recap_sentence": "So:"},
-        {"trigger": RandomTrigger(1)},  # takes over at the same place, for another reason
+        {"trigger": RandomTrigger(1)},  # takes over at the same place for another reason
         {},
     ],
 )
@@ -286,7 +286,7 @@ def test_another_policy_that_decides_alike_is_valid_to_the_end(changes: dict[str
 
 @pytest.mark.parametrize(("limit", "valid"), [(12, False), (13, True), (14, True), (99, True)])
 def test_a_limit_that_was_not_reached_makes_no_difference(limit: int, *, valid: bool) -> None:
-    """The target takes 13 tokens, the tag among them, and ends the thought by itself."""
+    """The target writes 13 tokens, including the tag that ends the thought."""
     target = ScriptedBackend("one two three four five six seven eight nine ten eleven twelve</think> It is 5.")
     record = recorded(pair(target=target, policy=DelegationPolicy(takeover_tokens=50), answer_by="speculative"))
     assert record.thinking.endswith("twelve")
@@ -295,7 +295,7 @@ def test_a_limit_that_was_not_reached_makes_no_difference(limit: int, *, valid: 
 
 @dataclass(frozen=True)
 class Mine(Trigger):
-    """A trigger of a user's."""
+    """A trigger that a user has written."""
 
     letter: str = "W"
     lexicon: Lexicon = field(default_factory=Lexicon)
@@ -356,7 +356,7 @@ def test_a_half_written_line_is_cut_off(rest: str, tmp_path: Path) -> None:
 
 
 def test_arguments_of_any_kind_come_back() -> None:
-    """What a trigger of another kind may want to be told with a text: it is noted by name."""
+    """Other triggers may need further arguments with a text. A record holds such arguments by name."""
     one = Input(0.5, "speculative", "receive", ("Wait", 1), {"top_logprobs": ({"Wait": -0.1, "So": -2.5},)})
     record = replace(recorded(pair()), inputs=(one,), decisions=())
     (again,) = Record.from_dict(json.loads(record.to_json())).inputs

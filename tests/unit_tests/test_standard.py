@@ -1,4 +1,4 @@
-"""LangChain's standard suites. The integration suite runs here too, on a scripted pair: it needs no network."""
+"""LangChain's standard test suites. The integration suite runs with a scripted pair, so it needs no network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def small(turn: Turn) -> str:
-    """A small model that does what the suite asks a model to do."""
+    """Write the text that the suite expects from a model."""
     if turn.channel == "answer":
         return answer(turn)
     return (
@@ -44,7 +44,7 @@ JOKE = {"type": "object", "properties": {"setup": {"type": "string"}, "punchline
 
 
 def example(schema: dict[str, Any], told: str) -> Any:
-    """Return something that satisfies a schema: what is quoted in the message, if anything."""
+    """Return a value that satisfies a schema. Strings are taken from quotes in the message, if there are any."""
     match schema:
         case {"type": "object"}:
             return {name: example(inner, told) for name, inner in schema.get("properties", {}).items()}
@@ -59,7 +59,7 @@ def example(schema: dict[str, Any], told: str) -> Any:
 
 
 class Suite:
-    """A scripted pair. What a subclass does not switch on, a test of the suite is skipped for."""
+    """A scripted pair. The suite skips the tests of features that are not switched on."""
 
     has_tool_calling = True
     has_tool_choice = True
@@ -81,8 +81,8 @@ class Suite:
 
 
 class TestUnitSuite(Suite, ChatModelUnitTests):
-    """The unit suite."""
+    """LangChain's unit tests."""
 
 
 class TestIntegrationSuite(Suite, ChatModelIntegrationTests):
-    """The integration suite."""
+    """LangChain's integration tests."""

@@ -1,4 +1,4 @@
-"""What is kept of a turn, and the page that is drawn of it."""
+"""Tests of the trace of a turn and of its HTML page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VOID = {"meta", "line", "img", "br"}
 
 
 class Reader(HTMLParser):
-    """Reads a page as a browser would: what is open, which text is where."""
+    """A parser that reads a page like a browser: it knows the open elements and the place of each text."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -65,7 +65,7 @@ class Reader(HTMLParser):
 
 
 def full() -> Trace:
-    """A turn in which all there is to draw has happened, written by somebody who means ill."""
+    """Return a trace with everything that a page can show. Its texts are malicious HTML."""
     segments = [
         Segment("speculative", "thinking", "draft", 0, 4, 2, None, 0.5),
         Segment("inserted", "thinking", "excessive_reflection", 4, 9),

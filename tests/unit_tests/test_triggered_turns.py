@@ -1,4 +1,4 @@
-"""Triggers in whole turns: what the models are asked, what is shown, what it costs."""
+"""Tests of triggers in whole turns: the requests to the models, the text shown, and the usage."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ STEPS = ["One and one is 2.\n\n", "Two and two is 5.\n\n", "So it is 5.\n\n", "T
 
 
 def small(turn: Turn) -> str:
-    """Write what is missing of the steps, from however many there are."""
+    """Write the steps that are still missing in the answer."""
     return "".join(STEPS[turn.answer.count("\n\n") :])
 
 
 def large(turn: Turn) -> str:
-    """Score what is asked about: all that is 5 is wrong. Otherwise write a step."""
+    """Answer a score request (2 if the step contains 5, else 9), or write a step."""
     if turn.pending.endswith(QUESTION):
         return " 2." if "5" in turn.pending else " 9."
     return "It is 4, and more.\n\nNext"
@@ -72,7 +72,7 @@ def test_bad_steps_are_written_anew_and_scores_are_paid_for_by_the_target() -> N
     scores = [request for request, body in target.requests if body.endswith(QUESTION)]
     assert [(r.temperature, r.max_tokens, r.stop, r.top_logprobs) for r in scores] == [(0.0, 4, (), 0)] * 3
     assert report["usage"]["target"]["requests"] == len(target.requests) == 5
-    # Two steps of six tokens, each with the first word of the next one; and three scores, one word each.
+    # Two steps of six tokens, each with the first word of the next step, and three scores of one word each.
     assert report["usage"]["target"]["completion_tokens"] == 2 * (6 + 1) + 3
     assert report["usage"]["target"]["discarded_tokens"] == 2 + 3
     said = [(d["author"], d["text"]) for d in report["dropped"] if d["author"] == "target"]
@@ -94,7 +94,7 @@ def test_streaming_shows_no_step_before_its_score() -> None:
     for chunk in scored(target=target).stream("2 + 2?"):
         shown += chunk.text
         asked = [body for _, body in target.requests if body.endswith(QUESTION)]
-        assert shown.count("\n\n") <= len(asked) + 1  # the first step follows no boundary
+        assert shown.count("\n\n") <= len(asked) + 1  # the first step has no boundary before it
     assert shown == scored().invoke("2 + 2?").text
 
 
@@ -115,7 +115,7 @@ def test_a_target_that_gives_no_digit_accepts_and_that_is_told() -> None:
 
 
 class Broken(ScriptedBackend):
-    """A target that fails when it is asked for a score."""
+    """A target that fails if it is asked for a score."""
 
     def __init__(self, error: BackendError, said: str = "") -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def test_a_target_that_fails_at_a_score_costs_no_step(error: BackendError, said:
     message = scored(target=target).invoke("2 + 2?")
     assert message.text == "".join(STEPS)
     assert "the target failed" in message.response_metadata["speculative_thinking"]["degraded"]
-    assert len(target.requests) <= 2  # a stream that broke may be asked again, and no more
+    assert len(target.requests) <= 2  # a broken stream may be requested once more
 
 
 def test_or_it_is_an_error_that_carries_the_text() -> None:
@@ -159,7 +159,7 @@ def test_scores_are_within_the_budget_and_nobody_scores_in_the_target_s_place(to
 
 
 class Billed(ScriptedBackend):
-    """A service that is asked for a little at a time."""
+    """A service whose requests are limited to 2 tokens."""
 
     @property
     def request_tokens_max(self) -> int:
@@ -174,7 +174,7 @@ def test_a_score_is_asked_for_once() -> None:
 
 
 def test_a_local_target_reads_each_step_once() -> None:
-    """The question stands where the target's own words would, so its cache holds the turn, whatever the score is."""
+    """The question comes after the turn in the prompt, so the target's KV cache holds the turn for every score."""
     model = tiny.llama(1)
     target = tiny.backend(model)
     policy = DelegationPolicy(trigger=ScoreAndAccept(question="\nso:"), boundary="\n")
@@ -190,7 +190,7 @@ def test_a_local_target_reads_each_step_once() -> None:
 
 
 def test_a_leading_target_hands_over_easy_steps_without_a_takeover() -> None:
-    """The small model's steps begin with the cue that the target wrote."""
+    """Each step of the small model begins with the cue that the target wrote."""
 
     def lead(turn: Turn) -> str:
         return "Let x be 3.\n\nSo it is, as I say.\n\n" if "So" not in turn.answer else "Done."

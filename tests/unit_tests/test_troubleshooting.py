@@ -1,4 +1,4 @@
-"""What the page on troubleshooting explains is what the package says, all of it."""
+"""The troubleshooting page explains every message of the package, and no others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 KEYS = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
 INTERNAL = {"the turn is finished", "the server was not asked yet how it continues a turn", "…: …"}
-"""Mistakes of ours, should they ever be seen; and where a message stands, before the message itself."""
+"""Messages that need no heading: bugs in this package, and the prefix that says where a message belongs."""
 
 
 def text_of(node: ast.AST) -> str | None:
-    """Return a string of the source, with … for each value in it; None for anything else."""
+    """Return a string literal with … for each formatted value, or None if the node is not a string."""
     match node:
         case ast.Constant(str(text)):
             return text.replace("`", "")
@@ -39,7 +39,7 @@ MESSAGES = {
 
 
 def covers(key: str, said: str) -> bool:
-    """Whether a heading is what some words of the source are: `…` stands for anything."""
+    """Return whether a heading matches a message in the source. `…` matches any text."""
     return re.search(".*".join(map(re.escape, key.split("…"))), said, re.DOTALL) is not None
 
 
@@ -50,7 +50,7 @@ def test_a_heading_stands_in_the_source(key: str) -> None:
 
 @pytest.mark.parametrize("said", sorted(MESSAGES - INTERNAL))
 def test_a_message_is_explained(said: str) -> None:
-    named = re.match(r"((--\w+ )?(\w+|…): )?expected ", said)  # it says itself what to do
+    named = re.match(r"((--\w+ )?(\w+|…): )?expected ", said)  # such a message already says what to do
     assert named or any(covers(key, said) for key in KEYS), f"docs/troubleshooting.md has no heading for {said!r}"
 
 

@@ -1,4 +1,4 @@
-"""Wrappers and caches of LangChain around a pair."""
+"""Tests of a pair with LangChain's wrappers and caches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Down(Backend):
-    """A model that cannot be reached; `failures` times, then it can."""
+    """A model that cannot be reached for the first `failures` requests."""
 
     def __init__(self, failures: float = float("inf")) -> None:
         self.name = "down"
@@ -93,7 +93,7 @@ def test_settings_can_be_chosen_call_by_call() -> None:
     )
     config: RunnableConfig = {"configurable": {"heat": 0.1, "policy": DelegationPolicy.non_reasoning()}}
     assert report(model.invoke("hi"))["segments"][0]["author"] == "speculative"
-    assert report(model.invoke("hi", config))["segments"][0]["author"] == "target"  # who opens the answer there
+    assert report(model.invoke("hi", config))["segments"][0]["author"] == "target"  # here the target begins
     assert {request.temperature for request, _ in small.requests} == {0.1, 0.6}
     with pytest.raises(ValueError, match="temperature"):
         model.invoke("hi", {"configurable": {"heat": -1}})
@@ -113,7 +113,7 @@ def test_a_pair_can_be_chosen_call_by_call() -> None:
 
 
 class SQLiteCache(BaseCache):
-    """A cache that keeps messages as text, as those in databases do."""
+    """A cache that stores messages as text, like caches in databases."""
 
     def __init__(self) -> None:
         self._rows = sqlite3.connect(":memory:", check_same_thread=False)
