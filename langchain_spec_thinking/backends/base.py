@@ -152,7 +152,7 @@ class Backend(ABC):
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Continue the turn at the end of its text.
 
-        Closing the generator cachels the request. Implementations must not change the turn.
+        Closing the generator cancels the request. Implementations must not change the turn.
 
         Args:
             turn: The conversation and the text written so far.
@@ -160,7 +160,7 @@ class Backend(ABC):
 
         Yields:
             `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time. Yield a `Usage` as
-                soon as a count is known, because a cachelled request never reaches its `End`.
+            soon as a count is known, because a cancelled request never reaches its `End`.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn.

@@ -188,10 +188,9 @@ class HuggingFaceBackend(Backend):
 
 
 _LOADING = threading.Lock()
-"""Lock for loading models.
+"""Lock for loading models. Two models at the same time can get random weights.
 
-Transformers changes global settings of torch while it loads a model. Models that load at the same time can get random
-weights."""
+Transformers changes global settings of torch while it loads a model."""
 
 
 def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _PARTS = (3, 2, 1)
 """Number of tokens in each part: a prompt, text of another author, a single token."""
 _TOLERANCE = 0.02
-"""Largest error of the logits, as a share of their spread. Rounding in float32 causes at most a thousandth of this."""
+"""Largest error of the logits, as a share of their spread. Float32 rounding causes at most a thousandth of this limit.
+"""
 _NOISE = 1e-3
 """Largest difference if the same parts are read again, as a share of the spread of the logits."""
 
@@ -87,8 +88,8 @@ def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
         singly = replace(argument, one_by_one=True)
         single_scores, single_cache = _in_parts(singly, text)
         single_error = _distance(single_scores, whole)
-        # Rounding errors are about the same both ways. In bfloat16 the error of one way alone does not show which is
-        # right.
+        # Rounding errors are about the same both ways. In bfloat16 they are too large for a small fixed limit, so
+        # compare both errors.
         if error > max(4 * single_error, _NOISE):
             argument, scores, cache, error = singly, single_scores, single_cache, single_error
     if error > _tolerance(model.dtype):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 
 FIRST_TOKENS = 4
-"""Initial length of a draft, in the drafter's tokens. It grows by two if all tokens were kept, and shrinks by one if
-not."""
+"""Initial length of a draft, in the drafter's tokens. It grows by two if all tokens were kept, otherwise shrinks by
+one."""
 TOKENS_MAX = 12
 CONFIDENCE = 0.4
 """A drafter stops before a token with a lower probability than this, as in assisted decoding of transformers."""

@@ -156,7 +156,8 @@ class TurnCache:
     def spares(self, prompt: list[int]) -> int:
         """Return the number of prompt tokens that a later turn saves by taking over this cache.
 
-        Returns 0 if reuse would discard more than half of a conversation that may continue.
+        Returns 0 if reuse would discard more than half of a conversation that may continue, or if the cache cannot be
+        cropped.
 
         Args:
             prompt: Token ids of the later turn's prompt.

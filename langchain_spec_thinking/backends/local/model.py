@@ -114,7 +114,7 @@ class LocalModel:
 
     @contextmanager
     def written(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
-        """Align the cache of a turn with its text, and reserve it while the model continues the turn."""
+        """Align the cache of a turn with its text, and mark it as in use while the model continues the turn."""
         cache = self.turn_cache(turn, template)
         if cache.reading and not cache.reading.cancel():
             wait([cache.reading])
@@ -130,7 +130,7 @@ class LocalModel:
 
         Returns:
             A future with the tokens used. None if the model is writing or reading this turn already, or if the turn is
-                longer than the context.
+            longer than the context.
         """
         cache = self.turn_cache(turn, template)
         if cache.writing or (cache.reading and not cache.reading.done()):

@@ -91,9 +91,7 @@ def test_nothing_is_told_that_nobody_asked_for() -> None:
 
 
 def test_a_local_pair_is_led_by_entropy() -> None:
-    """Random weights are uncertain everywhere, so the threshold decides how much the target writes: all, a part or
-    nothing.
-    """
+    """Random weights are uncertain, so the threshold decides how much the target writes: all, a part or nothing."""
     shares = []
     for threshold in (0.0, 0.5, 99.0):
         policy = DelegationPolicy(trigger=FirstTokenEntropy(threshold), boundary="\n", takeover_tokens=3)
