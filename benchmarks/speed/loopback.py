@@ -38,7 +38,7 @@ class Manner:
 
     Attributes:
         tokens: Length of the story, in tokens. Every event of a stream contains one token.
-        cue_every: Every how many steps the small model begins a step with a cue. 0 means no cues.
+        cue_every: Number of steps from one cue of the small model to the next. 0 means no cues.
         rate: Tokens per second in each stream. 0 means all tokens at once.
         thinks: Whether most of the story is reasoning.
     """

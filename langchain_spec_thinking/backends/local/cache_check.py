@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _PARTS = (3, 2, 1)
 """Number of tokens in each part: a prompt, text of another author, a single token."""
 _TOLERANCE = 0.02
-"""Largest error of the logits, as a share of their spread. Float32 rounding causes at most a thousandth of this limit.
-"""
+"""Largest error of the logits, as a share of their spread. Float32 rounding causes a thousandth of this at most."""
 _NOISE = 1e-3
 """Largest difference if the same parts are read again, as a share of the spread of the logits."""
 

@@ -93,7 +93,10 @@ def test_a_model_paired_with_itself_writes_what_it_writes_alone(
 
 
 def test_each_model_reads_every_token_once() -> None:
-    """At a hand-over, a model reads at most 8 tokens in addition to those of the turn. Counted at the models' inputs."""
+    """At a hand-over, a model reads at most 8 tokens in addition to those of the turn.
+
+    The test counts the tokens at the models' inputs.
+    """
     vocabularies = tiny.byte_tokenizer(foreign=True), tiny.piece_tokenizer()
     models = [tiny.llama(seed, vocabulary=len(vocabulary)) for seed, vocabulary in enumerate(vocabularies)]
     pair = [tiny.backend(model, vocabulary) for model, vocabulary in zip(models, vocabularies, strict=True)]
