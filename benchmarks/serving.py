@@ -1,4 +1,4 @@
-"""Servers in processes of their own, for benchmarks and tests."""
+"""Servers in separate processes, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _START_MAX = 300.0
-"""How long a server may take to start, in seconds; the machine may be busy."""
+"""Longest start of a server, in seconds. It is long because the machine may be busy."""
 _STOP_MAX = 60.0
-"""How long it may take to stop, in seconds."""
+"""Longest stop of a server, in seconds."""
 
 
 @contextmanager
 def serving(command: Sequence[str], environment: Mapping[str, str], log: Path, *, key: str = "none") -> Iterator[str]:
-    """Serve on loopback while in this context; gives the address, which ends in `/v1`.
+    """Run a server on the loopback interface inside this context. The context value is its URL, which ends in `/v1`.
 
     Args:
-        command: What is started; `--host` and `--port` are added.
-        environment: Variables, beside those of this process.
-        log: Takes all that the server prints.
-        key: Opens the list of models: once that comes, the server has started.
+        command: Command that starts the server. `--host` and `--port` are added.
+        environment: Environment variables, in addition to those of this process.
+        log: File for all output of the server.
+        key: API key for the list of models. The server has started when it returns this list.
 
     Raises:
-        RuntimeError: It does not start; the error has the end of the log.
+        RuntimeError: The server does not start. The error contains the end of the log.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def serving(command: Sequence[str], environment: Mapping[str, str], log: Path, *
 
 
 def _starts(process: subprocess.Popen[bytes], url: str, key: str) -> bool:
-    """Wait until the server lists its models; return whether it ever does."""
+    """Wait until the server lists its models. Return False if it stops or takes too long."""
     until = time.monotonic() + _START_MAX
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -1,1 +1,1 @@
-"""How fast a delegated turn is, against what it could be at best and against what is done elsewhere: `make bench`."""
+"""Speed of a delegated turn, compared with its lower bound and with other implementations (`make bench`)."""

@@ -1,4 +1,4 @@
-"""`batch_of_16` and `memory_per_local_turn`: many turns at once, in one process."""
+"""`batch_of_16` and `memory_per_local_turn`: many turns at the same time in one process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ TURNS = 16
 REAL = ("smollm2-135m + qwen2.5-coder-0.5b", "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct")
 _SEED = 5
 _POLICY = replace(ALWAYS, opening_tokens=TAKEOVER)
-"""Both models take part in every turn, however short it is."""
+"""A policy under which both models take part in every turn, however short the turn is."""
 _MEBIBYTE = 1 << 20
 _HELD_TOKENS = 256
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure the pocket pair and a real one; the figure's value is that of the real one, where it is at hand."""
+    """Measure the pocket pair and a pair of real models.
+
+    The value of the figure is the value of the real pair if it is available.
+    """
     turns = 2 if quick else TURNS
     questions = [problem.text for problem in islice(problems(_SEED, "held_out"), turns)]
     plan = [(Pair.pocket(), 40 if quick else 400, 1 if quick else 3)]
@@ -51,19 +54,19 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
 
 
 def _gain(pair: Pair, questions: list[str], tokens: int, bar: tqdm[None]) -> float:
-    """Return tokens a second of all turns together over those of one turn at a time."""
+    """Return the tokens per second of all turns together, divided by those of one turn at a time."""
     chat = pair.chat(max_tokens=tokens, policy=_POLICY)
-    chat.invoke(questions[-1])  # what has to be loaded is
+    chat.invoke(questions[-1])  # loads whatever is loaded at first use
     alone = _speed(chat.invoke(question) for question in questions[: max(1, len(questions) // 4)])
     bar.update()
-    chat = pair.chat(max_tokens=tokens, policy=_POLICY)  # nothing is cached
+    chat = pair.chat(max_tokens=tokens, policy=_POLICY)  # starts without cached turns
     together = _speed(chat.batch([*questions], {"max_concurrency": len(questions)}) for _ in range(1))
     bar.update()
     return together / alone
 
 
 def _speed(work: Iterator[AIMessage] | Iterator[list[AIMessage]]) -> float:
-    """Return tokens a second, dropped ones left out."""
+    """Return tokens per second, without dropped tokens."""
     began, tokens = time.perf_counter(), 0
     for done in work:
         for message in done if isinstance(done, list) else [done]:
@@ -73,7 +76,7 @@ def _speed(work: Iterator[AIMessage] | Iterator[list[AIMessage]]) -> float:
 
 
 def _memory(pair: Pair, turns: int, tokens: int) -> Figure:
-    """Measure what half-written turns hold, each stopped after so many tokens."""
+    """Measure the memory of half-written turns. Each turn stops after `tokens` tokens."""
     chat = pair.chat(max_tokens=2 * tokens)
     held = [_half(chat.stream("Warm up."), 5)]
     samples = []
@@ -82,7 +85,7 @@ def _memory(pair: Pair, turns: int, tokens: int) -> Figure:
         held.append(_half(chat.stream(f"Go on {number}."), tokens))
         samples.append((_memory_used() - before) / _MEBIBYTE)
     total = sum(samples) / turns
-    # Memory is taken in large pieces, so single turns tell little.
+    # The process allocates memory in large pieces, so the growth of a single turn says little.
     return Figure(total, total, total, turns, unit="MiB", details={"pair": pair.name, "tokens": tokens})
 
 
@@ -93,5 +96,5 @@ def _half(chunks: Iterator[AIMessageChunk], tokens: int) -> Iterator[AIMessageCh
 
 
 def _memory_used() -> int:
-    """Bytes, of the accelerator where there is one, else of this process."""
+    """Return the memory in use, in bytes: of the accelerator if there is one, otherwise of this process."""
     return torch.cuda.memory_allocated() if torch.cuda.is_available() else int(psutil.Process().memory_info().rss)

@@ -1,4 +1,4 @@
-"""Those who read the loopback server's streams: the pair, the bare SDK, and LangChain's own client of such servers."""
+"""Clients of the loopback server: the pair, the bare SDK, and LangChain's client of OpenAI-compatible servers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 QUESTION = "What is it about?"
 _SDK: dict[str, Any] = {"api_key": "none", "timeout": 120.0, "max_retries": 0}
-"""As the pair's backends set it up."""
+"""Settings of the SDK's clients, the same as in the pair's backends."""
 
 
 def pair(url: str, manner: Manner, **settings: Any) -> ChatSpeculativeThinking:
     """Return a pair of the server's two models.
 
     Args:
-        url: The server's address, with its manner.
-        manner: How it writes.
-        **settings: Of both backends.
+        url: URL of the server, with its manner.
+        manner: How the server writes.
+        **settings: Settings of both backends.
     """
     settings = {"continuation": "chat_trailing", "thinking": manner.thinks, **settings}
     small, large = (OpenAIBackend(name, base_url=url, **settings) for name in (SMALL, LARGE))
@@ -40,7 +40,7 @@ def sdk_client(url: str) -> openai.OpenAI:
 
 
 def async_sdk_client(url: str) -> openai.AsyncOpenAI:
-    """Return the SDK's client for an event loop."""
+    """Return the SDK's asynchronous client."""
     import openai  # noqa: PLC0415 - heavy
 
     return openai.AsyncOpenAI(base_url=url, **_SDK)
@@ -55,7 +55,7 @@ def sdk_pieces(client: openai.OpenAI, **asked: Any) -> Generator[str, None, None
 
 
 def sdk_prompt_pieces(client: openai.OpenAI, **asked: Any) -> Iterator[str]:
-    """Like `sdk_pieces`, at the completions endpoint."""
+    """Stream the story like `sdk_pieces`, from the completions endpoint."""
     told = {**_asked(), "prompt": QUESTION, **asked}
     del told["messages"]
     with client.completions.create(**told) as stream:
@@ -65,7 +65,7 @@ def sdk_prompt_pieces(client: openai.OpenAI, **asked: Any) -> Iterator[str]:
 
 
 async def async_sdk_pieces(client: openai.AsyncOpenAI, **asked: Any) -> AsyncIterator[str]:
-    """Like `sdk_pieces`, on an event loop."""
+    """Stream the story like `sdk_pieces`, on an event loop."""
     async with await client.chat.completions.create(**_asked(), **asked) as stream:
         async for chunk in stream:
             if chunk.choices:
@@ -73,7 +73,7 @@ async def async_sdk_pieces(client: openai.AsyncOpenAI, **asked: Any) -> AsyncIte
 
 
 async def async_sdk_text(client: openai.AsyncOpenAI) -> str:
-    """Read the whole story with the bare SDK."""
+    """Return the whole story, read with the bare SDK."""
     return "".join([piece async for piece in async_sdk_pieces(client)])
 
 
@@ -82,8 +82,8 @@ def _asked() -> dict[str, Any]:
     return {"model": SMALL, "messages": [question], "stream": True, "stream_options": {"include_usage": True}}
 
 
-def characters(message: Any) -> int:  # noqa: ANN401 - a message or a chunk of one
-    """Return how long thought and answer of a message are together."""
+def characters(message: Any) -> int:  # noqa: ANN401 - a message or a chunk
+    """Return the length of a message's reasoning and answer together, in characters."""
     content = message.content
     if isinstance(content, str):
         return len(content)

@@ -1,4 +1,4 @@
-"""`prefill_excess_tokens_per_handover` and `wasted_draft_share`: counted, not timed."""
+"""`prefill_excess_tokens_per_handover` and `wasted_draft_share`: figures that are counted, not timed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SEED = 11
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Count over held-out problems of the pocket pair, with the policy that is the default."""
+    """Count over held-out problems of the pocket pair, with the default policy."""
     bar.set_postfix_str("pocket")
     pair = Pair.pocket()
     excess: list[float] = []

@@ -1,4 +1,4 @@
-"""`takeover_speedup`: the target's part with drafts to check against without; `prefetch_saves`: how soon it begins."""
+"""`takeover_speedup` (target segments with drafts and without) and `prefetch_saves` (time until a takeover begins)."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 TARGET = ">= 1.5"
 _WORDS = 8
 _PARAGRAPHS = DelegationPolicy.non_reasoning(opening_tokens=40, takeover_tokens=60)
-"""Neither Qwen model reasons; twenty tokens are too few where the target begins every paragraph."""
+"""The policy of non-reasoning mode, because neither Qwen model reasons. The target begins every paragraph, so the
+default of 20 tokens would be too few."""
 
 
 class EightWords(Trigger):
-    """Takes over when eight words of a draft are written, whatever they say: as late as a cue may come."""
+    """Takes over after eight words of a draft, whatever they are. This is as late as a cue may come."""
 
     def examine(self, draft: Draft) -> Cue | None:
-        """Count the words."""
+        """Return a cue if the draft has eight words."""
         return Cue("", "trigger", 0) if len(draft.sentence.split()) >= _WORDS else None
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure both, the first on real models of one family where they are at hand."""
+    """Measure both figures. `takeover_speedup` uses real models of one family if they are available."""
     return {"takeover_speedup": _speedup(bar, quick=quick), "prefetch_saves": _saved(bar, quick=quick)}
 
 
@@ -74,15 +75,16 @@ def _target_tokens(run: Run) -> int:
 
 
 def _seconds_a_token(run: Run) -> float:
-    """Of the target's segments; the speculative model's drafts inside them count."""
+    """Return the seconds per token of the target's segments, including the speculative model's drafts inside them."""
     seconds = sum(segment.seconds for segment in run.report.segments if segment.author == "target")
     return seconds / max(1, _target_tokens(run))
 
 
 def _saved(bar: tqdm[None], *, quick: bool) -> Figure:
-    """Time from a takeover to its first text, without reading ahead against with; `whole_turn` is what that costs.
+    """Measure the time from a takeover to its first text, without prefetching / with prefetching.
 
-    Both models share one device here, so that what is read ahead slows down who writes meanwhile.
+    The detail `whole_turn` is the same ratio for the time of the whole turn. Both models share one device here, so
+    prefetching slows down the model that writes at the same time.
     """
     pair, policy = Pair.shaped(quick=quick), DelegationPolicy(trigger=EightWords(), takeover_tokens=TAKEOVER)
     waits, whole = [], []
@@ -100,7 +102,7 @@ def _saved(bar: tqdm[None], *, quick: bool) -> Figure:
 
 
 def _waits(run: Run) -> Iterator[float]:
-    """Write a turn; yield how long each takeover took to begin, in seconds."""
+    """Write a turn. Yield the time from the start of each takeover to its first text, in seconds."""
     began: float | None = None
     for happening in drive(run):
         if isinstance(happening, TakeoverStart):

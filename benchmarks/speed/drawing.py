@@ -1,4 +1,4 @@
-"""What was measured, as a picture."""
+"""A plot of the results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _COLOURS = {True: "tab:green", False: "tab:red", None: "tab:gray"}
 
 
 def draw(found: Mapping[str, Any], file: Path) -> None:
-    """Draw every ratio against its target, and what a token costs as the text grows.
+    """Plot every ratio with its target, and the cost per token over the length of the text.
 
     Args:
-        found: What `build/bench.json` holds.
-        file: The picture.
+        found: Content of `build/bench.json`.
+        file: Image file to write.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - only the command draws
+    import matplotlib as mpl  # noqa: PLC0415 - only the command plots
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -82,6 +82,6 @@ def _lengths(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _plain(axis: Axis) -> None:
-    """Write numbers without powers of ten."""
+    """Format numbers without powers of ten."""
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("{x:g}")

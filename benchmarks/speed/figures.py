@@ -1,4 +1,4 @@
-"""What a measurement found: a median, and how sure it is."""
+"""A measured figure: a median with its confidence interval."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Figure:
 
     Attributes:
         value: The median.
-        low: Lower end of its 95% interval, which supposes nothing about the distribution; of fewer than six runs, the
-            least of them.
-        high: Upper end, likewise.
-        runs: How many runs it is the median of.
-        unit: Of all three; most are ratios of two times taken in one run.
-        target: What the figure is meant to be, in words ("<= 1.03"); None where nothing is promised.
-        details: What else was found, by name.
+        low: Lower end of the 95% interval of the median. The interval assumes nothing about the distribution. With
+            fewer than six runs, it is the minimum.
+        high: Upper end of the interval. With fewer than six runs, it is the maximum.
+        runs: Number of runs.
+        unit: Unit of `value`, `low` and `high`. Most figures are ratios of two times measured in one run.
+        target: Target of the value, as text ("<= 1.03"). None if there is no target.
+        details: Further results, by name.
     """
 
     value: float
@@ -38,13 +38,13 @@ class Figure:
 
     @classmethod
     def of(cls, samples: Sequence[float], *, unit: str = "ratio", target: str | None = None, **details: Any) -> Figure:
-        """Return the figure that runs give.
+        """Compute the figure from the results of the runs.
 
         Args:
-            samples: One number a run, at least one.
-            unit: Of the numbers.
-            target: What the median is meant to be, in words.
-            **details: What else was found.
+            samples: One number per run, at least one.
+            unit: Unit of the numbers.
+            target: Target of the median, as text.
+            **details: Further results.
         """
         interval = quantile_test(samples, p=0.5).confidence_interval(0.95)
         low = min(samples) if math.isnan(interval.low) else float(interval.low)
@@ -52,5 +52,5 @@ class Figure:
         return cls(float(median(samples)), low, high, len(samples), unit, target, details)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `build/bench.json` holds of it."""
+        """Return the entry for `build/bench.json`."""
         return asdict(self)

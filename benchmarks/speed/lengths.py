@@ -1,7 +1,7 @@
 """`speedup_vs_naive` and `cost_per_token_flat`: one long turn, from hand-over to hand-over.
 
-Our run, the passes that it needs at least, and the naive loop take turns: each goes on to its next hand-over, then the
-next one does. So the three are paired at every length, and whatever else the machine does falls on all of them.
+Three programs run alternately, each up to its next hand-over: our turn, the passes that it needs at least, and the
+naive loop. So their times are paired at every length, and other load on the machine affects all three.
 """
 
 from __future__ import annotations
@@ -28,34 +28,40 @@ if TYPE_CHECKING:
     from benchmarks.speed.recording import Pass
 
 LENGTHS = (256, 1024, 2048, 4096)
-"""Tokens of text."""
+"""Lengths of the text, in tokens."""
 AT = 2048
-"""The length whose speedup is the figure."""
+"""Length whose speedup is the value of the figure, in tokens."""
 QUESTION = "Go on."
 _ROUNDS = 1
 _NAIVE_EVERY = 8
-"""The naive loop is timed at every eighth hand-over; what lies between is interpolated. It is slow."""
+"""The naive loop is timed at every eighth hand-over, because it is slow. The times in between are interpolated."""
 
 
 @dataclass
 class _Times:
-    """Seconds from each hand-over to the next."""
+    """Seconds from each hand-over to the next.
+
+    Attributes:
+        ours: Our turn.
+        ideal: The passes that the turn needs at least.
+        naive: The naive loop, by the number of the hand-over.
+    """
 
     ours: list[float] = field(default_factory=list)
     ideal: list[float] = field(default_factory=list)
     naive: dict[int, float] = field(default_factory=dict)
 
     def speedup(self, length: int) -> float:
-        """Return how much faster our turn is up to a length, in tokens.
+        """Return the speedup of our turn up to a length, in tokens.
 
-        Naive hand-overs between those that are timed are interpolated.
+        Times of naive hand-overs that were not measured are interpolated.
         """
         ours = self.ours[: length // PERIOD]
         return float(np.interp(range(len(ours)), list(self.naive), list(self.naive.values())).sum() / sum(ours))
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure a pair with random weights, whose text is scripted."""
+    """Measure a pair with random weights and scripted text."""
     lengths = (120, 240) if quick else LENGTHS
     pair = Pair.shaped(quick=quick)
     bar.set_postfix_str(pair.name)
@@ -70,7 +76,7 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
 def _round(pair: Pair, turn: Recording, tokens: int, bar: tqdm[None]) -> _Times:
     times = _Times()
     ours, ideal = _ours(pair, tokens), _ideal(pair, turn)
-    next(ours), next(ideal)  # the prompt and the first paragraph
+    next(ours), next(ideal)  # skips the prompt and the first paragraph
     for number in range(tokens // PERIOD):
         began = time.perf_counter()
         text = next(ours, None)
@@ -87,7 +93,7 @@ def _round(pair: Pair, turn: Recording, tokens: int, bar: tqdm[None]) -> _Times:
 
 
 def _ours(pair: Pair, tokens: int) -> Iterator[str]:
-    """Yield the text so far whenever the target has taken over."""
+    """Yield the text so far at the start of every takeover."""
     text = ""
     for chunk in pair.chat(max_tokens=tokens).stream(QUESTION):
         for block in chunk.content_blocks:
@@ -98,7 +104,7 @@ def _ours(pair: Pair, tokens: int) -> Iterator[str]:
 
 
 def _ideal(pair: Pair, turn: Recording) -> Iterator[Pass]:
-    """Yield whenever the target has written its first token."""
+    """Yield the pass that writes the target's first token, for every takeover."""
     before = 0
     for step in replay(pair.models, turn.needed):
         if step.model > before:
@@ -107,9 +113,9 @@ def _ideal(pair: Pair, turn: Recording) -> Iterator[Pass]:
 
 
 def _naive(pair: Pair, text: str) -> float:
-    """Time one paragraph and one takeover by `generate`, each of which reads all the text; in seconds.
+    """Time one paragraph and one takeover by `generate`, in seconds. Each call reads the whole text.
 
-    This is what one would write first. In its favour it makes no drafts: what it drops it does not write.
+    This is the simplest implementation. It writes no drafts, which makes it faster than a complete implementation.
     """
     began = time.perf_counter()
     for model, tokenizer, tokens in zip(pair.models, pair.tokenizers, (PERIOD - TAKEOVER, TAKEOVER), strict=True):
@@ -152,7 +158,7 @@ def _speedup(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Figu
 
 
 def _flatness(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Figure:
-    """Fit a line through ours / ideal over the length; the value is its end, as a multiple of its beginning."""
+    """Fit a line through ours / ideal over the length. The value is the ratio of its end to its beginning."""
     ratios = np.concatenate([np.array(times.ours) / np.array(times.ideal) for times in rounds])
     tokens = np.concatenate([PERIOD * (np.arange(len(times.ours)) + 1) for times in rounds])
     slope, base, low, high = theilslopes(ratios, tokens)

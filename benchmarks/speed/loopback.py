@@ -1,7 +1,7 @@
-"""A server of OpenAI's kind on loopback that costs next to nothing: its events are encoded before they are asked for.
+"""An OpenAI-compatible server on the loopback interface that costs almost no time: it caches its encoded events.
 
-It goes on with one endless story from wherever the reply so far stands, so that any number of models may write by
-turns. How it writes is said in its address, so one process serves every measurement.
+The server continues one endless story from any place that a reply has reached, so several models can write in turn. The
+URL contains the server's settings, so one process serves every measurement.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SMALL, LARGE = "small", "large"
-"""The models. They write the same, but only the small one writes cues."""
+"""Names of the models. Both write the same story, but only the small model writes cues."""
 MODELS = json.dumps({"object": "list", "data": [{"id": name} for name in (SMALL, LARGE)]}).encode()
-"""How they are listed."""
+"""Response to a request for the list of models."""
 STEP = 100
 """Tokens from one blank line to the next."""
 _WORDS = [f" {first}{second}" for first in "abcdefghijklm" for second in ("dd", "ome", "ight", "oat", "ures")]
 _TOKEN = re.compile(r"</think>|\n\n| ?[^\s<]+")
 _THOUGHT = 0.9
-"""Share of the text that is thought."""
+"""Share of the text that is reasoning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Manner:
     """How the server writes.
 
     Attributes:
-        tokens: Length of the story; every event of a stream brings one token.
-        cue_every: Of how many steps one begins with a cue, where the small model writes it; 0: none does.
-        rate: Tokens a second in each stream; 0: all at once.
-        thinks: Whether most of the story is thought.
+        tokens: Length of the story, in tokens. Every event of a stream contains one token.
+        cue_every: Number of steps from one cue of the small model to the next. 0 means no cues.
+        rate: Tokens per second in each stream. 0 means all tokens at once.
+        thinks: Whether most of the story is reasoning.
     """
 
     tokens: int = 2000
@@ -60,16 +60,16 @@ class Manner:
         return _WORDS[(index * 7 + step) % len(_WORDS)]
 
     def story(self, model: str = SMALL) -> str:
-        """Return all of it, as one model would write it."""
+        """Return the whole story as one model would write it."""
         return "".join(self.token(index, model) for index in range(self.tokens))
 
     def url(self, server: str) -> str:
-        """Return the address under which a server writes so."""
+        """Return the URL at which a server writes in this manner."""
         return f"{server}/{urlencode({key: value for key, value in asdict(self).items() if value})}/v1"
 
     @classmethod
     def of(cls, path: str) -> Manner:
-        """Read it from the path of an address."""
+        """Parse the manner from the path of a URL."""
         told = dict(parse_qsl(path.split("/")[1]))
         rate, tokens, cue_every = (float(told.get(name, 0)) for name in ("rate", "tokens", "cue_every"))
         return cls(int(tokens), int(cue_every), rate, "thinks" in told)
@@ -77,7 +77,7 @@ class Manner:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Serve from a process of its own while in this context; gives the address."""
+    """Run the server in its own process inside this context. The context value is its URL."""
     command = [sys.executable, "-m", "benchmarks.speed.loopback"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own module
         try:
@@ -88,7 +88,7 @@ def serving() -> Iterator[str]:
 
 
 class _Connection(asyncio.Protocol):
-    """One client's requests, one after another."""
+    """A client connection, which sends one request at a time."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -137,7 +137,7 @@ def _head(kind: str, framing: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _framed(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Return the parts of a body as HTTP's chunks, as servers send them: one an event."""
+    """Return the body as HTTP chunks, one per event, as real servers send them."""
     return (*(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n")
 
 
@@ -145,8 +145,8 @@ def events(path: str, asked: dict[str, Any]) -> tuple[bytes, ...]:
     """Return the events that answer a request.
 
     Args:
-        path: Where it was sent.
-        asked: Its body.
+        path: Path of the request.
+        asked: JSON body of the request.
     """
     manner, chat = Manner.of(path), path.endswith("/chat/completions")
     begin = _position(asked)
@@ -155,7 +155,7 @@ def events(path: str, asked: dict[str, Any]) -> tuple[bytes, ...]:
 
 
 def _position(asked: dict[str, Any]) -> int:
-    """Return how many tokens of the story the reply has that is to be continued."""
+    """Return the number of story tokens in the reply that the request continues."""
     if "prompt" in asked:
         given = asked["prompt"]
     else:
@@ -165,8 +165,8 @@ def _position(asked: dict[str, Any]) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _events(manner: Manner, model: str, chat: bool, begin: int, end: int) -> tuple[bytes, ...]:  # noqa: FBT001 - a key
-    """Return a token an event, then why it ended, then what was used."""
+def _events(manner: Manner, model: str, chat: bool, begin: int, end: int) -> tuple[bytes, ...]:  # noqa: FBT001 - a cache key
+    """Return one event per token, then the finish reason, then the usage."""
     said = [_event(model, chat, manner.token(index, model), None) for index in range(begin, end)]
     usage = {"prompt_tokens": 10 + begin, "completion_tokens": end - begin, "total_tokens": 10 + end}
     used = _sent(json.dumps({**_chunk(model, chat), "choices": [], "usage": usage}))

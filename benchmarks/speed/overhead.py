@@ -1,4 +1,4 @@
-"""`overhead_vs_ideal`: a delegated run against the passes that its tokens take at least."""
+"""`overhead_vs_ideal`: a delegated run, compared with the passes that its tokens need at least."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _QUESTION = "Explain how a hash table works, what it costs, and when to use a tr
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure every pair at hand; the figure's value is that of the largest, the others are among its details."""
+    """Measure every available pair.
+
+    The value of the figure is the value of the largest pair. The details list the others.
+    """
     figures = {}
     for pair, questions, tokens, rounds in _plan(quick=quick):
         bar.set_postfix_str(pair.name)
@@ -39,7 +42,7 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
 
 
 def _plan(*, quick: bool) -> Iterator[tuple[Pair, list[str], int, int]]:
-    """Yield pairs with their questions, tokens a turn, and rounds; the largest pair last."""
+    """Yield pairs with their questions, tokens per turn, and rounds. The largest pair is the last."""
     questions = [problem.question for problem in pocket.problems()]
     if quick:
         yield Pair.pocket(), questions[:1], 60, 1
@@ -51,9 +54,10 @@ def _plan(*, quick: bool) -> Iterator[tuple[Pair, list[str], int, int]]:
 
 
 def _overhead(pair: Pair, questions: list[str], tokens: int, rounds: int, bar: tqdm[None]) -> Figure:
-    """Time runs, the passes they made, and the passes they needed, in turns.
+    """Time runs, the passes that they made, and the passes that they needed, alternately.
 
-    Among the details, `by_code` is a run against all passes it made, `by_dropped_text` those against the needed ones.
+    In the details, `by_code` is a run / all passes that it made, and `by_dropped_text` is all passes / the needed
+    passes.
     """
     kept, made, lost, cpu, code, passes_lost = [], [], [], [], [], []
     for question in questions:
@@ -80,13 +84,13 @@ def _overhead(pair: Pair, questions: list[str], tokens: int, rounds: int, bar: t
         by_code=median(made),
         by_dropped_text=median(lost),
         passes_lost=median(passes_lost),
-        cpu_time=Figure.of(cpu).as_dict(),  # says more than the clock where the machine has other work to do
+        cpu_time=Figure.of(cpu).as_dict(),  # more reliable than wall time on a busy machine
         code_us_per_pass=1e6 * median(code),
     )
 
 
 def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Return how long it took, by the clock and in CPU time of all threads."""
+    """Return the wall time and the CPU time of all threads, in seconds."""
     began = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - began[0], time.process_time() - began[1]

@@ -1,4 +1,4 @@
-"""The pairs that are measured, and how takeovers are forced on them, at the same places every time."""
+"""The measured pairs, with takeovers forced at the same places in every run."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 POCKET = Path(langchain_spec_thinking.pocket.__file__).parent
 MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models"))
-"""Where real models lie, each in a folder `NAME-hf`."""
+"""Folder of the real models, each in a subfolder `NAME-hf`."""
 PERIOD = 60
-"""A takeover is forced every so many tokens of text."""
+"""Tokens of text from one forced takeover to the next."""
 TAKEOVER = 20
-"""How long each is, in tokens."""
+"""Length of each takeover, in tokens."""
 ALWAYS = DelegationPolicy(trigger=RandomTrigger(1.0), takeover_tokens=TAKEOVER)
-"""The target takes over at every boundary, whatever the draft says."""
+"""A policy under which the target takes over at every boundary, whatever the draft contains."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A small and a large model that are loaded.
+    """A small and a large model, loaded.
 
     Attributes:
-        name: What the figures call it.
-        models: The speculative model, the target.
-        tokenizers: Theirs.
+        name: Name in the figures.
+        models: The speculative model and the target model.
+        tokenizers: Their tokenizers.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Pair:
 
     @classmethod
     def real(cls, name: str, small: str, large: str) -> Pair | None:
-        """Return a pair of real models; None, where they are not in the folder `MODELS`."""
+        """Return a pair of real models. None if they are not in the folder `MODELS`."""
         folders = [MODELS / f"{model}-hf" for model in (small, large)]
         return cls.loaded(name, *folders, dtype="auto") if all(folder.is_dir() for folder in folders) else None
 
     @classmethod
     def paced(cls, name: str, small: str, large: str) -> Pair | None:
-        """Return a pair of real models in which the small one ends a paragraph every `PERIOD` tokens, or None."""
+        """Return a pair of real models whose small model ends a paragraph every `PERIOD` tokens, or None."""
         pair = cls.real(name, small, large)
         if pair is None:
             return None
@@ -75,7 +75,7 @@ class Pair:
     def shaped(cls, *, quick: bool) -> Pair:
         """Return a pair with random weights and scripted text: 15M and 60M parameters, 1.5B and 7B on an accelerator.
 
-        Every pass costs what it costs; only the choice of the next token is taken from the model.
+        Every pass has its real cost. Only the choice of the next token is scripted.
         """
         tokenizer = load_tokenizer(str(POCKET / "pocket-large"))
         if quick:
@@ -100,10 +100,10 @@ class Pair:
         return cls(name, (models[0], models[1]), (tokenizers[0], tokenizers[1]))
 
     def chat(self, **settings: Any) -> ChatSpeculativeThinking:
-        """Return the pair as a chat model that has nothing cached: greedy, with a takeover at every boundary.
+        """Return the pair as a chat model without cached turns: greedy decoding, with a takeover at every boundary.
 
         Args:
-            **settings: Fields that are to differ.
+            **settings: Fields that differ.
         """
         small, large = (HuggingFaceBackend(m, t) for m, t in zip(self.models, self.tokenizers, strict=True))
         return ChatSpeculativeThinking(
@@ -112,7 +112,7 @@ class Pair:
                 "target": large,
                 "policy": ALWAYS,
                 "temperature": 0,
-                "draft_verification": "off",  # it goes past the bound; `drafts` measures by how much
+                "draft_verification": "off",  # it can beat the bound; `drafts` measures it
                 **settings,
             }
         )
@@ -139,18 +139,18 @@ def _random(hidden: int, layers: int, inner: int, heads: int, key_heads: int, *,
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the tokens that end a turn."""
+    """Return the token ids that end a turn."""
     told = model.generation_config.eos_token_id if model.generation_config else None
     return sorted({tokenizer.eos_token_id, *([told] if isinstance(told, int) else told or [])} - {None})
 
 
 def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tuple[int, ...] | list[int] = ()) -> None:
-    """Make a model write what is wanted, in passes that are its own.
+    """Make a model write given tokens in its normal passes.
 
     Args:
         model: The model.
-        write: Gives the token for a position, or None where the model is free.
-        never: Tokens that it may not choose, where it is free.
+        write: Returns the token id for a position, or None if the model may choose.
+        never: Token ids that the model may not choose.
     """
     name = CacheArgument.of(model).name
 
@@ -158,10 +158,10 @@ def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tu
         scores = output.logits
         if never:
             scores[..., never] = -torch.inf
-        if inputs.get(name) is None:  # a pass that several turns share, or that keeps nothing: all are free
+        if inputs.get(name) is None:  # a pass shared by several turns or without a cache: no forced tokens
             return
         end, rows = cache_length(inputs[name]), scores.shape[1]
-        for row in range(rows):  # several, where a draft is checked
+        for row in range(rows):  # several rows if a draft is checked
             token = write(end - rows + 1 + row)
             if token is not None:
                 scores[0, row, token] = torch.inf

@@ -1,4 +1,4 @@
-"""The forward passes of a turn: those that were made, and those that it takes at least."""
+"""The forward passes of a turn: the passes that were made, and the passes that its tokens need at least."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Pass:
     """A forward pass.
 
     Attributes:
-        model: Which model: 0 the speculative one, 1 the target.
-        past: How many tokens its cache held.
-        ids: The tokens it read.
-        token: The one that it would write next.
-        kept: Whether that was written and stayed.
+        model: Index of the model: 0 is the speculative model, 1 the target model.
+        past: Number of tokens in its cache.
+        ids: Ids of the tokens that it read.
+        token: Id of its most likely next token.
+        kept: Whether this token was written and kept.
     """
 
     model: int
@@ -46,15 +46,16 @@ class Pass:
 
 @dataclass(frozen=True)
 class Recording:
-    """A turn.
+    """The recording of a turn.
 
     Attributes:
-        passes: All that were made, in order.
-        needed: Those that its kept tokens take at least: one for each, which reads all that its author has not read
-            before. So the others' text is read with the first token after it, and what was dropped takes no pass.
-        read_again: For each hand-over, how many tokens were read that the model had read before.
-        tokens: Tokens of the turn as each model sees it, prompt included, as far as it has read it.
-        usage: What each model was paid for.
+        passes: All passes, in order.
+        needed: The passes that the kept tokens need at least. There is one pass per token, which reads everything that
+            its author has not read before. So the other model's text is read in the pass of the first token after it,
+            and dropped text needs no pass.
+        read_again: For each hand-over, the number of tokens read again by the same model.
+        tokens: Length of the turn in each model's tokens, including the prompt, as far as the model has read it.
+        usage: Usage of each model in the report.
     """
 
     passes: list[Pass]
@@ -65,7 +66,7 @@ class Recording:
 
     @classmethod
     def of(cls, chat: ChatSpeculativeThinking, models: Sequence[PreTrainedModel], question: str) -> Recording:
-        """Let a pair write a turn, and watch."""
+        """Record a pair while it writes a turn."""
         run = chat.new_run([HumanMessage(question)])
         with counted(models) as passes:
             run.report = _Drops(passes)
@@ -84,7 +85,7 @@ class Recording:
 
 @contextmanager
 def counted(models: Sequence[PreTrainedModel]) -> Iterator[list[Pass]]:
-    """Note the passes of models, which must serve one turn at a time."""
+    """Record the passes of models inside this context. The models must serve one turn at a time."""
     passes: list[Pass] = []
     names = [CacheArgument.of(model).name for model in models]
 
@@ -105,7 +106,7 @@ def counted(models: Sequence[PreTrainedModel]) -> Iterator[list[Pass]]:
 
 
 class _Drops(Report):
-    """A report that marks the passes whose tokens are dropped."""
+    """A report that marks passes whose tokens are dropped."""
 
     def __init__(self, passes: list[Pass]) -> None:
         super().__init__()
@@ -123,11 +124,11 @@ class _Reading:
     """What one model has read of a turn.
 
     Attributes:
-        model: Which one.
-        ids: The tokens that its cache holds.
-        writers: The pass that wrote each; None: somebody else did.
-        read_again: Tokens read again, for each hand-over.
-        next: The last pass, and its number.
+        model: Index of the model.
+        ids: Ids of the tokens in its cache.
+        writers: For each of these tokens, the number and the pass that wrote it. None if another author wrote it.
+        read_again: For each hand-over, the number of tokens read again.
+        next: The last pass of the model, with its number.
     """
 
     model: int
@@ -138,13 +139,13 @@ class _Reading:
 
     @classmethod
     def of(cls, passes: Sequence[Pass], model: int) -> _Reading:
-        """Follow the passes of a model."""
+        """Collect the passes of one model."""
         reading, before = cls(model), -1
         for number, step in enumerate(passes):
             if step.model == model:
                 reading._add(number, step, handed_over=0 <= before < number - 1)
                 before = number
-        if passes and passes[-1].model == model:  # the last token of the turn, which nobody has read
+        if passes and passes[-1].model == model:  # the last token of the turn, which no pass has read
             reading.ids.append(passes[-1].token)
             reading.writers.append(reading.next)
         return reading
@@ -163,7 +164,7 @@ class _Reading:
         self.next = number, step
 
     def needed(self) -> Iterator[tuple[int, Pass]]:
-        """Yield the passes that the model's own tokens take, with their places in the turn."""
+        """Yield the passes that the model's own tokens need, with their numbers."""
         unread = 0
         for place, writer in enumerate(self.writers):
             if writer:
@@ -172,9 +173,9 @@ class _Reading:
 
 
 def replay(models: Sequence[PreTrainedModel], passes: Iterable[Pass]) -> Iterator[Pass]:
-    """Make passes again, each with a bare call of its model, and yield each when it is done.
+    """Make passes again, each with a bare call of its model. Yield each pass after it is done.
 
-    The caches are those of the package, which grow in place: with those of transformers the loop would be slower.
+    The caches are the package's own, which grow in place. With the caches of transformers the loop would be slower.
     """
     arguments = [CacheArgument.of(model) for model in models]
     caches = [argument.empty_cache() for argument in arguments]

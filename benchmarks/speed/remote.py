@@ -1,4 +1,4 @@
-"""What the client costs where the models are behind servers, without any model."""
+"""Cost of the client if both models are on servers. It is measured without any model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure what a streamed token costs, and how many turns fit on an event loop; about three minutes."""
+    """Measure the cost of a streamed token, and how many turns one event loop can serve. Takes about three minutes."""
     if quick:
         return {
             **streaming.measure(bar.update, runs=2, tokens=150),

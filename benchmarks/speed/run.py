@@ -1,7 +1,7 @@
-"""`make bench`: every figure of speed, into `build/bench.json`, a drawing beside it, and a table on the terminal.
+"""Speed benchmark (`make bench`): writes `build/bench.json`, a plot next to it, and a table on the terminal.
 
-A part is a module with `measure(bar, *, quick)`. It returns figures by name, and moves the progress bar on with
-`bar.update()` whenever something was measured. The command fails if a figure is missing, is no number, or misses a
+A part is a module with a function `measure(bar, *, quick)`. The function returns figures by name, and calls
+`bar.update()` after each measurement. The command fails if a figure is missing, is not a finite number, or misses a
 target that does not depend on the machine.
 """
 
@@ -45,35 +45,35 @@ PARTS = {
         "memory_per_turn",
     ),
 }
-"""Modules of this package, in the order in which they run, and the figures that each finds."""
+"""Modules of this package, in the order in which they run, with the names of their figures."""
 COUNTED = ("prefill_excess_tokens_per_handover",)
-"""Figures that are counted: they meet their targets on every machine, in a quick run too."""
+"""Figures that are counted. They must meet their targets on every machine, also in a quick run."""
 _MAY_BE_0 = ("tokens", "share")
-"""Units. Nothing else that is measured can be 0: a ratio of times, a size."""
+"""Units of figures that can be 0. All others are ratios of times, or sizes, and must be positive."""
 
 
 class Part(Protocol):
-    """Measures something."""
+    """A part of the benchmark."""
 
     def __call__(self, bar: tqdm[None], *, quick: bool) -> Mapping[str, Figure]:
         """Return figures by name."""
 
 
 def part(name: str) -> Part:
-    """Return the part of a name."""
+    """Return the part with this name."""
     measure: Part = import_module(f"benchmarks.speed.{name}").measure
     return measure
 
 
 def measure(parts: Sequence[str], *, quick: bool = False, load: Callable[[str], Part] = part) -> dict[str, Any]:
-    """Run parts and return what `build/bench.json` holds.
+    """Run parts and return the content of `build/bench.json`.
 
     Args:
-        parts: Their names.
-        quick: As little as shows that it works; the figures mean nothing.
-        load: Returns the part of a name.
+        parts: Names of the parts.
+        quick: Whether to run only a test of the code. The figures are then meaningless.
+        load: Returns the part with a name.
     """
-    logging.disable_progress_bar()  # the run has its own
+    logging.disable_progress_bar()  # the benchmark shows its own bar
     figures: dict[str, Figure] = {}
     seconds = {}
     for name in parts:
@@ -90,11 +90,11 @@ def measure(parts: Sequence[str], *, quick: bool = False, load: Callable[[str], 
 
 
 def faults(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
-    """Say what is wrong with a run, whatever the machine.
+    """Return what is wrong with the results of a run. The check does not depend on the machine.
 
     Args:
-        found: What `build/bench.json` holds.
-        parts: The parts that ran.
+        found: Content of `build/bench.json`.
+        parts: Names of the parts that ran.
     """
     wrong = []
     for name in (name for part in parts for name in PARTS[part]):
@@ -111,7 +111,10 @@ def faults(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on. `load` is how many processes wanted a core in the last minute."""
+    """Return the properties of the machine.
+
+    `load` is the average number of processes that used a core or waited for one in the last minute.
+    """
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu(),
@@ -131,10 +134,10 @@ def _cpu() -> str:
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[[str], Part] = part) -> None:
-    """Command line.
+    """Run the command line.
 
     Raises:
-        SystemExit: A figure is missing or cannot be right; the message says which.
+        SystemExit: A figure is missing or invalid. The message names it.
     """
     parser = argparse.ArgumentParser(description="Measure how fast a delegated turn is.")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="JSON file; the drawing lies beside")
@@ -145,7 +148,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Part] = p
     )
     options = parser.parse_args(arguments)
     if options.table:
-        print(markdown(json.loads(options.table.read_text(encoding="utf-8"))))  # noqa: T201 - what was asked for
+        print(markdown(json.loads(options.table.read_text(encoding="utf-8"))))  # noqa: T201 - the requested output
         return
     found = measure(options.only, quick=options.quick, load=load)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What a streamed token costs the client: the pair against the bare SDK, on a server that sends at once.
+"""Client cost of a streamed token: the pair against the bare SDK, with a server that sends all tokens at once.
 
-Costs are processor time of this process, the server has one of its own. All readers read the same story; they take
-turns, and each run gives one ratio.
+The cost is CPU time of this process. The server runs in a separate process. All readers read the same story,
+alternately. Each run gives one ratio.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 RUNS = 7
 TOKENS = 1000
 FIRSTS = 40
-"""How often the time to the first token is taken."""
+"""Number of measurements of the time to the first token."""
 _CUE_EVERY = 2
 _TOKENIZER = str(Path(pocket.__file__).parent / "pocket-large")
 
 
 def measure(advance: Callable[[], object], *, runs: int = RUNS, tokens: int = TOKENS) -> dict[str, Figure]:
-    """Measure.
+    """Measure the cost of a streamed token and the time to the first token.
 
     Args:
         advance: Called after each step.
-        runs: How often everything is read.
-        tokens: Length of the story.
+        runs: Number of runs of each reader.
+        tokens: Length of the story, in tokens.
     """
     with serving() as server, asyncio.Runner() as loop, ExitStack() as opened:
         readers = _readers(server, loop, opened, tokens)
         for read in readers.values():
-            read()  # connections, imports, caches
+            read()  # opens connections, imports modules and fills caches
         costs: dict[str, list[float]] = {name: [] for name in readers}
         for run in range(runs):
             names = deque(readers)
@@ -63,8 +63,8 @@ def measure(advance: Callable[[], object], *, runs: int = RUNS, tokens: int = TO
 
 
 def _readers(server: str, loop: asyncio.Runner, opened: ExitStack, tokens: int) -> dict[str, Reader]:
-    """Return everything that reads the story, by name; `sdk_*` are what the others are held against."""
-    from langchain_openai import ChatOpenAI  # noqa: PLC0415 - not needed to import this file
+    """Return all readers of the story, by name. The `sdk*` readers are the baselines."""
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415 - importing this file does not need it
 
     manner = Manner(tokens)
     delegated = Manner(tokens, cue_every=_CUE_EVERY)
@@ -105,10 +105,10 @@ def _cost(read: Reader) -> float:
 
 
 def overhead(costs: Mapping[str, list[float]]) -> Figure:
-    """Return what a streamed token costs against the bare SDK.
+    """Return the cost of a streamed token, relative to the bare SDK.
 
     Args:
-        costs: Microseconds a token, one number a run, by reader.
+        costs: Microseconds per token, one number per run, by reader.
     """
 
     def against(name: str, other: str) -> float:
@@ -131,7 +131,7 @@ def _ratios(some: list[float], others: list[float]) -> list[float]:
 
 
 def _first_token(server: str, runs: int) -> Figure:
-    """Compare the seconds until there is text."""
+    """Compare the time to the first text."""
     manner = Manner(tokens=50)
     url = manner.url(server)
     ours = clients.pair(url, manner)
@@ -158,7 +158,7 @@ def _first_token(server: str, runs: int) -> Figure:
 
 
 class _Alone(BaseChatModel):
-    """LangChain's part: a model that has nothing to do but to wrap its tokens as the pair does."""
+    """A chat model that only wraps its tokens as the pair does. It measures LangChain's part of the cost."""
 
     pieces: list[str]
 

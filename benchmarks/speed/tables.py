@@ -1,4 +1,4 @@
-"""What was measured, as a table."""
+"""Tables of the results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _THOUSAND = 1000
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the figures among what `build/bench.json` holds."""
+    """Return the figures in the content of `build/bench.json`."""
     return {name: entry for name, entry in found.items() if isinstance(entry, dict) and "value" in entry}
 
 
 def met(value: float, target: str | None) -> bool | None:
-    """Return whether a value is what it is meant to be; None where nothing is promised.
+    """Return whether a value meets its target. None if there is no target.
 
     Args:
         value: The value.
-        target: `"<= 1.03"`, `">= 3"` or `"0.95 to 1.05"`; what follows does not count.
+        target: `"<= 1.03"`, `">= 3"` or `"0.95 to 1.05"`. Text after it is ignored.
 
     Raises:
-        ValueError: The target is none of these.
+        ValueError: The target has none of these forms.
     """
     if target is None:
         return None
@@ -42,7 +42,7 @@ def met(value: float, target: str | None) -> bool | None:
 
 
 def table(found: Mapping[str, Any]) -> Table:
-    """Return the figures for a terminal."""
+    """Return the figures as a table for the terminal."""
     machine = found["machine"]
     result = Table(title=f"{machine['cores']} cores, {machine['cpu']}, {machine['device']}")
     for heading in _HEADINGS:
@@ -54,7 +54,7 @@ def table(found: Mapping[str, Any]) -> Table:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """Return the figures for a page."""
+    """Return the figures as a Markdown table, with the properties of the machine."""
     machine = found["machine"]
     lines = [f"| {' | '.join(_HEADINGS)} |", f"|{'---|' * len(_HEADINGS)}"]
     for name, *cells in _rows(found):

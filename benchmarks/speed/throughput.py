@@ -1,6 +1,6 @@
-"""Many turns at once on one event loop: the pair against as many streams of the bare SDK.
+"""Many turns at once on one event loop: the pair against the same number of streams of the bare SDK.
 
-The server paces its streams as a real one does, so that the figures tell whether the client keeps up.
+The server sends tokens at the pace of a real server. So the figures show whether the client can keep up.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     Read = Callable[[], Awaitable[object]]
 
 RUNS = {1: 2, 16: 2, 64: 7, 256: 2}
-"""How often each number of concurrent turns is run."""
+"""Number of runs for each number of concurrent turns."""
 TOKENS = 75
 RATE = 50.0
-"""Tokens a second in each stream."""
+"""Tokens per second in each stream."""
 _WATCHED_EVERY = 0.02
-"""Seconds from one look at the memory to the next."""
+"""Seconds between two measurements of the memory."""
 _AT_ONCE = 64
-"""The number with a target."""
+"""Number of concurrent turns whose ratio has a target."""
 
 
 def measure(
     advance: Callable[[], object], *, runs: dict[int, int] | None = None, tokens: int = TOKENS
 ) -> dict[str, Figure]:
-    """Measure.
+    """Measure the throughput and the memory of concurrent turns.
 
     Args:
         advance: Called after each step.
-        runs: How often each number of concurrent turns is run; 64 is one of them.
-        tokens: Length of each stream.
+        runs: Number of runs for each number of concurrent turns, which must include 64.
+        tokens: Length of each stream, in tokens.
     """
     runs = runs or RUNS
     with serving() as server, asyncio.Runner() as loop:
@@ -55,11 +55,12 @@ def measure(
 
 
 def versus(ratios: Mapping[int, list[float]], rates: Mapping[int, Mapping[str, float]]) -> Figure:
-    """Return the throughput against the bare SDK's.
+    """Return the throughput, relative to the bare SDK.
 
     Args:
-        ratios: Of our tokens a second and the SDK's, one a run, by the number of turns at once; 64 is one of them.
-        rates: The best tokens a second of both, likewise.
+        ratios: Our tokens per second divided by the SDK's, one ratio per run, by the number of concurrent turns, which
+            must include 64.
+        rates: The highest tokens per second of each client, by the number of concurrent turns.
     """
     figures = {n: Figure.of(ratios[n], tokens_per_second=rates[n]) for n in ratios}
     by_number = {str(n): figure.as_dict() for n, figure in figures.items()}
@@ -68,7 +69,7 @@ def versus(ratios: Mapping[int, list[float]], rates: Mapping[int, Mapping[str, f
 
 @asynccontextmanager
 async def _ways(url: str, manner: Manner) -> AsyncGenerator[dict[str, Read], None]:
-    """Return those who read a story, by name."""
+    """Yield the clients that read a story, by name."""
     ours = clients.pair(url, manner)
     async with clients.async_sdk_client(url) as sdk:
         yield {"sdk": lambda: clients.async_sdk_text(sdk), "ainvoke": lambda: ours.ainvoke(clients.QUESTION)}
@@ -77,7 +78,7 @@ async def _ways(url: str, manner: Manner) -> AsyncGenerator[dict[str, Read], Non
 async def _ratios(
     server: str, manner: Manner, runs: dict[int, int], advance: Callable[[], object]
 ) -> tuple[dict[int, list[float]], dict[int, dict[str, float]]]:
-    """Return, by the number of turns at once, our tokens a second against the SDK's, and the best of both."""
+    """Return the ratios and the highest rates of both clients, by the number of concurrent turns."""
     ratios: dict[int, list[float]] = {}
     rates: dict[int, dict[str, float]] = {}
     async with _ways(manner.url(server), manner) as ways:
@@ -101,14 +102,14 @@ async def _seconds(read: Read, number: int) -> float:
 
 
 def _memory(server: str, manner: Manner, number: int) -> Figure:
-    """Return how much a process grows with so many turns at once, for each of them; connections are part of it."""
+    """Return the memory growth of a process per concurrent turn, including connections."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
         sdk, ainvoke = fresh.map(_growth, ("sdk", "ainvoke"), *map(repeat, (server, manner, number)))
     return Figure.of([ainvoke], unit="KiB", sdk=sdk, concurrent=number, tokens=manner.tokens)
 
 
 def _growth(way: str, server: str, manner: Manner, number: int) -> float:
-    """Return KiB a turn. What a process has once had it keeps, so each measurement has one of its own."""
+    """Return the growth in KiB per turn. A process does not return memory, so each measurement needs a new process."""
     process, most = psutil.Process(), 0
 
     async def watch() -> None:

@@ -1,4 +1,4 @@
-"""What a backend is: one method that continues a half-written turn."""
+"""The backend interface: one method that continues a half-written turn."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
     Drafter = Callable[[str, int], tuple[str, int]]
-    """Writes ahead: given what the request has brought so far, and how many tokens to write at most, it returns text
-    that may follow, and how many tokens that cost. It never fails; where it cannot go on, it returns nothing."""
+    """A function that writes a draft.
+
+    It takes the text that the request has produced so far and a token limit. It returns text that may follow, and the
+    number of tokens spent on that text. It never raises. If it cannot continue the text, it returns an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How to continue a turn.
+    """Limits and sampling settings for continuing a turn.
 
     Attributes:
-        max_tokens: The most to write, in tokens of the model that writes.
-        stop: Strings after which nothing is needed. A backend may leave them in the text or out of it.
-        temperature: 0 is greedy; None leaves it to the engine.
-        top_p: Nucleus sampling; None leaves it to the engine.
-        top_k: Sample among the k most likely tokens; None leaves it to the engine.
-        seed: For reproducible sampling, where the engine can.
-        timeout: The longest to wait for anything, in seconds; None leaves it to the backend.
-        draft: What another model wrote right here. The one that is asked may keep as much of it as it would have
-            written itself; a backend that cannot check it leaves it.
-        drafter: Who writes ahead for it after that.
-        top_logprobs: For how many of the likeliest tokens the log-probabilities are wanted; never more than
-            `Backend.top_logprobs_max`. 0: for none.
+        max_tokens: Token limit for the text to write, in tokens of the model that writes.
+        stop: Stop strings. The backend's output may include the matched stop string.
+        temperature: Sampling temperature. 0 means greedy decoding. None means the engine's default.
+        top_p: Nucleus sampling. None means the engine's default.
+        top_k: Sample among the k most likely tokens. None means the engine's default.
+        seed: Seed for reproducible sampling. Engines without seeds ignore it.
+        timeout: Longest wait for any response, in seconds. None means the backend's default.
+        draft: Text that another model wrote at this place. The backend may keep as much of the draft as its own model
+            would have written. A backend that cannot check drafts ignores it.
+        drafter: Function that writes further drafts after `draft`.
+        top_logprobs: Number of most likely tokens whose log-probabilities are requested. At most
+            `Backend.top_logprobs_max`. 0 requests none.
     """
 
     max_tokens: int
@@ -54,14 +56,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text that continues the turn, in any size, with the number of tokens it cost.
+    """Text of any length that continues the turn, with the number of tokens spent on it.
 
-    Think tags stand in the text as `<think>` and `</think>`, whatever the model's own markup is.
+    Think tags appear in the text as `<think>` and `</think>`, whatever markup the model itself uses.
 
     Attributes:
-        top_logprobs: Log-probabilities of the likeliest tokens in the place of its first token, the likeliest first, as
-            the model itself has them, before temperature and nucleus. None where they were not asked for, are not
-            known, or the piece begins inside a token.
+        top_logprobs: Log-probabilities of the most likely candidates for the first token of this piece, in descending
+            order. They are the model's own, before temperature and nucleus sampling. None if they were not requested or
+            are not known, or if the piece begins inside a token.
     """
 
     text: str
@@ -71,7 +73,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call, whole, with the number of tokens it cost. It comes only in a turn that has tools."""
+    """A complete tool call, with the number of tokens spent on it. It occurs only in turns that have tools."""
 
     call: ToolCall
     tokens: int = 1
@@ -79,11 +81,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a request used so far, in tokens; None where the engine does not tell.
+    """Tokens that a request has used so far. A field is None if the engine does not report it.
 
     Attributes:
-        accepted_tokens: How many of the tokens written another model had drafted.
-        drafted_tokens: How many tokens the request's drafter wrote.
+        accepted_tokens: Number of written tokens that come from drafts of another model.
+        drafted_tokens: Number of tokens that the request's drafter wrote.
     """
 
     prompt_tokens: int | None = None
@@ -93,14 +95,17 @@ class Usage:
     drafted_tokens: int | None = None
 
     def completed_by(self, before: Usage) -> Usage:
-        """Return this usage, with what was told before where it says nothing."""
+        """Return this usage. Fields that are None here take their values from `before`, an earlier report."""
         told = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(before, **told)
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why the text ended: the model ended the turn (or hit a stop string), or `max_tokens` were written."""
+    """The end of the text and its reason.
+
+    The reason is that the model ended the turn, that a stop string matched, or that `max_tokens` were written.
+    """
 
     reason: EndReason
     usage: Usage | None = None
@@ -110,13 +115,13 @@ Event = Piece | Call | Usage | End
 
 
 class Backend(ABC):
-    """A model that can continue a turn which somebody else may have begun.
+    """A model that can continue a turn. Another model may have begun the turn.
 
-    A backend of your own implements `continue_turn`. Where the work is done by a server, implement `acontinue_turn`
-    too; by default it runs the synchronous method in a thread.
+    To write your own backend, implement `continue_turn`. If a server does the work, implement `acontinue_turn` too. By
+    default `acontinue_turn` runs the synchronous method in a thread.
 
     Attributes:
-        name: The model, for people and for `response_metadata["model_name"]`.
+        name: Name of the model. It is shown to users and in `response_metadata["model_name"]`.
         thinks: Whether the model reasons between `<think>` and `</think>`.
     """
 
@@ -125,75 +130,78 @@ class Backend(ABC):
 
     @property
     def limitation(self) -> str | None:
-        """What users should know of how turns are continued; None where nothing is to be said. The report tells it."""
+        """What users should know about how this backend continues turns, or None. The report of a turn includes it."""
         return None
 
     @property
     def context(self) -> int | None:
-        """How much the model can read and write, in tokens; None where that is not known."""
+        """Context length of the model (prompt and output), in tokens. None if it is not known."""
         return None
 
     @property
     def request_tokens_max(self) -> int | None:
-        """The most to ask for at once, in tokens; what is missing is asked for after that. None: all of it."""
+        """Largest `max_tokens` of one request. Longer texts take several requests. None means no limit."""
         return None
 
     @property
     def top_logprobs_max(self) -> int:
-        """For how many tokens the log-probabilities may be asked for; 0 where the model does not tell any."""
+        """Largest number of tokens per place whose log-probabilities can be requested. 0 if the model reports none."""
         return 0
 
     @abstractmethod
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Continue the turn right where its text ends.
+        """Continue the turn at the end of its text.
 
-        Closing the generator cancels the request. The turn must not be changed.
+        Closing the generator cancels the request. Implementations must not change the turn.
 
         Args:
-            turn: The conversation and what was written so far.
-            request: How much and how to write.
+            turn: The conversation and the text written so far.
+            request: Limits and sampling settings.
 
         Yields:
-            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time, as soon as something
-            is known: a request that is cancelled never gets to its end.
+            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time. Yield a `Usage` as
+            soon as a count is known, because a cancelled request never reaches its `End`.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn.
         """
 
     def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        """Like `continue_turn`, without blocking the event loop."""
+        """Continue the turn like `continue_turn`, without blocking the event loop."""
         return iterate_in_thread(self.continue_turn(turn, request))
 
-    def drafter(self, turn: Turn) -> Drafter | None:  # noqa: ARG002 - for those that can
-        """Return what writes ahead in a turn for another model to check; None where this model does not."""
+    def drafter(self, turn: Turn) -> Drafter | None:  # noqa: ARG002 - subclasses use it
+        """Return a function that writes drafts of this turn for another model to check. None if there is none."""
         return None
 
-    def prefetch(self, turn: Turn) -> Future[Usage] | None:  # noqa: ARG002 - for those that can
-        """Begin to read the turn as it stands, because this model may be asked to go on with it; return at once.
+    def prefetch(self, turn: Turn) -> Future[Usage] | None:  # noqa: ARG002 - subclasses use it
+        """Start to prefill the turn as it stands, and return at once. This model may have to continue the turn soon.
 
         Returns:
-            What that used, when it is done; None where nothing is read ahead.
+            A future with the tokens used. None if the backend does not prefetch.
         """
         return None
 
-    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - as above
-        """Whether reading ahead costs neither money nor the time of the model that writes meanwhile.
+    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - subclasses use it
+        """Return whether prefetching costs no money and does not slow down the model that writes at the same time.
 
         Args:
-            beside: The model that writes.
+            beside: The backend of the model that writes.
         """
         return False
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of a text; without a tokenizer at hand, about one for four characters."""
+        """Count the tokens of a text. Without a tokenizer this is an estimate: one token for four characters."""
         return -(-len(text) // 4)
 
     def describe(self) -> dict[str, Any]:
-        """Return every setting that changes what the model writes, and no secret. It tells cached answers apart."""
+        """Return every setting that changes what the model writes, without secrets.
+
+        The settings are part of the key of cached answers.
+        """
         return {"type": type(self).__name__, "name": self.name, "thinks": self.thinks}
 
     def __repr__(self) -> str:
-        """Show the settings. No secret is among them."""
+        """Show the settings. The text contains no secrets."""
         settings = ", ".join(f"{key}={value!r}" for key, value in self.describe().items() if key != "type")
         return f"{type(self).__name__}({settings})"

@@ -1,4 +1,4 @@
-"""Any chat model of LangChain as a backend."""
+"""A backend for any LangChain chat model."""
 
 from __future__ import annotations
 
@@ -40,37 +40,42 @@ ChatContinuation = Literal["auto", "chat_trailing", "chat_instruct"]
 
 _MESSAGES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 _LIMITS = ("max_tokens", "max_output_tokens", "max_new_tokens", "num_predict")
-"""What chat models call the most they may write."""
+"""Names of the field that limits the output tokens, in different chat model classes."""
 _BY_CLASS: dict[str, Strategy] = {
-    "ChatMistralAI": ChatMark("prefix"),  # the class sends the mark on where it stands in `additional_kwargs`
+    "ChatMistralAI": ChatMark("prefix"),  # this class passes `prefix` on if it is in `additional_kwargs`
     "ChatGroq": ChatTrailing(),
     "ChatGoogleGenerativeAI": ChatTrailing(),
     "ChatOllama": ChatTrailing(),
 }
-"""Classes that send a last assistant message so that their servers go on from it."""
+"""How to continue a message, by the name of the chat model class.
+
+These classes pass a trailing assistant message to their servers, and the servers continue that message."""
 _CHARACTERS = 4
-"""About as many make a token."""
+"""Average characters per token, for estimates."""
 _LOGGER = logging.getLogger(__name__)
 
 
 class ChatModelBackend(Backend):
-    """Any chat model of LangChain, as far as its class lets a half-written turn be continued.
+    """A backend for any LangChain chat model. It continues turns as well as the model's class allows.
 
-    Chat models are made to begin messages. Most drop what would make a server go on with one (a prefix mark, a thought
-    in a field of its own), so the turn is continued by a bare trailing message where the class is known to send it to
-    servers that go on from it, and otherwise by telling the model to go on, which it may do badly. `OpenAIBackend` and
-    `HuggingFaceBackend` continue exactly: prefer them wherever they reach the model.
+    Chat models are made to begin new messages. Most of them drop the fields that would make a server continue a message
+    (a prefix mark, a separate field for the reasoning). This backend sends the begun text as a trailing assistant
+    message if the class is known to pass such a message to servers that continue it. Otherwise it instructs the model
+    to continue the text, and the result may be poor. `OpenAIBackend` and `HuggingFaceBackend` continue a turn exactly.
+    Prefer them if they can reach the model.
 
-    The model is called without callbacks: its tokens are not shown twice, nor counted twice.
+    This backend calls the model without callbacks, so that callbacks do not get tokens twice and usage is not counted
+    twice.
 
     Args:
         model: The chat model.
-        continuation: How a turn is continued: by a trailing message, by instruction; `"auto"`: by what is known of the
-            class.
+        continuation: How to continue a turn: `"chat_trailing"` sends a trailing assistant message, `"chat_instruct"`
+            sends an instruction. `"auto"` chooses by the model's class.
         thinking: Whether the model reasons, in reasoning blocks or between think tags.
 
     Raises:
-        TypeError: It is no chat model.
+        TypeError: `model` is not a LangChain chat model.
+        ValueError: `continuation` is not one of the three values.
     """
 
     def __init__(
@@ -94,7 +99,7 @@ class ChatModelBackend(Backend):
 
     @property
     def limitation(self) -> str | None:
-        """What users should know of how turns are continued."""
+        """What users should know about how this backend continues turns."""
         if not isinstance(self._strategy, ChatInstruct):
             return None
         return (
@@ -105,11 +110,11 @@ class ChatModelBackend(Backend):
 
     @property
     def context(self) -> int | None:
-        """What the model's profile says."""
+        """Maximum input tokens from the model's profile."""
         return (self._model.profile or {}).get("max_input_tokens")
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Stream the continuation; closing the generator closes the model's own stream."""
+        """Stream the continuation. Closing the generator closes the model's own stream."""
         reading = self._reading(turn, request)
         model = reading.model
         yield Usage(prompt_tokens=self._estimate(turn))
@@ -117,7 +122,7 @@ class ChatModelBackend(Backend):
             if model.rate_limiter:
                 model.rate_limiter.acquire(blocking=True)
             if not _streams(model, "_stream"):
-                result = model._generate(reading.messages, **reading.bound)  # noqa: SLF001 - see the class
+                result = model._generate(reading.messages, **reading.bound)  # noqa: SLF001 - without callbacks
                 yield from reading.read(result.generations[0].message)
             else:
                 with _closing(model._stream(reading.messages, **reading.bound)) as chunks:  # noqa: SLF001
@@ -128,7 +133,7 @@ class ChatModelBackend(Backend):
         yield from reading.end()
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        """Stream the continuation; closing the generator closes the model's own stream."""
+        """Stream the continuation. Closing the generator closes the model's own stream."""
         reading = self._reading(turn, request)
         model = reading.model
         yield Usage(prompt_tokens=self._estimate(turn))
@@ -157,11 +162,11 @@ class ChatModelBackend(Backend):
         return _Reading(payload, turn, request, self._model, bound)
 
     def _estimate(self, turn: Turn) -> int:
-        """Estimate the prompt, in tokens: a stream that is closed early never tells its usage."""
+        """Estimate the number of prompt tokens. A stream that is closed early never reports its usage."""
         return self.count_tokens("".join(message.content for message in turn.history) + turn.body())
 
     def describe(self) -> dict[str, Any]:
-        """Return the model's own settings, and how it is asked."""
+        """Return the chat model's own settings and the way this backend continues turns."""
         settings = json.loads(json.dumps(self._model._identifying_params, default=lambda _: None))  # noqa: SLF001
         kind = type(self._model).__name__
         return {**super().describe(), "class": kind, "strategy": self._strategy.name, "settings": settings}
@@ -179,12 +184,12 @@ class ChatModelBackend(Backend):
 
 
 class _Reading:
-    """One request to a chat model: what it is asked, and what it says, as events.
+    """One request to a chat model. It holds the messages to send and turns the response into events.
 
     Attributes:
-        messages: What it is asked.
+        messages: Messages to send.
         bound: Further arguments of the call.
-        model: The model, with the request's settings where its class has a field for them.
+        model: The model, with the request's settings if its class has fields for them.
     """
 
     def __init__(
@@ -210,11 +215,11 @@ class _Reading:
 
     @property
     def full(self) -> bool:
-        """Whether as many tokens came as were asked for, by estimate, where the class takes no limit."""
+        """Whether the estimated output has reached `max_tokens`. For classes without a field for a token limit."""
         return self._room <= 0
 
     def read(self, message: BaseMessage) -> Iterator[Event]:
-        """Read a message or a chunk of one."""
+        """Read a message, or a chunk of a message."""
         told = getattr(message, "usage_metadata", None)
         self._usage = add_usage(self._usage, told) if told else self._usage
         metadata = message.response_metadata
@@ -225,13 +230,13 @@ class _Reading:
             self._native.add(*fragment)
 
     def end(self) -> Iterator[Event]:
-        """Read the end."""
+        """Read the end of the response."""
         yield from self._piece(self._echo.rest())
         yield from self._calls.rest()
         for call in self._native.made():
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
-        if self._usage and not self.full:  # else what was told is of text that was not taken
+        if self._usage and not self.full:  # otherwise the usage includes text that was discarded
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
             usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])
         yield End("length" if self._cut or self.full else "stop", usage)
@@ -257,7 +262,7 @@ def _message(role: str, content: str, **fields: Any) -> BaseMessage:
 
 
 def _bound(model: BaseChatModel, tools: Tools) -> dict[str, Any] | None:
-    """Return what a model's own `bind_tools` binds; None where its class has no tools."""
+    """Return the arguments that the model's own `bind_tools` binds. None if its class does not support tools."""
     choice = {"auto": None, "required": "any"}.get(tools.choice, tools.choice)
     settings: dict[str, Any] = {"tool_choice": choice, "parallel_tool_calls": tools.parallel}
     try:
@@ -268,7 +273,7 @@ def _bound(model: BaseChatModel, tools: Tools) -> dict[str, Any] | None:
 
 
 def _fragments(message: BaseMessage) -> Iterator[tuple[int | str | None, str | None, str | None, str | None]]:
-    """Yield the fragments of tool calls in a message or a chunk of one: index, id, name, arguments."""
+    """Yield the fragments of tool calls in a message or chunk, as (index, id, name, arguments)."""
     if isinstance(message, AIMessageChunk):
         for chunk in message.tool_call_chunks:
             yield chunk["index"], chunk["id"], chunk["name"], chunk["args"]
@@ -299,13 +304,13 @@ def _is_retryable(error: Exception) -> bool:
 
 
 def _streams(model: BaseChatModel, *methods: str) -> bool:
-    """Whether a model's class streams by one of these methods, and its user lets it."""
+    """Return whether the model's class implements one of these streaming methods and streaming is not disabled."""
     own = any(getattr(type(model), method) is not getattr(BaseChatModel, method) for method in methods)
     return own and model.disable_streaming is not True
 
 
 @contextmanager
-def _closing(chunks: Any) -> Iterator[Any]:  # noqa: ANN401 - any iterator; generators can be closed
+def _closing(chunks: Any) -> Iterator[Any]:  # noqa: ANN401 - any iterator; only generators can be closed
     try:
         yield chunks
     finally:

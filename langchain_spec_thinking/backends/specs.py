@@ -1,4 +1,4 @@
-"""Backends named in one word."""
+"""Backends from a one-line specification."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ _FORMS = (
 
 
 def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
-    """Make the backend that a text names.
+    """Create the backend that a specification describes.
 
     Args:
-        spec: `huggingface:ID_OR_FOLDER`; `openai:NAME@URL`, with `#TOKENIZER` after it where the tokenizer is at hand;
-            any other `provider:model` of `langchain.chat_models.init_chat_model`. A Hub id with its owner or a folder
-            is enough by itself.
-        api_key: The key of an `openai:` server; by default `OPENAI_API_KEY` for OpenAI, and none for other servers.
+        spec: `huggingface:ID_OR_FOLDER`; or `openai:NAME@URL`, followed by `#TOKENIZER` if the tokenizer is available
+            on this machine; or any other `provider:model` of `langchain.chat_models.init_chat_model`. The prefix
+            `huggingface:` is optional for a Hub id with its owner and for a folder.
+        api_key: API key of an `openai:` server. The default is `OPENAI_API_KEY` for OpenAI and no key for other
+            servers.
 
     Raises:
-        ValueError: It names none, or a remote model has no address.
-        ImportError: What it needs is not installed.
+        ValueError: `spec` matches none of these forms, or a remote model has no URL.
+        ImportError: A required package is not installed.
         BackendError: The model cannot be loaded.
     """
     prefix, _, rest = spec.partition(":")
@@ -43,7 +44,7 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
         return _remote(spec, rest, api_key)
     if rest and re.fullmatch(r"[a-z][a-z0-9_-]+", prefix):
         return ChatModelBackend(_chat_model(spec))
-    if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - a text that need not be a path
+    if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - the text may not be a path
         return HuggingFaceBackend(spec)
     msg = f"{spec}: expected {_FORMS}"
     raise ValueError(msg)

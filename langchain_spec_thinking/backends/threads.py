@@ -1,4 +1,4 @@
-"""A blocking generator, iterated from an event loop."""
+"""Iteration over a blocking generator from an event loop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _AHEAD = 1
 
 
 async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T, None]:
-    """Run a generator in one worker thread and hand its items over as they come.
+    """Run a generator in one worker thread and pass its items to the event loop.
 
-    The whole generator runs in one thread, so there is no hop per item. It runs ahead of its reader by one item at
-    most. When the reader stops, the generator is closed after the item it is at, and only then does this one return:
-    nothing is left running.
+    The whole generator runs in one thread, so items do not switch between threads. The generator runs at most one item
+    ahead of its reader. If the reader stops, the worker finishes the current item and closes the generator. This
+    function returns only after that, so no thread is left running.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
@@ -47,5 +47,6 @@ async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T
         stopped.set()
         wanted.release()
         if not worker.done():
-            # The generator is at most one item from its end; the loop that it reports to has to outlive it.
+            # The generator is at most one item from its end. Wait for the worker, because it still calls back into this
+            # event loop.
             await asyncio.wait([worker])

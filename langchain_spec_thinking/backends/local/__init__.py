@@ -1,1 +1,1 @@
-"""Models of transformers in this process."""
+"""Transformers models in this process."""

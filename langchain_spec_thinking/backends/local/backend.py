@@ -1,4 +1,4 @@
-"""Models of the Hugging Face kind, in this process."""
+"""A backend for transformers models in this process."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ if TYPE_CHECKING:
 
 
 class HuggingFaceBackend(Backend):
-    """A causal language model of transformers.
+    """A backend for causal language models of transformers.
 
-    Each running turn has one KV cache, and a model reads only what it has not read: its own tokens are kept as they
-    are, another author's text is tokenized as a delta, a dropped draft is cropped. Turns that run at the same time
-    share the model's forward passes, so a backend may be shared by threads and by both roles.
+    Each running turn has one KV cache, and the model reads each token only once. Tokens that the model wrote are kept
+    as they are. Text of another author is tokenized as a delta. A rejected draft is cropped from the cache. Turns that
+    run at the same time share forward passes, so threads and both roles may share one backend.
 
     Args:
-        model: Hub id, folder, or a loaded model. A loaded model needs its `tokenizer`.
-        tokenizer: Hub id, folder, or a loaded tokenizer; by default the one that lies beside the model.
-        thinking: Whether the model reasons between `<think>` and `</think>`; None: as its chat template suggests.
-        dtype: Data type of the weights, as for `from_pretrained`. In `"auto"` it is the checkpoint's own.
-        device: Where the weights go: `"auto"`, or a device such as `"cuda:0"`.
-        trust_remote_code: Run code that comes with the checkpoint.
+        model: Hub id, folder, or a loaded model. A loaded model needs a `tokenizer`.
+        tokenizer: Hub id, folder, or a loaded tokenizer. The default is the tokenizer that comes with the model.
+        thinking: Whether the model reasons between `<think>` and `</think>`. None detects it from the chat template.
+        dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type.
+        device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
+        trust_remote_code: Whether to run code that comes with the checkpoint.
 
     Raises:
         ImportError: The extra `[huggingface]` is not installed.
+        ValueError: A loaded model came without a tokenizer.
         BackendError: The model cannot be loaded.
-        ContinuationError: The model has no chat template, or cannot go on from what it has read.
+        ContinuationError: The model has no chat template, or cannot continue from a KV cache.
     """
 
     def __init__(
@@ -83,14 +84,14 @@ class HuggingFaceBackend(Backend):
             self._model.eos.add(tokenizer.eos_token_id)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Write one token after the other; stopping in between costs nothing."""
+        """Write the turn token by token. Stopping between tokens costs nothing."""
         with self._model.written(turn, self._template) as cache:
             yield from self._continue(turn, request, cache)
 
     def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
         model = self._model
         room = request.max_tokens if model.context is None else min(request.max_tokens, model.context - len(cache.ids))
-        if room <= 0 and turn.spans:  # nothing is lost: somebody else may go on
+        if room <= 0 and turn.spans:  # the other model may continue the turn
             yield End("length")
             return
         if room <= 0:
@@ -106,13 +107,13 @@ class HuggingFaceBackend(Backend):
         reader = CallReader(self._template.call_parser(turn), turn)
         ending = self._template.call_ending(turn)
         drafts = Drafts(request, cache)
-        unseen = 0  # tokens that end inside a character, or have no text
-        top: tuple[float, ...] | None = None  # of the first of them
+        unseen = 0  # tokens without text, or that end inside a character
+        top: tuple[float, ...] | None = None  # of the first unseen token
         written = 0
         while written < room:
             try:
                 chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
-            except (RuntimeError, MemoryError) as e:  # out of memory, for the most part
+            except (RuntimeError, MemoryError) as e:  # mostly out of memory
                 msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
                 raise BackendError(msg) from e
             if drafts.checked([choice.token for choice in chosen]):
@@ -137,12 +138,12 @@ class HuggingFaceBackend(Backend):
         yield End("length", replace(usage, completion_tokens=room))
 
     def drafter(self, turn: Turn) -> Drafter | None:
-        """Write ahead from the text of the turn as it stands now and what was written after it."""
+        """Return a function that writes drafts from the turn's text as it stands now and the text written since."""
         reply = self._template.reply_text(turn)
 
         def write(text: str, tokens: int) -> tuple[str, int]:
             cache = self._model.turn_cache(turn, self._template)
-            if cache.writing:  # both roles are the same model's
+            if cache.writing:  # both roles use the same model
                 return "", 0
             cache.align_ahead(reply + text)
             if self.context is not None and len(cache.ids) + tokens > self.context:
@@ -150,31 +151,31 @@ class HuggingFaceBackend(Backend):
             try:
                 return self._model.draft(cache, tokens, CONFIDENCE)
             except (RuntimeError, MemoryError):
-                return "", 0  # the other model goes on without it
+                return "", 0  # the other model continues without a draft
 
         return write
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
-        """Read the turn in a thread, into its KV cache."""
+        """Prefill the turn into its KV cache, in a thread."""
         return self._model.read_ahead(turn, self._template)
 
     def prefetch_is_free(self, beside: Backend) -> bool:
-        """Where the other model computes elsewhere."""
+        """Return whether the other model runs on another device or outside this process."""
         return not isinstance(beside, HuggingFaceBackend) or beside.device != self.device
 
     @property
     def device(self) -> str:
-        """Where the model computes, for example `"cuda:0"`."""
+        """Device of the model, for example `"cuda:0"`."""
         return self._model.device
 
     @property
     def context(self) -> int | None:
-        """What the model's configuration says."""
+        """Context length from the model's configuration, in tokens."""
         return self._model.context
 
     @property
     def top_logprobs_max(self) -> int:
-        """All of the vocabulary: they are the scores' own, before temperature, nucleus and penalties."""
+        """Size of the vocabulary. The values come from the raw logits, before temperature, nucleus and penalties."""
         return self._model.vocabulary
 
     def count_tokens(self, text: str) -> int:
@@ -187,16 +188,19 @@ class HuggingFaceBackend(Backend):
 
 
 _LOADING = threading.Lock()
-"""While transformers loads a model it changes torch for all threads; two at a time come out with random weights."""
+"""Lock for loading models. Two models at the same time can get random weights.
+
+Transformers changes global settings of torch while it loads a model."""
 
 
 def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
-    """Load a model from the hub or a folder.
+    """Load a model from the Hugging Face Hub or a folder.
 
-    Downloads show the hub's progress bars, unless the user has turned them off. Loading the weights shows none.
+    Downloads show the Hub's progress bars, unless the user has disabled them. Loading the weights shows no progress
+    bar.
 
     Raises:
-        BackendError: It is not there, or is no model.
+        BackendError: The path does not exist or is not a model.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
 
@@ -212,10 +216,11 @@ def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -
 
 @contextmanager
 def _no_weights_bar() -> Iterator[None]:
-    """Keep transformers from drawing over what others print; the setting is one for all threads."""
+    """Disable the progress bar of transformers, which would overwrite other output. The setting affects all threads."""
     from transformers.utils import logging  # noqa: PLC0415 - heavy
 
-    # Not `disable_progress_bar`: it turns the hub's bars off too, and its opposite turns on what the user turned off.
+    # `disable_progress_bar` also disables the Hub's bars, and `enable_progress_bar` enables bars that the user
+    # disabled.
     before, logging._tqdm_active = logging._tqdm_active, False  # noqa: SLF001
     try:
         yield
@@ -224,10 +229,10 @@ def _no_weights_bar() -> Iterator[None]:
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from the hub or a folder.
+    """Load a tokenizer from the Hugging Face Hub or a folder.
 
     Raises:
-        BackendError: It is not there, or cannot decode token by token.
+        BackendError: The path does not exist or is not a tokenizer, or the tokenizer cannot decode token by token.
     """
     from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
 

@@ -1,7 +1,8 @@
-"""Turns that run at the same time share the forward passes of their model.
+"""Forward passes that several running turns share.
 
-A model reads its weights once a pass, however many turns the pass serves, so sixteen turns in one pass cost little more
-than one. Nobody waits for company: whoever finds the model idle reads at once, for everybody who is waiting by then.
+A model reads its weights once per pass, however many turns the pass serves. So a pass for sixteen turns costs little
+more than a pass for one. No turn waits for others to join: if the model is idle, a turn starts a pass at once. The pass
+includes every turn that is waiting at that moment.
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 
 TURNS_MAX = 64
-"""Most turns that share one pass."""
+"""Largest number of turns in one pass."""
 TOKENS_MAX = 8192
-"""Most tokens that are read in one pass for several turns; a longer prompt is read by itself."""
+"""Largest number of tokens in one pass for several turns. A longer prompt gets its own pass."""
 _ATTENTION = "spec_thinking_turns"
 
 
 @dataclass(eq=False)
 class _Reader:
-    """A turn that wants its missing tokens read.
+    """A turn that waits for its new tokens to be read.
 
     Attributes:
-        ids: What to read: what is missing, then the draft.
-        draft: What is to be checked; scores are wanted from the place before it on.
-        alone: It is to be read in a pass of its own: one that it shared has failed.
-        woken: Set when there are scores, or when this reader is to lead the next pass.
+        cache: Cache of the turn.
+        ids: Token ids to read: the tokens missing in the cache, then the draft.
+        draft: Token ids to check. Logits are returned from the place before the draft on.
+        alone: Whether the turn needs its own pass, because a shared pass failed.
+        scores: Logits, of shape (rows, vocabulary). None until the pass is done.
+        woken: Set when the logits are there, or when this turn has to run the next pass.
     """
 
     cache: TurnCache
@@ -52,7 +55,7 @@ class _Reader:
 
     @property
     def rows(self) -> int:
-        """For how many places scores are wanted."""
+        """Number of places whose logits are returned."""
         return 1 + len(self.draft)
 
 
@@ -60,30 +63,30 @@ class BatchedForward:
     """The forward passes of one model.
 
     Args:
-        argument: The model, in evaluation mode, and how it takes its caches.
+        argument: The model (in evaluation mode) and its cache argument.
     """
 
     def __init__(self, argument: CacheArgument) -> None:
         self._argument = argument
         self._model = model = argument.model
-        self._mutex = threading.Lock()  # guards the two below; never held during a pass
+        self._mutex = threading.Lock()  # guards the two fields below; never held during a pass
         self._waiting: list[_Reader] = []
         self._led = False
-        # Models outside this set do not hand our arguments down to their attention, or hide their text model in a part.
+        # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
         self._packs = (
             {"logits_to_keep", "position_ids"} <= argument.parameters
             and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
             and model.config is model.config.get_text_config()
-            and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - as above
-            and len(set(getattr(model, "hf_device_map", {"": 0}).values())) == 1  # our masks stay on one device
+            and model.config._attn_implementation == "sdpa"  # noqa: SLF001 - no public name
+            and len(set(getattr(model, "hf_device_map", {"": 0}).values())) == 1  # the masks are on one device
         )
         with torch.inference_mode():
             self._packs = self._packs and self._packs_rightly()
 
     def _packs_rightly(self) -> bool:
-        """Return whether the model reads two short texts in one pass as it reads each alone.
+        """Return whether a shared pass over two short texts gives the same logits as separate passes.
 
-        A model may hand only a part of our arguments down to its attention, or look at the cache elsewhere.
+        The model may pass only some of our arguments to its attention, or use the cache elsewhere.
         """
         parts, alone = [], []
         try:
@@ -97,14 +100,18 @@ class BatchedForward:
             return same_scores(self._packed_pass(parts), torch.cat(alone), self._model.dtype)
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception:  # noqa: BLE001 - whatever a model's code raises that is given more than it expects
+        except Exception:  # noqa: BLE001 - with unexpected arguments, a model's code may raise anything
             return False
 
     def read(self, cache: TurnCache, draft: Sequence[int] = ()) -> torch.Tensor:
-        """Read what the model has not read yet of a turn, and a draft of what may follow.
+        """Read the tokens of a turn that its cache does not hold yet, then a draft of what may follow.
+
+        Args:
+            cache: Cache of the turn.
+            draft: Token ids that may follow.
 
         Returns:
-            Scores of the next token, and of that after each token of the draft, of shape (1 + draft, vocabulary).
+            Logits of the next token, and of the token after each draft token, of shape (1 + draft, vocabulary).
         """
         alone = False
         while True:
@@ -116,14 +123,14 @@ class BatchedForward:
                 self._lead(reader)
             if reader.scores is not None:
                 return reader.scores
-            # A pass that this turn shared has failed, for whatever reason: try again, without company.
+            # The shared pass failed, and another turn may be the cause. Try again in a separate pass.
             alone = True
 
     def _wait(self, reader: _Reader) -> bool:
-        """Wait for others to read; return whether this reader is to lead the next pass instead."""
+        """Wait for another turn to run the pass. Return True if this turn has to run the next pass itself."""
         try:
             reader.woken.wait()
-        except BaseException:  # interrupted: who was to lead has to pass the lead on
+        except BaseException:  # interrupted: wake another turn to run the next pass
             with self._mutex:
                 if reader in self._waiting:
                     self._waiting.remove(reader)
@@ -134,7 +141,7 @@ class BatchedForward:
             return reader in self._waiting
 
     def _lead(self, leader: _Reader) -> None:
-        """Read for all who wait, as far as they fit into one pass, then pass the lead on."""
+        """Run one pass for the waiting turns that fit into it, then wake the turn that runs the next pass."""
         with self._mutex:
             together = self._company(leader)
             self._waiting = [reader for reader in self._waiting if reader not in together]
@@ -145,7 +152,7 @@ class BatchedForward:
             for reader, rows in zip(together, parts, strict=True):
                 reader.cache.read(reader.draft)
                 reader.scores = rows
-        except BaseException as error:  # interrupted in mid-layer, the caches are of no use
+        except BaseException as error:  # after an error inside a layer, the caches are inconsistent
             for reader in together:
                 reader.cache.forget()
             if len(together) == 1 or not isinstance(error, Exception):
@@ -157,7 +164,7 @@ class BatchedForward:
                 self._pass_on()
 
     def _company(self, leader: _Reader) -> list[_Reader]:
-        """Return the leader and those who may be read with it."""
+        """Return the turn that runs the pass and the turns that can share it."""
         together, tokens = [leader], len(leader.ids)
         if not self._packs or not _packable(leader):
             return together
@@ -168,13 +175,13 @@ class BatchedForward:
         return together[:TURNS_MAX]
 
     def _pass_on(self) -> None:
-        """Wake who is to lead next; whoever comes first where nobody waits."""
+        """Wake the first waiting turn to run the next pass. If no turn waits, mark the model as idle."""
         self._led = bool(self._waiting)
         if self._led:
             self._waiting[0].woken.set()
 
     def _pass(self, together: list[_Reader]) -> torch.Tensor:
-        """Run the model once; scores of shape (rows of all turns, vocabulary)."""
+        """Run the model once and return logits of shape (rows of all turns, vocabulary)."""
         if len(together) == 1:
             reader, cache = together[0], together[0].cache
             scores, cache.cache = self._argument.read(reader.ids, cache.cache, cache.cached, reader.rows)
@@ -208,23 +215,23 @@ class BatchedForward:
         try:
             yield
         finally:
-            config._attn_implementation = before  # noqa: SLF001 - as above
+            config._attn_implementation = before  # noqa: SLF001 - no public setter
 
 
 def _packable(reader: _Reader) -> bool:
-    """Whether a turn may be read with others: layers with a window or a state need masks of their own."""
+    """Return whether a turn can share a pass. Layers with a sliding window or a state would need their own masks."""
     return not reader.alone and is_attention_only(reader.cache.cache)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one turn wants of a packed pass.
+    """One turn's input of a shared pass.
 
     Attributes:
-        ids: The tokens to read.
-        cache: Those before them.
-        past: How many these are.
-        rows: For how many of the last places scores are wanted.
+        ids: Ids of the tokens to read.
+        cache: Cache of the earlier tokens.
+        past: Number of tokens in the cache.
+        rows: Number of places, counted from the end, whose logits are returned.
     """
 
     ids: list[int]
@@ -235,7 +242,13 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Rows:
-    """One turn's part of a packed pass: so many new tokens, what may see what, and the keys and values before them."""
+    """One turn's rows in the attention of a shared pass.
+
+    Attributes:
+        tokens: Number of new tokens.
+        mask: Attention mask of shape (1, 1, new tokens, all tokens). None for a single new token.
+        cache: Keys and values of the earlier tokens.
+    """
 
     tokens: int
     mask: torch.Tensor | None
@@ -261,7 +274,7 @@ def _attend(
     turns: list[_Rows],
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend turn by turn: each sees its own past alone, however long, so nothing is padded and nothing is copied."""
+    """Compute attention turn by turn. Each turn sees only its own past, so nothing is padded and nothing is copied."""
     sizes = [rows.tokens for rows in turns]
     outputs = []
     for rows, q, k, v in zip(turns, *(torch.split(x, sizes, 2) for x in (query, key, value)), strict=True):

@@ -1,8 +1,8 @@
-"""How a model takes what it has computed for the tokens it has read: under which name, and in which kind of cache.
+"""How the `forward` method of a model takes its cache: the name of the argument and the kind of cache.
 
-Models of transformers 5.24 call it `cache`, those of transformers 5.0 `past_key_values` or `cache_params`, RWKV calls
-it `state`. A model takes an unknown name without complaint, sees its newest tokens alone, and writes wrong text.
-So the name is read off the signature of `forward`.
+Models of transformers 5.24 call the argument `cache`. Models of transformers 5.0 call it `past_key_values` or
+`cache_params`. RWKV calls it `state`. A model accepts an unknown name without an error, but then it sees only its
+newest tokens and writes wrong text. So this module reads the name from the signature of `forward`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAMES = ("cache", "past_key_values", "cache_params", "state")
-"""Names of the argument, the newest first: a model may still take an older one beside it."""
+"""Names of the argument, newest first. A model may accept an old name in addition to the new one."""
 
 
 @dataclass(frozen=True)
 class CacheArgument:
-    """The argument of one model's `forward` that holds its cache.
+    """The argument of a model's `forward` that holds the cache.
 
     Attributes:
         model: The model.
-        name: The argument's name.
-        model_makes_it: The model is given no cache at first, and returns one of its own kind.
-        parameters: All arguments of `forward`.
-        one_by_one: A pass that goes on from a cache may read one token only; with more, the model forgets its state.
-        records_past: Its windows and convolutions keep what a crop brings back, if transformers can do that.
+        name: Name of the argument.
+        model_makes_it: Whether the model creates its own kind of cache. It then gets no cache in the first pass and
+            returns one.
+        parameters: Names of all arguments of `forward`.
+        one_by_one: Whether a pass that continues from a cache may read only one token. With more tokens such a model
+            loses its state.
+        records_past: Whether sliding windows and convolutions record their past, so that a crop can restore it. This
+            has an effect only if transformers supports it.
     """
 
     model: PreTrainedModel
@@ -49,10 +52,10 @@ class CacheArgument:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> CacheArgument:
-        """Find the argument of a model.
+        """Find the cache argument of a model.
 
         Raises:
-            ContinuationError: The model has none that is known.
+            ContinuationError: `forward` has none of the known arguments.
         """
         bare = _unwrapped(model)
         parameters = inspect.signature(bare.forward).parameters
@@ -67,12 +70,12 @@ class CacheArgument:
         return cls(
             model,
             name,
-            not bare._supports_default_dynamic_cache(),  # noqa: SLF001 - what `generate` asks; there is no public name
+            not bare._supports_default_dynamic_cache(),  # noqa: SLF001 - `generate` uses it; there is no public name
             frozenset(parameters),
         )
 
-    def empty_cache(self) -> Any:  # noqa: ANN401 - each kind of model has a kind of its own
-        """Return a cache to begin with, of the kind that `generate` would make; None if the model makes it."""
+    def empty_cache(self) -> Any:  # noqa: ANN401 - the type depends on the model
+        """Return an empty cache of the kind that `generate` would create. None if the model creates its own cache."""
         if self.model_makes_it:
             return None
         cache = DynamicCache(config=self.model.config)
@@ -83,16 +86,16 @@ class CacheArgument:
         return cache
 
     def read(self, ids: Sequence[int], cache: Any, past: int, rows: int = 1) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
-        """Read tokens.
+        """Run forward passes over new tokens.
 
         Args:
-            ids: Their ids.
-            cache: What the model has read before; it is changed in place if it can be.
-            past: How many tokens that are.
-            rows: For how many of the last places scores are wanted.
+            ids: Ids of the new tokens.
+            cache: Cache of the earlier tokens. It is changed in place if possible.
+            past: Number of tokens in the cache.
+            rows: Number of places, counted from the end, whose logits are returned.
 
         Returns:
-            Scores of the next token at these places, of shape (rows, vocabulary), and the cache to go on with.
+            Logits of the next token at these places, of shape (rows, vocabulary), and the cache for the next call.
         """
         parts = [[token] for token in ids] if self.one_by_one and past else [list(ids)]
         scores = []
@@ -103,13 +106,14 @@ class CacheArgument:
         return torch.cat(scores)[-rows:], cache
 
     def inputs(self, ids: list[int], past: int = 0) -> dict[str, torch.Tensor]:
-        """Return what `forward` is given of tokens: as by `generate`, their places too, if it takes any.
+        """Return the inputs of `forward` for new tokens, as `generate` would build them.
 
-        Bamba, for example, would count from 0 again in each pass.
+        They include the positions if `forward` takes them. Bamba, for example, would otherwise count from 0 in each
+        pass.
 
         Args:
-            ids: Their ids.
-            past: How many tokens are before them.
+            ids: Ids of the new tokens.
+            past: Number of tokens before them.
         """
         device = self.model.device
         places = torch.arange(past, past + len(ids), device=device)
@@ -129,18 +133,19 @@ class CacheArgument:
         return output.logits[0, -rows:], cache
 
 
-def cache_length(cache: Any) -> int:  # noqa: ANN401 - as above
-    """Return how many tokens a cache holds; only attention knows."""
+def cache_length(cache: Any) -> int:  # noqa: ANN401 - the type depends on the model
+    """Return the number of tokens in a cache. Only attention layers know it."""
     return int(cache.get_seq_length())
 
 
 def can_crop(cache: Any, tokens: int, read_last: int) -> bool:  # noqa: ANN401
-    """Return whether the last tokens can be taken out of a cache, and leave no trace.
+    """Return whether the last tokens can be removed from a cache without a trace.
 
     Args:
         cache: The cache.
-        tokens: How many tokens.
-        read_last: How many tokens were read since it was last cropped; a layer that forgets keeps the past of those.
+        tokens: Number of tokens to remove.
+        read_last: Number of tokens read since the last crop. A layer that discards old tokens (sliding window,
+            convolution) records the past of only these tokens.
     """
     if is_attention_only(cache):
         return True
@@ -151,19 +156,22 @@ def can_crop(cache: Any, tokens: int, read_last: int) -> bool:  # noqa: ANN401
 
 
 def is_attention_only(cache: Any) -> bool:  # noqa: ANN401
-    """Return whether all that a cache holds are keys and values of all tokens."""
+    """Return whether a cache holds only keys and values of all tokens (no sliding windows, no states)."""
     return isinstance(cache, DynamicCache) and all(type(layer) is GrowingLayer for layer in cache.layers)
 
 
 def _crops_all(layer: object) -> bool:
-    """Return whether a layer that says that it can be cropped crops all it holds: DeepSeek-V4's keeps its summaries."""
+    """Return whether a layer's `crop` removes everything that belongs to the cropped tokens.
+
+    A layer may report that it can be cropped and still keep data. DeepSeek-V4's layer keeps its summaries.
+    """
     kind = type(layer)
     if not getattr(layer, "record_past", True):
         return False
     return kind.__module__ in {DynamicLayer.__module__, GrowingLayer.__module__} or "crop" in vars(kind)
 
 
-def _unwrapped(model: Any) -> Any:  # noqa: ANN401 - of PEFT or torch.compile, which take any arguments and pass them on
+def _unwrapped(model: Any) -> Any:  # noqa: ANN401 - wrappers of PEFT and torch.compile take any arguments
     if hasattr(model, "get_base_model"):
         return model.get_base_model()
     return getattr(model, "_orig_mod", model)

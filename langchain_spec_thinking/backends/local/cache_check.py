@@ -1,8 +1,9 @@
-"""Whether a model that reads a text in parts reads the same as in one piece.
+"""A check that reading a text in parts gives the same logits as reading it in one piece.
 
-The signature of `forward` does not tell. Mamba takes several new tokens beside its cache, and forgets its state over
-them. RecurrentGemma keeps its state in the model, so that two turns at a time share one. An encoder looks ahead. Each
-of them would write wrong text, and no error would say so. So each model reads six tokens in both ways, once.
+The signature of `forward` does not show this. Mamba accepts several new tokens with its cache, but loses its state over
+them. RecurrentGemma keeps its state inside the model, so two turns at the same time would share one state. An encoder
+attends to later tokens. Each of these models would write wrong text without an error. So each model reads six tokens
+both ways, once, when it is loaded.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 
 _PARTS = (3, 2, 1)
-"""How many tokens each part has: a prompt, another author's text, a token."""
+"""Number of tokens in each part: a prompt, text of another author, a single token."""
 _TOLERANCE = 0.02
-"""How much scores may be off, as a share of their spread: in float32 rounding makes a thousandth of it at most."""
+"""Largest error of the logits, as a share of their spread. Float32 rounding causes a thousandth of this at most."""
 _NOISE = 1e-3
-"""How much they may differ if the same is read in the same parts again."""
+"""Largest difference if the same parts are read again, as a share of the spread of the logits."""
 
 
 class _WrongError(Exception):
-    """A model reads a text in parts otherwise than in one piece."""
+    """Reading in parts gives other logits than reading in one piece."""
 
 
 def checked(argument: CacheArgument) -> CacheArgument:
-    """Let the model read a few tokens in parts.
+    """Let the model read a few tokens in parts and compare the logits.
 
     Returns:
-        The argument, with what was found out about the passes that the model gets right.
+        The argument, with the settings under which the model reads parts correctly.
 
     Raises:
-        ContinuationError: In parts, however small, the model reads something else.
+        ContinuationError: The model does not read parts correctly under any settings, not even token by token.
     """
     seen, right = "", None
     for records_past in _which_first(argument):
@@ -47,7 +48,7 @@ def checked(argument: CacheArgument) -> CacheArgument:
             raise
         except _WrongError as e:
             seen = str(e)
-        except Exception as e:  # noqa: BLE001 - whatever a model's code raises that is given a cache it cannot use
+        except Exception as e:  # noqa: BLE001 - with a wrong cache, a model's code may raise anything
             seen = f"{type(e).__name__}: {str(e).strip()[:200]}"
         else:
             right = found if right is None or not records_past else right
@@ -64,7 +65,10 @@ def checked(argument: CacheArgument) -> CacheArgument:
 
 
 def _which_first(argument: CacheArgument) -> tuple[bool, ...]:
-    """Return whether to record the past, the likelier first: it grows, and is of no use in a cache that has states."""
+    """Return the values of `records_past` to try, the more likely one first.
+
+    A record of the past grows with the text, and it has no use in a cache with states (convolutions).
+    """
     cache = argument.empty_cache()
     has_states = any(hasattr(layer, "conv_states") for layer in getattr(cache, "layers", ()))
     return (False,) if argument.model_makes_it else (False, True) if has_states else (True, False)
@@ -72,7 +76,7 @@ def _which_first(argument: CacheArgument) -> tuple[bool, ...]:
 
 @torch.inference_mode()
 def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
-    """Return how the model reads parts right, and the cache after them."""
+    """Return the settings under which the model reads parts correctly, and the cache after them."""
     model: Any = argument.model
     text, other = two_texts(argument)
     whole = model(**argument.inputs(text), use_cache=False).logits[0]
@@ -83,7 +87,8 @@ def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
         singly = replace(argument, one_by_one=True)
         single_scores, single_cache = _in_parts(singly, text)
         single_error = _distance(single_scores, whole)
-        # Rounding is about the same in both; in bfloat16 it alone is too large to tell.
+        # Rounding errors are about the same both ways. In bfloat16 they are too large for a small fixed limit, so
+        # compare both errors.
         if error > max(4 * single_error, _NOISE):
             argument, scores, cache, error = singly, single_scores, single_cache, single_error
     if error > _tolerance(model.dtype):
@@ -94,7 +99,10 @@ def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
 
 
 def _in_parts(argument: CacheArgument, text: list[int], other: list[int] | None = None) -> tuple[torch.Tensor, Any]:
-    """Return the scores of a text that is read in parts, by turns with another one, and the cache after it."""
+    """Read a text in parts, and return its logits and its cache.
+
+    If there is an `other` text, the parts of both texts alternate, each text with its own cache.
+    """
     cache, another, past, scores = argument.empty_cache(), argument.empty_cache(), 0, []
     for tokens in _PARTS:
         ids = slice(past, past + tokens)
@@ -107,7 +115,7 @@ def _in_parts(argument: CacheArgument, text: list[int], other: list[int] | None 
 
 
 def two_texts(argument: CacheArgument) -> tuple[list[int], list[int]]:
-    """Return two texts without a token in common, as token ids from all over the vocabulary."""
+    """Return two texts without common tokens, as token ids from the whole range of the vocabulary."""
     count = sum(_PARTS)
     vocabulary: int = argument.model.config.get_text_config().vocab_size
     ids = [(i + 1) * vocabulary // (2 * count + 1) for i in range(2 * count)]
@@ -115,19 +123,19 @@ def two_texts(argument: CacheArgument) -> tuple[list[int], list[int]]:
 
 
 def same_scores(scores: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Return whether scores differ by rounding alone. A lost context changes them by as much as they differ.
+    """Return whether logits differ only by rounding. If a model loses its context, the difference is far larger.
 
     Args:
-        scores: Scores of any shape.
-        expected: What they should be.
-        dtype: In what the model computes; it may give its scores in another type.
+        scores: Logits of any shape.
+        expected: Expected logits, of the same shape.
+        dtype: Data type of the model's computations. The logits may have another type.
     """
     return _distance(scores, expected) <= _tolerance(dtype)
 
 
 def _distance(scores: torch.Tensor, expected: torch.Tensor) -> float:
-    """Return how far scores are off, as a share of their spread."""
-    known = scores.isfinite() & expected.isfinite()  # tokens that a model never writes have no score
+    """Return the distance between logits, relative to the spread of the expected logits."""
+    known = scores.isfinite() & expected.isfinite()  # tokens that the model never writes have infinite logits
     if not known.any():
         return 0.0
     scores, expected = scores[known].double(), expected[known].double()

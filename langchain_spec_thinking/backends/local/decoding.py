@@ -1,4 +1,4 @@
-"""Token ids to text, one at a time."""
+"""Incremental decoding of token ids to text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ if TYPE_CHECKING:
 
 _REPLACEMENT = "\ufffd"
 _CHARACTER_TOKENS_MAX = 4
-"""A character of UTF-8 has at most four bytes; what is no character after as many tokens never will be."""
+"""A UTF-8 character has at most four bytes. If four tokens make no character, further tokens will not complete one."""
 
 
 class IncrementalDecoder:
-    """Decodes the tokens of a text as they come, holding back what is only half a character.
+    """Decodes tokens one at a time and holds back incomplete characters.
 
-    The decoder of the `tokenizers` library gives up on bytes that are no text; models do write such bytes.
+    The streaming decoder of the `tokenizers` library fails on bytes that are not valid UTF-8. Models do write such
+    bytes.
 
     Args:
         tokenizer: The tokenizer.
-        context: The last tokens before the text; what a token spells may depend on them (a space at the beginning).
+        context: The last tokens before the text. The text of a token may depend on them (a space at the beginning).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, context: list[int]) -> None:
@@ -28,7 +29,7 @@ class IncrementalDecoder:
         self._pending: list[int] = []
 
     def add(self, token: int) -> str | None:
-        """Add a token and return the text that it completes; None where it completes none yet."""
+        """Add a token and return the text that it completes. None if it completes no character yet."""
         self._pending.append(token)
         before, after = self._decode(self._shown), self._decode(self._shown + self._pending)
         incomplete = after.endswith(_REPLACEMENT) or len(after) < len(before)

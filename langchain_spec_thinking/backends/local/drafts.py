@@ -1,13 +1,14 @@
-"""Text written ahead of the model that continues a turn, which it checks in one pass.
+"""Drafts: text that one model writes in advance and another model checks in one forward pass.
 
-What it keeps is what it would have written: at each place it chooses a token as ever, with the same dice, and goes on
-as long as that is the token of the draft. So greedy text stays as it is, sampled text has the model's own distribution,
-and a draft that a trigger picked out, which is no fair sample of its author's, does no harm. Drafts are checked as
-text in the model's own tokens, so their author may have any vocabulary.
+The checking model chooses a token at each place as usual, with the same random numbers, and continues as long as its
+choice equals the draft's token. So it keeps exactly what it would have written itself. Greedy output does not change,
+and sampled output has the model's own distribution. This also holds for a draft that a trigger has selected, although
+such a draft is not an unbiased sample of its author. Drafts are checked as text, in the tokens of the checking model,
+so their author may have any vocabulary.
 
-The acceptance rule of speculative sampling (arXiv:2211.17192) keeps more of a draft that was sampled. It needs its
-author's probabilities in the same vocabulary, and a draft that nobody has selected. For a draft written without dice,
-as those inside a takeover are, both rules are one.
+The acceptance rule of speculative sampling (arXiv:2211.17192) keeps more tokens of a sampled draft. It needs the
+author's probabilities in the same vocabulary, and a draft that was not selected. For greedily decoded drafts, like the
+ones inside a takeover, both rules are the same.
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 
 FIRST_TOKENS = 4
-"""How far a drafter writes ahead at first, in its own tokens: two more where all were kept, one less where not."""
+"""Initial length of a draft, in the drafter's tokens. It grows by two if all tokens were kept, otherwise shrinks by
+one."""
 TOKENS_MAX = 12
 CONFIDENCE = 0.4
-"""A drafter stops before a token that it gives less than this probability, as in transformers' assisted decoding."""
+"""A drafter stops before a token with a lower probability than this, as in assisted decoding of transformers."""
 
 
 class Drafts:
-    """The drafts that one request brings.
+    """The drafts of one request.
 
     Args:
-        request: What to write. It has the draft that a takeover replaces, and who writes ahead after that.
-        cache: The turn, as the model sees it that checks them.
+        request: The request. It holds the draft that a takeover replaces, and the function that writes further drafts.
+        cache: The turn's cache in the model that checks the drafts.
 
     Attributes:
-        drafted: What was written ahead for this request, in tokens of the drafter.
-        kept: How many tokens the model has taken over from drafts.
-        written: What the model has written for this request.
+        drafted: Number of tokens written by the drafter for this request.
+        kept: Number of tokens that the model kept from drafts.
+        written: Text that the model has written for this request.
     """
 
     def __init__(self, request: Request, cache: TurnCache) -> None:
@@ -51,10 +53,10 @@ class Drafts:
         self.written = ""
 
     def next(self, room: int) -> list[int]:
-        """Return the tokens to check in the next pass; none where there is no draft.
+        """Return the draft tokens to check in the next pass. The list is empty if there is no draft.
 
         Args:
-            room: The most that may be kept of them.
+            room: Largest number of tokens to return.
         """
         text, self._replaced = self._replaced, ""
         if not self._cache.takes_drafts:
@@ -66,7 +68,10 @@ class Drafts:
         return self._checking
 
     def checked(self, tokens: Sequence[int]) -> bool:
-        """Take in what became of them: the tokens that were kept, and one of the model's own.
+        """Record the result of a check.
+
+        Args:
+            tokens: The kept tokens of the draft, then one token of the model's own.
 
         Returns:
             Whether there was a draft.

@@ -1,4 +1,4 @@
-"""Answers that are held to a JSON schema, token by token (xgrammar)."""
+"""Grammars that restrict an answer to a JSON schema, token by token (with xgrammar)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _COMPILERS: WeakKeyDictionary[PreTrainedTokenizerBase, xgrammar.GrammarCompiler]
 
 
 class Grammar:
-    """What may still be written, of one answer.
+    """The grammar of one answer, with the current position in it.
 
     Args:
-        matcher: Follows the answer.
+        matcher: xgrammar's matcher, which follows the answer.
         vocabulary: Size of the model's vocabulary, in tokens.
     """
 
@@ -37,10 +37,10 @@ class Grammar:
         self._allowed = xgrammar.allocate_token_bitmask(1, vocabulary)
 
     def restrict(self, scores: torch.Tensor) -> torch.Tensor:
-        """Rule out every token that may not come next.
+        """Return the logits with every token excluded that the grammar does not allow next.
 
         Args:
-            scores: Scores of all tokens, of shape (vocabulary,).
+            scores: Logits of all tokens, of shape (vocabulary,).
         """
         import xgrammar  # noqa: PLC0415
 
@@ -50,21 +50,24 @@ class Grammar:
         return restricted[0]
 
     def accept(self, token: int) -> None:
-        """Take in the token that came."""
+        """Advance the grammar by the chosen token."""
         self._matcher.accept_token(token)
 
 
 def grammar(
     schema: dict[str, Any], tokenizer: PreTrainedTokenizerBase, vocabulary: int, eos: Collection[int], begun: str
 ) -> Grammar | None:
-    """Return what holds an answer to a schema; None where xgrammar is not installed.
+    """Return the grammar of a JSON schema.
 
     Args:
-        schema: A JSON schema; an empty one stands for any JSON object.
+        schema: JSON schema. An empty schema allows any JSON object.
         tokenizer: The model's tokenizer.
-        vocabulary: How many scores the model gives.
+        vocabulary: Number of logits per place.
         eos: Token ids that end a turn.
-        begun: What was written of the answer before.
+        begun: Text of the answer so far.
+
+    Returns:
+        The grammar. None if xgrammar is not installed, or if `begun` does not match the schema.
     """
     try:
         import xgrammar  # noqa: PLC0415

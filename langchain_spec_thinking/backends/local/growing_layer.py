@@ -1,4 +1,4 @@
-"""Keys and values that grow in place."""
+"""A KV cache layer that grows in place."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ if TYPE_CHECKING:
     import torch
 
 _ROOM_MIN = 64
-"""Tokens there is room for at first."""
+"""Initial capacity, in tokens."""
 
 
 class GrowingLayer(DynamicLayer):
-    """A layer of a KV cache that writes each token once.
+    """A KV cache layer that writes the keys and values of each token once.
 
-    That of transformers copies all keys and values for every token: after n tokens it has moved n squared of them.
-    This one has room for more than it holds, and doubles it when it is full. `keys` and `values` are views of what it
-    holds, as everybody expects of them; to crop is to take a shorter view.
+    The layer of transformers copies all keys and values for every new token, so n tokens cost about n squared copies.
+    This layer allocates more memory than it needs, and doubles its capacity when it is full. `keys` and `values` are
+    views of the used part, so other code can use them as usual. To crop the layer is to take a shorter view.
     """
 
     def update(
         self,
         key_states: torch.Tensor,
         value_states: torch.Tensor,
-        *args: object,  # noqa: ARG002 - of the interface
+        *args: object,  # noqa: ARG002 - part of the interface
         **kwargs: object,  # noqa: ARG002
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add keys and values of new tokens, each of shape (batch, heads, tokens, width); return those of all."""
+        """Add keys and values of new tokens, and return those of all tokens.
+
+        All have shape (batch, heads, tokens, width).
+        """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self._room = _with_room(key_states), _with_room(value_states)
@@ -43,7 +46,7 @@ class GrowingLayer(DynamicLayer):
 
 
 def _with_room(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
-    """Return a tensor that begins with the old tokens and has room for twice what there is with the new ones."""
+    """Return a tensor that begins with the old tokens and has a capacity of twice the old and new tokens together."""
     held = 0 if old is None else old.shape[-2]
     room = new.new_empty(*new.shape[:-2], max(_ROOM_MIN, 2 * (held + new.shape[-2])), new.shape[-1])
     if old is not None:

@@ -1,4 +1,4 @@
-"""What a local model keeps of a running turn: its own token ids, and the keys and values it computed for them."""
+"""The state of a running turn in a local model: its token ids and their KV cache."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 
 _CONTEXT = 8
-"""How many tokens an incremental decoder looks back; a token's text depends on the one before it at most."""
+"""Number of tokens that an incremental decoder looks back. A token's text depends on at most the one before it."""
 
 
 _FOLLOWER = "A"
 
 
 class TurnCache:
-    """The tokens of one turn as one model sees them, with their KV cache.
+    """The tokens of one turn in one model, with their KV cache.
 
-    Tokens that the model wrote itself are kept as it wrote them. Text of others is tokenized as a delta, when the model
-    is next asked to go on. Nothing is read by the model twice, except for a token that a cut went through.
+    Tokens that the model wrote are kept as they are. Text of other authors is tokenized as a delta when the model next
+    has to continue the turn. The model reads every token once, except a token that a cut in the text has split.
 
     Args:
         tokenizer: The model's tokenizer.
-        argument: How the model takes its KV cache, and of what kind that is.
+        argument: The model's cache argument.
         prompt: Token ids of the conversation.
-        visible: Text of special tokens that are part of the markup nevertheless (think tags).
-        controls: Texts that are tokenized letter by letter, so as not to become control tokens.
+        visible: Text of special tokens that are part of the output (think tags), by token id.
+        controls: Pattern of texts that are tokenized letter by letter, so that they do not become control tokens.
 
     Attributes:
         ids: Token ids of the prompt and the turn.
-        cached: How many tokens the KV cache holds, tokens that were dropped since included.
-        writing: Its model continues the turn at the moment.
-        reading: Its model reads the turn ahead, or has done so.
+        cached: Number of tokens in the KV cache, including tokens that were dropped from the turn since.
+        writing: Whether the model is continuing the turn at the moment.
+        reading: Future of the last prefetch of the turn, which may be done. None if there was none.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class TurnCache:
         self._controls = controls
         self._prompt = len(prompt)
         self._text = ""
-        # Where each token of the turn ends in `_text`. A token that ends inside a character ends one later: it is of
-        # use only together with what completes it.
+        # End of each token of the turn in `_text`, in characters. A token that ends inside a character has an end one
+        # larger, because it can only be kept together with the tokens that complete the character.
         self._ends: list[int] = []
         self._decoder = IncrementalDecoder(tokenizer, [])
         self._put_by: tuple[list[int], list[int], str] | None = None
-        self._draft: list[int] = []  # what the model has read of a draft, and may still keep
+        self._draft: list[int] = []  # tokens of a draft that the model has read and may still keep
         self.ids = list(prompt)
         self.writing = False
         self.reading: Future[Usage] | None = None
         self.forget()
 
     def forget(self) -> None:
-        """Start with an empty KV cache."""
+        """Start again with an empty KV cache."""
         self.cached = 0
         self._draft = []
         self._stale = 0
@@ -80,10 +80,10 @@ class TurnCache:
         self.cache: Any = self._argument.empty_cache()
 
     def align(self, text: str) -> None:
-        """Make the tokens spell `text`: drop those that do not, add those that are missing.
+        """Make the tokens spell `text`. Drop tokens that differ from it and add tokens for the rest.
 
         Args:
-            text: The turn as it stands now, as its text follows the prompt.
+            text: Text of the turn as it stands now, in the form that follows the prompt.
         """
         if self._put_by is None:
             self._align(text)
@@ -94,10 +94,10 @@ class TurnCache:
         self._stale = self.cached - _common_prefix(read, self.ids)
 
     def align_ahead(self, text: str) -> None:
-        """Align for reading or writing ahead: how `align` splits the turn into tokens is not to depend on it.
+        """Align the tokens for a prefetch or a draft. The next `align` gives the same tokens as without this call.
 
         Args:
-            text: The turn as it stands now, and what another model may have written after that.
+            text: Text of the turn as it stands now, followed by text that another model may have written.
         """
         if self._put_by is None:
             self._put_by = [*self.ids], [*self._ends], self._text
@@ -113,7 +113,7 @@ class TurnCache:
         self._decoder = IncrementalDecoder(self._tokenizer, self.ids[self._context_start() :])
 
     def append(self, token: int) -> str:
-        """Add a token that the model wrote and return its text; empty while a character is incomplete."""
+        """Add a token that the model wrote and return its text. The text is empty while a character is incomplete."""
         if self._draft and token == self._draft.pop(0):
             self._stale -= 1
         else:
@@ -125,27 +125,27 @@ class TurnCache:
         return text or ""
 
     def missing(self) -> list[int]:
-        """Return the token ids that the model has to read before it can write the next one; at least one."""
-        # The last token is read again where nothing else is new: its scores were not kept. One crop for all there is to
-        # crop, since layers with a window keep no more than one crop needs.
+        """Return the token ids that the model must read before it can choose the next token. There is at least one."""
+        # If nothing else is new, the last token is read again, because its logits were not kept. All tokens are cropped
+        # at once, because layers with a sliding window keep only as many old tokens as one crop needs.
         stale = max(self._stale, self.cached + 1 - len(self.ids))
         if stale > 0:
             self._uncache(stale)
         return self.ids[self.cached :]
 
     def read(self, draft: Sequence[int] = ()) -> None:
-        """Note that the model has read what was missing, and a draft after that."""
+        """Record that the model has read the missing tokens, and a draft after them."""
         self._read += len(self.ids) + len(draft) - self.cached
         self.cached = len(self.ids) + len(draft)
         self._draft, self._stale = list(draft), len(draft)
 
     def ids_of(self, text: str) -> list[int]:
-        """Tokenize what may follow the turn as it stands."""
+        """Tokenize text that may follow the turn as it stands."""
         return self._encode(text)[0]
 
     @property
     def takes_drafts(self) -> bool:
-        """Whether a draft can be taken back. If not, the whole turn is read again after it, which costs more."""
+        """Whether a rejected draft can be cropped. Otherwise the whole turn would have to be read again."""
         return can_crop(self.cache, 1, 1)
 
     @property
@@ -154,44 +154,45 @@ class TurnCache:
         return bool(self._ends) and self._ends[-1] > len(self._text)
 
     def spares(self, prompt: list[int]) -> int:
-        """Return how many tokens of a later turn's prompt need not be read again, if that turn takes this cache over.
+        """Return the number of prompt tokens that a later turn saves by taking over this cache.
 
-        None, where most of the conversation that the cache holds would be thrown away: it may go on.
+        Returns 0 if reuse would discard more than half of a conversation that may continue, or if the cache cannot be
+        cropped.
 
         Args:
-            prompt: Token ids.
+            prompt: Token ids of the later turn's prompt.
         """
         common = self._common(prompt)
         cropped = max(self.cached - common, self.cached + 1 - len(prompt))
         return 0 if 2 * common < self._prompt or not self._can_crop(cropped) else common
 
     def take_over(self, other: TurnCache) -> None:
-        """Go on with the keys and values of a turn that is gone, as far as it began with the same tokens."""
+        """Take over the KV cache of a finished turn, as far as both turns begin with the same tokens."""
         self._stale = other.cached - other._common(self.ids)
         self.cache, self.cached, self._read = other.cache, other.cached, other._read
 
     def _common(self, ids: list[int]) -> int:
-        """Return how many of these token ids are what the KV cache begins with."""
+        """Return the length of the common prefix of the KV cache and these token ids."""
         return _common_prefix(self.ids[: self.cached - self._stale], ids)
 
     def _can_crop(self, tokens: int) -> bool:
-        """Return whether the last `tokens` tokens can be taken out of the KV cache, and something is left."""
+        """Return whether the last `tokens` tokens can be removed from the KV cache so that some tokens remain."""
         return tokens < self.cached and (tokens <= 0 or can_crop(self.cache, tokens, self._read))
 
     def _context_start(self) -> int:
-        """Return from which token on the text of the last tokens can be decoded: not from the middle of a character."""
+        """Return the first token from which the last tokens can be decoded. It is never inside a character."""
         start = max(0, len(self._ends) - _CONTEXT)
         while start > 0 and self._ends[start - 1] == self._ends[start]:
             start -= 1
         return self._prompt + start if self._ends else max(0, self._prompt - _CONTEXT)
 
     def _extend(self, delta: str) -> None:
-        """Add the tokens of new text, split as they would be in the middle of a text."""
-        # Line breaks at the end of a text are one token in vocabularies of GPT-2's kind, but several where a word
-        # follows them, as it will.
+        """Add the tokens of new text, split as they would be in the middle of a longer text."""
+        # In vocabularies like GPT-2's, line breaks at the end of a text are one token, but several tokens before a
+        # word. A word will follow here.
         ids, ends = self._encode(delta + _FOLLOWER) if delta.endswith("\n") else self._encode(delta)
         last = bisect_right(ends, len(delta))
-        if last == 0 or ends[last - 1] != len(delta):  # a vocabulary in which the follower melts into the line break
+        if last == 0 or ends[last - 1] != len(delta):  # this vocabulary merges the follower and the line break
             ids, ends = self._encode(delta)
             last = len(ids)
         self._ends += [len(self._text) + end for end in ends[:last]]
@@ -199,10 +200,10 @@ class TurnCache:
         self.ids += ids[:last]
 
     def _encode(self, text: str) -> tuple[list[int], list[int]]:
-        """Tokenize text that something precedes; return ids, and where each ends in characters."""
+        """Tokenize text that follows other text. Return token ids and the end of each token, in characters."""
         ids, ends, start = [], [], 0
         for quoted in [*self._controls.finditer(text), None]:
-            # Text up to the next control text, then that one, letter by letter.
+            # First the text before the next control text, then the control text letter by letter.
             for piece in [text[start : quoted.start()], *quoted[0]] if quoted else [text[start:]]:
                 new, new_ends = self._encode_piece(piece)
                 ids += new
@@ -218,9 +219,9 @@ class TurnCache:
 
     @cached_property
     def _anchor(self) -> str:
-        """Text to put before a delta where the tokenizer would take its beginning for the beginning of all text.
+        """Text to put before a delta if the tokenizer would treat the delta's beginning as the beginning of a text.
 
-        SentencePiece vocabularies do: they put a space there. After a line break they do not.
+        SentencePiece vocabularies put a space at the beginning of a text, but not after a line break.
         """
         first = self._tokenizer.convert_ids_to_tokens(self._tokenizer.encode("a", add_special_tokens=False))[0]
         return "\n" if first.startswith("\u2581") else ""
@@ -233,7 +234,7 @@ class TurnCache:
         self._stale = max(self._stale, self.cached - len(self.ids))
 
     def _uncache(self, tokens: int) -> None:
-        """Take the last `tokens` tokens out of the KV cache; a cache that cannot do that is made anew."""
+        """Remove the last `tokens` tokens from the KV cache. If that is not possible, start with a new cache."""
         if not self._can_crop(tokens):
             self.forget()
             return
@@ -243,7 +244,10 @@ class TurnCache:
 
 
 def _common_prefix(a: Sequence[object], b: Sequence[object]) -> int:
-    """Return the length of the longest common prefix, by bisection: Python compares whole strings and lists fast."""
+    """Return the length of the longest common prefix.
+
+    It uses bisection, because Python compares whole strings and lists fast.
+    """
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

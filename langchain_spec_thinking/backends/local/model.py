@@ -1,4 +1,4 @@
-"""A model in this process: reading tokens, choosing the next one."""
+"""A transformers model in this process: the forward pass and the choice of the next token."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
-_LOADED: WeakValueDictionary[int, LocalModel] = WeakValueDictionary()  # by the id of the model, which each keeps alive
+_LOADED: WeakValueDictionary[int, LocalModel] = WeakValueDictionary()  # by `id(model)`; values keep their model alive
 _LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A token that was chosen.
+    """A chosen token.
 
     Attributes:
-        top_logprobs: Log-probabilities of the likeliest tokens there, the likeliest first, where they were wanted.
+        token: Token id.
+        top_logprobs: Log-probabilities of the most likely tokens at this place, in descending order. None if they were
+            not requested.
     """
 
     token: int
@@ -55,26 +57,26 @@ class Choice:
 
 
 class LocalModel:
-    """A loaded model, shared by all backends and all running turns that use it.
+    """A loaded model. All backends and running turns that use the same model share one instance.
 
     Args:
         model: The model.
 
     Attributes:
         eos: Token ids that end a turn.
-        device: Where it computes.
-        context: How many tokens the model can read; None where its configuration does not say.
-        vocabulary: How many tokens have a score.
+        device: Device of the model, for example `"cuda:0"`.
+        context: Context length, in tokens. None if the model's configuration does not state it.
+        vocabulary: Number of tokens that have a score.
 
     Raises:
-        ContinuationError: The model cannot go on from what it has read.
+        ContinuationError: The model cannot continue from a KV cache.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.eval()
         self._argument = checked(CacheArgument.of(self._model))
         self._steps = BatchedForward(self._argument)
-        self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by chat template
+        self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by template source
         self._spare = PrefixCachePool()
         self.device = str(model.device)
         text_config = model.config.get_text_config()
@@ -85,15 +87,15 @@ class LocalModel:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> LocalModel:
-        """Return the one instance for a model: two backends of one model share the caches of a turn."""
+        """Return the instance for a model. There is one per model, so that two backends share the caches of a turn."""
         with _LOADING:
             return _LOADED.get(id(model)) or _LOADED.setdefault(id(model), cls(model))
 
     def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
-        """Return what is kept of a running turn.
+        """Return the cache of a running turn.
 
-        It belongs to the turn as long as that lives. A new turn goes on with what an earlier one of the same
-        conversation has left behind.
+        The cache belongs to the turn for the turn's lifetime. A new turn takes over the cache of an earlier turn of the
+        same conversation, if one is left.
         """
         caches = self._turns.setdefault(turn, {})
         cache = caches.get(template.source)
@@ -112,7 +114,7 @@ class LocalModel:
 
     @contextmanager
     def written(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
-        """Hold what is kept of a running turn while the model continues it, aligned with its text."""
+        """Align the cache of a turn with its text, and mark it as in use while the model continues the turn."""
         cache = self.turn_cache(turn, template)
         if cache.reading and not cache.reading.cancel():
             wait([cache.reading])
@@ -124,7 +126,12 @@ class LocalModel:
             cache.writing = False
 
     def read_ahead(self, turn: Turn, template: ChatTemplate) -> Future[Usage] | None:
-        """Begin to read a turn as it stands; None where the model is writing it, or is at reading it."""
+        """Start to prefill a turn as it stands.
+
+        Returns:
+            A future with the tokens used. None if the model is writing or reading this turn already, or if the turn is
+            longer than the context.
+        """
         cache = self.turn_cache(turn, template)
         if cache.writing or (cache.reading and not cache.reading.done()):
             return None
@@ -133,7 +140,7 @@ class LocalModel:
             return None
         read = Usage(len(cache.ids), len(cache.ids) - len(cache.missing()))
 
-        def run(_turn: Turn = turn) -> Usage:  # which lives until then: with it goes what keeps the cache its own
+        def run(_turn: Turn = turn) -> Usage:  # keeps the turn alive, so its cache cannot go to another turn
             self._read(cache)
             return read
 
@@ -141,16 +148,17 @@ class LocalModel:
         return cache.reading
 
     def step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int] = (), top: int = 0) -> list[Choice]:
-        """Choose the next token, and those after it as long as they are those of a draft.
+        """Choose the next token. Keep tokens of the draft as long as the model chooses the same ones.
 
         Args:
-            cache: The turn. What it lacks of its text is read in the same pass, together with other turns.
-            sampler: Chooses.
+            cache: The cache of the turn. The same pass reads the tokens that the cache does not hold yet, together with
+                other turns.
+            sampler: Sampler that chooses each token.
             draft: Token ids that may follow.
-            top: Of how many of the likeliest tokens the log-probabilities are wanted.
+            top: Number of most likely tokens whose log-probabilities are requested.
 
         Returns:
-            The tokens of the draft that were chosen, then one more.
+            The accepted tokens of the draft, then one more token.
         """
         chosen: list[Choice] = []
         ids = [*cache.ids] if draft else cache.ids
@@ -164,15 +172,15 @@ class LocalModel:
         return chosen
 
     def draft(self, cache: TurnCache, tokens: int, confidence: float) -> tuple[str, int]:
-        """Write ahead without dice, for another model to check.
+        """Write a draft with greedy decoding, for another model to check.
 
         Args:
-            cache: The turn.
-            tokens: The most to write.
-            confidence: Stop before a token of a lower probability than this.
+            cache: The cache of the turn.
+            tokens: Token limit.
+            confidence: Stop before a token whose probability is lower than this.
 
         Returns:
-            The text, and how many tokens it cost.
+            The text, and the number of tokens spent on it.
         """
         text = ""
         for written in range(tokens):
@@ -191,7 +199,7 @@ class LocalModel:
             return self._steps.read(cache, draft)
 
     def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
-        """Return the sampler that a request asks for; what it leaves open is as the model's authors set it."""
+        """Return the sampler for a request. Settings that are None come from the model's generation configuration."""
         schema, held = template.call_schema(turn), None
         if turn.channel == "answer" and turn.tools is None and turn.schema is not None:
             schema = turn.schema.get("schema", {})
@@ -208,12 +216,12 @@ def _top_logprobs(scores: torch.Tensor, count: int) -> tuple[float, ...]:
 
 
 class Sampler:
-    """Chooses tokens as `generate` of transformers does, with the same processors in the same order.
+    """Chooses tokens like `generate` of transformers, with the same processors in the same order.
 
     Args:
-        model: The model; its generation configuration holds its authors' defaults.
-        request: Temperature, nucleus, k and seed.
-        held: The grammar that the text is held to.
+        model: The model. Its generation configuration holds the defaults.
+        request: Temperature, top_p, top_k and seed.
+        held: Grammar that the text must follow.
     """
 
     def __init__(self, model: PreTrainedModel, request: Request, held: Grammar | None = None) -> None:
@@ -243,8 +251,8 @@ class Sampler:
         """Choose the next token.
 
         Args:
-            scores: Scores of all tokens, of shape (vocabulary,).
-            ids: The tokens before it.
+            scores: Logits of all tokens, of shape (vocabulary,).
+            ids: Ids of all tokens before it.
         """
         if self._held:
             scores = self._held.restrict(scores)

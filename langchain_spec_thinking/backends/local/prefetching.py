@@ -1,4 +1,4 @@
-"""Reading ahead: what a model may have to continue soon is read while another one writes."""
+"""Prefetching: one model prefills a turn in advance while another model writes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 _THREADS = 16
-"""Reads that go on at the same time. They wait for a model or a server, so they take no core."""
+"""Largest number of prefetches at the same time. The threads wait for a model or a server and need little CPU time."""
 
 
 @cache
 def readers() -> ThreadPoolExecutor:
-    """Return the threads that read ahead, for all backends together."""
+    """Return the thread pool for prefetching, which all backends share."""
     return ThreadPoolExecutor(_THREADS, "prefetch")
 
 
 def read_by_request(backend: Backend, turn: Turn) -> Future[Usage]:
-    """Let a server read a turn by asking for one token, which nobody sees: its prefix cache is warm after that.
+    """Make a server prefill a turn by a request for one token.
+
+    The token is dropped. After the request, the turn is in the server's prefix cache.
 
     Returns:
-        What that used, or the error that it ended with.
+        A future with the tokens used, or with the error of the request.
     """
     snapshot = turn.snapshot()
 
@@ -44,7 +46,7 @@ def read_by_request(backend: Backend, turn: Turn) -> Future[Usage]:
 
 
 def on_own_network(url: str) -> bool:
-    """Whether a server is one's own, by its address: what it reads twice from its cache costs nothing."""
+    """Return whether the address of a server is on a private network. A prefix cache hit costs no money there."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_private

@@ -1,4 +1,4 @@
-"""Caches of turns that are over, for the next turn of the same conversation."""
+"""A pool of KV caches of finished turns, for the next turn of the same conversation."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 CACHES_MAX = 8
-"""Most caches that are kept for a model."""
+"""Largest number of caches kept per model."""
 TOKENS_MAX = 32_768
-"""Most tokens that they hold together."""
+"""Largest number of tokens in all kept caches together."""
 
 
 class PrefixCachePool:
-    """The caches of one model that no turn uses any more; those that were used last, up to a limit.
+    """The caches of one model that no turn uses any more. The pool drops the least recently used ones at a limit.
 
-    A cache belongs to one turn at a time: whoever takes one has it alone.
+    A cache belongs to one turn at a time. A turn that takes a cache is its only user.
     """
 
     def __init__(self) -> None:
-        # A turn may go at any moment, in any thread, in the middle of the code below. `put` alone is safe there.
+        # Garbage collection of a turn may call `_return` at any moment, in any thread, even inside the code below. Only
+        # `put` is safe there.
         self._returned: SimpleQueue[TurnCache] = SimpleQueue()
-        self._kept: list[TurnCache] = []  # in the order in which they were last used
+        self._kept: list[TurnCache] = []  # least recently used first
         self._mutex = threading.Lock()
 
     def return_after(self, turn: Turn, cache: TurnCache) -> None:
-        """Keep a cache as soon as its turn is gone."""
+        """Return a cache to the pool when its turn is garbage-collected."""
         finalize(turn, self._return, cache).atexit = False
 
     def take(self, prompt: list[int]) -> TurnCache | None:
-        """Return the cache that saves the most of reading a prompt, or None; it is the caller's from here on.
+        """Take the cache that saves the most prefill of a prompt out of the pool. None if no cache helps.
 
         Args:
             prompt: Token ids.
@@ -47,7 +48,7 @@ class PrefixCachePool:
         return taken
 
     def clear(self) -> bool:
-        """Let go of all; return whether there were any."""
+        """Drop all caches. Return whether there were any."""
         self._sort_in()
         with self._mutex:
             kept, self._kept = self._kept, []
@@ -59,7 +60,7 @@ class PrefixCachePool:
         self._sort_in()
 
     def _sort_in(self) -> None:
-        """Keep what was returned; whoever holds the mutex at the moment does so after letting go of it."""
+        """Move returned caches into the pool. If another thread holds the mutex, it moves them after its release."""
         while not self._returned.empty() and self._mutex.acquire(blocking=False):
             try:
                 while not self._returned.empty():

@@ -1,4 +1,4 @@
-"""One tiny model with random weights for every kind of cache that transformers has."""
+"""One tiny model with random weights for every kind of cache in transformers."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ _WINDOWS = {"layer_types": ["sliding_attention", "full_attention"]}
 
 @dataclass(frozen=True)
 class Family:
-    """A model of transformers.
+    """A model family of transformers.
 
     Attributes:
-        name: What its classes' names begin with.
-        settings: What its configuration needs beside what all have.
-        config: The name of the configuration, if it is another one.
+        name: Prefix of the names of its classes.
+        settings: Settings of its configuration, in addition to the common ones.
+        config: Name of its configuration class, if that has another prefix.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Family:
 
     @property
     def is_there(self) -> bool:
-        """Whether this version of transformers has it."""
+        """Whether this version of transformers has this family."""
         return hasattr(transformers, self._config) and self._model is not None
 
     @property
@@ -99,7 +99,7 @@ class Family:
         return next((getattr(transformers, name) for name in names if hasattr(transformers, name)), None)
 
     def model(self) -> PreTrainedModel:
-        """Make the model."""
+        """Create the model."""
         config: Any = getattr(transformers, self._config)
         known = {*inspect.signature(config.__init__).parameters, *getattr(config, "attribute_map", {})}
         settings = {key: value for key, value in _COMMON.items() if key in known}
@@ -241,12 +241,12 @@ REFUSED = [
     Family("Xmod"),
 ]
 
-# Names: older versions of transformers do not have all of them.
+# These are names, because older versions of transformers do not have all of these classes.
 _KEYS_AND_VALUES = {"GrowingLayer", "DynamicIndexedLayer", "DynamicSlidingWindowLayer", "DummyLayer"}
 
 
 def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
-    """What the table in the documents says of a model that has read something."""
+    """Return the cells of the table in `docs/backends.md` for a model that has read some tokens."""
     model = backend._model  # noqa: SLF001
     return (
         _held(cache.cache),
@@ -257,7 +257,7 @@ def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
 
 
 def _held(cache: Any) -> str:
-    if not isinstance(cache, DynamicCache):  # RWKV's, xLSTM's
+    if not isinstance(cache, DynamicCache):  # RWKV and xLSTM
         return "states"
     kinds = {type(layer) for layer in cache.layers}
     held = []

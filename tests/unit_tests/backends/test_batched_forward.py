@@ -1,4 +1,4 @@
-"""Turns that share the forward passes of their model, on tiny models with random weights."""
+"""Tests of shared forward passes, on tiny models with random weights."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ TURNS = 16
 
 
 class Gathered(BatchedForward):
-    """Passes that begin only when every other turn waits, so that who meets whom does not depend on the machine.
+    """Forward passes that begin only after every other turn waits. So the turns in a pass do not depend on the machine.
 
     Args:
-        backend: The backend whose passes these become.
+        backend: The backend that uses these passes from now on.
     """
 
     def __init__(self, backend: HuggingFaceBackend) -> None:
-        model = backend._model  # noqa: SLF001 - there is no public way to what it waits for
+        model = backend._model  # noqa: SLF001 - there is no public access to its passes
         vars(self).update(vars(model._steps))  # noqa: SLF001
         model._steps = self  # noqa: SLF001
         self._changed = threading.Condition()
@@ -54,12 +54,12 @@ class Gathered(BatchedForward):
                 self._inside.remove(reader)
 
     def gather(self, _: object = None) -> None:
-        """Wait until all turns but the one that leads wait to be read."""
+        """Wait until all turns wait, except the turn that runs the pass."""
         with self._changed:
             self._changed.wait_for(lambda: sum(not one.woken.is_set() for one in self._inside) >= self._others)
 
     def together(self, work: Callable[[int], Any]) -> list[Any]:
-        """Return the results of `work` for every turn, all begun at once."""
+        """Return the results of `work` for every turn. All calls begin at the same time."""
         self._others = TURNS - 1
 
         def begin(index: int) -> Any:
@@ -75,7 +75,7 @@ class Gathered(BatchedForward):
 
 @contextmanager
 def passes(model: PreTrainedModel, hook: Callable[[dict[str, torch.Tensor]], None]) -> Iterator[list[int]]:
-    """Tokens read by each pass of a model; `hook` is called with the inputs of each pass before it."""
+    """Record the number of tokens that each pass of a model reads. `hook` gets the inputs before each pass."""
     read: list[int] = []
 
     def before(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
@@ -90,7 +90,7 @@ def passes(model: PreTrainedModel, hook: Callable[[dict[str, torch.Tensor]], Non
 
 
 def together(work: Callable[[int], Any]) -> list[Any]:
-    """Results of `work` for every turn, all begun at once."""
+    """Return the results of `work` for every turn. All calls begin at the same time."""
     start = threading.Barrier(TURNS)
 
     def begin(index: int) -> Any:
@@ -116,7 +116,7 @@ def test_company_changes_no_text(make: Callable[[], PreTrainedModel]) -> None:
 
 
 def used(message: AIMessage) -> dict[str, Any]:
-    """What a turn cost. How much of it was cached depends on which turns came before."""
+    """Return the usage of a turn without cached tokens, which depend on the earlier turns."""
     usage: dict[str, dict[str, int]] = message.response_metadata["speculative_thinking"]["usage"]
     return {author: side | {"cached_tokens": 0} for author, side in usage.items()}
 
@@ -126,13 +126,13 @@ def test_turns_that_wait_are_read_in_one_pass() -> None:
     backend = tiny.backend(model)
     with passes(model, lambda _: None) as alone:
         continued(backend, turn(), max_tokens=tokens)
-    model = copy.deepcopy(model)  # which has no cache left over from that turn
+    model = copy.deepcopy(model)  # has no cache of that turn
     backend = tiny.backend(model)
     steps = Gathered(backend)
     with passes(model, steps.gather) as shared:
         steps.together(lambda _: continued(backend, turn(), max_tokens=tokens))
     assert sum(shared) == TURNS * sum(alone)
-    assert len(shared) <= 2 * len(alone) + 1  # whoever comes first reads alone
+    assert len(shared) <= 2 * len(alone) + 1  # the first turn reads alone
 
 
 def test_a_turn_by_itself_never_waits() -> None:
@@ -202,7 +202,7 @@ def test_who_is_interrupted_while_waiting_passes_the_lead_on() -> None:
     backend = tiny.backend()
     steps, cache = backend._model._steps, backend._model.turn_cache(turn(), backend._template)  # noqa: SLF001
     leaving, next_one = _Reader(cache, [], woken=Interrupted()), _Reader(cache, [])
-    leaving.woken.set()  # it is to lead
+    leaving.woken.set()  # it has to run the next pass
     steps._waiting, steps._led = [leaving, next_one], True  # noqa: SLF001
     with pytest.raises(KeyboardInterrupt):
         steps._wait(leaving)  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""A model gets its cache under the name that its own `forward` has for it."""
+"""A model gets its cache under the argument name that its own `forward` uses."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ NOT_A_CACHE = {
     "use_mems",
 }
 OF_ANOTHER_KIND = {
-    "Gemma4AssistantForCausalLM",  # drafts for another model, from that model's cache
+    "Gemma4AssistantForCausalLM",  # writes drafts for another model, from the cache of that model
     "Gemma4UnifiedAssistantForCausalLM",
-    "OpenAIGPTLMHeadModel",  # reads everything in each pass
-    "RecurrentGemmaForCausalLM",  # in some versions; its state is in the model
-    "ReformerModelWithLMHead",  # `past_buckets_states`
-    "XLNetLMHeadModel",  # `mems`, which it needs other inputs for
+    "OpenAIGPTLMHeadModel",  # reads all tokens again in each pass
+    "RecurrentGemmaForCausalLM",  # only in some versions; keeps its state inside the model
+    "ReformerModelWithLMHead",  # takes `past_buckets_states`
+    "XLNetLMHeadModel",  # takes `mems`, which needs other inputs
 }
-"""Models that have no argument that we could use."""
+"""Models without a cache argument that this package can use."""
 
 
 def named(name: str) -> Any:
-    """A model that calls its cache by another name, and takes any other argument without a word."""
+    """Return a model that takes its cache under this name and ignores unknown arguments."""
     model = tiny.llama(1)
     own = CacheArgument.of(model).name
 
@@ -88,7 +88,7 @@ def test_a_name_that_is_not_known_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("wanted", NAMES)
 def test_a_cache_under_another_name_is_noticed(wanted: str) -> None:
-    """The model swallows what it does not know: it saw its newest tokens alone, and wrote wrong text."""
+    """A model ignores unknown arguments. Without its cache it sees only its newest tokens and writes wrong text."""
     other = next(name for name in NAMES if name != wanted)
     argument = CacheArgument.of(named(wanted))
     with pytest.raises(ContinuationError, match="cannot go on from tokens that it has read before"):
@@ -105,7 +105,7 @@ def test_a_wrapper_does_not_hide_the_signature() -> None:
 
     model.forward = wrapped
     assert CacheArgument.of(model).name == "state"
-    adapter: Any = SimpleNamespace(forward=lambda *_, **__: None, get_base_model=lambda: model)  # as PEFT's
+    adapter: Any = SimpleNamespace(forward=lambda *_, **__: None, get_base_model=lambda: model)  # like PEFT's
     assert CacheArgument.of(adapter).name == "state"
 
 

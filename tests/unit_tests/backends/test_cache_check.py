@@ -1,4 +1,4 @@
-"""What a model gets right of reading a text in parts is found out before its first turn."""
+"""The check at construction finds out which kinds of reading in parts a model gets right."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def model(name: str, dtype: torch.dtype) -> PreTrainedModel:
     [("Llama", False), ("Gemma3", False), ("Mamba2", False), ("FalconMamba", True), ("Jamba", True)],
 )
 def test_rounding_does_not_hide_what_a_model_cannot_do(name: str, dtype: torch.dtype, one_by_one: bool) -> None:
-    """Jamba's scores are off by 8 % in float32 too: rounding in bfloat16 may do as much in a deep model."""
+    """Jamba's logits are wrong by 8% in float32. Rounding in bfloat16 can cause the same error in a deep model."""
     if not as_documented():
         pytest.skip("older versions of transformers do otherwise")
     assert checked(CacheArgument.of(model(name, dtype))).one_by_one is one_by_one
@@ -57,7 +57,7 @@ def test_it_costs_a_few_tokens(name: str, most: int) -> None:
 
 
 def test_a_state_is_not_recorded_for_crops_that_never_come() -> None:
-    """What is recorded grows with each token, and takes the slow path."""
+    """A record of the past grows with each token, and recording is slow."""
     if not as_documented():
         pytest.skip("older versions of transformers do otherwise")
     assert not checked(CacheArgument.of(model("Mamba2", torch.float32))).records_past

@@ -1,4 +1,4 @@
-"""Any chat model of LangChain as a backend, on models that are scripts."""
+"""The backend for LangChain chat models, tested with scripted models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Counted(BaseRateLimiter):
-    """Lets everything through."""
+    """A rate limiter that counts calls and lets all of them pass."""
 
     count = 0
 
@@ -38,7 +38,7 @@ class Counted(BaseRateLimiter):
 
 
 class Plain(BaseChatModel):
-    """Says what it is told to, whole."""
+    """A chat model that returns a given message as a whole."""
 
     says: Any = "One two three."
     max_tokens: int = 1000
@@ -66,7 +66,7 @@ class Plain(BaseChatModel):
 
 
 class Streaming(Plain):
-    """Says it a word at a time."""
+    """A chat model that streams the message word by word."""
 
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for word in str(self._ask(messages).content).split(" "):

@@ -1,4 +1,4 @@
-"""Tools of a chat model that is half of a pair: bound as its class binds them, told in words where it has none."""
+"""Tools with a chat model in a pair: bound by its class, or described in words if its class does not support tools."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add(a: int) -> int:
 
 
 class Toolless(BaseChatModel):
-    """Writes calls as it is told to."""
+    """A chat model without tool support that writes a call as text."""
 
     asked: list[tuple[list[BaseMessage], dict[str, Any]]] = Field(default_factory=list)
 
@@ -46,7 +46,7 @@ class Toolless(BaseChatModel):
 
 
 class Calling(Toolless):
-    """Calls by its own means."""
+    """A chat model that returns native tool calls."""
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, AIMessage]:
         return self.bind(tools=tools, **kwargs)
@@ -57,7 +57,7 @@ class Calling(Toolless):
 
 
 class CallingInPieces(Calling):
-    """Streams its calls."""
+    """A chat model that streams its native tool calls."""
 
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         self.asked.append((messages, kwargs))

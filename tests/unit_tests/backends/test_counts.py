@@ -1,4 +1,4 @@
-"""What a turn costs two local models, counted at their doors: passes, tokens read, requests, drafts."""
+"""The cost of a turn on two local models: passes, tokens read, requests and drafts, counted at the models' inputs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, p
 from tests.unit_tests.backends import tiny
 
 EXCESS = 2
-"""Most tokens that a model reads at a hand-over beyond those that are new to it."""
+"""Largest number of tokens that a model reads at a hand-over in addition to the new ones."""
 NON_REASONING = DelegationPolicy.non_reasoning(opening_tokens=TAKEOVER, takeover_tokens=TAKEOVER)
 
 
 @pytest.fixture(scope="module")
 def scripted() -> Pair:
-    """Its text is words, with a blank line every `PERIOD` tokens."""
+    """Return a pair that writes words, with a blank line every `PERIOD` tokens."""
     return Pair.shaped(quick=True)
 
 
@@ -44,13 +44,13 @@ def test_what_is_read_grows_as_the_text_does(scripted: Pair, tokens: int) -> Non
     for model, author in enumerate(AUTHORS):
         usage = written.usage[author]
         most = written.tokens[model] + usage.discarded_tokens + EXCESS * usage.requests
-        assert tokens - PERIOD <= read_by(written, model) <= most  # what the other wrote last is not read
+        assert tokens - PERIOD <= read_by(written, model) <= most  # the last text of the other model is not read
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, DelegationPolicy(), NON_REASONING], ids=["always", "cues", "non-reasoning"])
 @pytest.mark.parametrize("number", range(3))
 def test_a_hand_over_reads_what_is_new(characters_and_words: Pair, number: int, policy: DelegationPolicy) -> None:
-    """Across vocabularies, where the cut of a takeover goes through words."""
+    """The two vocabularies differ, and takeovers end inside words."""
     written = turn(characters_and_words, 500, pocket.problems()[number].question, policy)
     assert len(written.read_again) >= 2
     assert max(written.read_again) <= EXCESS
@@ -66,7 +66,7 @@ def test_each_kept_token_takes_one_pass_of_its_author(scripted: Pair) -> None:
     assert [sum(step.model == model for step in written.needed) for model in (0, 1)] == kept
     made = [sum(step.model == model for step in written.passes) for model in (0, 1)]
     assert made == [usage.completion_tokens for usage in written.usage.values()]
-    for model in (0, 1):  # and reads every token once
+    for model in (0, 1):  # and each pass reads only new tokens
         read = [step for step in written.needed if step.model == model]
         assert [step.past for step in read] == [sum(len(step.ids) for step in read[:i]) for i in range(len(read))]
 
@@ -91,14 +91,14 @@ def test_a_model_alone_drops_nothing_and_asks_nobody() -> None:
     assert len(written.passes) - written.usage["speculative"].completion_tokens in {
         0,
         1,
-    }  # one more where it ends the turn itself
+    }  # one more if the model ends the turn itself
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, NON_REASONING], ids=["always", "non-reasoning"])
 def test_where_no_draft_is_needed_none_is_written(scripted: Pair, policy: DelegationPolicy) -> None:
-    """But for the one token that tells where the blank lines end."""
+    """The only dropped token per takeover is the one that shows where the blank lines end."""
     written = turn(scripted, 10 * PERIOD, policy=policy)
     takeovers = written.usage["target"].requests
     assert takeovers >= 8
     assert written.usage["speculative"].discarded_tokens <= takeovers
-    assert written.usage["target"].discarded_tokens <= takeovers  # the word that its last token may not end
+    assert written.usage["target"].discarded_tokens <= takeovers  # the last word, which may be incomplete

@@ -1,4 +1,4 @@
-"""Drafts that the target checks: they change no text, and save it passes; on tiny models with random weights."""
+"""Drafts that the target checks do not change the text, and save passes. Tested on tiny models with random weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOSSES = 1500
 
 
 def sibling(model: PreTrainedModel) -> PreTrainedModel:
-    """A model that mostly agrees with another one, as those of a family do."""
+    """Return a model that mostly agrees with another one, like models of one family."""
     torch.manual_seed(7)
     other = copy.deepcopy(model)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_text_is_the_same_with_drafts_and_without(target: PreTrainedModel, kind:
 
 @pytest.mark.parametrize("which", ["off", "ahead"])
 def test_what_is_written_ahead_saves_the_target_passes(which: Any) -> None:
-    """The target's twin writes ahead: all that it is sure of is kept, several tokens in one pass."""
+    """The drafter is a copy of the target. So the target keeps all confident draft tokens, several per pass."""
     model = tiny.llama(2)
     twin = copy.deepcopy(model)
     pair = ChatSpeculativeThinking(
@@ -90,7 +90,7 @@ def test_what_is_written_ahead_saves_the_target_passes(which: Any) -> None:
     written = report["usage"]["target"]["completion_tokens"]
     accepted = report["drafts"]["accepted_tokens"]
     assert written > 30
-    # Tokens that no pass was needed for, but for what a takeover leaves unread of its last draft.
+    # Accepted tokens need no pass of their own. A takeover may end before it has used its last draft.
     assert 0 <= len(read) + accepted - written <= report["usage"]["target"]["requests"]
     assert accepted == 0 if which == "off" else accepted > written / 3
 
@@ -107,7 +107,7 @@ def test_the_draft_that_a_takeover_replaces_is_checked_in_one_pass() -> None:
 
 
 def test_reading_a_draft_costs_its_tokens_and_no_more() -> None:
-    models = [copy.deepcopy(tiny.llama(1)) for _ in range(2)]  # fresh ones have no caches left over
+    models = [copy.deepcopy(tiny.llama(1)) for _ in range(2)]  # copies without caches of other tests
     backends, draft = [tiny.backend(model) for model in models], "nothing of the kind"
     with counting(models) as read:
         alone = continued(backends[0], turn(), max_tokens=20)
@@ -116,7 +116,7 @@ def test_reading_a_draft_costs_its_tokens_and_no_more() -> None:
 
 
 def checked(backend: HuggingFaceBackend, draft: str, tokens: int) -> tuple[str, int]:
-    """What becomes of a draft: the text, and how many of its tokens were taken over from the draft."""
+    """Check a draft. Return the text and the number of accepted draft tokens."""
     events = list(backend.continue_turn(turn(), Request(tokens, temperature=0, draft=draft)))
     usages = [event.accepted_tokens for event in events if isinstance(event, Usage)]
     return "".join(event.text for event in events if isinstance(event, Piece)), usages[-1] or 0
@@ -124,14 +124,14 @@ def checked(backend: HuggingFaceBackend, draft: str, tokens: int) -> tuple[str, 
 
 @pytest.mark.parametrize("draft", ["", "the cat", "\n\n"])
 def test_sampled_text_has_the_distribution_of_the_target(draft: str) -> None:
-    """Second tokens after a fixed first one, whatever the draft: a rule that kept it too often would show here."""
+    """The test samples second tokens after a fixed first one. A rule that kept the draft too often would show here."""
     backend = tiny.backend(tiny.llama(1))
     half = turn()
     half.append("target", "the")
     observed = Counter(second(backend, half, draft, seed) for seed in range(TOSSES))
     expected = probabilities(backend, half)
     assert matches(observed, expected)
-    if draft:  # the test can tell: drafts that are kept in one of ten cases more
+    if draft:  # keeping the draft in another tenth of the cases would fail the test
         first = continued(backend, half, max_tokens=1)[:1]
         assert not matches(observed + Counter({first: TOSSES // 10}), expected)
 
@@ -141,7 +141,7 @@ def second(backend: HuggingFaceBackend, half: Turn, draft: str, seed: int) -> st
 
 
 def probabilities(backend: HuggingFaceBackend, half: Turn) -> dict[str, float]:
-    """Of the first character of what comes next."""
+    """Return the probabilities of the first character of the next token."""
     tokenizer = tiny.byte_tokenizer()
     cache = backend._model.turn_cache(half, backend._template)  # noqa: SLF001
     cache.align(backend._template.reply_text(half))  # noqa: SLF001
@@ -169,7 +169,7 @@ def test_a_drafter_that_cannot_go_on_writes_nothing() -> None:
     write = tiny.backend(model).drafter(running)
     assert write is not None
     assert any(write(text, 3)[1] for text in tiny.CORPUS)
-    assert write("so ", 2 * tiny.CONTEXT) == ("", 0)  # no room
+    assert write("so ", 2 * tiny.CONTEXT) == ("", 0)  # more than the context
 
     def fail(*_: object) -> None:
         raise MemoryError

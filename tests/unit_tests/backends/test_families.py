@@ -1,4 +1,4 @@
-"""Models of every kind of cache that transformers has: what they write with us is what `generate` writes."""
+"""Models with every kind of cache in transformers write the same text with this backend as with `generate`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[3] / "docs" / "backends.md"
 WRITTEN = 8
-"""Tokens that are compared after each hand-over."""
+"""Number of tokens that are compared after each hand-over."""
 PROMPTS = ["the cat sat on the mat, and then", "What is 2 + 3? So we add two and three,"]
 
 
@@ -55,12 +55,15 @@ def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
 
 
 def as_documented() -> bool:
-    """Whether transformers is as new as the one that the table is about."""
+    """Return whether transformers is at least the version that the table describes."""
     return Version(transformers.__version__) >= Version("5.24")
 
 
 def hand_overs(backend: HuggingFaceBackend, half: Turn) -> list[tuple[list[int], list[int]]]:
-    """What a model has read and what it wrote then: after the prompt, a cropped draft and others' text."""
+    """Return what a model read and wrote, as token ids.
+
+    The three pairs are: after the prompt, after a cropped draft with text of another author, and after more such text.
+    """
     pairs = [written(backend, half)]
     draft = continued(backend, half, max_tokens=12)
     half.append("speculative", draft[: len(draft) // 2])
@@ -88,7 +91,7 @@ def generated(model: Any, read: list[int]) -> list[int]:
 
 
 def table() -> set[tuple[tuple[str, ...], str]]:
-    """The table in the documents, as pairs of the other cells and a family."""
+    """Parse the table in `docs/backends.md`. Return pairs of (the other cells, a family)."""
     lines = PAGE.read_text(encoding="utf-8").partition("### Which local models run")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines.splitlines() if line[:1] == "|"]
     return {(tuple(cells), family) for *cells, families in rows[2:] for family in families.split(", ")}

@@ -1,4 +1,4 @@
-"""The local backend, on tiny models with random weights."""
+"""Tests of the local backend, on tiny models with random weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def continued(backend: HuggingFaceBackend, turn: Turn, **request: Any) -> str:
 
 
 def generated(model: Any, prompt: str, tokens: int, tokenizer: Any = None, **settings: Any) -> str:
-    """What transformers itself makes of a prompt."""
+    """Return the text that `generate` of transformers writes after a prompt."""
     tokenizer = tokenizer or tiny.byte_tokenizer()
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt"
@@ -78,7 +78,7 @@ def test_sampled_text_is_that_of_generate(settings: dict[str, Any]) -> None:
 def test_a_model_paired_with_itself_writes_what_it_writes_alone(
     policy: DelegationPolicy, make: Callable[[int], PreTrainedModel]
 ) -> None:
-    """Greedy, in float32: taking over, dropping drafts and handing back leave no trace in the text."""
+    """Takeovers, dropped drafts and hand-backs do not change greedy text in float32."""
     takeovers = 0
     for seed in range(2):
         model = make(seed)
@@ -93,7 +93,10 @@ def test_a_model_paired_with_itself_writes_what_it_writes_alone(
 
 
 def test_each_model_reads_every_token_once() -> None:
-    """Beyond the tokens of the turn, a model reads at most 8 at a hand-over; counted at the models' own door."""
+    """At a hand-over, a model reads at most 8 tokens in addition to those of the turn.
+
+    The test counts the tokens at the models' inputs.
+    """
     vocabularies = tiny.byte_tokenizer(foreign=True), tiny.piece_tokenizer()
     models = [tiny.llama(seed, vocabulary=len(vocabulary)) for seed, vocabulary in enumerate(vocabularies)]
     pair = [tiny.backend(model, vocabulary) for model, vocabulary in zip(models, vocabularies, strict=True)]
@@ -116,18 +119,21 @@ def test_each_model_reads_every_token_once() -> None:
 
 
 def prefilled(usage: dict[str, int]) -> int:
-    """Tokens that the report says were read at the beginning of requests."""
+    """Return the prompt tokens that were prefilled according to the report."""
     return usage["prompt_tokens"] - usage["cached_tokens"]
 
 
 def decoded(usage: dict[str, int]) -> range:
-    """How many are read one at a time: all that were written, but for the last of a request that nothing followed."""
+    """Return the possible numbers of tokens read one at a time.
+
+    These are all written tokens. The last token of a request may be missing, if no pass followed it.
+    """
     return range(usage["completion_tokens"] - usage["requests"], usage["completion_tokens"] + 1)
 
 
 @contextmanager
 def counting(models: Sequence[PreTrainedModel]) -> Iterator[list[int]]:
-    """Count the tokens that go into each model."""
+    """Count the tokens that each model reads."""
     read = [0] * len(models)
 
     def hook(index: int) -> Callable[..., None]:
@@ -166,13 +172,13 @@ def test_what_is_kept_of_a_turn_goes_with_it() -> None:
 
 
 def told(*texts: str, **settings: Any) -> Turn:
-    """A turn that answers a conversation."""
+    """Return a turn that answers a conversation."""
     history = (Message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts))
     return Turn(tuple(history), **settings)
 
 
 def own(model: PreTrainedModel) -> HuggingFaceBackend:
-    """A backend of a model that no other test has left anything behind in."""
+    """Return a backend with a fresh copy of a model, so that no other test has left caches in it."""
     return tiny.backend(copy.deepcopy(model))
 
 
@@ -196,7 +202,7 @@ def test_the_next_turn_of_a_conversation_reads_only_what_is_new(
         half, fresh = told(*texts, thinks=thinks), own(make(1))
         with counting([backend._model._model]) as read:  # noqa: SLF001
             answer = continued(backend, half, max_tokens=12)
-        assert answer == continued(fresh, told(*texts, thinks=thinks), max_tokens=12)  # and writes the same
+        assert answer == continued(fresh, told(*texts, thinks=thinks), max_tokens=12)  # and writes the same text
         prompt = ids_of(fresh, told(*texts, thinks=thinks))
         kept = common(before, prompt)
         new = len(prompt) - min(kept, len(prompt) - 1)
@@ -205,7 +211,7 @@ def test_the_next_turn_of_a_conversation_reads_only_what_is_new(
         cropped = len(before) - kept
         if make is tiny.llama or cropped <= 1:
             assert read == [new + len(written) - len(prompt) - 1]
-        before = written[:-1]  # nothing followed the last one, so it was not read
+        before = written[:-1]  # no pass followed the last token, so it was not read
         texts += [answer.replace("</think>", ""), f"and then {number}?"]
         del half
 
@@ -242,7 +248,7 @@ def test_what_is_left_behind_is_bounded() -> None:
     for letter in "abc":
         ids = backend.count_tokens(f"{letter} ")
         long = turn(f"{letter} " * (TOKENS_MAX // 2 // ids + 1))
-        backend._model.turn_cache(long, backend._template).cached = TOKENS_MAX // 2 + 1  # noqa: SLF001 - as if read
+        backend._model.turn_cache(long, backend._template).cached = TOKENS_MAX // 2 + 1  # noqa: SLF001 - pretends that the tokens were read
         del long
     assert [cache.cached for cache in spare._kept] == [TOKENS_MAX // 2 + 1]  # noqa: SLF001
 
@@ -303,7 +309,7 @@ async def test_cancelling_leaves_nothing_running() -> None:
     await events.aclose()
     cache = backend._model.turn_cache(running, backend._template)  # noqa: SLF001
     read = cache.cached
-    await asyncio.get_running_loop().shutdown_default_executor()  # whatever still runs in its threads comes to an end
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for everything that still runs in its threads
     assert cache.cached == read
 
 
@@ -395,7 +401,7 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_models_are_loaded_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty that were loaded at once came out with random weights."""
+    """Models that were loaded at the same time (twenty of them) got random weights."""
     inside, most = threading.Semaphore(1), []
 
     def load(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The tokens of a turn always spell its text, whatever was written, dropped and added."""
+"""The tokens of a turn always spell its text, whatever the authors write, drop and add."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_tokens_spell_the_text(tokenizer: PreTrainedTokenizerFast, data: st.Data
     cache, text = turn_cache(tokenizer), ""
     for _ in range(data.draw(st.integers(1, 5))):
         cut = data.draw(st.integers(0, len(text)))
-        text = text[: len(text) - cut] + data.draw(TEXTS)  # drop from the end, then somebody writes
+        text = text[: len(text) - cut] + data.draw(TEXTS)  # drops the end, then another author writes
         cache.align(text)
         assert spelled(tokenizer, cache) == text
         own = data.draw(TEXTS)
-        for token in tokenizer.encode(f"\n{own}", add_special_tokens=False):  # then the model itself
+        for token in tokenizer.encode(f"\n{own}", add_special_tokens=False):  # then the model itself writes
             text += cache.append(token)
         assert spelled(tokenizer, cache) == text
 
@@ -66,7 +66,7 @@ def test_half_a_character_is_not_shown_and_not_kept(tokenizer: PreTrainedTokeniz
 def test_own_tokens_are_kept_as_they_are() -> None:
     tokenizer = tiny.byte_tokenizer()
     cache = turn_cache(tokenizer)
-    odd = [token for letter in "the cat" for token in tokenizer.encode(letter)]  # not how the tokenizer would split it
+    odd = [token for letter in "the cat" for token in tokenizer.encode(letter)]  # not the tokenizer's own split
     text = "".join(cache.append(token) for token in odd)
     cache.align(text + " sat")
     assert cache.ids[-len(odd) - 1 : -1] == odd

@@ -1,4 +1,4 @@
-"""Tools and schemas on local models: random weights, real tokenizers, real grammars."""
+"""Tools and schemas on local models, with random weights, real tokenizers and real grammars."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def turn(template: str, choice: str = "auto") -> tuple[ChatTemplate, Turn]:
 
 
 def roomy(tokenizer: Any) -> HuggingFaceBackend:
-    """A model with room for a description of tools, letter by letter."""
+    """Return a backend whose context is large enough for a description of tools, letter by letter."""
     return HuggingFaceBackend(tiny.llama(vocabulary=len(tokenizer), context=4096), tokenizer)
 
 
@@ -61,7 +61,7 @@ def test_a_template_that_knows_tools_is_given_them() -> None:
     assert "<|tool|>3 <|end|><|end|><|tool|>4<|end|><|assistant|>" in shown
     ids = template.prompt_ids(half)
     ends: Any = template.tokenizer.convert_tokens_to_ids("<|end|>")
-    assert ids.count(ends) == 5  # none of those that a tool's description or result quotes
+    assert ids.count(ends) == 5  # without those that a tool's description or result quotes
 
 
 def test_a_template_that_knows_none_is_told_in_words() -> None:
@@ -70,7 +70,7 @@ def test_a_template_that_knows_none_is_told_in_words() -> None:
     assert shown.startswith("<|system|># Tools")
     assert "<tool_call>\n" in shown.split("<|user|>")[0]
     assert "<|assistant|>I add.\n<tool_call>" in shown
-    assert shown.count("<|user|>") == 2  # results in a row are one message: roles take turns
+    assert shown.count("<|user|>") == 2  # consecutive results are one message, because roles must alternate
     assert "<tool_response>\n3 <|end|>\n</tool_response>\n<tool_response>\n4\n</tool_response>" in shown
     assert "Tools" not in turn(tiny.TEMPLATE, "none")[0].prompt_text(turn(tiny.TEMPLATE, "none")[1])
 
@@ -78,7 +78,7 @@ def test_a_template_that_knows_none_is_told_in_words() -> None:
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, tiny.THINKING_TEMPLATE])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_call_that_must_be_made_is_made_as_its_schema_says(template: str, seed: int) -> None:
-    """By a model with random weights."""
+    """Even a model with random weights writes a valid call."""
     backend = roomy(tiny.byte_tokenizer(template))
     pair = ChatSpeculativeThinking(
         speculative=backend, target=backend, temperature=1, seed=seed, max_tokens=60, think_before_tools=False
@@ -117,7 +117,7 @@ TREE: dict[str, Any] = {
 
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, f"{QWEN}{{# [TOOL_CALLS] #}}"])
 def test_some_call_that_must_be_made_is_made_as_its_schema_says(template: str) -> None:
-    """By a model with random weights, of any of the tools."""
+    """Even a model with random weights writes a valid call of one of the tools."""
     backend = roomy(tiny.byte_tokenizer(template))
     pair = ChatSpeculativeThinking(
         speculative=backend, target=backend, temperature=1, max_tokens=80, think_before_tools=False

@@ -1,4 +1,4 @@
-"""Log-probabilities of a model's likeliest tokens, from models in this process and from servers."""
+"""Log-probabilities of the most likely tokens, from local models and from servers."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FLAT, PEAKED = [-2.0, -2.0, -2.0], [-0.1, -5.0]
 ENTROPY = DelegationPolicy(trigger=FirstTokenEntropy())
 
 
-# -- models in this process
+# -- local models
 
 
 def reference(prompt: list[int], count: int) -> Iterator[tuple[float, ...]]:
-    """What the scores of one forward pass after the other say, greedily."""
+    """Yield the top log-probabilities of greedy decoding, with one forward pass per token and without a cache."""
     model, ids = tiny.llama(vocabulary=len(tiny.byte_tokenizer(foreign=True))), list(prompt)
     for _ in range(count):
         with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_nothing_is_told_that_nobody_asked_for() -> None:
 
 
 def test_a_local_pair_is_led_by_entropy() -> None:
-    """Random weights know nothing: between never and always the threshold decides, and the numbers are there."""
+    """Random weights are uncertain, so the threshold decides how much the target writes: all, a part or nothing."""
     shares = []
     for threshold in (0.0, 0.5, 99.0):
         policy = DelegationPolicy(trigger=FirstTokenEntropy(threshold), boundary="\n", takeover_tokens=3)
@@ -120,14 +120,17 @@ def test_each_endpoint_is_asked_in_its_own_way(settings: dict[str, Any], asked: 
 
 
 def completion(*tokens: tuple[str, list[float]]) -> dict[str, Any]:
-    """As OpenAI, vLLM and SGLang tell them in completions; the chosen token is one more where it is not likely."""
+    """Return log-probabilities as OpenAI, vLLM and SGLang do in completions.
+
+    An unlikely chosen token is an additional entry.
+    """
     tops = [{f"t{n}": logprob for n, logprob in enumerate(logprobs)} for _, logprobs in tokens]
     names = [token for token, _ in tokens]
     return {"tokens": names, "token_logprobs": [-9.0] * len(tokens), "top_logprobs": tops, "text_offset": [0]}
 
 
 def chat(*tokens: tuple[str, list[float]]) -> dict[str, Any]:
-    """As chats have them, and llama.cpp's completions."""
+    """Return the form of chat completions and of llama.cpp's completions."""
     return {
         "content": [
             {"token": token, "logprob": -9.0, "top_logprobs": [{"token": "t", "logprob": x} for x in logprobs]}
@@ -154,7 +157,7 @@ def test_completions_tell_them_in_either_form(form: Any) -> None:
 
 @pytest.mark.parametrize("form", [completion, chat])
 def test_chats_tell_them_in_either_form(form: Any) -> None:
-    """llama-cpp-python's chats have the form of completions."""
+    """llama-cpp-python's chat completions use the form of completions."""
     found = pieces_of(
         told(delta(content="So"), form(("So", FLAT))),
         told(delta("stop", content=" five."), form((" five", PEAKED), (".", FLAT))),
@@ -166,7 +169,7 @@ def test_chats_tell_them_in_either_form(form: Any) -> None:
 
 def test_a_chunk_that_is_not_its_tokens_has_the_numbers_of_the_first() -> None:
     chunks = [
-        told(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag comes before it
+        told(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag precedes it
         told(delta(content="So"), chat(("<S>", PEAKED), ("o", FLAT))),
     ]
     found = pieces_of(*chunks, continuation="chat_flag", tokenizer=None)
@@ -218,11 +221,11 @@ def test_a_server_that_refuses_to_be_asked_writes_without_and_that_is_told(says:
     assert message.text == "One.\n\nTwo."
     assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
     assert ["logprobs" in body for _, body in server.asked] == [True, False]
-    with pytest.raises(ValueError, match="gives none"):  # from now on it is known
+    with pytest.raises(ValueError, match="gives none"):  # the backend knows it from now on
         ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
 
 
-# -- pairs that cannot be
+# -- invalid pairs
 
 
 def hosted(url: str) -> OpenAIBackend:

@@ -1,4 +1,4 @@
-"""The target reads ahead while the speculative model drafts: the text stays, the reading is done, the cost is told."""
+"""Prefetching does not change the text. Prefetched tokens are not read again, and the report counts them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ POLICY = DelegationPolicy(trigger=OFTEN, boundary="a", takeover_tokens=6, openin
 
 
 class Awaited(HuggingFaceBackend):
-    """Reads ahead while the small model waits, so that how often it does is the same on every machine."""
+    """A backend whose `prefetch` waits until it is done. So the number of prefetches does not depend on timing."""
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
         reading = super().prefetch(turn)
@@ -109,7 +109,7 @@ THOUGHT = "One.\n\nTwo two.\n\nThree three.\n\nWait, four."
 
 @dataclass
 class Patient(ScriptedBackend):
-    """Writes on only when nothing is being read, so that what is asked when does not depend on the clock."""
+    """A backend that waits for the prefetch before it continues. So the order of requests does not depend on timing."""
 
     run: Run | None = None
 

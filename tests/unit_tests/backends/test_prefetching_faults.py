@@ -1,4 +1,4 @@
-"""Reading ahead goes wrong, or is not wanted: the turn does not notice."""
+"""If prefetching fails or is not useful, the turn is not affected."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ THOUGHT = "One.\n\nTwo two.\n\nThree three.\n\nFour.</think>Done."
 
 @dataclass
 class Reading(ScriptedBackend):
-    """Reads ahead at once, and counts how often."""
+    """A backend that prefetches at once and counts its prefetches."""
 
     ahead: int = 0
 
@@ -47,7 +47,7 @@ class Reading(ScriptedBackend):
 
 @dataclass
 class Refusing(ScriptedBackend):
-    """Its chat template refuses every conversation."""
+    """A backend whose chat template refuses every conversation."""
 
     def prefetch(self, turn: Turn) -> Future[Usage]:
         raise BackendError("the chat template refuses this conversation")
@@ -59,7 +59,7 @@ class Refusing(ScriptedBackend):
 
 @dataclass
 class Late(ScriptedBackend):
-    """Tells what its prompt has cost when it ends."""
+    """A backend that reports its prompt tokens at the end."""
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         yield from (event for event in super().continue_turn(turn, request) if isinstance(event, Piece))
@@ -84,7 +84,7 @@ def driven(target: ScriptedBackend, small: ScriptedBackend | None = None, **sett
         (DelegationPolicy(), 3),
         (DelegationPolicy(budget=Budget(target_tokens=0)), 0),
         (DelegationPolicy(budget=Budget(target_share=0)), 0),
-        (DelegationPolicy(trigger=TargetLeads()), 0),  # it writes itself
+        (DelegationPolicy(trigger=TargetLeads()), 0),  # the target writes first
     ],
 )
 def test_who_may_not_take_over_reads_nothing(policy: DelegationPolicy, times: int) -> None:
@@ -104,9 +104,9 @@ def test_the_prompt_is_counted_by_who_was_asked_first(prefetch: str) -> None:
 
 @contextmanager
 def all_readers_busy() -> Iterator[threading.Event]:
-    """Until the event is set."""
+    """Occupy all threads for prefetching until the event is set."""
     gate = threading.Event()
-    for _ in range(readers()._max_workers):  # noqa: SLF001 - there is no public name for it
+    for _ in range(readers()._max_workers):  # noqa: SLF001 - there is no public name
         readers().submit(gate.wait)
     try:
         yield gate
@@ -115,7 +115,7 @@ def all_readers_busy() -> Iterator[threading.Event]:
 
 
 def test_a_turn_that_is_over_keeps_its_cache_while_it_is_read() -> None:
-    """The next turn of the conversation would go on with it."""
+    """Otherwise the next turn of the conversation would take over the cache during the prefetch."""
     backend, other = (tiny.backend(copy.deepcopy(tiny.llama(1))) for _ in range(2))
     expected = continued(other, turn("What is 2 + 3?"))
     running = turn("What is 2 + 3?")

@@ -1,4 +1,4 @@
-"""Backends named in one word."""
+"""Tests of backends from a one-line specification."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_server_is_named_by_its_address(folder: str) -> None:
     assert backend.describe()["name"] == "org/name"
     assert backend.describe()["base_url"] == "http://127.0.0.1:8000/v1"
     assert not backend.thinks
-    assert backend_of(f"{SERVER}#{folder}").thinks  # as the chat template says
+    assert backend_of(f"{SERVER}#{folder}").thinks  # detected from the chat template
 
 
 def test_the_key_of_openai_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:

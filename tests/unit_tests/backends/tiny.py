@@ -1,4 +1,4 @@
-"""Tiny models with random weights and real tokenizers, made in memory: no download, no meaning, all the machinery."""
+"""Tiny models with random weights and real tokenizers, created in memory without downloads. Their text is random."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CONTEXT = 512
 
 @cache
 def byte_tokenizer(template: str = TEMPLATE, *, foreign: bool = False) -> PreTrainedTokenizerFast:
-    """A vocabulary of GPT-2's kind; only with `foreign` has it bytes that are half a character."""
+    """Return a byte-level tokenizer like GPT-2's. It has tokens that end inside a character only with `foreign`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -55,7 +55,7 @@ def byte_tokenizer(template: str = TEMPLATE, *, foreign: bool = False) -> PreTra
 
 @cache
 def piece_tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
-    """A vocabulary of Llama 2's kind: spaces before words, bytes as a last resort."""
+    """Return a SentencePiece tokenizer like Llama 2's, with spaces before words and byte fallback."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
@@ -66,7 +66,7 @@ def piece_tokenizer(template: str = TEMPLATE) -> PreTrainedTokenizerFast:
     )
     words = [f"▁{word}" for text in CORPUS for word in text.split()]
     tokenizer.train_from_iterator(words, trainer)
-    # The trainer knows no byte tokens: put them into its vocabulary.
+    # The trainer does not create byte tokens, so add them to its vocabulary.
     state = json.loads(tokenizer.to_str())
     state["model"]["byte_fallback"] = True
     vocabulary = state["model"]["vocab"]
@@ -85,7 +85,7 @@ def llama(seed: int = 0, *, vocabulary: int | None = None, context: int = CONTEX
         num_hidden_layers=2,
         num_attention_heads=4,
         max_position_embeddings=context,
-        initializer_range=0.6,  # sharp enough that greedy text is lively
+        initializer_range=0.6,  # large enough that greedy text varies
         bos_token_id=None,
         eos_token_id=3,
     )
@@ -94,7 +94,7 @@ def llama(seed: int = 0, *, vocabulary: int | None = None, context: int = CONTEX
 
 @cache
 def sliding(seed: int = 0) -> PreTrainedModel:
-    """A model whose layers forget what lies outside a window."""
+    """Return a model with sliding-window layers."""
     torch.manual_seed(seed)
     config = Gemma3TextConfig(
         vocab_size=len(byte_tokenizer()),
@@ -123,7 +123,7 @@ def backend(
 
 
 def lively(model: Any) -> PreTrainedModel:
-    """Make line breaks frequent, for there are boundaries at them, and tokens without text rare."""
+    """Make line breaks frequent, because boundaries are at line breaks. Make tokens without text rare."""
     with torch.no_grad():
         weight = model.get_output_embeddings().weight
         weight[byte_tokenizer().encode("\n")] *= 2.5
