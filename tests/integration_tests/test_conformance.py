@@ -200,7 +200,7 @@ async def test_a_closed_stream_frees_the_server(exact: tuple[Server, OpenAIBacke
 
 
 def test_what_auto_finds_out(server: Server) -> None:
-    """Without a tokenizer, `auto` uses the flag if it works. Otherwise it uses the emulation, and the report says so."""
+    """Without a tokenizer, `auto` uses the flag if it works. Otherwise it uses the emulation, as the report says."""
     backend = server.backend(tokenizer=None)
     message = ChatSpeculativeThinking(speculative=backend, target=backend, max_tokens=24).invoke("hi")
     assert message.text
