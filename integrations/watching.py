@@ -1,4 +1,4 @@
-"""What the recipes of agents do: make one from the command line, ask it, and show what it does while it does it."""
+"""Makes the agent of a recipe from the command line, asks it a question, and shows its steps while it works."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LARGE = "openai:Qwen/Qwen3-32B@http://127.0.0.1:8000/v1#Qwen/Qwen3-32B"
 
 
 def watch(build: Callable[[str, str], Any], question: str, arguments: Sequence[str] | None = None) -> None:
-    """Make an agent of two models from the command line, ask it, and print what it does.
+    """Make an agent with a pair from the command line, ask it a question, and print its steps.
 
     Args:
-        build: Makes the agent of the names of both models.
-        question: What to ask where the command line does not say.
-        arguments: The command line; None: this process's.
+        build: Function that makes the agent from the names of both models.
+        question: The question, if the command line contains none.
+        arguments: Arguments of the command line. None means the arguments of this process.
     """
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
@@ -32,8 +32,8 @@ def watch(build: Callable[[str, str], Any], question: str, arguments: Sequence[s
     print()
 
 
-def shown(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph, of whatever state
-    """Stream what an agent thinks (in brackets, with the author), calls, is told and answers."""
+def shown(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph with any type of state
+    """Yield the thoughts (with the author in brackets), tool calls, tool results and answers of an agent."""
     asked = {"messages": [{"role": "user", "content": question}]}
     settings = {"configurable": {"thread_id": "1"}}
     for message, _ in agent.stream(asked, settings, stream_mode="messages"):

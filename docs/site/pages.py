@@ -1,8 +1,8 @@
-"""A hook of MkDocs: pages of the site that do not lie in `docs/`.
+"""A hook of MkDocs that adds pages from outside `docs/` to the site.
 
-The README and the recipes are shown as they are, at their place in the repository. Their links are written for the
-repository; here they are turned to where the page is on the site. Where a page says `<!-- commands -->`, the help of
-the command line stands.
+The site shows the README and the recipes without changes, and under the same path as in the repository. Their links are
+written for the repository; this hook changes the links to the places of the pages on the site. It also replaces
+`<!-- commands -->` in a page with the help of the command line.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what lies outside of `docs/`."""
+    """Add the pages and recipes from outside `docs/`."""
     for path in sorted(path for pattern in OUTSIDE for path in ROOT.glob(pattern)):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs's names
-    """Turn the links of a page from places in the repository to places on the site."""
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs passes these by name
+    """Change the links of a page from paths in the repository to paths on the site, and insert the help."""
     lies = PurePosixPath(Path(page.file.abs_src_path or "").relative_to(ROOT)).parent
     stands = PurePosixPath(page.file.src_uri).parent
 
@@ -51,5 +51,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def commands() -> str:
     """Return the help of `spec-thinking` and its commands."""
     docs = [sys.executable, "-m", "typer", "langchain_spec_thinking.cli.commands", "utils", "docs"]
-    told = subprocess.run([*docs, "--name", "spec-thinking"], check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own words
-    return told.partition("\n")[2]  # the page has a title
+    told = subprocess.run([*docs, "--name", "spec-thinking"], check=True, capture_output=True, text=True).stdout  # noqa: S603 - a fixed command
+    return told.partition("\n")[2]  # without the first line, because the page has its own title

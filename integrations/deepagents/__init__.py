@@ -1,1 +1,1 @@
-"""A deep agent."""
+"""Recipe for a deep agent."""

@@ -1,4 +1,4 @@
-"""A deep agent: it plans in files and hands work to agents of its own, all on one pair."""
+"""A deep agent that plans in files and gives work to subagents. One pair serves all of them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""DeepSeek."""
+"""Recipe for DeepSeek."""

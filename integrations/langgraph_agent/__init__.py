@@ -1,1 +1,1 @@
-"""An agent of LangChain and LangGraph."""
+"""Recipe for an agent with LangChain and LangGraph."""

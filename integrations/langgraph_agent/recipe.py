@@ -1,4 +1,4 @@
-"""An agent with three tools, whose model is a pair."""
+"""An agent with three tools. Its model is a pair."""
 
 from __future__ import annotations
 

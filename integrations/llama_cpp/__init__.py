@@ -1,1 +1,1 @@
-"""llama.cpp."""
+"""Recipe for llama.cpp."""

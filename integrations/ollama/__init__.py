@@ -1,1 +1,1 @@
-"""Ollama."""
+"""Recipe for Ollama."""

@@ -1,1 +1,1 @@
-"""OpenRouter."""
+"""Recipe for OpenRouter."""

@@ -1,4 +1,4 @@
-"""A pair of a model behind a server of yours and one at OpenRouter."""
+"""A pair of a small model on your own server and a large model at OpenRouter."""
 
 from __future__ import annotations
 

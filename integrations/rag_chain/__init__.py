@@ -1,1 +1,1 @@
-"""Questions answered from documents."""
+"""Recipe for a chain that answers questions from documents."""

@@ -1,4 +1,4 @@
-"""Questions about a folder of documents, answered by a pair from the passages that fit best."""
+"""A chain that answers questions about a folder of documents, with a pair that reads the passages that match best."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROMPT = ChatPromptTemplate(
 
 
 def passages(folder: Path) -> list[Document]:
-    """Cut the pages of a folder into paragraphs; each knows its page and the heading it stands under."""
+    """Split the pages of a folder into paragraphs. Each paragraph has its heading and the name of its page."""
     cut = []
     for page in sorted(folder.rglob("*.md")):
         heading = ""
@@ -46,7 +46,7 @@ def passages(folder: Path) -> list[Document]:
 
 
 def numbered(found: Iterable[Document]) -> str:
-    """Put passages into one text."""
+    """Return one text that contains all passages with their numbers and pages."""
     return "\n\n".join(f"[{i}] ({d.metadata['page']}) {d.page_content}" for i, d in enumerate(found, 1))
 
 
@@ -61,7 +61,7 @@ def build(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer a question from the command line."""
+    """Answer a question from the command line, and print the passages that were found."""
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
     parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""A retriever that needs no model: BM25, the usual measure of how well a text fits the words of a question."""
+"""A retriever without a model. It uses BM25, the usual measure of how well a text matches the words of a question."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
 
 _SATURATION, _LENGTH = 1.5, 0.75
-"""BM25's k1 and b (Robertson and Zaragoza 2009): how soon a repeated word adds nothing, how much length counts."""
+"""The parameters k1 and b of BM25 (Robertson and Zaragoza 2009).
+
+With a lower k1, repetitions of a word add less. With a higher b, the length of a document counts more.
+"""
 
 
 class BM25Retriever(BaseRetriever):
-    """Finds the documents that share the most telling words with a question.
+    """Finds the documents that share rare words with a question. Rare words count more than common ones.
 
     Args:
-        documents: What to look in.
-        k: How many to find at most; those without any of the words are never found.
+        documents: The documents to search.
+        k: Maximum number of documents to return. Documents without any word of the question are never returned.
     """
 
     k: int = 4
@@ -45,7 +48,7 @@ class BM25Retriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - of the interface
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - the interface requires it
     ) -> list[Document]:
         mean = sum(counts.total() for counts in self._counts) / max(1, len(self._counts))
         scores = [self._score(_words(query), counts, mean) for counts in self._counts]

@@ -1,1 +1,1 @@
-"""The pair on Ray Serve."""
+"""Recipe for the pair on Ray Serve."""

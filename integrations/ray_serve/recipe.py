@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RUNNING = 8
-"""Replies that a replica writes at the same time; Ray sends others to replicas that are idle."""
+"""Number of replies that a replica writes at the same time. Ray sends other requests to replicas that write fewer."""
 
 
 def build(
@@ -22,20 +22,21 @@ def build(
     max_tokens: int = 4096,
     **resources: Any,
 ) -> serve.Application:
-    """Make the application; without models, of the pair that comes with the package.
+    """Make the application. If no models are given, it uses the pair that comes with the package.
 
     Args:
-        speculative: The small model, by its name.
-        target: The large model.
-        replicas: Copies of the pair, each in a process of its own.
-        max_tokens: The most that a reply may have.
-        **resources: Of each replica: `num_cpus`, `num_gpus`.
+        speculative: Name of the small model.
+        target: Name of the large model.
+        replicas: Number of copies of the pair. Each copy has its own process.
+        max_tokens: Maximum length of a reply, in tokens.
+        **resources: Resources of each replica: `num_cpus`, `num_gpus`.
     """
 
     def replica() -> ASGIApp:
-        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - in the replica's process
+        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - only the replica's process needs it
 
-        key = os.environ["SPEC_THINKING_API_KEY"]  # of the cluster's environment: it is no part of the application
+        # The key comes from the environment of the cluster, so that the application does not contain it.
+        key = os.environ["SPEC_THINKING_API_KEY"]
         app = build_server(speculative, target, api_key=key, max_tokens=max_tokens)
         return _signed(app, serve.get_replica_context().replica_tag)
 
@@ -50,7 +51,7 @@ def build(
 
 
 def _signed(app: ASGIApp, replica: str) -> ASGIApp:
-    """Let responses tell which replica they come from."""
+    """Add the name of the replica to the headers of each response."""
 
     async def signed(scope: Scope, receive: Receive, send: Send) -> None:
         async def sign(message: Message) -> None:
@@ -64,7 +65,7 @@ def _signed(app: ASGIApp, replica: str) -> ASGIApp:
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Run the server until it is interrupted."""
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")
     parser.add_argument("--target", help="the large model")

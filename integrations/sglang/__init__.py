@@ -1,1 +1,1 @@
-"""SGLang."""
+"""Recipe for SGLang."""

@@ -1,1 +1,1 @@
-"""transformers serve."""
+"""Recipe for `transformers serve`."""

@@ -1,1 +1,1 @@
-"""vLLM."""
+"""Recipe for vLLM."""

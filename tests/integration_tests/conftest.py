@@ -1,7 +1,7 @@
 """Real models and real servers on loopback.
 
-The models lie in the folder that `SPEC_THINKING_MODELS` names. Where they are not there, tests that need them are
-skipped, unless `SPEC_THINKING_REQUIRE_MODELS` is set: then they fail.
+The models are in the folder that `SPEC_THINKING_MODELS` names. If a model is missing, the tests that need it are
+skipped. If `SPEC_THINKING_REQUIRE_MODELS` is set, these tests fail instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.integration_tests.servers import Servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Tests of servers and tests in this process run side by side; each has a core to itself.
+# The tests with servers and the tests with local models run at the same time, and each part has one core.
 torch.set_num_threads(1)
 
 MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models")).absolute()
@@ -32,7 +32,7 @@ def model_path(name: str) -> Path:
         told = f"{name} is not in {MODELS}; point SPEC_THINKING_MODELS at a folder with the test models"
         if os.environ.get("SPEC_THINKING_REQUIRE_MODELS"):
             pytest.fail(told)
-        pytest.skip(told)  # a developer without the models; CI sets SPEC_THINKING_REQUIRE_MODELS
+        pytest.skip(told)  # for developers without the models; CI sets SPEC_THINKING_REQUIRE_MODELS
     return path
 
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback: how each engine is started, and what it is known to do."""
+"""Real servers on loopback: how to start each engine, and its known features."""
 
 from __future__ import annotations
 
@@ -26,25 +26,28 @@ _REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A server program, in an environment of its own.
+    """A server program with its own environment.
 
     Attributes:
-        name: What its environment and its dependency group are called after.
-        command: What is started, in words; `{weights}`, `{home}` (an empty folder) and `{key}` are filled in.
-        weights: Which file or folder of a model it loads.
-        environment: Variables. One thread for each server: on two cores, threads that wait for each other by spinning
-            slow everything down.
-        model: What a model is called in requests.
-        exact: Ways to continue a turn that read exactly the half-written text, each token of it once.
-        auto: What is found out to work where no tokenizer is given.
-        tells_usage: A stream ends with what it used.
-        tells_cached: That has the cached tokens in it.
-        repeats: Greedy text is the same each time. llama.cpp rounds differently where part of a prompt is in its cache,
-            and how much is there depends on when it saw that a stream was closed.
-        samples: A temperature makes it sample; `transformers serve` wants the model's own configuration to say so.
-        keeps_stop: The stop string stands in the text.
-        unknown_model: The error where a request names another model; None where any name is taken.
-        checks_key: A wrong key is refused.
+        name: Name of the engine. The names of its environment and of its dependency group contain this name.
+        command: The command that starts the server, as words. `{weights}`, `{model}`, `{home}` (an empty folder) and
+            `{key}` are replaced.
+        weights: File or folder of a model that the server loads.
+        environment: Environment variables. Each server gets one thread, because threads that wait by spinning slow
+            everything down on two cores.
+        model: Name of a model in requests.
+        exact: Strategies that continue a turn exactly. The server reads the half-written text as it is, each token
+            once.
+        auto: The strategy that `auto` finds if no tokenizer is given.
+        tells_usage: Whether a stream ends with the usage.
+        tells_cached: Whether the usage contains the number of cached tokens.
+        repeats: Whether greedy text is the same each time. llama.cpp rounds differently if part of a prompt is in its
+            cache. How much of the prompt is there depends on when the server notices that a stream was closed.
+        samples: Whether a temperature is enough for sampling. `transformers serve` samples only if the model's own
+            configuration says so.
+        keeps_stop: Whether the text contains the stop string.
+        unknown_model: The error if a request names another model. None if the server accepts any name.
+        checks_key: Whether the server refuses a wrong key.
     """
 
     name: str
@@ -77,7 +80,7 @@ ENGINES = {
         Engine(
             name="transformers-serve",
             command="transformers serve {weights} --device cpu --dtype bfloat16",
-            # It lists models from a cache folder, which must exist.
+            # The server lists the models in a cache folder, which must exist.
             environment={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": "{home}"},
             model="{weights}",
             samples=False,
@@ -91,7 +94,7 @@ ENGINES = {
             " --max-model-len 4096 --enable-prompt-tokens-details --api-key {key}",
             environment={
                 "OMP_NUM_THREADS": "1",
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # it would bind each server to the same core
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # without this, vLLM binds all servers to the same core
                 "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
                 "HF_HUB_OFFLINE": "1",
                 "DO_NOT_TRACK": "1",
@@ -106,7 +109,7 @@ ENGINES = {
 
 
 class Server(NamedTuple):
-    """A running server: its engine, its address, the model's name there, a folder with the model's tokenizer."""
+    """A running server: its engine, its address, its name for the model, and the folder of the model's tokenizer."""
 
     engine: Engine
     url: str
@@ -114,28 +117,28 @@ class Server(NamedTuple):
     tokenizer: str
 
     def backend(self, **settings: Any) -> OpenAIBackend:
-        """A backend for it, by default one that renders the prompt here."""
+        """Return a backend for the server. By default, the backend renders the prompt itself."""
         settings = {"tokenizer": self.tokenizer, "api_key": KEY, **settings}
         return OpenAIBackend(self.model, base_url=self.url, **settings)
 
     def backend_for(self, continuation: StrategyName) -> OpenAIBackend:
-        """A backend that continues turns in one way."""
+        """Return a backend that continues turns with one strategy."""
         return self.backend(continuation=continuation, tokenizer=self.tokenizer if continuation == "raw" else None)
 
     def metric(self, name: str) -> float:
-        """Read a counter or gauge of vLLM."""
+        """Return the value of a counter or gauge of vLLM."""
         lines = httpx2.get(self.url.replace("/v1", "/metrics")).text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"vllm:{name}{{"))
 
 
 class Servers:
-    """Starts servers when they are first asked for, one for each engine and model, and stops them all at the end.
+    """Starts a server for each engine and model when a test first needs it, and stops all servers at the end.
 
-    All that the tests ask for take 10 GB of memory together; one that has nothing to do takes no processor time.
+    The servers of all tests together take 10 GB of memory. An idle server takes no processor time.
 
     Args:
-        model_path: Finds a file of a model.
-        folder: For logs.
+        model_path: Function that returns the path of a model's file or folder.
+        folder: Folder for the logs.
     """
 
     def __init__(self, model_path: Callable[[str], Path], folder: Path) -> None:
@@ -145,13 +148,13 @@ class Servers:
         self._stack = ExitStack()
 
     def get(self, engine: str, model: str) -> Server:
-        """Return a running server."""
+        """Return the running server for an engine and a model. Start the server if necessary."""
         if (engine, model) not in self._running:
             self._running[engine, model] = self._stack.enter_context(self._serving(ENGINES[engine], model))
         return self._running[engine, model]
 
     def stop(self) -> None:
-        """Stop all of them."""
+        """Stop all servers."""
         self._stack.close()
 
     @contextmanager

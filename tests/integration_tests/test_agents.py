@@ -1,4 +1,4 @@
-"""An agent whose model is a pair with a real server."""
+"""An agent whose model is a pair. The large model of the pair is on a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPT = "Call one tool after the other until all is done, then say that it is d
 
 
 def run_errand(model: ChatSpeculativeThinking, errand: str) -> list[tuple[str, ...]]:
-    """Return which tools were called, with what; none if the agent never came to an end."""
+    """Return the tool calls with their arguments. Return an empty list if the agent did not finish."""
     called: list[tuple[str, ...]] = []
 
     def get_weather(city: str) -> str:
@@ -50,7 +50,7 @@ def run_errand(model: ChatSpeculativeThinking, errand: str) -> list[tuple[str, .
 
 
 def test_an_agent_finishes_a_task_of_three_tools(servers: Servers, small: HuggingFaceBackend) -> None:
-    """One of three at least: the answering model has half a billion parameters."""
+    """The agent finishes at least one of three errands. The model that answers has half a billion parameters."""
     model = ChatSpeculativeThinking(
         speculative=small,
         target=servers.get("llama-cpp", LARGE).backend(),

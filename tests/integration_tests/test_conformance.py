@@ -1,4 +1,4 @@
-"""What every server must do, the same for all of them, with SmolLM2 behind it."""
+"""Tests that every server must pass. All servers run SmolLM2."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAYS: list[tuple[str, StrategyName]] = [(engine.name, way) for engine in ENGINES
 COUNT = "Count from 1 to 60."
 COUNTED = "1, 2, 3, 4,"
 SOON = 10.0
-"""Longer than one token takes on a busy machine, shorter than the thousands that were cancelled, in seconds."""
+"""Time limit in seconds. One token takes less on a busy machine, the thousands of cancelled tokens would take more."""
 
 
 @pytest.fixture(params=ENGINES, scope="session")
@@ -42,7 +42,7 @@ def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
 
 @pytest.fixture(params=WAYS, ids="-".join, scope="session")
 def exact(request: pytest.FixtureRequest, servers: Servers) -> tuple[Server, OpenAIBackend]:
-    """A server, and a backend that continues turns there in one of the ways that are exact."""
+    """A server, and a backend that continues turns on it with an exact strategy."""
     engine, way = request.param
     server = servers.get(engine, SMALL)
     return server, server.backend_for(way)
@@ -75,7 +75,7 @@ def text_of(events: Iterable[Event]) -> str:
     ],
 )
 def test_the_prompt_is_read_as_it_was_written(exact: tuple[Server, OpenAIBackend], question: str, reply: str) -> None:
-    """Neither a second template nor a second beginning is put around it, and nothing of the reply is lost."""
+    """The server adds no second template and no second start token, and loses no part of the reply."""
     server, backend = exact
     tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
     turn = begun(question, reply)
@@ -97,7 +97,7 @@ def test_half_a_word_is_finished(exact: tuple[Server, OpenAIBackend]) -> None:
 
 
 def test_hand_overs_leave_no_trace(exact: tuple[Server, OpenAIBackend]) -> None:
-    """Text that the model is sure of, so that how an engine rounds does not matter."""
+    """The model is certain of this text, so differences in rounding do not change it."""
     _, backend = exact
     alone = text_of(backend.continue_turn(begun(COUNT, COUNTED), greedy(50)))
     turn = begun(COUNT, COUNTED)
@@ -116,7 +116,7 @@ async def test_text_comes_in_pieces_and_is_counted(exact: tuple[Server, OpenAIBa
     pieces, end = [event for event in events if isinstance(event, Piece)], events[-1]
     assert len(pieces) > 10
     assert sum(piece.tokens for piece in pieces) == 20
-    assert isinstance(events[0], Usage)  # before anything is written: who cancels is told nothing later
+    assert isinstance(events[0], Usage)  # comes before any text, because a cancelled request reports no usage later
     assert isinstance(end, End)
     assert end.reason == "length"
     tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
@@ -156,7 +156,7 @@ def test_stop_strings_of_the_user_are_left_out(exact: tuple[Server, OpenAIBacken
 def test_characters_of_several_tokens_come_whole(
     exact: tuple[Server, OpenAIBackend], question: str, reply: str, expected: str
 ) -> None:
-    """Wherever the text is cut off: half a character is never shown."""
+    """A limit may cut the text anywhere, but half a character is never shown."""
     server, backend = exact
     texts = [text_of(backend.continue_turn(begun(question, reply), greedy(n))) for n in (1, 2, 3, 5, 6, 12)]
     assert expected in texts[-1]
@@ -200,7 +200,7 @@ async def test_a_closed_stream_frees_the_server(exact: tuple[Server, OpenAIBacke
 
 
 def test_what_auto_finds_out(server: Server) -> None:
-    """Without a tokenizer: the flag where it is honoured, otherwise the emulation, and the report says so."""
+    """Without a tokenizer, `auto` uses the flag if it works. Otherwise it uses the emulation, as the report says."""
     backend = server.backend(tokenizer=None)
     message = ChatSpeculativeThinking(speculative=backend, target=backend, max_tokens=24).invoke("hi")
     assert message.text
@@ -210,7 +210,7 @@ def test_what_auto_finds_out(server: Server) -> None:
 
 
 def test_what_is_wrong_is_told(server: Server) -> None:
-    """By those who check; the key is never told."""
+    """Servers that check the key or the model name report an error. The error never contains the key."""
     turn = begun("hi", "")
     if server.engine.checks_key:
         wrong = server.backend(api_key="sk-another-secret")

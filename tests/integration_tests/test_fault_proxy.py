@@ -1,4 +1,4 @@
-"""`make faults` on a small scale, and with a client that loses text."""
+"""A short version of `make faults`, also with a client that loses text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Forgetful(OpenAIBackend):
-    """Takes a stream that breaks for one that ends."""
+    """Treats a broken stream as a finished one, so it loses text."""
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         try:

@@ -1,4 +1,4 @@
-"""Two real models in this process."""
+"""Tests with two real models in this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMPTS: list[Any] = [
     "Write a Python function that adds two numbers, then explain it.",
     "Tell me about Paris in two paragraphs.",
 ]
-# Every rule of the policy, at every kind of boundary that the models write, at rates that make them hand over often.
+# The policies cover every rule and every kind of boundary that the models write. They cause many hand-overs.
 POLICIES = [
     DelegationPolicy.non_reasoning(recap_sentence=""),
     DelegationPolicy.non_reasoning(recap_sentence="", opening_tokens=7, takeover_tokens=3, boundary="\n"),
@@ -48,7 +48,7 @@ def report(message: AIMessage) -> dict[str, Any]:
 
 
 def test_a_model_paired_with_itself_writes_what_it_writes_alone() -> None:
-    """Greedy, in float32, against transformers' own `generate`: the seams leave no trace, whatever the policy does."""
+    """Greedy text in float32 is the same as with `generate` of transformers, whatever the policy does."""
     path = model_path(f"{SMALL}-hf")
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -67,7 +67,7 @@ def test_a_model_paired_with_itself_writes_what_it_writes_alone() -> None:
 
 
 def test_two_copies_of_a_model_agree_too() -> None:
-    """Here each copy reads the other's text, tokenized anew: it is split as its author split it."""
+    """Each copy tokenizes the other's text again, and gets the same tokens as the author."""
     one, other = (HuggingFaceBackend(model_path(f"{SMALL}-hf"), dtype=torch.float32) for _ in range(2))
     alone = ChatSpeculativeThinking(speculative=one, target=other, temperature=0, max_tokens=TOKENS)
     pair = alone.model_copy(update={"policy": POLICIES[1]})
@@ -77,10 +77,10 @@ def test_two_copies_of_a_model_agree_too() -> None:
 
 
 def test_each_model_reads_every_token_once(small: HuggingFaceBackend, large: HuggingFaceBackend) -> None:
-    """Each model reads each token of a turn once, and at most 8 more at a hand-over; counted, not timed."""
+    """Each model reads each token of a turn once, and at most 8 more tokens at a hand-over. No time is measured."""
     policy = DelegationPolicy.non_reasoning(boundary="\n", takeover_tokens=8, opening_tokens=20)
     pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, max_tokens=150, seed=1)
-    models = [backend._model._model for backend in (small, large)]  # noqa: SLF001 - counted at the models' own door
+    models = [backend._model._model for backend in (small, large)]  # noqa: SLF001 - the test counts the calls of the models
     takeovers = 0
     for prompt in PROMPTS[:3]:
         with counting(models) as read:

@@ -1,7 +1,7 @@
-"""Hand-overs on real vLLM servers: what a server has read once comes from its prefix cache.
+"""Hand-overs on real vLLM servers: text that a server has read before comes from its prefix cache.
 
-vLLM tells what was cached when a stream ends. A draft that is closed at a boundary never gets there, with
-`continuous_usage_stats` neither; its server counts it all the same, in a metric.
+vLLM reports the cached tokens at the end of a stream. A draft that is closed at a boundary has no such end, even with
+`continuous_usage_stats`. But the server counts its cached tokens in a metric.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from tests.integration_tests.servers import Server, Servers
 
 BLOCK = 128
-"""What vLLM caches on processors, in tokens: whole blocks; the part of one that is left over is read again."""
+"""Block size of vLLM's cache on CPUs, in tokens. vLLM caches whole blocks, and reads an incomplete block again."""
 SEAM_MAX = 8
-"""How many tokens may differ where the model's own text is split anew, and at the word that was cut off."""
+"""Maximum number of tokens that may differ, if the model's text is tokenized again or a word was cut off."""
 QUESTION = (
     "Here are the rules of the house. "
     + " ".join(f"Rule {n}: whoever comes in at {n} o'clock closes door {n}." for n in range(1, 13))
     + "\n\nRepeat the rules, all twelve, word for word."
 )
-"""Three blocks to read, and a long answer that either model can go on with, in many lines."""
+"""A prompt of three blocks. The answer is long and has many lines, and either model can continue it."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Read:
     """What a server did with the prompt of one request.
 
     Attributes:
-        prompt: Its tokens.
-        cached: How many of them came from the cache, by the server's own counter.
-        told: The same, by the request's usage; None where the stream was closed before it told.
+        prompt: Tokens of the prompt.
+        cached: Number of prompt tokens from the cache, by the server's own counter.
+        told: Number of prompt tokens from the cache, by the request's usage. None if the stream was closed before it
+            reported the usage.
     """
 
     prompt: list[int]
@@ -56,7 +57,7 @@ class Read:
 
 
 class Recorder(Backend):
-    """Passes everything on, and notes what every request reads."""
+    """Passes all requests to a backend, and records what the server reads for each request."""
 
     def __init__(self, server: Server, continuation: StrategyName) -> None:
         self.name = server.model
@@ -91,13 +92,13 @@ def test_a_server_reads_only_what_is_new_to_it(servers: Servers, continuation: S
         assert len(reads) == report["usage"][author]["requests"]
         for before, read in pairwise(reads):
             common = _common(before.prompt, read.prompt)
-            assert common >= len(before.prompt) - SEAM_MAX  # a prompt only grows at its end
+            assert common >= len(before.prompt) - SEAM_MAX  # a prompt grows only at its end
             assert read.cached > common - BLOCK
         assert len(reads[0].prompt) > 2 * BLOCK
         told = [read for read in reads if read.told is not None]
         assert [read.told for read in told] == [read.cached for read in told]
         assert report["usage"][author]["cached_tokens"] == sum(read.told or 0 for read in told)
-    assert all(read.told is not None for read in large.reads)  # takeovers end by themselves
+    assert all(read.told is not None for read in large.reads)  # no takeover is closed early
 
 
 def _common(one: list[int], other: list[int]) -> int:

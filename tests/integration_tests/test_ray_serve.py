@@ -1,4 +1,4 @@
-"""The pocket pair on Ray Serve, in two processes on loopback."""
+"""Tests of the pocket pair on Ray Serve, in two processes on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest.importorskip("ray", reason="`make ray` installs it and runs this")
-pytestmark = pytest.mark.timeout(600)  # Ray takes its time to start
+pytestmark = pytest.mark.timeout(600)  # Ray starts slowly
 
 KEY = "sk-ray"
 NAME = "speculative-thinking"

@@ -1,4 +1,4 @@
-"""Pairs of real models, each in this process or behind a server."""
+"""Pairs of real models. Each model is in this process or on a server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PAIRS = [
     ("vllm", "llama-cpp"),
     ("vllm", "vllm"),
 ]
-"""Where SmolLM2 runs, the speculative model, and where Qwen, the target."""
+"""Where SmolLM2 (the speculative model) runs, and where Qwen (the target) runs."""
 
 
 def pair(speculative: Backend, target: Backend, **settings: Any) -> ChatSpeculativeThinking:

@@ -1,4 +1,4 @@
-"""LangChain's standard suite on a pair with a real server: Qwen 0.5B on vLLM answers, SmolLM2 is the other half."""
+"""LangChain's standard suite on a pair with a real server. Qwen 0.5B on vLLM answers, SmolLM2 is the small model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TestRealServer(ChatModelIntegrationTests):
-    """The integration suite, all that it has for text."""
+    """The integration suite, with all its tests for text."""
 
     has_tool_calling = True
     has_tool_choice = True

@@ -1,4 +1,4 @@
-"""Triggers with real models: what a server tells of a token is what the model itself says."""
+"""Triggers with real models. The log-probabilities of a server must agree with those of the local model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKENS = 12
 
 
 def entropies(backend: Backend) -> dict[str, float]:
-    """The entropy at each token of a greedy text, by the text up to it."""
+    """Return the entropy at each token of a greedy text. The key is the text before the token."""
     found, written = {}, ""
     for event in backend.continue_turn(
         Turn((Message("user", QUESTION),)), Request(TOKENS, temperature=0, top_logprobs=20)
@@ -41,7 +41,7 @@ def entropies(backend: Backend) -> dict[str, float]:
 def test_servers_tell_what_the_model_says(
     engine: str, settings: dict[str, Any], small: HuggingFaceBackend, servers: Servers
 ) -> None:
-    """The weights are rounded in other ways, so greedy texts may part; up to there they agree."""
+    """The engines round the weights differently, so greedy texts may differ at some point. Up to there they agree."""
     local = entropies(small)
     remote = entropies(servers.get(engine, SMALL).backend(**settings))
     common = local.keys() & remote.keys()
