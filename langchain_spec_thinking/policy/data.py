@@ -33,7 +33,7 @@ def as_data(value: object) -> Data:
     return {"type": type(value).__name__} | {name: as_data(getattr(value, name)) for name in names}
 
 
-def of_data(data: Data) -> Any:  # noqa: ANN401 - whatever was written
+def of_data(data: Data) -> Any:  # noqa: ANN401 - any value that a file may hold
     """Return the value that `as_data` converted. Sequences become tuples.
 
     Raises:

@@ -284,7 +284,7 @@ class Delegation:
         end = self._boundary.sentence_end(head, self._policy.sentence_tokens, last=stop or final)
         limit = len(head) if end is None else end
         seen = self._text.held.text[: limit + 1]
-        before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token is no first token
+        before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token is not a first token
         first = self._text.held.first_token(before) if self._trigger.top_logprobs else None
         decision = self._trigger.examine(Draft(seen, limit, final, self._drafts, first))
         if isinstance(decision, ScoreRequest):
@@ -301,7 +301,7 @@ class Delegation:
         self._text.commit(limit)
         self._spared = False
         if verifying:
-            self._text.drop()  # the result must not depend on whether white space after it has arrived
+            self._text.drop()  # white space after it may have arrived or not: the result must be the same
             return self._take_over("verification", verifying)
         self._step = self._free
         return True
