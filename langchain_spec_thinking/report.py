@@ -164,7 +164,7 @@ class Report:
         usage: The billed usage of each model.
         drafts: The results of drafts that the target model checked.
         prompt_tokens: Number of tokens of the conversation. The model of the first request counts them.
-        degraded: A description of what did not work as configured; None if everything did.
+        degraded: A description of what did not work as configured; None if everything worked.
         clock: A function that returns seconds from any origin.
     """
 

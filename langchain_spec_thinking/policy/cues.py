@@ -34,7 +34,7 @@ class Cue:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The three sets of cues of the method (arXiv:2504.12329, appendix A.2). Upper and lower case are the same.
+    """The three sets of cues of the method (arXiv:2504.12329, appendix A.2). Matching ignores case.
 
     Attributes:
         affirmation: Cues that agree with the text before them.

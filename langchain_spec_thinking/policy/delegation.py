@@ -18,9 +18,9 @@ What the caller must do
    reason to `end`.
 4. If a returned list contains a `Finish`, the turn is over. Close the stream and stop.
 
-If a stream breaks, the caller may request the rest of it: the new stream continues after `pending`. If another model
-must carry out the current command, call `abandon` first. If the target model is lost for the rest of the turn, call
-`go_alone`.
+If a stream breaks, the caller may request the rest of it: the new stream continues after the committed text and
+`pending`. If another model must carry out the current command, call `abandon` first. If the target model is lost for
+the rest of the turn, call `go_alone`.
 
 Held, committed and dropped text
 --------------------------------
@@ -54,7 +54,7 @@ The first state is `_begin`. Only a structured answer without a thought begins i
 
 - `_begin` -> `_takeover`: The policy has an opening. Otherwise the next state is `_free`.
 - `_free` -> `_draft`: The text contains a boundary.
-- `_draft` -> `_free`: The draft is kept, or `go_alone` has stopped the takeovers.
+- `_draft` -> `_free`: The draft is kept, or the target model is lost or has no room left in its context.
 - `_draft` -> `_takeover`: The draft has a reason for a takeover, its kept sentence contains a verification cue, the
   thought has too many reflections, or the policy takes over at every boundary.
 - `_draft` -> `_score`: The trigger requests a score, and the step is complete.

@@ -30,7 +30,7 @@ class DelegationPolicy:
 
     Attributes:
         trigger: The rule that decides at a boundary whether the target model takes over.
-        takeover_tokens: Length of a takeover, in tokens (n1). The trigger examines as many tokens of a draft. `None`
+        takeover_tokens: Length of a takeover, in tokens (n1). The trigger examines this many tokens of a draft. `None`
             gives the target model the whole step, to the next boundary, at most 512 tokens. The default depends on
             the trigger: 20 tokens for `CueTrigger` and `RandomTrigger`, the whole step for the others.
         verification_tokens: Length of the takeover after a sentence that contains a verification cue, in tokens (n2).
