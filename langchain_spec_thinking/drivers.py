@@ -1,6 +1,7 @@
-"""The two loops that carry the policy's commands to the backends and their text back.
+"""The two loops that pass the policy's commands to the backends, and the backends' text to the policy.
 
-`Run` holds all that the loops share; what is left of them is who waits how.
+`Run` contains everything that the two loops share. The loops differ only in how they wait: `drive` blocks, `adrive`
+uses an event loop.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ OnTargetFailure = Literal["continue", "raise"]
 DraftVerification = Literal["off", "replaced", "ahead"]
 
 _LOGGER = logging.getLogger(__name__)
-_REPORTED: set[str] = set()  # targets whose failure was logged
+_REPORTED: set[str] = set()  # names of target models whose failure was logged
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text that was committed: it is final, and comes in the order in which it is to be shown.
+    """Committed text. It is final, and deltas arrive in the order in which the text is shown.
 
     Attributes:
-        block: Index of the content block that it belongs to: each stretch of thought by one author for one reason is a
-            block, all of the answer is one.
-        first: Nothing of the block came before.
-        call: A tool call, which has a block and no text.
+        block: Index of the content block of the text. Each segment of the thought by one author for one reason is a
+            block. The whole answer is one block.
+        first: Whether this is the first delta of the block.
+        call: A tool call. It has its own block and no text.
     """
 
     author: Author
@@ -67,26 +68,29 @@ class Delta:
 
 
 TurnEvent = Delta | TakeoverStart | Takeover
-"""What comes of a turn while it is written. A takeover's text comes between its start and its end."""
+"""The events of a turn. The deltas of a takeover come between its `TakeoverStart` and its `Takeover`."""
 
 
 class Run:
-    """One turn on its way: the policy's state machine, the turn it writes, the report on it.
+    """One turn while it is written: the policy's state machine, the turn and its report.
 
     Args:
         turn: The turn to write.
-        machine: The policy, not started yet.
-        backends: Who writes as whom.
-        sampling: Settings of every request; its `max_tokens` is replaced, its `seed` differs from request to request.
-        on_target_failure: What to do when the target fails for good: let the speculative model go on alone, or raise.
-        budget: How much of the target the turn may use.
-        timeout: How long the turn may take, in seconds; None: as long as it takes.
-        verification: Which drafts of the speculative model the target may keep as far as it agrees: none, those that
-            its takeovers replace, or also such as are written ahead for it inside a takeover.
-        prefetch: Let the target read the turn at each boundary, while the speculative model writes the draft.
+        machine: The state machine of the policy. It must not be started yet.
+        backends: The backend of each author.
+        sampling: Settings of every request. `max_tokens` and `seed` are set for each request.
+        on_target_failure: What to do if the target model fails for good: `"continue"` with the speculative model alone,
+            or `"raise"` the error.
+        budget: Limits of how much of the target model the turn may use.
+        timeout: How long the turn may take, in seconds. None: no limit.
+        verification: Which drafts of the speculative model the target model may accept, as far as it agrees. `"off"`:
+            none. `"replaced"`: the drafts that its takeovers replace. `"ahead"`: also drafts that are written for it
+            inside a takeover.
+        prefetch: Whether the target model reads the turn at each boundary, while the speculative model writes the
+            draft.
 
     Attributes:
-        wanted: The request to carry out next, or None where the turn is finished.
+        wanted: The command to carry out next; None if the turn is finished.
         finish_reason: Why the turn ended.
     """
 
@@ -116,29 +120,29 @@ class Run:
         self._verification = verification
         self._prefetch = prefetch
         self._prefetching: Future[Usage] | None = None
-        self._read_at = 0  # spans of the turn when it was last read ahead
-        self._draft = ""  # what the speculative model has written where the target is to go on
+        self._read_at = 0  # number of spans of the turn at the last prefetch
+        self._draft = ""  # text of the speculative model that the current takeover replaces
         self._target_lost = False
         self._over_budget = False
         self._requests = 0
-        self._received = 0  # tokens of the running request
-        self._broken_off = 0  # tokens that earlier streams brought for the same command, before they broke
+        self._received = 0  # number of tokens from the running request
+        self._broken_off = 0  # number of tokens from earlier, broken streams of the same command
         self._usage = Usage()
         self._block = -1
         self._answer_block = sys.maxsize
 
     @property
     def author(self) -> Author:
-        """Who carries out the wanted request."""
+        """The author of the next request."""
         return "speculative" if self._target_lost or self._over_budget else self._wanted.author
 
     @property
     def backend(self) -> Backend:
-        """What carries out the wanted request."""
+        """The backend of the next request."""
         return self._backends[self.author]
 
     def request(self) -> Request:
-        """Return the wanted request. The seed differs each time: the same one would repeat the same dice."""
+        """Return the next request. Each one has its own seed: reusing a seed would repeat the same samples."""
         seed = self._sampling.seed
         scores = self._wanted.kind == "score"
         stop = self._sampling.stop if self.turn.channel == "answer" and not scores else ()
@@ -157,7 +161,7 @@ class Run:
         )
 
     def _drafts(self) -> dict[str, Any]:
-        """Return what the target may check instead of writing it."""
+        """Return the drafts that the target model may check instead of writing the text itself."""
         if self._verification == "off" or self.author != "target" or self._wanted.kind == "score":
             return {}
         ahead = self._verification == "ahead"
@@ -167,22 +171,22 @@ class Run:
         }
 
     def start(self) -> list[TurnEvent]:
-        """Begin the turn."""
+        """Begin the turn, and return the first events."""
         return self._apply(self._machine.start())
 
     def receive(self, event: Event) -> list[TurnEvent]:
-        """Take in what the backend that carries out the wanted request has to say."""
+        """Receive an event from the backend of the running request, and return the resulting events of the turn."""
         happened = self._receive(event)
         if self._prefetch and isinstance(event, Piece):
             self._read_ahead()
         return happened
 
     def _read_ahead(self) -> None:
-        """Let the target read what it may have to continue soon, once at each boundary."""
+        """Let the target model prefetch the turn once at each boundary, because it may have to continue there."""
         if self._prefetching and self._prefetching.done():
             done, self._prefetching = self._prefetching, None
-            if not done.cancelled():  # a takeover came first
-                if done.exception():  # whatever is wrong with the target, a takeover will show
+            if not done.cancelled():  # a takeover cancels the prefetch
+                if done.exception():  # the next takeover will report the error of the target model
                     self._prefetch = False
                     return
                 self.report.read_ahead(done.result())
@@ -194,13 +198,13 @@ class Run:
         self._read_at = here
         try:
             self._prefetching = self._backends["target"].prefetch(self.turn)
-        except BackendError:  # as above; it is not the running request's
+        except BackendError:  # as above; the running request is not affected
             self._prefetch = False
 
     def _receive(self, event: Event) -> list[TurnEvent]:
         self._require_time()
         author = self.author
-        if not self._received:  # it is known as soon as there is text
+        if not self._received:  # the backend knows its limitation when the first text arrives
             self.report.degraded = self.report.degraded or self.backend.limitation
         if isinstance(event, Piece):
             self._received += event.tokens
@@ -228,7 +232,7 @@ class Run:
         return self._apply(self._machine.end(event.reason, late))
 
     def _ask_for_more(self, late: int) -> list[TurnEvent]:
-        """Ask a backend that is asked for a little at a time for the next part of what is wanted."""
+        """Request the next part of the text from a backend that limits the tokens of one request."""
         rest = self._wanted.max_tokens - self._broken_off - self._received - late
         if rest <= 0 or self._wanted.kind == "score":
             return self._apply(self._machine.end("length", late))
@@ -249,11 +253,15 @@ class Run:
         return [*happened, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]
 
     def _stand_in_for_budget(self, received: int) -> list[TurnEvent] | None:
-        """Let the speculative model write what the budget keeps the target from writing; None where it does not."""
+        """Let the speculative model write the rest of a request if the target model has no tokens left in the budget.
+
+        Returns:
+            The events; None if the budget does not stop the running request.
+        """
         rest = self._wanted.max_tokens - self._broken_off - received
         if self.author != "target" or rest <= 0 or self._budget.tokens_left(self.report) != 0:
             return None
-        if self._wanted.kind == "score":  # nobody scores in the target's place
+        if self._wanted.kind == "score":  # the speculative model does not score its own steps
             return None
         happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._want_rest(rest)
@@ -262,23 +270,27 @@ class Run:
         return happened
 
     def _want_rest(self, tokens: int) -> None:
-        self.wanted = replace(self._wanted, max_tokens=tokens)  # another command to the loop that drives
+        self.wanted = replace(self._wanted, max_tokens=tokens)  # a new object, so that the driver sends a new request
         self._requests += 1
         self._draft = ""
         self._broken_off, self._received, self._usage = 0, 0, Usage()
 
     def recover(self, error: BackendError) -> list[TurnEvent]:
-        """Go on after the running request failed, or raise the error with what was written so far.
+        """Continue after the running request failed, or raise the error with the text so far.
 
-        A stream that broke goes on from the text it has brought. One that brought nothing (its backend has tried again
-        by then) or cannot ever is given up; the speculative model may stand in for the target.
+        If the stream has produced text and the error is retryable, a new request continues after that text. Otherwise
+        the request is given up. (If the stream has produced nothing, its backend has already retried the request.) If
+        the request was sent to the target model, the speculative model may continue instead.
+
+        Raises:
+            BackendError: The turn cannot continue. The error contains the text so far.
         """
         self._require_time()
         received, self._received, self._usage = self._received, 0, Usage()
         self._broken_off += received
         self._draft = "" if received else self._draft
         happened: list[TurnEvent] = []
-        if self.turn.calls:  # whole ones, to be carried out; another that broke off was not seen by anybody
+        if self.turn.calls:  # these calls are complete; an incomplete one was not shown
             self.report.degraded = f"the answer broke off after {len(self.turn.calls)} tool calls: {error}"
             return self._apply(self._machine.end("stop"))
         if error.is_retryable and received and self._wanted.kind != "score":
@@ -318,7 +330,7 @@ class Run:
 
     @property
     def _time_left(self) -> float | None:
-        """Seconds."""
+        """The remaining time of the turn, in seconds; None without a timeout."""
         return None if self._timeout is None else self._timeout - self.report.seconds
 
     @property
@@ -377,15 +389,19 @@ class Run:
         return [self.report.take_over(self.turn.channel, command.kind, command.cue, draft)]
 
     def _want_score(self, command: Generate) -> list[TurnEvent]:
-        """Ask the target about a step that is held. Nobody stands in for it: without it the step is kept."""
+        """Request a score from the target model for a held step. If the budget is spent, keep the step."""
         if self._over_budget:
             return self._apply(self._machine.end("stop"))
         self.turn.pending = command.prompt_suffix
-        self.report.usage["target"].requests += 1  # and no more: the segment of the step is not over
+        self.report.usage["target"].requests += 1  # only this number: the segment of the step is not complete yet
         return []
 
     def _writer(self, asked: Author) -> Author:
-        """Return who wrote what `asked` was asked for; it may be what was held while the target was asked about it."""
+        """Return the author of text that was requested from `asked`.
+
+        The speculative model may have written it instead of the target model. Text that was held while the target
+        model scored it keeps its author.
+        """
         return self.author if asked == self._wanted.author else asked
 
     def _keep_to_budget(self, author: Author) -> None:
@@ -408,9 +424,9 @@ class Run:
 
 
 def drive(run: Run) -> Generator[TurnEvent, None, None]:
-    """Write the turn, yielding text as it becomes final, and takeovers around theirs.
+    """Write the turn. Yield text when it becomes final, and an event at the start and the end of each takeover.
 
-    Closing the generator cancels the running request.
+    To cancel the running request, close the generator.
     """
     yield from run.start()
     while (wanted := run.wanted) is not None:
@@ -420,14 +436,14 @@ def drive(run: Run) -> Generator[TurnEvent, None, None]:
                     yield from run.receive(event)
                     if run.wanted is not wanted:
                         break
-                else:  # a backend that does not say why it ended has ended the turn
+                else:  # a stream without an `End` counts as the end of the turn
                     yield from run.receive(End("stop"))
         except BackendError as error:
             yield from run.recover(error)
 
 
 async def adrive(run: Run) -> AsyncGenerator[TurnEvent, None]:
-    """Like `drive`, on an event loop."""
+    """Write the turn like `drive`, on an event loop."""
     for happening in run.start():
         yield happening
     while (wanted := run.wanted) is not None:

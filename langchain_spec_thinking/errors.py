@@ -1,7 +1,7 @@
 """Errors of the backends.
 
-Each is also the matching error of LangChain, so that `with_retry`, `with_fallbacks` and middleware treat it as they
-treat those of any other integration.
+Each class is also a subclass of the matching error of LangChain. Therefore `with_retry`, `with_fallbacks` and
+middleware treat these errors like those of any other integration.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ class BackendError(ModelError):
     """A backend could not continue a turn.
 
     Attributes:
-        thinking: What had been thought when it happened.
-        answer: What had been answered when it happened.
+        thinking: The text of the thought when the error occurred.
+        answer: The text of the answer when the error occurred.
     """
 
     thinking: str = ""
@@ -22,15 +22,15 @@ class BackendError(ModelError):
 
 
 class ContinuationError(BackendError):
-    """A model or its server cannot continue a half-written turn, or not the way it was told to."""
+    """A model or its server cannot continue a half-written turn, or cannot do so in the configured way."""
 
 
 class StreamCutError(BackendError, ModelConnectionError):
-    """A server's stream stopped before its end.
+    """The stream of a server stopped before its end.
 
     Args:
-        name: The model.
-        place: The server.
+        name: The name of the model.
+        place: The address of the server.
     """
 
     def __init__(self, name: str, place: str) -> None:
@@ -38,13 +38,13 @@ class StreamCutError(BackendError, ModelConnectionError):
 
 
 class CircuitOpenError(BackendError, ModelConnectionError):
-    """A server has failed so often that it is not asked for a while.
+    """A server failed so often that it gets no requests for a while.
 
     Args:
-        name: Whose.
-        failures: How many times in a row.
-        last: The last of its errors.
-        seconds: How long it will not be asked.
+        name: The name of the model.
+        failures: The number of failures in a row.
+        last: The last error.
+        seconds: How long the server will get no requests, in seconds.
     """
 
     def __init__(self, name: str, failures: int, last: str, seconds: float) -> None:
@@ -55,10 +55,10 @@ class CircuitOpenError(BackendError, ModelConnectionError):
 
 
 class TurnTimeoutError(BackendError, ModelTimeoutError):
-    """A turn took longer than it may.
+    """A turn took longer than its timeout.
 
     Args:
-        seconds: How long it may take.
+        seconds: The timeout, in seconds.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -66,4 +66,4 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
 
 
 class PromptTooLongError(BackendError, ContextOverflowError):
-    """The conversation does not fit into a model's context."""
+    """The conversation does not fit into the context of a model."""

@@ -1,4 +1,7 @@
-"""Files of JSON lines: bad ones are named, and a half-written last one is removed before more are written."""
+"""Reads and writes files of JSON lines.
+
+An error names the invalid line. An incomplete last line is removed before more lines are written.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read objects, each with its place (`file, line 3`). Empty lines are passed over.
+    """Read the objects of a file, and yield each with its place (`file, line 3`). Empty lines are skipped.
 
     Args:
         path: The file.
-        growing: It is a log: half a last line is what is just being written, or was when its process was killed, and is
-            passed over too.
+        growing: Whether the file is a log that may still grow. An incomplete last line is then skipped: a process is
+            writing it, or was killed while it wrote it.
 
     Raises:
-        ValueError: A line holds no JSON object.
+        ValueError: A line is not a JSON object.
         OSError: The file cannot be read.
     """
     with Path(path).open("rb") as lines:
@@ -43,10 +46,12 @@ def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[
 
 
 class Appending:
-    """Appends lines to a file; threads may share it. What a killed process left half-written is cut off.
+    """Appends lines to a file. Several threads may use one instance.
+
+    If a killed process left an incomplete last line, that line is removed first.
 
     Args:
-        path: The file. Its folder is made.
+        path: The file. Its folder is created if necessary.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -56,13 +61,13 @@ class Appending:
         cut_off_half_line(self._path)
 
     def __call__(self, line: str) -> None:
-        """Append a line, given without its end. It is on its way to the disk when this returns."""
+        """Append a line, given without its line end. When this method returns, the operating system has the line."""
         with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
 
 def cut_off_half_line(path: Path) -> None:
-    """Remove what stands after the last line's end, which a killed process had begun to write."""
+    """Remove an incomplete last line that a killed process left in a file."""
     if not path.exists():
         return
     with path.open("rb+") as file:
@@ -80,7 +85,7 @@ def cut_off_half_line(path: Path) -> None:
 
 
 def _end(file: BinaryIO, start: int) -> None:
-    """Give the last line its end where it is whole; remove half a line."""
+    """Add a line end to the last line if the line is complete; otherwise remove it."""
     file.seek(start)
     rest = file.read()
     try:

@@ -1,4 +1,4 @@
-"""What happened in a turn: who wrote what, why, and what it cost."""
+"""The report of a turn: which model wrote which text, why, and at what cost."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author, Channel, Turn
 
 _DROPPED_TEXT_MAX = 1000
-"""Characters. A draft is a sentence; only what comes in very large pieces is longer, and metadata has to stay small."""
+"""The maximum length of a dropped text in the report, in characters.
+
+The metadata must stay small. Most dropped texts are one sentence. Only backends that send very large pieces produce
+longer ones.
+"""
 
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of text by one author, for one reason.
+    """A continuous text by one author, for one reason.
 
     Attributes:
-        start: Where it begins in its channel, in characters.
-        end: Where it ends, in characters.
-        tokens: What was written, not what was asked for, in tokens of its author's vocabulary. Inserted text has none.
-        cue: The cue that led to it.
-        seconds: Time from the request, or the segment before in the same request, to its last token.
+        start: Where the segment begins in its channel, in characters.
+        end: Where the segment ends in its channel, in characters.
+        tokens: The number of tokens that were written, not requested, in the vocabulary of the author. It is 0 for
+            inserted text.
+        cue: The cue that led to the segment.
+        seconds: The time until the last token of the segment, in seconds. It counts from the request, or from the
+            previous segment of the same request.
     """
 
     author: Author
@@ -40,18 +46,18 @@ class Segment:
 
     @property
     def is_takeover(self) -> bool:
-        """Whether the target was given the thread for it; not for its answer, nor where it leads."""
+        """Whether the segment is a takeover of the target model. Its answer is not, nor is its text if it leads."""
         return self.author == "target" and self.kind not in {"answer", "lead"}
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What a model wrote and nobody was shown.
+    """Text that a model wrote and that is not part of the turn.
 
     Attributes:
-        at: Where it would have stood in its channel, in characters.
-        text: How it began, at most 1000 characters.
-        tokens: All that was dropped, in tokens of its author's vocabulary.
+        at: The position in the channel at which the text was dropped, in characters.
+        text: The beginning of the text, at most 1000 characters.
+        tokens: The number of dropped tokens, in the vocabulary of the author.
     """
 
     author: Author
@@ -63,12 +69,12 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class TakeoverStart:
-    """The target was given the thread.
+    """The start of a takeover of the target model.
 
     Attributes:
-        kind: The rule that did it.
-        cue: What the rule found.
-        draft: What the speculative model had written there, and was dropped for it.
+        kind: The rule that led to the takeover.
+        cue: The cue that the rule found, if any.
+        draft: The text of the speculative model that was dropped for the takeover.
     """
 
     kind: Kind
@@ -78,18 +84,18 @@ class TakeoverStart:
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """The target handed the thread back.
+    """A complete takeover, reported when the target model hands back.
 
     Attributes:
-        kind: The rule that gave it the thread.
-        cue: What the rule found.
-        draft: What the speculative model had written there, and was dropped for it.
-        author: Who wrote the text, the target.
-        text: What it wrote; empty where it failed, or had no room left.
+        kind: The rule that led to the takeover.
+        cue: The cue that the rule found, if any.
+        draft: The text of the speculative model that was dropped for the takeover.
+        author: The author of the text, always the target model.
+        text: The text of the takeover. It is empty if the target model failed or had no room left in its context.
         start: Where the text begins in its channel, in characters.
-        end: Where it ends, in characters.
-        tokens: What was kept, in tokens of the target's vocabulary.
-        seconds: Time from the request until the thread was handed back.
+        end: Where the text ends in its channel, in characters.
+        tokens: The number of kept tokens, in the vocabulary of the target model.
+        seconds: The time from the request to the hand-over, in seconds.
     """
 
     kind: Kind
@@ -106,7 +112,7 @@ class Takeover:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A takeover that goes on, and where the turn was when it began."""
+    """A takeover that is not complete yet, and the position of the turn at its start."""
 
     start: TakeoverStart
     at: int
@@ -116,14 +122,14 @@ class _Begun:
 
 @dataclass(slots=True)
 class AuthorUsage:
-    """What one model was paid for: unlike the logical usage of the message, every request counts.
+    """The billed usage of one model. It counts every request, unlike the logical usage of the message.
 
     Attributes:
-        requests: How often the model was asked to go on.
-        prompt_tokens: Prompt tokens over all requests.
-        cached_tokens: How many of them were read from a cache.
-        completion_tokens: Tokens written, dropped ones included.
-        discarded_tokens: Tokens written and dropped.
+        requests: Number of requests to the model.
+        prompt_tokens: Number of prompt tokens in all requests.
+        cached_tokens: How many of the prompt tokens were read from a cache.
+        completion_tokens: Number of tokens that the model wrote, with the dropped ones.
+        discarded_tokens: Number of tokens that the model wrote and that were dropped.
     """
 
     requests: int = 0
@@ -135,12 +141,12 @@ class AuthorUsage:
 
 @dataclass(slots=True)
 class DraftUsage:
-    """What came of drafts that the target checked.
+    """The results of drafts that the target model checked.
 
     Attributes:
-        accepted_tokens: How many of the target's tokens stood in a draft, in its vocabulary.
-        written_tokens: What was written ahead for it inside takeovers, in the speculative model's vocabulary. It is in
-            no other number.
+        accepted_tokens: How many tokens of the target model were taken from a draft, in its vocabulary.
+        written_tokens: How many tokens were drafted for the target model inside takeovers, in the vocabulary of the
+            speculative model. No other number includes them.
     """
 
     accepted_tokens: int = 0
@@ -149,16 +155,17 @@ class DraftUsage:
 
 @dataclass
 class Report:
-    """The record of a turn, kept while it runs.
+    """The record of a turn. It is updated while the turn runs.
 
     Attributes:
-        segments: Stretches of text in the order they were written; joined per channel they are the text shown.
-        dropped: What was written and not kept, in the order it was written.
-        usage: What each model was paid for.
-        drafts: What came of drafts that the target checked.
-        prompt_tokens: Tokens of the conversation, as the model that was asked first counted them.
-        degraded: What did not work as set up, in words; None where all did.
-        clock: Seconds from any origin.
+        segments: The segments in the order in which they were written. The segments of a channel, joined, are the text
+            that is shown.
+        dropped: The dropped texts in the order in which they were written.
+        usage: The billed usage of each model.
+        drafts: The results of drafts that the target model checked.
+        prompt_tokens: Number of tokens of the conversation. The model of the first request counts them.
+        degraded: A description of what did not work as configured; None if everything worked.
+        clock: A function that returns seconds from any origin.
     """
 
     segments: list[Segment] = field(default_factory=list)
@@ -189,34 +196,34 @@ class Report:
 
     @property
     def takeovers(self) -> int:
-        """How often the target was given the thread; its answer is none, nor is what it writes where it leads."""
+        """Number of takeovers of the target model. Its answer does not count, nor does its text if it leads."""
         return sum(s.is_takeover for s in self.segments)
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens kept, whoever wrote them."""
+        """Number of kept tokens of all authors."""
         return sum(s.tokens for s in self.segments)
 
     @property
     def target_share(self) -> float:
-        """The part of the kept tokens that the target wrote, from 0 to 1."""
+        """The share of the kept tokens that the target model wrote, from 0 to 1."""
         by_target = sum(s.tokens for s in self.segments if s.author == "target")
         return by_target / max(1, self.completion_tokens)
 
     def request(self, author: Author, cue: str | None) -> None:
-        """A model is asked to go on."""
+        """Record a new request to a model."""
         self.usage[author].requests += 1
         self._cue = cue
         self._open = False
         self._marked = self.clock()
 
     def again(self, author: Author) -> None:
-        """A model is asked for the rest of what a broken stream was to bring."""
+        """Record a request to a model for the rest of a stream that ended early."""
         self.usage[author].requests += 1
         self._marked = self.clock()
 
     def commit(self, author: Author, channel: Channel, kind: Kind, text: str, tokens: int = 0) -> None:
-        """Text was kept."""
+        """Record committed text."""
         last = self.segments[-1] if self.segments else None
         if not (self._open and last and (last.author, last.channel, last.kind) == (author, channel, kind)):
             if not text:
@@ -234,26 +241,26 @@ class Report:
             self._marked = now
 
     def call(self, author: Author, tokens: int) -> None:
-        """A tool call was made. It is a segment without text."""
+        """Record a tool call, as a segment without text."""
         end = self._lengths["answer"]
         now = self.clock()
         self.segments.append(Segment(author, "answer", "answer", end, end, tokens, self._cue, now - self._marked))
         self._marked, self._open = now, False
 
     def drop(self, author: Author, channel: Channel, text: str, tokens: int) -> None:
-        """Text was dropped."""
+        """Record dropped text."""
         self.usage[author].discarded_tokens += tokens
         if text.strip():
             self.dropped.append(Dropped(author, channel, self._lengths[channel], text[:_DROPPED_TEXT_MAX], tokens))
 
     def take_over(self, channel: Channel, kind: Kind, cue: str | None, draft: str) -> TakeoverStart:
-        """The target was given the thread."""
+        """Record the start of a takeover, and return it."""
         start = TakeoverStart(kind, cue, draft)
         self._takeover = _Begun(start, self._lengths[channel], len(self.segments), self.clock())
         return start
 
     def hand_back(self, turn: Turn) -> list[Takeover]:
-        """The target's part is over. Tell of it, where it had the thread."""
+        """Record the end of the current takeover, and return it in a list. The list is empty if there is none."""
         begun, self._takeover = self._takeover, None
         if begun is None:
             return []
@@ -271,7 +278,7 @@ class Report:
         return [takeover]
 
     def used(self, author: Author, usage: Usage, before: Usage) -> None:
-        """A request told its usage, after having told `before`."""
+        """Record the usage of a request. `before` is the usage that the same request has reported already."""
         total = self.usage[author]
         total.prompt_tokens += (usage.prompt_tokens or 0) - (before.prompt_tokens or 0)
         total.cached_tokens += (usage.cached_tokens or 0) - (before.cached_tokens or 0)
@@ -281,7 +288,7 @@ class Report:
             self.prompt_tokens = usage.prompt_tokens if usage.prompt_tokens is not None else self.prompt_tokens
 
     def read_ahead(self, usage: Usage) -> None:
-        """The target has read the turn ahead. What it wrote for that nobody sees."""
+        """Record a prefetch by the target model. Tokens that it wrote for the prefetch count as discarded."""
         total, written = self.usage["target"], usage.completion_tokens or 0
         total.requests += 1
         self._reads_ahead += 1
@@ -292,7 +299,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Report:
-        """Read what `as_dict` returned."""
+        """Return the report that `as_dict` converted."""
         return cls(
             segments=[Segment(**segment) for segment in told["segments"]],
             dropped=[Dropped(**dropped) for dropped in told.get("dropped", ())],
@@ -302,7 +309,7 @@ class Report:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `response_metadata["speculative_thinking"]` holds."""
+        """Return the content of `response_metadata["speculative_thinking"]`."""
         return {
             "segments": [asdict(segment) for segment in self.segments],
             "dropped": [asdict(dropped) for dropped in self.dropped],

@@ -1,6 +1,6 @@
 """Test support: a backend without a model.
 
-Use it for tests of your own chains; this package's tests are made of it.
+Use it to test your own chains. The tests of this package use it too.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ Script = Callable[["Turn"], str]
 
 
 def words(text: str) -> list[str]:
-    """Split text into what a scripted model calls its tokens: words with the space before them, and line breaks."""
+    """Split text into the tokens of a scripted model: words with the space before them, and line breaks."""
     return re.findall(r"\n+|[^\S\n]*[^\s<]+|<[^\s>]*>?|[^\S\n]+", text)
 
 
 @dataclass(repr=False)
 class ScriptedBackend(Backend):
-    r"""A backend that continues any turn by what a function says.
+    r"""A backend that continues any turn with the text of a function.
 
     ```python
     small = ScriptedBackend(lambda turn: "One.\n\nWait, two." if not turn.answer else " Done.")
     ```
 
     Attributes:
-        script: Gives all that the model would write from here to the end of the turn, or is that text. A tool call is
-            written as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
-        name: The model's name.
-        thinks: Whether it is a reasoning model. Its script writes `</think>` itself.
-        tokenize: Splits the text into pieces of one token each.
-        logprobs: Gives, for a token, the log-probabilities of the likeliest ones in its place; None: it tells none.
-        requests: Every request it got, with the text of the turn at that time.
+        script: The text that the model would write up to the end of the turn, or a function that returns this text for
+            a turn. A tool call is written as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+        name: The name of the model.
+        thinks: Whether the model is a reasoning model. Its script must contain `</think>`.
+        tokenize: A function that splits text into pieces of one token each.
+        logprobs: A function that returns, for a token, the log-probabilities of the most likely tokens at its position.
+            If None, the model returns no log-probabilities.
+        requests: All requests that the backend received, each with the text of the turn at that time.
     """
 
     script: Script | str = ""
@@ -53,7 +54,7 @@ class ScriptedBackend(Backend):
     requests: list[tuple[Request, str]] = field(default_factory=list)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        """Yield the script's tokens, at most as many as asked for."""
+        """Yield the tokens of the script, at most as many as requested."""
         self.requests.append((request, turn.body()))
         prompt = sum(len(self.tokenize(m.content)) for m in turn.history) + len(self.tokenize(turn.body()))
         yield Usage(prompt_tokens=prompt)
@@ -68,9 +69,9 @@ class ScriptedBackend(Backend):
 
     @property
     def top_logprobs_max(self) -> int:
-        """As hosted services have it, where it tells any."""
+        """20 as for hosted services, or 0 if the model returns no log-probabilities."""
         return 20 if self.logprobs else 0
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of a text."""
+        """Return the number of tokens of a text."""
         return len(self.tokenize(text))

@@ -1,4 +1,4 @@
-"""Tools that a turn may call, and calls of them: neutral, as everything in a turn is."""
+"""Tools that a turn may call, and calls of these tools. They do not depend on any model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a tool, as a model wrote it.
+    """A tool call, as a model wrote it.
 
     Attributes:
-        id: Ties the call to its result.
-        name: The tool; empty where the model's text could not be understood.
-        arguments: A JSON object, or whatever else the model wrote instead.
+        id: The id that links the call to its result.
+        name: The name of the tool. It is empty if the text of the model could not be parsed.
+        arguments: The arguments as the model wrote them. This is usually a JSON object, but may be any text.
     """
 
     id: str
     name: str
     arguments: str
 
-    def parsed(self) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Return the arguments as data; the text itself where it is no JSON."""
+    def parsed(self) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the arguments as data, or as text if they are not valid JSON."""
         try:
             return json.loads(self.arguments)
         except ValueError:
@@ -34,12 +34,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What may be called in a turn.
+    """The tools that a turn may call.
 
     Attributes:
         schemas: The tools, in the form of OpenAI's `tools`.
         choice: `"auto"`, `"none"`, `"required"`, or the name of the tool that must be called.
-        parallel: Whether several calls may be made at once; None leaves it to the engine.
+        parallel: Whether the model may make several calls at once. If None, the engine decides.
     """
 
     schemas: tuple[dict[str, Any], ...]
@@ -48,34 +48,34 @@ class Tools:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tools' names."""
+        """The names of the tools."""
         return tuple(str(schema["function"]["name"]) for schema in self.schemas)
 
     @property
     def forced(self) -> str | None:
-        """The tool that must be called, where there is only one that may be."""
+        """The name of the tool that the model must call, if only one tool is possible; otherwise None."""
         if self.choice == "required" and len(self.names) == 1:
             return self.names[0]
         return self.choice if self.choice in self.names else None
 
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
-        """The JSON schemas of the tools' arguments, by name."""
+        """The JSON schemas of the arguments, by the name of the tool."""
         functions = (schema["function"] for schema in self.schemas)
         return {str(function["name"]): function.get("parameters") or {"type": "object"} for function in functions}
 
     def wire_choice(self) -> str | dict[str, Any]:
-        """Return `tool_choice` as OpenAI's API has it."""
+        """Return `tool_choice` in the form of OpenAI's API."""
         return {"type": "function", "function": {"name": self.choice}} if self.choice in self.names else self.choice
 
     def described(self) -> str:
-        """Describe the tools in words, for a model that is told of them in no other way."""
+        """Return a description of the tools as text, for a model that gets no other description."""
         lines = (json.dumps(schema["function"], ensure_ascii=False) for schema in self.schemas)
         return "# Tools\n\nThese functions can be called:\n<tools>\n{}\n</tools>".format("\n".join(lines))
 
 
 def call_text(calls: Sequence[ToolCall]) -> str:
-    """Write calls as text, in the form that most open models are trained to write (Hermes, Qwen)."""
+    """Return calls as text, in the form that most open models are trained to write (Hermes, Qwen)."""
     return "\n".join(
         "<tool_call>\n{}\n</tool_call>".format(
             json.dumps({"name": call.name, "arguments": call.parsed()}, ensure_ascii=False)

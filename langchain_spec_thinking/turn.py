@@ -1,7 +1,7 @@
-"""The neutral state of one assistant turn, and what it answers to.
+"""The state of one assistant turn, with the conversation that it answers. It does not depend on any model.
 
-Models never see each other's token ids, chat templates or think tags. They share a `Turn`: plain text, split into what
-was thought and what was answered, with the author of every piece. Each backend renders it for its own model.
+Models never see each other's token ids, chat templates or think tags. They share a `Turn`: plain text, split into the
+thought and the answer, with the author of every piece. Each backend renders the turn for its own model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 OPENING = f"{THINK_OPEN}\n"
-"""How an open thought begins where the model's own template has not begun it already."""
+"""The text that opens a thought if the model's chat template has not opened it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Message:
     """One message of the conversation so far: a role and plain text.
 
     Attributes:
-        tool_calls: What an assistant's message calls.
-        tool_call_id: Which call a tool's message answers.
-        name: The tool that it answers for.
+        tool_calls: The tool calls of an assistant message.
+        tool_call_id: The id of the call that a tool message answers.
+        name: The name of the tool that a tool message comes from.
     """
 
     role: Role
@@ -41,7 +41,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of committed text: who wrote it, where it belongs, what it says."""
+    """A piece of committed text, with its author and its channel."""
 
     author: Author
     channel: Channel
@@ -50,7 +50,7 @@ class Span:
 
 @dataclass(slots=True)
 class _Rope:
-    """Text that grows at its end in constant time; reading joins what is new."""
+    """Text that grows at its end in constant time. Reading it joins the new parts."""
 
     parts: list[str] = field(default_factory=list)
 
@@ -64,21 +64,23 @@ class _Rope:
 class Turn:
     r"""A half-written assistant turn.
 
-    Compared and hashed by identity: backends key what they keep of a running turn (a KV cache, say) by the turn itself.
+    Turns are compared and hashed by identity, because backends use the turn as the key for data about it (for example a
+    KV cache).
 
     Attributes:
-        history: The conversation this turn answers, oldest message first.
-        thinks: Whether the turn has a thinking part. Set at the start where a model of the pair is a reasoning model,
-            later where a model opens a thought by itself.
+        history: The conversation that this turn answers, oldest message first.
+        thinks: Whether the turn has a thinking part. It is set at the start if a model of the pair is a reasoning
+            model, or later if a model opens a thought by itself.
         closing: The markup that closed the thought, with the white space around it exactly as its author wrote it
-            (`"</think>\n\n"`); empty while the thought is open. A local model finds its own tokens again in it.
-        spans: What was committed, in order, in the pieces it came in.
-        pending: What stands after that for one request: what a stream had brought that broke and is to go on, or a step
-            that the target is asked about, with the question.
-        tools: What may be called. The answer is then whole: nobody else goes on with it.
-        calls: The calls that the answer makes.
-        schema: A JSON schema that the answer must satisfy, in the form of OpenAI's `json_schema`, or an empty one for
-            any JSON object; None for text.
+            (`"</think>\n\n"`). It is empty while the thought is open. The exact text lets a local model find its own
+            tokens again.
+        spans: The committed text in order, in the pieces in which it was committed.
+        pending: Text that follows the committed text for one request only. It is the text that a broken stream had
+            produced, if the stream must continue. Or it is a step that the target model scores, with the question.
+        tools: The tools that may be called. If it is set, one model writes the whole answer.
+        calls: The tool calls of the answer.
+        schema: A JSON schema that the answer must satisfy, in the form of OpenAI's `json_schema`. An empty schema
+            allows any JSON object. None means that the answer is text.
     """
 
     history: tuple[Message, ...]
@@ -93,54 +95,54 @@ class Turn:
 
     @property
     def channel(self) -> Channel:
-        """Where the next text belongs."""
+        """The channel of the next text."""
         return "thinking" if self.thinks and not self.closing else "answer"
 
     @property
     def structured_answer(self) -> bool:
-        """Whether the answer has a form that no two models could write together."""
+        """Whether one model must write the whole answer, because of tools or a schema."""
         return self.tools is not None or self.schema is not None
 
     @property
     def unanswered(self) -> bool:
-        """Whether an answer is to be written, and nothing of it is there."""
+        """Whether the turn is in the answer, and the answer is still empty."""
         return self.channel == "answer" and not self.calls and not f"{self.answer}{self.pending}".strip()
 
     def text(self, channel: Channel) -> str:
-        """Return all that was written in a channel so far."""
+        """Return all text of a channel so far."""
         return str(self._text[channel])
 
     @property
     def thinking(self) -> str:
-        """All that was thought so far."""
+        """All text of the thought so far."""
         return self.text("thinking")
 
     @property
     def answer(self) -> str:
-        """All that was answered so far."""
+        """All text of the answer so far."""
         return self.text("answer")
 
     @property
     def thinking_closed(self) -> bool:
-        """Whether a thought was opened and closed again."""
+        """Whether the thought was opened and closed."""
         return bool(self.closing)
 
     def append(self, author: Author, text: str) -> None:
-        """Commit text to the current channel. It is final from here on."""
+        """Commit text to the current channel. Committed text is final."""
         self._text[self.channel].parts.append(text)
         self.spans.append(Span(author, self.channel, text))
 
     def snapshot(self) -> Turn:
-        """Return a copy, for somebody who reads the turn while it goes on."""
+        """Return a copy that can be read while the turn continues."""
         copy = replace(self, spans=[*self.spans], calls=[*self.calls])
-        copy._text = {channel: _Rope([str(rope)]) for channel, rope in self._text.items()}  # noqa: SLF001 - its own
+        copy._text = {channel: _Rope([str(rope)]) for channel, rope in self._text.items()}  # noqa: SLF001 - an object of this class
         return copy
 
     def body(self, *, opened: bool = False) -> str:
-        """The turn as one string in the markup all reasoning models share.
+        """Return the turn as one string, in the common markup of reasoning models.
 
         Args:
-            opened: Leave out `OPENING`, because the chat template's generation prompt has written it.
+            opened: Whether to omit `OPENING`, because the generation prompt of the chat template already contains it.
         """
         if not self.thinks:
             return f"{self.answer}{self.pending}"

@@ -1,4 +1,4 @@
-"""The policy of Speculative Thinking: pure, without a model, a network or a clock."""
+"""The policy of Speculative Thinking. It is pure: it uses no model, no network and no clock."""
 
 from langchain_spec_thinking.policy.budget import Budget, Price
 from langchain_spec_thinking.policy.cues import Cue, Lexicon

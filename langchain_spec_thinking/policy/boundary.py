@@ -1,4 +1,7 @@
-"""Where one step of a thought ends and the next begins, found in text however tokens or chunks split it."""
+"""Finds the boundaries between the steps of a thought.
+
+The result depends only on the text, not on how tokens or chunks split it.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,16 @@ import re
 from langchain_spec_thinking.policy.endings import Terminators, indentation, sentence_end
 
 STEP_TOKENS_MAX = 512
-"""How far a step goes where no boundary ends it, in tokens."""
+"""The maximum length of a step, in tokens. A step without a boundary ends there."""
 
 
 class Boundary:
     r"""A delimiter between steps.
 
-    A delimiter made of newlines (the paper's `"\n\n"`) is a run of lines that are empty but for white space, and runs
-    on over all such lines: `"\n\n\n"` and `"\n \n"` are one boundary each. Models write such runs as single tokens;
-    cutting inside one would hand the next model a seam that it never saw in training. Any other delimiter is taken
-    literally.
+    If the delimiter consists of newlines (the paper uses `"\n\n"`), lines that contain only white space belong to the
+    boundary, and all such lines in a row are one boundary: `"\n\n\n"` and `"\n \n"` are one boundary each. Models
+    write such a run as a single token. If the text were cut inside the run, the next model would have to continue from
+    a token sequence that it never saw in training. Any other delimiter is matched literally.
 
     Args:
         delimiter: The text between two steps, for example `"\n\n"`.
@@ -35,11 +38,12 @@ class Boundary:
         """Find the first boundary that ends in `text`.
 
         Args:
-            tail: What `tail` returned for the text before; the boundary may begin in it.
+            tail: The result of `tail` for the text before `text`. The boundary may begin in it.
             text: The new text.
 
         Returns:
-            Start and end of the boundary in characters of `text`; the start is 0 where the boundary began before it.
+            Start and end of the boundary, in characters of `text`. The start is 0 if the boundary begins in `tail`.
+            None if no boundary ends in `text`.
         """
         for match in self._pattern.finditer(tail + text):
             if match.end() > len(tail):
@@ -47,12 +51,16 @@ class Boundary:
         return None
 
     def tail(self, text: str) -> str:
-        """Return the end of `text` in which a boundary, whole or half, may stand."""
+        """Return the end of `text` that may contain a complete boundary or the beginning of one."""
         match = self._remembered.search(text)
         return match.group() if match else ""
 
     def begun(self, text: str) -> int:
-        """Return how many characters at the end of `text`, which holds no boundary, may be the beginning of one."""
+        """Return how many characters at the end of `text` may be the beginning of a boundary.
+
+        Args:
+            text: Text without a complete boundary.
+        """
         if self._begun:
             return self._begun.unsure(text)
         line = len(text.rstrip(" \t\r\n"))
@@ -60,32 +68,34 @@ class Boundary:
         return len(text) - end if end >= 0 else 0
 
     def closes(self, tail: str) -> bool:
-        """Whether text that ended in `tail` ended with a boundary."""
+        """Return whether a text ends with a boundary, given its `tail`."""
         return self._pattern.search(tail) is not None
 
     def extension(self, text: str) -> int:
-        """Return how many characters at the start of `text` still belong to a boundary right before it."""
+        """Return how many characters at the start of `text` belong to a boundary that ends right before `text`."""
         match = self._extension.match(text)
         return match.end() if match else 0
 
     def sentence_end(self, text: str, tokens: int, *, last: bool) -> int | None:
-        """Return where the sentence ends that a step begins with; None where it may still go on.
+        """Return where the first sentence of a step ends, in characters; None if the sentence may continue.
 
         Args:
-            text: The text since the boundary before.
-            tokens: How long a sentence is, unless the step ends before.
-            last: Nothing follows `text`.
+            text: The text since the previous boundary.
+            tokens: The length of a sentence, in tokens. The sentence is shorter if the step ends earlier.
+            last: Whether no more text follows `text`.
         """
         found = self.search("", text)
         ends = [sentence_end(text, tokens), found and found[0], len(text) if last else None]
         return min((end for end in ends if end is not None), default=None)
 
     def step_end(self, text: str, *, last: bool) -> int | None:
-        """Return where the step ends that `text` begins with, after the boundary; None where it may still go on.
+        """Return where the first step of `text` ends, in characters; None if the step may continue.
+
+        The boundary after the step belongs to the step.
 
         Args:
-            text: The text since the boundary before.
-            last: Nothing follows `text`.
+            text: The text since the previous boundary.
+            last: Whether no more text follows `text`.
         """
         longest = sentence_end(text, STEP_TOKENS_MAX)
         found = self.search("", text)

@@ -1,4 +1,4 @@
-"""How much of the large model a turn may use."""
+"""Limits how much of the target (large) model a turn may use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """What a model costs, per million tokens, in any currency.
+    """The price of a model per million tokens, in any currency.
 
     Attributes:
-        prompt: Of tokens read.
-        completion: Of tokens written, dropped ones included.
-        cached: Of tokens read from a cache; None: as other tokens read.
+        prompt: Price of prompt tokens.
+        completion: Price of completion tokens. Dropped tokens are paid for too.
+        cached: Price of prompt tokens that are read from a cache. If None, they cost as much as other prompt tokens.
     """
 
     prompt: float
@@ -27,7 +27,7 @@ class Price:
     cached: float | None = None
 
     def of(self, usage: AuthorUsage) -> float:
-        """Return what a model's requests have cost so far."""
+        """Return the cost of all requests to a model so far."""
         cached = self.prompt if self.cached is None else self.cached
         read = (usage.prompt_tokens - usage.cached_tokens) * self.prompt + usage.cached_tokens * cached
         return (read + usage.completion_tokens * self.completion) / _MILLION
@@ -35,20 +35,23 @@ class Price:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one turn. Where one is reached the speculative model writes in the target's place.
+    """The limits of one turn. If a limit is reached, the speculative model writes instead of the target model.
 
-    Tokens and cost, once spent, are spent; the share falls again while the speculative model writes, so the target may
-    come back.
+    The limits on tokens and cost end takeovers for the rest of the turn. The limit on the share may end them only for a
+    while: the share of the target model decreases while the speculative model writes, and then takeovers may resume.
 
-    The share is nothing at the beginning, so an opening is written all the same, unless the limit is 0.
+    The share is 0 at the beginning of a turn. Therefore the target model still writes the opening, unless the limit
+    is 0.
 
     Attributes:
-        target_tokens: The most the target may write, in its tokens, dropped ones included.
-        target_share: The part of the kept tokens that the target may write, from 0 to 1. It is looked at before each
-            takeover, so a single one may go beyond it.
-        cost: The most that both models may cost before another request to the target, in the currency of the prices.
-        target_price: Needed for `cost`.
-        speculative_price: None where it costs nothing.
+        target_tokens: The maximum number of tokens that the target model may write, in tokens of its vocabulary.
+            Dropped tokens count too.
+        target_share: The maximum share of the kept tokens that the target model may write, from 0 to 1. The share is
+            checked before each takeover, so one takeover may exceed it.
+        cost: The maximum cost of both models, in the currency of the prices. It is checked before each request to the
+            target model.
+        target_price: The price of the target model. It is required if `cost` is set.
+        speculative_price: The price of the speculative model. None if it costs nothing.
     """
 
     target_tokens: int | None = None
@@ -58,7 +61,7 @@ class Budget:
     speculative_price: Price | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the field."""
+        """Refuse invalid values, with the name of the field in the error."""
         if self.target_tokens is not None and self.target_tokens < 0:
             msg = f"target_tokens: expected at least 0, got {self.target_tokens!r}"
             raise ValueError(msg)
@@ -72,7 +75,7 @@ class Budget:
             raise ValueError(msg)
 
     def spent(self, report: Report) -> str | None:
-        """Return which limit is reached, in words."""
+        """Return a description of the limit that is reached; None if no limit is reached."""
         usage = report.usage["target"]
         if self.target_tokens is not None and usage.completion_tokens >= self.target_tokens:
             return f"the target has written {usage.completion_tokens} tokens of {self.target_tokens}"
@@ -83,12 +86,12 @@ class Budget:
         return None
 
     def tokens_left(self, report: Report) -> int | None:
-        """Return how much more the target may write, in tokens; None where nothing is said."""
+        """Return how many more tokens the target model may write; None if `target_tokens` is not set."""
         if self.target_tokens is None:
             return None
         return max(0, self.target_tokens - report.usage["target"].completion_tokens)
 
     def cost_of(self, report: Report) -> float:
-        """Return what a turn has cost so far."""
+        """Return the cost of a turn so far."""
         prices: dict[Author, Price | None] = {"target": self.target_price, "speculative": self.speculative_price}
         return sum((price.of(report.usage[author]) for author, price in prices.items() if price), start=0.0)

@@ -1,4 +1,4 @@
-"""What the policy tells the driver to do. Small frozen classes, named for what happens."""
+"""The commands that the policy returns to the driver. Each command is a small frozen class."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ EndReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Let `author` continue the turn by at most `max_tokens` tokens. Ends the stream that ran before.
+    """Let `author` continue the turn by at most `max_tokens` tokens. This command ends the previous stream.
 
     Attributes:
-        prompt_suffix: Text that stands after the turn's in this request alone: what is asked about, and a question.
-        top_logprobs: Of how many of the likeliest tokens the policy wants the log-probabilities.
+        prompt_suffix: Text that follows the text of the turn in this request only. It contains the step to score and a
+            question about the step.
+        top_logprobs: For how many of the most likely tokens the policy needs log-probabilities. 0: for none.
     """
 
     author: Author
@@ -43,7 +44,7 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """`text`, which `author` was asked for, is final: append it to the turn and show it."""
+    """Append `text` to the turn and show it. The text is final. It was requested from `author`."""
 
     text: str
     tokens: int
@@ -53,7 +54,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """`text` was written, by whom `author` was asked for it, but is not part of the turn."""
+    """Discard `text`. It was written but is not part of the turn. It was requested from `author`."""
 
     text: str
     tokens: int
@@ -62,7 +63,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """Append `text`, which no model wrote."""
+    """Append `text` to the turn. No model wrote it."""
 
     text: str
     kind: Kind
@@ -70,26 +71,26 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class OpenThinking:
-    """The turn has a thinking part, and it begins here."""
+    """Begin the thought. The turn then has a thinking part."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseThinking:
-    """The thought ends here; `markup` is the tag with the white space around it."""
+    """End the thought. `markup` is the closing tag with the white space around it."""
 
     markup: str
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something did not work as set up: tell it, in these words."""
+    """Report that something did not work as configured. `words` is the message."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The turn is over, because a model (or a stop string) ended it or because its tokens are used up."""
+    """End the turn. A model or a stop string ended it (`"stop"`), or no tokens are left (`"length"`)."""
 
     reason: EndReason
 

@@ -1,4 +1,4 @@
-"""Cue words, and what a sentence that holds them is: an affirmation, a reflection, or just a statement."""
+"""Cue words. They classify a sentence as an affirmation, a reflection or a statement."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class Cue:
     """A cue found in a sentence.
 
     Attributes:
-        text: The cue as the lexicon spells it; empty where no words were the reason.
-        kind: What it speaks for: `"relay"` for a small model that goes on from the cue, in a target's text.
-        end: Where it ends, in characters from the start of the sentence.
-        lookahead: How many characters after it had to be seen.
+        text: The cue in lower case, with single spaces. It is empty if the decision does not depend on words.
+        kind: The kind of takeover that the cue causes. `"relay"` means that the target model leads and the speculative
+            model continues after the cue.
+        end: Where the cue ends, in characters from the start of the sentence.
+        lookahead: How many characters after the cue were necessary to recognize it.
     """
 
     text: str
@@ -33,14 +34,14 @@ class Cue:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The three cue sets of the method (arXiv:2504.12329, appendix A.2), matched without regard to case.
+    """The three sets of cues of the method (arXiv:2504.12329, appendix A.2). Matching ignores case.
 
     Attributes:
-        affirmation: Cues that agree with what was written.
-        reflection: Cues that doubt it.
+        affirmation: Cues that agree with the text before them.
+        reflection: Cues that doubt the text before them.
         verification: Cues after which the target model writes a longer passage.
-        substrings: Match inside words too, as the reference implementation does: "eyes" counts as "yes". Off by
-            default; a switch for fidelity only.
+        substrings: Whether cues also match inside words, as in the reference implementation: "eyes" then contains
+            "yes". Use it only to reproduce the reference implementation. Off by default.
     """
 
     affirmation: tuple[str, ...] = AFFIRMATION
@@ -49,7 +50,7 @@ class Lexicon:
     substrings: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the field; an empty cue would match everywhere."""
+        """Refuse invalid values, with the name of the field in the error. An empty cue would match everywhere."""
         for name in ("affirmation", "reflection", "verification"):
             require_cues(name, getattr(self, name))
         if not isinstance(self.substrings, bool):
@@ -57,13 +58,13 @@ class Lexicon:
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
 
     def first(self, sentence: str, limit: int, *, final: bool) -> Cue | None:
-        """Find the cue that ends first, if it is certain that it is one.
+        """Return the cue that ends first; None if there is no cue, or if the word may still become another word.
 
         Args:
-            sentence: The text so far. More may follow it.
-            limit: A cue must end at or before this many characters.
-            final: Nothing follows `sentence`. Otherwise a cue at its very end is not one yet: "wait" may still
-                become "waiting".
+            sentence: The text so far. More text may follow.
+            limit: The last position at which a cue may end, in characters.
+            final: Whether no more text follows `sentence`. If more text may follow, a cue at the end of `sentence` is
+                uncertain: "wait" may become "waiting".
         """
         found = None
         for kind, pattern in self._decisive:
@@ -75,14 +76,17 @@ class Lexicon:
         return None
 
     def classify(self, sentence: str) -> SentenceClass:
-        """Classify a whole sentence: the more frequent kind of cue wins, a tie goes to reflection (appendix A.2)."""
+        """Classify a whole sentence by the more frequent kind of cue (appendix A.2).
+
+        A sentence with as many reflection cues as affirmation cues is a reflection.
+        """
         counts = {kind: len(pattern.findall(sentence)) for kind, pattern in self._decisive}
         if not any(counts.values()):
             return "statement"
         return "affirmation" if counts["affirmation"] > counts["reflection"] else "reflection"
 
     def verifies(self, sentence: str, limit: int | None = None) -> str | None:
-        """Return the verification cue that the first `limit` characters of `sentence` hold, if any."""
+        """Return the first verification cue within the first `limit` characters of `sentence`, or None."""
         match = _pattern(self.verification, substrings=self.substrings).search(sentence)
         return _spelling(match.group()) if match and (limit is None or match.end() <= limit) else None
 
@@ -95,13 +99,13 @@ class Lexicon:
 
 
 def leading_cue(cues: tuple[str, ...], sentence: str, limit: int, *, final: bool) -> Cue | None:
-    """Return the cue that a sentence begins with, if it is certain that it is one.
+    """Return the cue at the beginning of a sentence; None if there is none, or if the word may become another word.
 
     Args:
-        cues: The cues, matched as whole words without regard to case.
-        sentence: The text so far. More may follow it.
-        limit: A cue must end at or before this many characters.
-        final: Nothing follows `sentence`.
+        cues: The cues. They match whole words, in upper or lower case.
+        sentence: The text so far. More text may follow.
+        limit: The last position at which the cue may end, in characters.
+        final: Whether no more text follows `sentence`.
     """
     begun = len(sentence) - len(sentence.lstrip())
     match = _pattern(cues, substrings=False).match(sentence, begun)
@@ -111,10 +115,10 @@ def leading_cue(cues: tuple[str, ...], sentence: str, limit: int, *, final: bool
 
 
 def require_cues(name: str, cues: object) -> None:
-    """Refuse what is no tuple of cues.
+    """Check that `cues` is a tuple or a list of cues.
 
     Raises:
-        ValueError: One is empty, or no text.
+        ValueError: `cues` is not a tuple or a list, or a cue is empty or not a string.
     """
     if not isinstance(cues, (tuple, list)) or not all(isinstance(cue, str) and cue.strip() for cue in cues):
         msg = f"{name}: expected a tuple of non-empty cues, got {cues!r}"
@@ -125,7 +129,8 @@ def require_cues(name: str, cues: object) -> None:
 def _pattern(cues: tuple[str, ...], *, substrings: bool) -> re.Pattern[str]:
     if not cues:
         return re.compile(r"(?!)")
-    # Shortest first: where one cue begins another, the one that is complete first decides, however the text arrives.
+    # Shortest first: if one cue is the beginning of another, the shorter one decides. Then the result does not depend
+    # on how the text is split into chunks.
     spelled = "|".join(r"\s+".join(map(re.escape, cue.split())) for cue in sorted(cues, key=len))
     return re.compile(f"(?:{spelled})" if substrings else rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""Policies as plain data, for files: a class is named by its `type`."""
+"""Converts policies to plain data for files, and back. The key `type` holds the name of a class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Data = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
 def as_data(value: object) -> Data:
-    """Return a value as what JSON holds. Of a trigger that is no dataclass, its public attributes are told."""
+    """Return a value as data that JSON can hold.
+
+    If a trigger is not a dataclass, the result contains its public attributes.
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
@@ -24,17 +27,17 @@ def as_data(value: object) -> Data:
         return [as_data(held) for held in value]
     if is_dataclass(value):
         names = [field.name for field in fields(value) if field.repr]
-    else:  # what a secret, a client or a pattern holds is not told
+    else:  # attributes of other objects stay out: they may be secrets, clients or patterns
         held = vars(value) if isinstance(value, package.Trigger) else {}
         names = sorted(name for name in held if not name.startswith("_"))
     return {"type": type(value).__name__} | {name: as_data(getattr(value, name)) for name in names}
 
 
-def of_data(data: Data) -> Any:  # noqa: ANN401 - whatever was written
-    """Return what `as_data` was given; sequences come back as tuples.
+def of_data(data: Data) -> Any:  # noqa: ANN401 - any value that a file may hold
+    """Return the value that `as_data` converted. Sequences become tuples.
 
     Raises:
-        ValueError: It names a class that is not this package's, or a field that the class has not.
+        ValueError: The data names a class that is not part of this package, or a field that the class does not have.
     """
     if isinstance(data, list):
         return tuple(of_data(held) for held in data)
@@ -61,10 +64,10 @@ def of_data(data: Data) -> Any:  # noqa: ANN401 - whatever was written
 
 
 def policy_of(data: Mapping[str, Any]) -> DelegationPolicy:
-    """Return the policy that `as_data` was given. Fields that are missing have their defaults.
+    """Return the policy that `as_data` converted. Missing fields get their default values.
 
     Raises:
-        ValueError: It is no policy of this package's classes.
+        ValueError: The data does not describe a `DelegationPolicy`, or names a class that is not part of this package.
     """
     policy = of_data({"type": "DelegationPolicy", **data})
     if not isinstance(policy, DelegationPolicy):
@@ -75,6 +78,6 @@ def policy_of(data: Mapping[str, Any]) -> DelegationPolicy:
 
 @cache
 def known() -> dict[str, Any]:
-    """Return the classes that data may name: what the package `policy` exports."""
+    """Return the classes that the data may name, by name: the dataclasses that the package `policy` exports."""
     exported = {name: getattr(package, name) for name in package.__all__}
     return {name: kind for name, kind in exported.items() if isinstance(kind, type) and is_dataclass(kind)}

@@ -1,21 +1,78 @@
-r"""The policy: a pure state machine that decides who writes next and what becomes of it.
+"""The policy: a pure state machine that decides which model writes next, and which text is kept.
 
-All states and all transitions of Speculative Thinking (arXiv:2504.12329) live in this file. Text goes in, commands come
-out. It knows no model, no network, no clock. Its commands depend on the text alone, not on how it was cut into chunks.
-`TurnText` commits and drops text as it is told, and remembers what must be known of it.
+Theory of operation
+===================
 
-The state is the method that looks at text next (`self._step`):
+All states and all transitions of Speculative Thinking (arXiv:2504.12329) are in this file. The machine receives text
+and returns commands. It uses no model, no network and no clock. Its decisions depend only on the text, not on how the
+text is split into chunks.
 
-    _begin -> _free <-> _draft (-> _score) -> _takeover -> _free ...      while delegating
-                \__________\______________________\__-> _closing -> _answer
+What the caller must do
+-----------------------
 
-    _begin     the first characters of the turn, which may open a thought
-    _free      the model that leads writes, in the middle of a step: the speculative one, but for `TargetLeads`
-    _draft     it writes right after a boundary; its text is held until a rule has decided
-    _score     the target says how good a step is that is held
-    _takeover  the other model writes
-    _closing   the white space after the tag that closes the thought
-    _answer    one model writes the answer, whole
+1. Call `start` once. Carry out the returned commands in their order. Do the same for the commands that all other
+   methods return.
+2. If a returned list contains a `Generate`, the previous stream is over. Close it, ignore the rest of it, and send the
+   new request to the model that the command names.
+3. Pass each piece of the new stream to `receive`, and each tool call to `call`. If the stream ends by itself, pass the
+   reason to `end`.
+4. If a returned list contains a `Finish`, the turn is over. Close the stream and stop.
+
+If a stream breaks, the caller may request the rest of it: the new stream continues after the committed text and
+`pending`. If another model must carry out the current command, call `abandon` first. If the target model is lost for
+the rest of the turn, call `go_alone`.
+
+Held, committed and dropped text
+--------------------------------
+
+Received text is held until a rule decides about it. Committed text is final and belongs to the turn. Dropped text does
+not. `TurnText` carries out these decisions and records what later decisions need.
+
+States
+------
+
+The state is the method that examines the held text next (`self._step`). The method returns True if the next state must
+examine the held text at once. It returns False if more text or a new stream is necessary.
+
+One model leads. It writes until the other model takes over. The trigger's `lead` names it: by default it is the
+speculative model, for `TargetLeads` the target model.
+
+- `_begin`: The first characters of the turn arrive. They may open a thought.
+- `_free`: The leading model writes in the middle of a step. Its text is committed as it arrives.
+- `_draft`: The leading model writes right after a boundary. Its text is held until a rule decides about it.
+- `_score`: A whole step is held. The target model scores it with a digit.
+- `_takeover`: The other model writes an opening, a sentence or step, a verification, or the passage that ends excessive
+  reflection.
+- `_closing`: The closing think tag has arrived. The machine waits for the end of the white space after it.
+- `_answer`: One model writes the whole answer.
+- `_done`: The turn is over.
+
+Transitions
+-----------
+
+The first state is `_begin`. Only a structured answer without a thought begins in `_answer`.
+
+- `_begin` -> `_takeover`: The policy has an opening. Otherwise the next state is `_free`.
+- `_free` -> `_draft`: The text contains a boundary.
+- `_draft` -> `_free`: The draft is kept, or the target model is lost or has no room left in its context.
+- `_draft` -> `_takeover`: The draft has a reason for a takeover, its kept sentence contains a verification cue, the
+  thought has too many reflections, or the policy takes over at every boundary.
+- `_draft` -> `_score`: The trigger requests a score, and the step is complete.
+- `_score` -> `_takeover`: The digit is lower than the threshold. The step is dropped.
+- `_score` -> `_draft`: The step is kept and ends with a boundary. If it ends without one, the next state is `_free`. If
+  the thought or the turn ended with the step, the next state is `_answer` or `_done`.
+- `_takeover` -> `_takeover`: The sentence of the takeover contains a verification cue.
+- `_takeover` -> `_draft`: The takeover is complete and its text ends with a boundary. If its text ends without one, the
+  next state is `_free`.
+- `_free`, `_draft`, `_takeover` -> `_closing`: The author writes the closing think tag and also writes the answer.
+- `_free`, `_draft`, `_takeover` -> `_answer`: The author writes the closing think tag, but another model writes the
+  answer or the answer needs its own request. Or the stream ended before an answer began.
+- `_closing` -> `_answer`: The answer begins.
+- `_answer` -> `_answer`: The stream ended without an answer, so the other model answers. Or the stream of a takeover
+  reached its limit after the answer had begun, so the same model continues.
+- Any state -> `_done`: A stop string arrives in the answer, a model ends the turn, or no tokens are left.
+
+If neither model writes a thought, takeovers happen in the answer, and the turn never enters `_closing`.
 """
 
 from __future__ import annotations
@@ -40,28 +97,30 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
     Step = Callable[[bool], bool]
-    """Looks at the held text; `final` says that nothing follows it. True where the next state is to look on."""
+    """Examines the held text. `final`: no more text follows. Returns whether the next state must examine it at once."""
 
 _SENTENCE_KINDS = ("affirmation", "reflection", "trigger", "relay")
-"""Takeovers that write the sentence after a boundary, which is then classified itself."""
+"""The kinds of takeovers that write the sentence after a boundary. That sentence is then classified."""
 _LEADING: dict[Author, Kind] = {"speculative": "draft", "target": "lead"}
-"""What a model writes that nobody has taken over from."""
+"""The kind of text that a leading model writes."""
 
 
 class Delegation:
     """The state machine of one turn.
 
-    Call `start` once. While the last `Generate` command is being carried out, pass what its author writes to `receive`
-    and why it ended to `end`. A new `Generate` or a `Finish` among the returned commands ends the running stream.
+    Call `start` once. While the last `Generate` command runs, pass the text of its author to `receive`, and the reason
+    for the end of its stream to `end`. If the returned commands contain a new `Generate` or a `Finish`, the running
+    stream is over.
 
     Args:
-        policy: The numbers of the method.
-        thinks: A model of the pair is a reasoning model: the turn begins inside a thought. Otherwise there is no
-            thought to delegate in (unless a model opens one), and the steps of the answer are delegated instead.
-        answer_by: Who writes the answer once the thought is closed.
-        max_tokens: Limit of the text kept, in tokens of whoever wrote it.
+        policy: The settings of the method.
+        thinks: Whether a model of the pair is a reasoning model. The turn then begins inside a thought. Otherwise the
+            turn has no thought, unless a model opens one, and takeovers happen in the answer.
+        answer_by: The model that writes the answer after the thought ends.
+        max_tokens: The maximum number of tokens to keep. Each token counts in the vocabulary of its author.
         stop: Strings that end the answer.
-        structured_answer: The answer is asked for by itself and written by one model, also where there is no thought.
+        structured_answer: Whether one model must write the whole answer, in a request of its own. If there is no
+            thought, that request is the first one, and there are no takeovers.
     """
 
     def __init__(
@@ -84,21 +143,21 @@ class Delegation:
         self._structured_answer = structured_answer
         self._commands: list[Command] = []
         self._text = TurnText(self._commands, self._boundary, stop, max_tokens)
-        self._alone = False  # the target is out of it: no room left in its context, or gone
-        self._sentence = ""  # what the current takeover has committed
-        self._drafts = 0  # decided
+        self._alone = False  # no more takeovers at boundaries: the target model's context is full, or it failed
+        self._sentence = ""  # the text that the current takeover has committed
+        self._drafts = 0  # number of drafts that are decided
         self._reflections = Reflections(policy)
-        self._spared = False  # the draft at hand follows a whole step of the target
-        self._judged: ScoredStep | None = None  # the step that the target is asked about
-        self._end_reason: EndReason = "stop"  # of the stream that has just ended
-        self._answered: set[Author] = set()  # who was asked for the answer
+        self._spared = False  # the current draft follows a whole step of the target model
+        self._judged: ScoredStep | None = None  # the step that the target model scores
+        self._end_reason: EndReason = "stop"  # why the last stream ended
+        self._answered: set[Author] = set()  # the models that were asked for the answer
         self._step: Step = self._free
         self._after_begin: Step = self._free
 
-    # -- what the driver calls
+    # -- methods that the driver calls
 
     def start(self) -> list[Command]:
-        """Begin the turn."""
+        """Begin the turn and return the first commands."""
         if self._thinks:
             self._text.open_thought()
         elif self._structured_answer:
@@ -112,24 +171,25 @@ class Delegation:
         return self._flush()
 
     def receive(self, text: str, tokens: int = 1, top_logprobs: tuple[float, ...] | None = None) -> list[Command]:
-        """Take in what the current author wrote.
+        """Receive text of the current author.
 
         Args:
             text: A piece of any size.
-            tokens: How many tokens it cost.
-            top_logprobs: Log-probabilities of the likeliest tokens in the place of its first, where the command asked
-                for them and it does not begin inside a token.
+            tokens: The number of tokens of the text.
+            top_logprobs: Log-probabilities of the most likely tokens at the position of the first token of the text.
+                None if the command did not request them, or if the text begins inside a token.
         """
         self._text.receive(text, tokens, top_logprobs)
         self._advance(final=False)
         return self._flush()
 
     def end(self, reason: EndReason, tokens: int = 0) -> list[Command]:
-        """Take in that the current author's stream ended.
+        """Receive the end of the current author's stream.
 
         Args:
-            reason: `"stop"`: the model ended the turn; `"length"`: it wrote as many tokens as it was asked for.
-            tokens: A late correction of the tokens received, where the backend counts better at the end.
+            reason: `"stop"`: The model ended the turn. `"length"`: The model wrote as many tokens as requested.
+            tokens: A correction of the number of received tokens, if the backend knows the exact number only at the
+                end.
         """
         self._text.receive("", tokens)
         self._end_reason = reason
@@ -140,27 +200,27 @@ class Delegation:
         return self._flush()
 
     def call(self, tokens: int) -> list[Command]:
-        """Take in that the current author made a tool call, in place of an answer or after one.
+        """Receive a tool call of the current author, instead of an answer or after one.
 
         Args:
-            tokens: What it cost.
+            tokens: The number of tokens of the call.
         """
         self._text.call(tokens)
         return self._flush()
 
     @property
     def pending(self) -> str:
-        """What was received but is not committed yet; a stream that broke goes on after it."""
+        """The text that was received but is not committed yet. A stream that broke continues after this text."""
         held = self._text.held.text
         return f"{THINK_CLOSE}{held}" if self._step == self._closing else held
 
     @property
     def at_boundary(self) -> bool:
-        """Whether a draft is looked at, which the target may replace."""
+        """Whether the current draft is undecided, so that the target model may replace it."""
         return self._step == self._draft and not self._alone
 
     def abandon(self) -> list[Command]:
-        """Take in that somebody else carries out the current command, from the committed text on."""
+        """Drop the held text, because another model carries out the current command from the committed text on."""
         self._text.drop()
         if self._step == self._closing:
             self._text.close_thought()
@@ -168,13 +228,13 @@ class Delegation:
         return self._flush()
 
     def go_alone(self) -> None:
-        """Ask for the target no more at boundaries."""
+        """Stop takeovers at boundaries."""
         self._alone = True
 
     # -- the states
 
     def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a Step
-        """Take a think tag at the very start for what it is, however the model came to write it."""
+        """Treat a think tag at the start of the turn as markup, even if no thought was expected."""
         held = self._text.held.text
         start = held.lstrip()
         if not final and THINK_OPEN.startswith(start):
@@ -201,7 +261,7 @@ class Delegation:
         return self._terminate() if stop else False
 
     def _draft(self, final: bool) -> bool:  # noqa: FBT001
-        """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft has decided."""
+        """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft decides."""
         stop, head = self._text.before_terminator(final=final)
         extension = self._boundary.extension(head)
         self._text.commit(extension)
@@ -220,11 +280,11 @@ class Delegation:
         return self._decide(head, final=final, stop=stop)
 
     def _decide(self, head: str, *, final: bool, stop: bool) -> bool:
-        """Let the trigger look at a draft, of which `head` is certainly before any terminator."""
+        """Let the trigger examine a draft. `head` is the part of the held text before any terminator."""
         end = self._boundary.sentence_end(head, self._policy.sentence_tokens, last=stop or final)
         limit = len(head) if end is None else end
         seen = self._text.held.text[: limit + 1]
-        before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token tells of no word
+        before = limit - self._boundary.begun(head) if end is None else end  # a boundary's token is not a first token
         first = self._text.held.first_token(before) if self._trigger.top_logprobs else None
         decision = self._trigger.examine(Draft(seen, limit, final, self._drafts, first))
         if isinstance(decision, ScoreRequest):
@@ -241,13 +301,13 @@ class Delegation:
         self._text.commit(limit)
         self._spared = False
         if verifying:
-            self._text.drop()  # at once: white space after the sentence is there or not, as it happened to arrive
+            self._text.drop()  # white space after it may have arrived or not: the result must be the same
             return self._take_over("verification", verifying)
         self._step = self._free
         return True
 
     def _score(self, final: bool) -> bool:  # noqa: FBT001
-        """Wait for a digit; then the step that is held was its author's, or is nobody's."""
+        """Wait for a digit. Then commit the held step, or let the target model rewrite it."""
         digit = re.search("[0-9]", self._text.held.text)
         judged = self._judged
         if judged is None or (digit is None and not final):
@@ -264,7 +324,7 @@ class Delegation:
         self._text.commit()
         if judged.ending is None:
             self._hand_back()
-            self._spared = False  # the step was not the target's
+            self._spared = False  # the target model did not write this step
         elif judged.ending != "terminator":
             self._ended(judged.generation, judged.ending)
         elif self._text.in_answer:
@@ -276,7 +336,7 @@ class Delegation:
     def _takeover(self, final: bool) -> bool:  # noqa: FBT001
         stop, head = self._text.before_terminator(final=final)
         if self._policy.takeover_tokens is None and self._text.kind in _SENTENCE_KINDS:
-            # White space that a step begins with does not end it.
+            # A step may begin with white space. That white space does not end the step.
             begun = bool(self._sentence.strip())
             skip = 0 if begun else len(head) - len(head.lstrip())
             boundary = self._boundary.search(self._text.tail if begun else "", head[skip:])
@@ -292,7 +352,7 @@ class Delegation:
         if stop:
             self._text.commit(len(head))
             return self._terminate()
-        if not final:  # the last word may go on, and is dropped if another model has to finish it
+        if not final:  # hold the last word: it may be incomplete, and is then dropped before a hand-over
             context = self._sentence[-WORD_MAX - 2 :]
             self._sentence += self._text.commit(max(0, last_word(context + head) - len(context)))
         return False
@@ -323,13 +383,13 @@ class Delegation:
         return False
 
     def _hand_over(self, cue: Cue) -> bool:
-        if cue.kind == "relay":  # the cue stays; what came after it does not, however much that is
+        if cue.kind == "relay":  # keep the cue and drop the text after it
             self._text.commit(cue.end)
             self._text.drop()
         return self._take_over(cue.kind, cue.text or None)
 
     def _request_score(self, request: ScoreRequest, head: str, *, final: bool, stop: bool) -> bool:
-        """Hold the step to its end, then let the target score it."""
+        """Hold the step until its end, then let the target model score it."""
         end = self._boundary.step_end(head, last=final or stop)
         if end is None or self._text.generation is None:
             return False
@@ -344,7 +404,7 @@ class Delegation:
         return False
 
     def _recap(self) -> bool:
-        """Cut off excessive reflection: insert the auxiliary sentence, let the target look back, count anew."""
+        """End excessive reflection: insert the recap sentence, let the target model write, and reset the count."""
         sentence = self._policy.recap_sentence
         self._text.drop_draft()
         if sentence:
@@ -353,7 +413,7 @@ class Delegation:
         return False
 
     def _sentence_done(self) -> bool:
-        """The target has written what it was asked for: let it verify, or hand back."""
+        """Handle the end of a takeover: let the model verify, or hand back to the leading model."""
         sentence = self._sentence + self._text.held.text
         if self._text.kind in _SENTENCE_KINDS:
             if self._lexicon.classify(sentence) == "reflection":
@@ -381,7 +441,7 @@ class Delegation:
         self._generate(self._answer_by, None, "answer", None, self._answer)
 
     def _terminate(self) -> bool:
-        """Handle the terminator that the held text begins with."""
+        """Handle a terminator at the beginning of the held text."""
         if self._text.in_answer:
             self._text.drop()
             self._finish("stop")
@@ -395,7 +455,7 @@ class Delegation:
         return False
 
     def _ended(self, generation: Generate, reason: EndReason) -> None:
-        """Go on from a stream that ended without a rule having decided anything."""
+        """Continue after a stream that ended before a rule requested another one."""
         text = self._text
         if reason == "length" and self._step == self._takeover and text.remaining > text.held.tokens:
             self._alone |= not text.written and not self._sentence and not text.held.text
@@ -411,16 +471,16 @@ class Delegation:
         self._generate(author, None, "answer", None, self._answer)
 
     def _answers_next(self, generation: Generate, reason: EndReason) -> Author | None:
-        """Return who is to answer, or to go on answering, after a stream that ended; None where the turn is over."""
+        """Return the model that answers, or continues the answer, after a stream ended; None if the turn is over."""
         text = self._text
         if reason == "length":
             if text.remaining <= 0:
                 return None
             if not text.in_answer:
-                # The author's context is full, or its server gives less than was asked for: the other one answers.
+                # The author's context is full, or its server wrote less than requested. The other model answers.
                 other: Author = "target" if generation.author == "speculative" else "speculative"
                 return other if text.written < generation.max_tokens else None
-            # A takeover in which the target closed the thought and began the answer goes on with the answer.
+            # If a takeover ended the thought and began the answer, its author continues the answer.
             began_it = self._step == self._answer and generation.kind not in {"answer", "draft", "lead"}
             return generation.author if began_it else None
         if not text.in_answer:
@@ -429,7 +489,7 @@ class Delegation:
         others: list[Author] = [a for a in ("speculative", "target") if a not in self._answered]
         return others[0] if text.blank and others else None
 
-    # -- small things
+    # -- helpers
 
     def _advance(self, *, final: bool) -> None:
         while self._step(final):
@@ -442,7 +502,7 @@ class Delegation:
         if remaining <= 0:
             self._finish("length")
             return
-        room = SCORE_TOKENS if kind == "score" else remaining  # a score is no text of the turn
+        room = SCORE_TOKENS if kind == "score" else remaining  # a score is not part of the turn
         tokens = room if limit is None else min(limit, room)
         top_logprobs = self._trigger.top_logprobs if kind == "draft" and not self._alone else 0
         command = Generate(author, tokens, kind, cue, prompt_suffix, top_logprobs)

@@ -1,4 +1,4 @@
-"""Text that arrived and is not decided on yet."""
+"""Text that was received and is not yet committed or dropped."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from langchain_spec_thinking.policy.triggers.base import FirstToken
 
 
 class Held:
-    """A queue of characters that remembers how many tokens they cost.
+    """A queue of characters that records how many tokens they cost.
 
     Attributes:
-        text: The characters held.
+        text: The held characters.
     """
 
     def __init__(self) -> None:
@@ -19,19 +19,19 @@ class Held:
         self._pieces: deque[_Piece] = deque()
 
     def add(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> None:
-        """Hold more text.
+        """Add text to the end of the queue.
 
         Args:
-            text: May be empty: tokens found out about late belong to what is held now.
-            tokens: What it cost.
-            top_logprobs: Log-probabilities of the likeliest tokens in the place of its first; None where it begins
-                inside a token, or they are not known.
+            text: The text. It may be empty, to add tokens that a backend reports late to the held text.
+            tokens: The number of tokens of the text.
+            top_logprobs: Log-probabilities of the most likely tokens at the position of the first token of the text.
+                None if they are unknown, or if the text begins inside a token.
         """
         self.text += text
         self._pieces.append((len(text), tokens, top_logprobs))
 
     def take(self, characters: int) -> tuple[str, int]:
-        """Take text from the front, with its tokens. A token cut in two counts for the part that is taken."""
+        """Take text from the front, with its number of tokens. A token that is cut in two counts for the part taken."""
         taken, self.text = self.text[:characters], self.text[characters:]
         tokens, missing = 0, len(taken)
         while self._pieces:
@@ -48,14 +48,16 @@ class Held:
 
     @property
     def tokens(self) -> int:
-        """Tokens that the held text cost."""
+        """Number of tokens of the held text."""
         return sum(cost for _, cost, _ in self._pieces)
 
     def first_token(self, limit: int) -> FirstToken | None:
-        """Return the token in which the first word begins, or, where that began before the text, the next one.
+        """Return the token in which the first word begins; None if no such token with log-probabilities is known.
+
+        If that token began before the held text, the result is the next token.
 
         Args:
-            limit: It must begin before this many characters.
+            limit: The token must begin before this position, in characters.
         """
         word = len(self.text) - len(self.text.lstrip())
         found, at = None, 0
@@ -69,4 +71,4 @@ class Held:
 
 
 _Piece = tuple[int, int, tuple[float, ...] | None]
-"""Characters, tokens, and the numbers of its first token."""
+"""Length in characters, number of tokens, and the log-probabilities at the position of the first token."""

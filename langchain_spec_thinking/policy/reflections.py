@@ -1,4 +1,4 @@
-"""How much the thought reflects, and when that is too much."""
+"""Counts the reflections of a thought, and decides when there are too many."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 class Reflections:
-    """The negativity counter of the method (arXiv:2504.12329, section 3), with limits that grow each time it is full.
+    """The negativity counter of the method (arXiv:2504.12329, section 3). Its limits grow each time it is full.
 
     Args:
-        policy: The numbers of the method.
+        policy: The settings of the method.
 
     Attributes:
-        count: Reflecting sentences that were kept since the counter was last full.
+        count: Number of reflecting sentences that were kept since the counter was last reset.
     """
 
     def __init__(self, policy: DelegationPolicy) -> None:
@@ -26,11 +26,11 @@ class Reflections:
 
     @property
     def excessive(self) -> bool:
-        """Whether the target is to look back now."""
+        """Whether the target model must now check the thought so far."""
         return self.count >= self._limit
 
     def cut_off(self) -> int:
-        """Count anew, and return how much the target is to write now, in tokens."""
+        """Reset the counter, raise the limits, and return the length of the takeover, in tokens."""
         policy, tokens = self._policy, self._tokens
         self.count = 0
         self._tokens = _grow(tokens, policy.recap_growth, policy.recap_tokens_max)

@@ -1,4 +1,4 @@
-"""A step that waits for a score."""
+"""A step that waits for a score of the target model."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.commands import EndReason, Generate
 
 SCORE_TOKENS = 4
-"""Room for a digit, a space or a mark before it; the request ends with the digit."""
+"""The maximum length of a score request, in tokens.
+
+It is enough for a digit with a space or a mark before it. The request ends as soon as the digit arrives.
+"""
 NO_DIGIT = "the target was asked to score a step and answered without a digit; the step was kept"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredStep:
-    """What is known of a step that the target is asked about.
+    """A step that the target model scores, and the state to restore after the score.
 
     Attributes:
         text: The step, with the boundary after it.
-        tokens: What it cost.
-        generation: The command that it was written for.
-        written: How many tokens the stream had brought.
-        threshold: The least score with which it is kept.
-        ending: What ended the turn or the thought with it, if anything did.
+        tokens: The number of tokens of the step.
+        generation: The command for which the step was written.
+        written: How many tokens that command had produced.
+        threshold: The minimum score at which the step is kept.
+        ending: What ended the turn or the thought together with the step: `"terminator"` is a stop string or the
+            closing think tag; otherwise it is the reason why the stream ended. None if the step ended at a boundary or
+            at its maximum length.
     """
 
     text: str

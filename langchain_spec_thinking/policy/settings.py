@@ -1,4 +1,4 @@
-"""The numbers of the method, with the paper's values as defaults."""
+"""The settings of the method. The defaults are the values of the paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from langchain_spec_thinking.policy.triggers import CueTrigger, Trigger
 
 RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
 SENTENCE_TOKENS = 20
-"""How much of a draft is looked at where `takeover_tokens` does not say, in tokens."""
+"""The length of the first sentence of a draft if `takeover_tokens` is None, in tokens."""
 _AS_THE_TRIGGER: Any = "as the trigger says"
 
 _AT_LEAST_ONE = (
@@ -29,23 +29,23 @@ class DelegationPolicy:
     r"""When the target model takes over, and for how long (arXiv:2504.12329, section 3 and appendix A.2).
 
     Attributes:
-        trigger: What makes the target take over at a boundary.
-        takeover_tokens: Length of a takeover, in tokens (n1); also how much of a draft is looked at. `None`: the whole
-            step, to the next boundary, at most 512 tokens. By default what the trigger says: 20 tokens for
-            `CueTrigger` and `RandomTrigger`, the whole step for the others.
-        verification_tokens: How much more the target writes where the sentence after a boundary verifies, in tokens
-            (n2).
+        trigger: The rule that decides at a boundary whether the target model takes over.
+        takeover_tokens: Length of a takeover, in tokens (n1). The trigger examines this many tokens of a draft. `None`
+            gives the target model the whole step, to the next boundary, at most 512 tokens. The default depends on
+            the trigger: 20 tokens for `CueTrigger` and `RandomTrigger`, the whole step for the others.
+        verification_tokens: Length of the takeover after a sentence that contains a verification cue, in tokens (n2).
         recap_tokens: Length of the takeover that ends excessive reflection, in tokens (n3).
-        recap_growth: By how many tokens `recap_tokens` grows with each of them.
-        recap_tokens_max: Where that growth ends, in tokens.
-        reflection_limit: How many reflecting sentences are too many.
+        recap_growth: By how many tokens `recap_tokens` grows after each such takeover.
+        recap_tokens_max: The maximum that `recap_tokens` grows to, in tokens.
+        reflection_limit: How many reflecting sentences count as excessive reflection.
         reflection_limit_growth: By how many sentences the limit grows each time it is reached.
-        reflection_limit_max: Where that growth ends, in sentences.
-        recap_sentence: What is inserted before that takeover; empty for nothing.
-        opening_tokens: How much of the turn the target writes first, in tokens.
-        takeover_every_boundary: The target begins every paragraph; no draft is needed to decide.
+        reflection_limit_max: The maximum that the limit grows to, in sentences.
+        recap_sentence: Text that is inserted before the takeover that ends excessive reflection. If it is empty, no
+            text is inserted.
+        opening_tokens: Length of the opening, which the target model writes at the start of the turn, in tokens.
+        takeover_every_boundary: Whether the target model begins every paragraph. The decision then needs no draft.
         boundary: The delimiter between steps.
-        budget: How much of the target a turn may use; None: as much as the policy asks for.
+        budget: Limits of how much of the target model a turn may use. None: no limits.
     """
 
     trigger: Trigger = field(default_factory=CueTrigger)
@@ -64,7 +64,7 @@ class DelegationPolicy:
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the field."""
+        """Refuse invalid values, with the name of the field in the error."""
         if not isinstance(self.trigger, Trigger):
             msg = f"trigger: expected a subclass of Trigger, got {self.trigger!r}"
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
@@ -88,23 +88,24 @@ class DelegationPolicy:
 
     @classmethod
     def non_reasoning(cls, **settings: Any) -> DelegationPolicy:
-        """Return the paper's policy for a speculative model that is a plain instruct model (section 4.3).
+        """Return the paper's policy for a speculative model that is an instruct model (section 4.3).
 
-        The target writes the first 100 tokens and the beginning of every paragraph.
+        An instruct model does not reason. The target model writes the first 100 tokens and the beginning of every
+        paragraph.
 
         Args:
-            **settings: Fields that are to differ.
+            **settings: Fields of the policy with other values.
         """
         return cls(**{"opening_tokens": 100, "takeover_every_boundary": True, **settings})
 
     @property
     def takeover_limit(self) -> int:
-        """The longest a takeover may be, in tokens."""
+        """The maximum length of a takeover, in tokens."""
         return STEP_TOKENS_MAX if self.takeover_tokens is None else self.takeover_tokens
 
     @property
     def sentence_tokens(self) -> int:
-        """How much of a draft is looked at, in tokens."""
+        """The length of the first sentence of a draft, which the trigger examines, in tokens."""
         return SENTENCE_TOKENS if self.takeover_tokens is None else self.takeover_tokens
 
     def _check(self, name: str, least: int) -> None:

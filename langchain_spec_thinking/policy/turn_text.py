@@ -1,4 +1,4 @@
-"""The text of a turn as the policy handles it: held first, then committed or dropped."""
+"""The text of a turn in the policy. Text is held first, and then committed or dropped."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ _CLOSE = Terminators((THINK_CLOSE,))
 
 
 class TurnText:
-    """Does with text what the state machine has decided, and remembers what is needed of the text committed.
+    """Carries out the decisions of the state machine about text, and records what later decisions need.
 
-    Text is held from `receive` on. It leaves from the front: committed, dropped, or taken as markup.
+    Received text is held. It leaves from the front: it is committed, dropped, or taken as markup.
 
     Args:
-        commands: Where it puts the commands that tell what became of the text, among those of the machine.
+        commands: The list of the state machine's commands. This class appends its own commands to it.
         boundary: The delimiter between steps.
         stop: Strings that end the answer.
-        max_tokens: Limit of the text kept, in tokens of whoever wrote it.
+        max_tokens: The maximum number of tokens to keep. Each token counts in the vocabulary of its author.
 
     Attributes:
         held: Text that is not decided on yet.
-        generation: The command that it is written for; None before the first and after the last.
-        written: How many tokens came for that command.
+        generation: The command for which the held text is written. None before the first command and after the last.
+        written: How many tokens were received for that command.
         remaining: How many tokens may still be kept.
-        tail: The end of the committed text, in which a boundary may have begun; empty after one that was acted on.
-        thinks: The turn has a thought.
-        blank: Nothing but white space has been answered.
+        tail: The end of the committed text that may contain the beginning of a boundary. It is empty after a boundary
+            that was handled.
+        thinks: Whether the turn has a thought.
+        blank: Whether the answer contains only white space so far.
     """
 
     def __init__(self, commands: list[Command], boundary: Boundary, stop: Sequence[str], max_tokens: int) -> None:
@@ -59,43 +60,45 @@ class TurnText:
         self._commands = commands
         self._boundary = boundary
         self._stop = Terminators(tuple(stop))
-        self._stop_tail = ""  # the end of the answer, in which a stop string may have begun
-        self._last = ""  # the last character committed
+        self._stop_tail = ""  # the end of the answer, which may contain the beginning of a stop string
+        self._last = ""  # the last committed character
         self._closed = False
 
     @property
     def author(self) -> Author:
-        """Who was asked for what is held."""
+        """The model that was asked for the held text."""
         return self.generation.author if self.generation else "speculative"
 
     @property
     def kind(self) -> Kind:
-        """As what it was asked for."""
+        """The kind of the command for the held text."""
         return self.generation.kind if self.generation else "draft"
 
     @property
     def in_answer(self) -> bool:
-        """Whether what comes now belongs to the answer, or else to the thought."""
+        """Whether the next text belongs to the answer. If not, it belongs to the thought."""
         return self._closed or not self.thinks
 
     def receive(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> None:
-        """Hold what was written for `generation`; the arguments are those of `Held.add`."""
+        """Hold text that was written for `generation`. The arguments are those of `Held.add`."""
         self.held.add(text, tokens, top_logprobs)
         self.written += tokens
 
     def call(self, tokens: int) -> None:
-        """Count a tool call, which is kept and has no text."""
+        """Count the tokens of a tool call. The call is kept and has no text."""
         self.written += tokens
         self.remaining -= tokens
         self.blank = False
 
     def before_terminator(self, *, final: bool) -> tuple[bool, str]:
-        """Return whether a terminator stands in the held text, and what of the text is certainly before any.
+        """Return whether the held text contains a terminator, and the part of the text before any terminator.
+
+        The part excludes characters at the end that may be the beginning of a terminator.
 
         Args:
-            final: Nothing follows the held text.
+            final: Whether no more text follows the held text.
         """
-        # A stop string may have begun in what another model wrote, which is final; it ends the turn all the same.
+        # A stop string also ends the turn if its first part is committed text of another model.
         begun = self._stop_tail if self.in_answer else ""
         text = begun + self.held.text
         found = self._terminators.find(text)
@@ -103,7 +106,7 @@ class TurnText:
         return found is not None, self.held.text[: max(0, end - len(begun))]
 
     def commit(self, characters: int | None = None) -> str:
-        """Commit so much from the front, or all that is held, and return it."""
+        """Commit `characters` characters from the front, or all held text, and return the committed text."""
         text, tokens = self.held.take(len(self.held.text) if characters is None else characters)
         if not text and not tokens:
             return ""
@@ -116,10 +119,12 @@ class TurnText:
         return text
 
     def commit_whole_words(self, before: str) -> None:
-        """Commit what another model can go on from, and drop the rest: half a word, what may begin a terminator.
+        """Commit the held text up to the end of a word, so that another model can continue, and drop the rest.
+
+        The dropped rest is an incomplete word or the possible beginning of a terminator.
 
         Args:
-            before: What the same model has committed before.
+            before: Text of the same takeover that is already committed.
         """
         text = before + self.held.text
         kept = min(half_word(text), len(text) - self._terminators.unsure(text))
@@ -127,23 +132,23 @@ class TurnText:
         self.drop()
 
     def drop(self) -> None:
-        """Drop all that is held."""
+        """Drop all held text."""
         text, tokens = self.held.take(len(self.held.text))
         if text or tokens:
             self._commands.append(Drop(text, tokens, self.author))
 
     def drop_draft(self) -> None:
-        """Drop a draft but for its indentation, which the boundary's token may hold."""
+        """Drop a draft, but commit its indentation, because that may be part of the boundary's token."""
         self.commit(indentation(self.held.text))
         self.drop()
 
     def insert(self, text: str, kind: Kind) -> None:
-        """Append text that no model wrote."""
+        """Insert text that no model wrote."""
         self._commands.append(Insert(text, kind))
         self._remember(text)
 
     def take_markup(self, characters: int) -> None:
-        """Take so much from the front that is no text, but a tag or white space around it."""
+        """Take `characters` characters of markup from the front: a tag or the white space around a tag."""
         _, tokens = self.held.take(characters)
         self.remaining -= tokens
 
@@ -153,12 +158,12 @@ class TurnText:
         self._commands.append(OpenThinking())
 
     def close_thought(self, markup: str = f"{THINK_CLOSE}\n\n") -> None:
-        """End the thought, with a tag that stands there or is put there."""
+        """End the thought. `markup` is the tag that the model wrote, or a tag that is added for it."""
         self._closed = True
         self._commands.append(CloseThinking(markup))
 
     def close_open_thought(self) -> None:
-        """End a thought that its author left open: the tag gets a line of its own."""
+        """End a thought that its author did not end. The added tag gets its own line."""
         line_end = "" if self._last in {"", "\n"} else "\n"
         self.close_thought(f"{line_end}{THINK_CLOSE}\n\n")
 

@@ -1,4 +1,4 @@
-"""What makes the target model take over at a boundary."""
+"""Triggers: the rules that decide at a boundary whether the other model takes over."""
 
 from langchain_spec_thinking.policy.endings import sentence_end
 from langchain_spec_thinking.policy.triggers.base import (

@@ -1,4 +1,4 @@
-"""What a trigger is: it looks at the beginning of a step and says who goes on."""
+"""The base class of triggers. A trigger examines the beginning of a step and decides which model continues."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NO_LOGPROBS = (
 class FirstToken:
     """The first token of a step.
 
-    It is the one in which the step's first word begins. A token that began before the boundary had ended (it holds the
-    boundary and the word) was chosen as the end of the step before; then it is the next one.
+    It is the token in which the first word of the step begins. If that token also contains the end of the boundary, the
+    model chose it to end the previous step. The first token is then the next one.
 
     Attributes:
-        at: Where it begins, in characters from the start of the draft.
-        top_logprobs: Log-probabilities of the likeliest tokens in its place, the likeliest first.
+        at: Where the token begins, in characters from the start of the draft.
+        top_logprobs: Log-probabilities of the most likely tokens at this position, the most likely first.
     """
 
     at: int
@@ -36,15 +36,15 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a trigger looks at: the text since a boundary, as far as it has come.
+    """The text that a trigger examines: everything since a boundary that was received so far.
 
     Attributes:
-        text: All of it; more may follow.
-        limit: Where the first sentence ends, or where what is known of it ends, in characters.
-        final: The text is all there is.
+        text: The text. More text may follow.
+        limit: Where the first sentence ends, in characters. If its end is not known yet, where its certain part ends.
+        final: Whether no more text follows.
         index: How many drafts of the turn were decided before this one.
-        first_token: None where it has not come yet, or its numbers have not; they come where `top_logprobs` of the
-            trigger asks for them.
+        first_token: The first token of the step. None if it was not received yet, or if its log-probabilities are
+            unknown. A trigger requests them with its `top_logprobs`.
     """
 
     text: str
@@ -55,17 +55,18 @@ class Draft:
 
     @property
     def sentence(self) -> str:
-        """The first sentence, as far as it is known: at most as many tokens as a takeover has."""
+        """The first sentence, as far as it is known. It has at most as many tokens as a takeover."""
         return self.text[: self.limit]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """Let the step be written to its end, then ask the target for one digit about it.
+    """A decision: wait for the end of the step, then let the target model score it with one digit.
 
     Attributes:
-        question: What the target is asked, right after the step. Its answer is not part of the turn.
-        threshold: The least digit with which the step is kept; with less the target writes it anew.
+        question: The question about the step. It follows the step directly. The answer is not part of the turn.
+        threshold: The minimum digit at which the step is kept. If the digit is lower, the target model rewrites the
+            step.
     """
 
     question: str
@@ -73,20 +74,25 @@ class ScoreRequest:
 
 
 Decision = Cue | ScoreRequest | Literal["keep"]
-"""A reason to hand over; a question to the target first; or that the draft goes on, whatever follows."""
+"""What a trigger decides about a draft.
+
+A `Cue` lets the other model take over. A `ScoreRequest` lets the target model score the step first. `"keep"` keeps the
+draft, whatever text follows.
+"""
 
 
 class Trigger(ABC):
     """Decides at a boundary whether the other model takes over.
 
-    A trigger of your own overrides `examine`, and of the attributes those that are to differ.
+    To write your own trigger, override `examine`, and the attributes that need another value.
 
     Attributes:
-        lexicon: The cues by which sentences are classified: those that reflect are counted, and after those that
-            verify the target writes a longer passage. By default none are.
-        top_logprobs: Log-probabilities of how many of the likeliest tokens it needs at the first token of a step.
-        takeover_tokens: How long a takeover is where the policy does not say, in tokens; None: the whole step.
-        lead: Who writes where nobody has taken over.
+        lexicon: The cues that classify sentences. Reflecting sentences are counted. After a sentence that verifies, the
+            target model writes a longer passage. By default there are no cues.
+        top_logprobs: For how many of the most likely tokens the trigger needs log-probabilities at the first token of a
+            step.
+        takeover_tokens: The length of a takeover if the policy does not set one, in tokens. None: the whole step.
+        lead: The model that writes until the other model takes over.
     """
 
     lexicon: Lexicon = NO_CUES
@@ -96,9 +102,9 @@ class Trigger(ABC):
 
     @abstractmethod
     def examine(self, draft: Draft) -> Decision | None:
-        """Say what is to become of a draft; None where that cannot be said yet.
+        """Return the decision about a draft; None if it needs more text.
 
-        It is asked again whenever the draft has grown, until it has decided or the sentence has ended; a draft with
-        nothing against it goes on. However the draft grows, in the end it must have said the same: what it says of a
-        draft it must say of every longer one.
+        The policy calls this method again whenever the draft has grown, until it decides or the sentence ends. If it
+        has not decided by then, the draft is kept. Decisions must be monotonic: every longer draft gets the same
+        decision. Otherwise the result would depend on how the text is split into chunks.
         """

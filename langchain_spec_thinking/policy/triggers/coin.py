@@ -1,4 +1,4 @@
-"""The control: a coin."""
+"""A random trigger, as the control for the others."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomTrigger(Trigger):
-    """A coin: the control that every other trigger has to beat at the same share of the target.
+    """Takes over at random boundaries. It is the control for all other triggers.
+
+    Another trigger is useful only if it does better at the same share of tokens from the target model.
 
     Attributes:
-        probability: Of a takeover at a boundary, from 0 to 1.
-        seed: The same seed decides the same at the same place of a turn.
-        lexicon: Without cues, so that nothing but the coin decides.
+        probability: The probability of a takeover at a boundary, from 0 to 1.
+        seed: The seed of the random decisions. With the same seed, the decision at the same draft of a turn is the
+            same.
+        lexicon: The cues that classify sentences. By default there are none, so that only chance decides.
     """
 
     probability: float
@@ -28,12 +31,12 @@ class RandomTrigger(Trigger):
     lexicon: Lexicon = NO_CUES
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Refuse a probability that is not between 0 and 1."""
         if not 0 <= self.probability <= 1:
             msg = f"probability: expected a number from 0 to 1, got {self.probability!r}"
             raise ValueError(msg)
 
     def examine(self, draft: Draft) -> Cue | Literal["keep"]:
-        """Toss the coin, whatever the draft says."""
+        """Decide at random, without regard to the text."""
         coin = random.Random(f"{self.seed}-{draft.index}")  # noqa: S311 - repeatable, not secret
         return Cue("", "trigger", 0) if coin.random() < self.probability else "keep"

@@ -1,4 +1,4 @@
-"""Triggers made of triggers."""
+"""Triggers that combine other triggers."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class _Combined(Trigger):
 
 @dataclass(frozen=True, init=False)
 class AnyOf(_Combined):
-    """Hands over where any of its triggers does.
+    """Lets the other model take over if one of its triggers does.
 
-    A reason counts at once; a question to the target is put only where no trigger has found one.
+    A cue decides at once. The target model is asked for a score only if no trigger has found a cue.
 
     Attributes:
-        triggers: At least one. They need to let the same model lead.
+        triggers: One trigger or more. All of them must have the same `lead`.
     """
 
     def _combine(self, decisions: list[Decision | None]) -> Decision | None:
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
-        if cues:  # of those that came with one piece of text, the one that would have been seen first in smaller ones
+        if cues:  # one piece of text may complete several: take the one that smaller pieces would have shown first
             return min(cues, key=lambda cue: (cue.end, cue.lookahead))
         asked = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
         return asked or (None if None in decisions else "keep")
@@ -64,13 +64,13 @@ class AnyOf(_Combined):
 
 @dataclass(frozen=True, init=False)
 class AllOf(_Combined):
-    """Hands over where all of its triggers do.
+    """Lets the other model take over if all of its triggers do.
 
-    A question to the target is put only where all the others have found a reason: `AllOf(FirstTokenEntropy(),
-    ScoreAndAccept())` has the uncertain steps scored, and no others.
+    The target model is asked for a score only if all other triggers have found a reason for a takeover. For example,
+    `AllOf(FirstTokenEntropy(), ScoreAndAccept())` requests scores for the uncertain steps only.
 
     Attributes:
-        triggers: At least one. They need to let the same model lead.
+        triggers: One trigger or more. All of them must have the same `lead`.
     """
 
     def _combine(self, decisions: list[Decision | None]) -> Decision | None:

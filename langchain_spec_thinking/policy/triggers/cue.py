@@ -1,4 +1,4 @@
-"""The trigger of the paper: words that reflect or affirm."""
+"""The trigger of the paper: it searches for words that reflect or affirm."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CueTrigger(Trigger):
-    """The rule of the paper: a cue in the first sentence after a boundary (section 3, appendix A.2).
+    """The rule of the paper: take over if the first sentence after a boundary has a cue (section 3, appendix A.2).
 
-    Any cue decides, so the first one does, without waiting for the rest of the sentence.
+    Every cue leads to a takeover. Therefore the first cue decides, and the trigger does not wait for the rest of the
+    sentence.
 
     Attributes:
         lexicon: The cues.
@@ -25,5 +26,5 @@ class CueTrigger(Trigger):
     lexicon: Lexicon = field(default_factory=Lexicon)
 
     def examine(self, draft: Draft) -> Cue | None:
-        """Look for a cue in a draft."""
+        """Return the first cue of a draft."""
         return self.lexicon.first(draft.text, draft.limit, final=draft.final)

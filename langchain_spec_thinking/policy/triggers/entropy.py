@@ -1,4 +1,4 @@
-"""How sure the small model is of the first token of a step."""
+"""A trigger that measures how uncertain the speculative model is about the first token of a step."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
 
 _LEAST = 2
-"""The entropy of a single token is nothing, whatever the model thinks."""
+"""The minimum of `FirstTokenEntropy.top`. The entropy of a single token is always 0."""
 
 
 @dataclass(frozen=True)
 class FirstTokenEntropy(Trigger):
-    """The rule of GlimpRouter (arXiv:2601.05110): who does not know how a step begins should not write it.
+    """The rule of GlimpRouter (arXiv:2601.05110): take over if the first token of a step is uncertain.
 
-    The target writes the whole step where the small model's distribution over the first token has a high entropy. The
-    numbers come with the stream in which the small model goes on drafting; nothing is asked twice. They are of the
-    model itself, before temperature and nucleus, and in natural units, as the threshold of GlimpRouter is. A threshold
-    does not carry over from one small model to another.
+    The target model writes the whole step if the speculative model's distribution over the first token has a high
+    entropy. The log-probabilities arrive in the stream of the draft, so no extra request is necessary. They are those
+    of the model itself, before temperature and nucleus sampling. The entropy is in nats, as the threshold of
+    GlimpRouter is. A threshold for one speculative model is not valid for another one.
 
-    What lies beyond the likeliest tokens counts for nothing, so a flat distribution seems more certain than it is: 20
-    tokens have an entropy of at most ln 20, about 3.0 nats.
+    Tokens other than the `top` most likely ones are ignored. Therefore a flat distribution seems more certain than it
+    is: 20 tokens have an entropy of at most ln 20, about 3.0 nats.
 
     Attributes:
-        threshold: The least entropy at which the target takes over, in nats.
-        top: Over how many of the likeliest tokens, whose probabilities are made to sum to one. Hosted services give
-            20 at most.
-        lexicon: Without cues, so that nothing but the entropy decides.
+        threshold: The minimum entropy at which the target model takes over, in nats.
+        top: How many of the most likely tokens the entropy includes. Their probabilities are normalized to a sum of 1.
+            Hosted services return at most 20.
+        lexicon: The cues that classify sentences. By default there are none, so that only the entropy decides.
     """
 
     threshold: float = 1.0
@@ -43,7 +43,7 @@ class FirstTokenEntropy(Trigger):
     takeover_tokens = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the field."""
+        """Refuse invalid values, with the name of the field in the error."""
         if not isinstance(self.top, int) or isinstance(self.top, bool) or self.top < _LEAST:
             msg = f"top: expected a whole number of at least {_LEAST}, got {self.top!r}"
             raise ValueError(msg)
@@ -53,7 +53,7 @@ class FirstTokenEntropy(Trigger):
         object.__setattr__(self, "top_logprobs", self.top)
 
     def examine(self, draft: Draft) -> Cue | Literal["keep"] | None:
-        """Measure the first token, once it is there."""
+        """Compare the entropy of the first token with the threshold, as soon as the token is known."""
         first = draft.first_token
         if first is None:
             return None
@@ -62,10 +62,10 @@ class FirstTokenEntropy(Trigger):
 
 
 def entropy(logprobs: Sequence[float]) -> float:
-    """Return the entropy of a distribution of which the likeliest part is known, in nats.
+    """Return the entropy of the most likely part of a distribution, in nats.
 
     Args:
-        logprobs: Log-probabilities, which are made to sum to one.
+        logprobs: Log-probabilities of the most likely tokens. The probabilities are normalized to a sum of 1.
     """
     most = max(logprobs, default=0.0)
     weights = [math.exp(logprob - most) for logprob in logprobs]

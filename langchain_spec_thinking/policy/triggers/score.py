@@ -1,4 +1,4 @@
-"""The target reads every step and says how good it is."""
+"""A trigger that lets the target model score every step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ _DIGITS = 10
 
 @dataclass(frozen=True)
 class ScoreAndAccept(Trigger):
-    """The rule of SpecReason (arXiv:2504.07891): small writes a step, the target scores it, a bad one is written anew.
+    """The rule of SpecReason (arXiv:2504.07891): the target model scores each step and rewrites a bad one.
 
-    A step is shown only once it is accepted. The question stands in the place of the target's own next words, so that
-    it reads each step once and its caches hold, whether the step is kept or not. The score costs one short request
-    for each step; where the target answers without a digit the step is kept and `degraded` says so.
+    The speculative model writes a step. The step is shown only after it is accepted. The target model reads the
+    question as part of its own turn, right after the step. So it reads each step only once, and its prefix cache stays
+    valid, whether the step is kept or not. The score costs one short request for each step. If the target model answers
+    without a digit, the step is kept and `degraded` reports it.
 
     Attributes:
-        threshold: The least score, from 0 to 9, with which a step is accepted.
-        question: What the target is given after the step. It must lead to one digit.
-        lexicon: Without cues, so that nothing but the score decides.
+        threshold: The minimum score at which a step is accepted. Scores are digits from 0 to 9. A threshold of 0
+            accepts all steps, 10 accepts none.
+        question: The text that the target model continues after the step. It must lead to one digit.
+        lexicon: The cues that classify sentences. By default there are none, so that only the score decides.
     """
 
     threshold: int = 7
@@ -38,7 +40,7 @@ class ScoreAndAccept(Trigger):
     takeover_tokens = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, naming the field."""
+        """Refuse invalid values, with the name of the field in the error."""
         if not isinstance(self.threshold, int) or not 0 <= self.threshold <= _DIGITS:
             msg = f"threshold: expected a whole number from 0 (accept all) to 10 (none), got {self.threshold!r}"
             raise ValueError(msg)
@@ -46,6 +48,6 @@ class ScoreAndAccept(Trigger):
             msg = f"question: expected words that lead to a digit, got {self.question!r}"
             raise ValueError(msg)
 
-    def examine(self, draft: Draft) -> ScoreRequest:  # noqa: ARG002 - of the protocol
-        """Have every step scored."""
+    def examine(self, draft: Draft) -> ScoreRequest:  # noqa: ARG002 - the base class defines it
+        """Request a score for every step."""
         return ScoreRequest(self.question, self.threshold)

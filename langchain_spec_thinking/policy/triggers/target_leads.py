@@ -1,4 +1,4 @@
-"""The other way round: the target writes, the small model is given what is easy."""
+"""A trigger for the reverse roles: the target model leads, and the speculative model writes the easy steps."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
 
 EASY = ("so", "therefore", "thus", "hence", "then", "now", "that means", "in other words")
-"""Words after which text tends to follow from what stands there already. A guess, to be calibrated for a pair."""
+"""Words after which text often follows from the text before. They are a guess. Calibrate them for your pair."""
 
 
 @dataclass(frozen=True)
 class TargetLeads(Trigger):
-    """The rule of RelayGen (arXiv:2602.06454), turned to steps: the target writes, the small model writes easy steps.
+    """The rule of RelayGen (arXiv:2602.06454), applied to steps: the speculative model writes the easy steps.
 
-    Where a step of the target begins with a cue, the cue is kept and the small model writes on from there to the next
-    boundary; then the target goes on. RelayGen hands over a sentence, at cues that it found to be safe for its pair;
-    these are not: calibrate them. `answer_by` says who answers.
+    The target model writes. If one of its steps begins with a cue, the cue is kept, and the speculative model writes
+    from there to the next boundary. Then the target model continues. RelayGen hands over one sentence, at cues that
+    were measured to be safe for its pair of models. The default cues here were not measured: calibrate them.
+    `answer_by` sets which model writes the answer.
 
     Attributes:
-        cues: Words at the beginning of a step, in any case.
+        cues: Words at the beginning of a step, in upper or lower case.
     """
 
     cues: tuple[str, ...] = EASY
@@ -32,11 +33,11 @@ class TargetLeads(Trigger):
     lead = "target"
 
     def __post_init__(self) -> None:
-        """Refuse an empty cue, which would match everywhere."""
+        """Refuse an empty cue, because it would match everywhere."""
         require_cues("cues", self.cues)
 
     def examine(self, draft: Draft) -> Cue | Literal["keep"] | None:
-        """Look at the first words."""
+        """Search for a cue at the beginning of the step."""
         cue = leading_cue(self.cues, draft.text, draft.limit, final=draft.final)
         most = max((len(cue.split()) for cue in self.cues), default=0)
         return cue or ("keep" if len(draft.sentence.split()) > most else None)

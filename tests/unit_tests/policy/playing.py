@@ -1,4 +1,4 @@
-"""A play of the policy: streams in, a transcript of its commands out."""
+"""Helpers that run the policy on given streams and write its commands as a transcript."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 LENGTH: Final = "length"
 CALM = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
-"""The paper's policy without verification, for cases about something else."""
+"""The policy of the paper without verification, for cases that test other rules."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """All that a model would write if nobody stopped it.
+    """The whole text that a model would write if its stream were not stopped.
 
     Attributes:
-        top: Where its tokens begin, in characters, with the log-probabilities of the likeliest tokens there.
+        top: Log-probabilities of the most likely tokens, by the position of the token, in characters.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Stream:
     top: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
     def pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, tuple[float, ...] | None]]:
-        """Cut chunks further at the tokens of which something is known; a piece tells of its first token only."""
+        """Also cut chunks at the tokens in `top`, because a piece has log-probabilities for its first token only."""
         start = 0
         for chunk in chunks:
             end = start + len(chunk)
@@ -62,13 +62,13 @@ def play(
     split: Callable[[str], Sequence[str]] = whole,
     received: list[str] | None = None,
 ) -> list[Command]:
-    """Run the policy until it finishes, or until it asks for a stream that is not there.
+    """Run the policy until it finishes, or until no stream is left.
 
     Args:
-        machine: The policy, not started.
-        streams: What the models write, one after the other.
-        split: Cuts a stream into chunks.
-        received: Collects what of each stream the policy has let come.
+        machine: The state machine. It must not be started yet.
+        streams: The texts of the models, one after the other.
+        split: A function that cuts the text of a stream into chunks.
+        received: A list that collects the text that the policy received from each stream before it ended the stream.
     """
     commands = machine.start()
     received = [] if received is None else received
@@ -89,7 +89,7 @@ def play(
 
 
 def transcript(commands: Iterable[Command]) -> list[str]:
-    """Write commands in short, with adjacent commits joined: how text is packed is nobody's business."""
+    """Write each command as one line. Adjacent commits are joined, because the size of a piece does not matter."""
     lines: list[str] = []
     for command in commands:
         match command:

@@ -1,4 +1,4 @@
-"""A turn keeps to its budget, and says so."""
+"""A turn does not exceed its budget, and the report says that the budget is spent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEP = "Wait, no. "
 
 
 def asked(budget: Budget, **settings: Any) -> dict[str, Any]:
-    """The report of a turn in which the target takes over at each of twenty boundaries, for four tokens."""
+    """Return the report of a turn with a takeover of four tokens at each of twenty boundaries."""
     script = lambda turn: "".join(f"{STEP}So on {n}.\n\n" for n in range(20 - turn.answer.count("\n\n")))  # noqa: E731
     policy = DelegationPolicy(takeover_tokens=4, reflection_limit=99, reflection_limit_max=99, budget=budget)
     pair = ChatSpeculativeThinking(

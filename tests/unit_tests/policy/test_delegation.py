@@ -1,4 +1,4 @@
-"""Every rule of the policy, from a table: streams in, commands out."""
+"""Every rule of the policy. Each row of a table has the streams of the models and the expected commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPol
 from tests.unit_tests.policy.playing import CALM, LENGTH, Stream, play, transcript, whole
 
 CUT = Stream("Wait, let me see", LENGTH)
-"""A takeover that reached its length in the middle of a word, perhaps; its last word is not handed over."""
+"""A takeover that reached its maximum length. Its last word may be incomplete, so it is dropped."""
 
 REASONING: list[Any] = [
     pytest.param(

@@ -1,4 +1,4 @@
-"""What the policy does where something is used up: tokens, a model's context, patience with reflection."""
+"""The behaviour of the policy at a limit: of tokens, of the context of a model, or of reflections."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_recap_sentence_can_be_left_out() -> None:
 
 
 def play_tokens(machine: Delegation, *streams: tuple[str, int, EndReason]) -> list[str]:
-    """Play streams of which each is one piece of so many tokens."""
+    """Run the policy on streams of one piece each, with the given number of tokens."""
     commands = machine.start()
     for text, tokens, reason in streams:
         new = machine.receive(text, tokens) if text else []
@@ -99,6 +99,6 @@ def test_tokens_kept_never_exceed_the_limit() -> None:
     machine.start()
     machine.receive("One. ", 4)
     commands = machine.receive("\n\nwait now", 3)
-    assert transcript(commands)[-1] == "target reflection 3 (wait)"  # a piece that is cut counts for the part kept
+    assert transcript(commands)[-1] == "target reflection 3 (wait)"  # a piece that is cut counts for its kept part
     machine.receive("Hm. ", 3)
     assert transcript(machine.end("length")) == ["+  ", "finish length"]

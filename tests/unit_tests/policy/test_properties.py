@@ -1,4 +1,4 @@
-"""What holds for any text, however it is split into chunks."""
+"""Properties that hold for every text, and for every split into chunks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ FLAT, PEAKED = (-2.0,) * 4, (-0.1, -5.0)
 
 
 def stream(text: str, reason: EndReason, tokens: list[int], surprising: list[bool]) -> Stream:
-    """A stream of which the first tokens have these lengths, in turn, and are surprising or not, in turn."""
+    """Return a stream whose tokens have the given lengths and the given surprise.
+
+    Both lists repeat until the text ends. A surprising token has a flat distribution, any other a peaked one.
+    """
     starts = takewhile(lambda at: at < len(text), accumulate(cycle(tokens), initial=0)) if tokens else ()
     return Stream(text, reason, dict(zip(starts, cycle(FLAT if s else PEAKED for s in surprising), strict=False)))
 
@@ -143,7 +146,7 @@ def test_any_split_gives_the_same_commands(
 
 @pytest.mark.parametrize(("boundary", "text", "tokens"), [("\n\n", "\n\n\na\n\n", [2]), ("STOP", "STOPaSTOP", [5, 4])])
 def test_the_token_of_a_boundary_tells_of_no_word(boundary: str, text: str, tokens: list[int]) -> None:
-    """The step is a word whose token began in the boundary before it; the next token is the boundary after it."""
+    """The token of the step's only word begins in the boundary before it. The next token is the boundary after it."""
 
     def machine() -> Delegation:
         policy = DelegationPolicy(FirstTokenEntropy(0), boundary=boundary)
@@ -160,12 +163,12 @@ def test_the_token_of_a_boundary_tells_of_no_word(boundary: str, text: str, toke
 def test_text_is_neither_lost_nor_doubled(
     data: st.DataObject, machine: Callable[[], Delegation], streams: list[Stream]
 ) -> None:
-    """Of each stream, what is kept, dropped and taken as markup is what was received, in that order."""
+    """The committed, dropped and markup text of each stream, in this order, is the received text."""
     received: list[str] = []
     commands = play(machine(), streams, cut(data), received)
     accounted = by_stream(commands)
     if isinstance(commands[-1], Generate) and commands[-1].kind == "score":
-        received.pop()  # the step is held, for there was no stream with a score
+        received.pop()  # the step is still held, because no stream with a score is left
     assert [but_markup(text) for text in received] == [but_markup(text) for text in accounted[: len(received)]]
 
 
@@ -201,15 +204,15 @@ def test_a_text_is_cut_at_a_word_or_not_at_all(text: str) -> None:
 
 
 def decisions(commands: list[Command]) -> list[str]:
-    """Leave out what a stream wrote after the decision that ended it: more of it arrives in a larger chunk."""
+    """Return the transcript without dropped text, because larger chunks bring more text after a decision."""
     return [line for line in transcript(commands) if not line.startswith("- ")]
 
 
 def by_stream(commands: list[Command]) -> list[str]:
-    """Join the texts of commits and drops between one `Generate` and the next; a drop belongs to the stream it ends.
+    """Join the texts of commits and drops between one `Generate` and the next.
 
-    A step that is scored is kept or dropped while the target's stream runs, though what followed it in its own stream
-    was dropped before.
+    A drop belongs to the stream that it ends. A scored step is committed or dropped while the stream of the target
+    model runs, but it belongs to the stream before. The text after the step in that stream was dropped earlier.
     """
     streams: list[str] = []
     score, rest = False, ""
@@ -230,5 +233,5 @@ def by_stream(commands: list[Command]) -> list[str]:
 
 
 def but_markup(text: str) -> str:
-    """Leave out think tags and white space: white space around a tag is markup too."""
+    """Remove think tags and all white space, because white space around a tag is markup too."""
     return "".join(text.replace("<think>", "").replace("</think>", "").split())

@@ -1,4 +1,4 @@
-"""Steps that the target scores, and what the policy makes of the digit."""
+"""Steps that the target model scores, and how the policy handles the digit."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_step_without_an_end_is_scored_after_512_tokens() -> None:
 
 
 def test_an_accepted_step_spares_the_target_no_paragraph() -> None:
-    """The step was the small model's: where the target begins every paragraph, it begins the next one too."""
+    """The speculative model wrote the step. If the target begins every paragraph, it also begins the next one."""
     policy = DelegationPolicy(trigger=SCORE, takeover_every_boundary=True)
     machine = Delegation(policy, thinks=True, max_tokens=1000)
     lines = transcript(play(machine, ["One.\n\nX", "Target.\n\nMore", "Two.\n\nThree.", "9", "Three."], whole))

@@ -1,4 +1,4 @@
-"""Settings of a policy that cannot work."""
+"""Invalid settings of a policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers by themselves, and what the policy makes of each."""
+"""Each trigger alone, and in the policy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LEADS = TargetLeads()
 
 
 def tokens(*pieces: str | tuple[str, tuple[float, ...]], reason: Any = "stop") -> Stream:
-    """A stream in these tokens; what is known of one stands beside it."""
+    """Return a stream of the given tokens. A token may come with the log-probabilities at its position."""
     texts = [piece if isinstance(piece, str) else piece[0] for piece in pieces]
     starts = accumulate(map(len, texts), initial=0)
     known = {at: piece[1] for at, piece in zip(starts, pieces, strict=False) if isinstance(piece, tuple)}
@@ -51,7 +51,7 @@ def run(trigger: Trigger, *streams: Stream | str, split: Any = whole, **settings
     return transcript(play(machine, streams, split))
 
 
-# -- the coin
+# -- the random trigger
 
 
 @pytest.mark.parametrize(("probability", "low", "high"), [(0, 0, 0), (0.3, 0.27, 0.33), (1, 1, 1)])
@@ -68,7 +68,7 @@ def test_a_coin_falls_the_same_way_however_often_it_is_looked_at() -> None:
 
 
 def test_a_coin_pays_no_heed_to_words() -> None:
-    """One that always falls takes over at every boundary, for no cue; one that never falls ignores every cue."""
+    """With probability 1 it takes over at every boundary, without a cue. With 0 it ignores every cue."""
     text = "One.\n\nWait, two.\n\nThree.\n</think>\n\nA"
     never = play(Delegation(DelegationPolicy(trigger=RandomTrigger(0)), thinks=True, max_tokens=99), [text])
     assert [command.author for command in never if isinstance(command, Generate)] == ["speculative"]
@@ -92,7 +92,7 @@ def test_a_coin_pays_no_heed_to_words() -> None:
     [
         ((math.log(0.5), math.log(0.5)), math.log(2)),
         ((-1.0,) * 20, math.log(20)),
-        ((math.log(0.2), math.log(0.2)), math.log(2)),  # made to sum to one
+        ((math.log(0.2), math.log(0.2)), math.log(2)),  # normalized to a sum of 1
         ((0.0, -1000.0), 0),
         ((0.0, -math.inf), 0),
         ((-0.5,), 0),
@@ -159,7 +159,7 @@ def test_numbers_are_asked_for_where_they_are_needed() -> None:
 
 
 def test_a_certain_step_is_let_go_at_its_first_token() -> None:
-    """Nothing that comes later can change the decision, so nothing is held: the text is shown as it comes."""
+    """Later text cannot change the decision. Therefore no text is held, and all text is shown as it arrives."""
     machine = Delegation(DelegationPolicy(trigger=ENTROPY), thinks=True, max_tokens=99)
     machine.start()
     machine.receive("One.\n\n")
@@ -167,7 +167,7 @@ def test_a_certain_step_is_let_go_at_its_first_token() -> None:
     holding = Delegation(DelegationPolicy(trigger=FirstTokenEntropy(lexicon=Lexicon())), thinks=True, max_tokens=99)
     holding.start()
     holding.receive("One.\n\n")
-    assert holding.receive("Two", 1, PEAKED) == []  # the sentence may still verify
+    assert holding.receive("Two", 1, PEAKED) == []  # the rest of the sentence may contain a verification cue
 
 
 def test_a_stream_without_the_numbers_is_told_of_and_kept() -> None:
@@ -235,7 +235,7 @@ def test_words_that_can_be_no_cue_are_not_held() -> None:
     assert LEADS.examine(Draft("in other", 8)) is None
 
 
-# -- several together
+# -- combined triggers
 
 CUE, OTHER, QUESTION = Cue("wait", "reflection", 4, 1), Cue("", "trigger", 1), ScoreRequest("?", 7)
 
@@ -258,7 +258,7 @@ class Fixed(Trigger):
         ([CUE, "keep"], CUE, "keep"),
         (["keep", None], None, "keep"),
         (["keep", "keep"], "keep", "keep"),
-        ([CUE, OTHER], OTHER, CUE),  # the one that can be seen first; the one that has words
+        ([CUE, OTHER], OTHER, CUE),  # AnyOf: the cue that ends first; AllOf: the cue with words
         ([OTHER, OTHER], OTHER, OTHER),
         ([QUESTION, CUE], CUE, QUESTION),
         ([QUESTION, None], QUESTION, None),
