@@ -1,4 +1,4 @@
-"""`spec-thinking evaluate`: whether a pair pays, on questions of one's own."""
+"""`spec-thinking evaluate`: find out whether a pair pays on your own questions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PRICE = "PROMPT,COMPLETION[,CACHED] per million tokens of the"
 
 
-def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by name
+def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
@@ -52,8 +52,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
-    """See whether a pair pays: small alone, target alone and policies on the same questions, compared."""
-    from langchain_spec_thinking.cli.commands import console  # noqa: PLC0415 - it imports this
+    """Find out whether a pair pays: compare each model alone and any number of policies on the same questions."""
+    from langchain_spec_thinking.cli.commands import console  # noqa: PLC0415 - circular import
 
     try:
         require_extra()
@@ -91,7 +91,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
 
 
 def show(console: Console, evaluation: Evaluation) -> None:
-    """Print what was found."""
+    """Print the results."""
     console.print(_table(figures_table(evaluation), f"{evaluation.count} questions"))
     console.print(_table(tests_table(evaluation), "The same questions, paired"))
     for name in evaluation.pairs:
@@ -119,7 +119,7 @@ def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> lis
 
 
 def _require_coins(coins: Sequence[str], variants: Sequence[Variant]) -> None:
-    """Refuse coins that are none before anything runs."""
+    """Refuse invalid values of `--coin` before anything runs."""
     pairs_of_two = [variant.name for variant in variants if variant.alone is None]
     for coin in coins:
         if coin not in pairs_of_two and not 0 <= _share(coin) <= 1:
