@@ -89,7 +89,7 @@ def coin(probability: float) -> DelegationPolicy:
 
 @dataclass(frozen=True)
 class Pair:
-    """The two models and the policy. One model alone is both halves of its pair, without takeovers."""
+    """The two models and the policy. For one model alone, both sides use it and there are no takeovers."""
 
     speculative: Model = "small"
     target: Model = "large"

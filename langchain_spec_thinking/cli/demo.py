@@ -84,7 +84,7 @@ def demonstrate(console: Console, count: int) -> None:
 
 
 def _alone(backend: Backend) -> ChatSpeculativeThinking:
-    """Return one model alone, without takeovers. It is both halves of the pair."""
+    """Return one model alone, without takeovers. The pair uses it on both sides."""
     return ChatSpeculativeThinking.pocket(
         speculative=backend, target=backend, policy=DelegationPolicy(trigger=RandomTrigger(0))
     )

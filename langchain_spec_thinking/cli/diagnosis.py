@@ -189,7 +189,7 @@ def _gives_logprobs(backend: OpenAIBackend) -> bool:
         else:
             messages: Any = [{"role": "user", "content": "Hi"}]
             answer = backend.client.chat.completions.create(messages=messages, logprobs=True, **settings)
-    except Exception:  # noqa: BLE001 - after any error there are none
+    except Exception:  # noqa: BLE001 - an error means that there are none
         return False
     return bool(answer.choices and answer.choices[0].logprobs)
 
@@ -214,7 +214,7 @@ def _stops_on_hangup(backend: OpenAIBackend) -> bool | None:
         after = seconds()
     except BackendError:
         return None
-    return None if after < before + _QUICK else False  # no delay proves nothing: another slot may have answered
+    return None if after < before + _QUICK else False  # a quick answer may come from another slot
 
 
 def _advice(backend: OpenAIBackend, found: Diagnosis) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Mined:
 
     @property
     def cues(self) -> tuple[str, ...]:
-        """Openings that indicate wrong answers: their interval lies above 0. Extensions of a cue are left out."""
+        """Openings with an interval above 0, which indicate wrong answers. Longer forms of a cue are left out."""
         telling = {opening.words for opening in self.openings if opening.log_odds.low > 0}
         return tuple(
             opening.words

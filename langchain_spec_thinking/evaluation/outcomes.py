@@ -24,7 +24,7 @@ class Outcome:
         right: Whether the answer is right. False if the turn ended in an error.
         error: The error message, or None.
         tokens: Number of kept tokens by author, each in the author's own vocabulary.
-        usage: Usage of each model that is billed.
+        usage: Billed usage of each model.
         began: Start of the turn, in seconds since 1970.
         seconds: Duration of the turn.
         takeovers: Position and kind of each takeover. The position is where it begins in the thought and answer
@@ -61,7 +61,7 @@ class Outcome:
         Args:
             question: Id of the question.
             record: The result of `Record.as_dict`.
-            alone: The side that answers alone. Its model then is both halves of the pair, and everything counts for
+            alone: The side that answers alone. The pair then uses its model on both sides, and everything counts for
                 this side.
         """
         report = record["report"]

@@ -103,7 +103,7 @@ def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: 
 
 
 def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    """Draw boxes of the lengths of right and wrong answers. Long wrong answers were cut off or repeat themselves."""
+    """Draw box plots of the lengths of right and wrong answers. Long wrong ones were cut off or repeat themselves."""
     shown = {name: figures for name, figures in evaluation.figures.items() if figures.measured}
     figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.75 * len(shown)), layout="constrained")
     labels = []

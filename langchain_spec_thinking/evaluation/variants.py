@@ -81,7 +81,7 @@ class Variant:
 
 
 def alone(model: ChatSpeculativeThinking, side: Author, name: str) -> Variant:
-    """Return a variant in which one model answers alone, without takeovers. The model is both halves of the pair."""
+    """Return a variant in which one model answers alone, without takeovers. The pair uses it on both sides."""
     backend = model.speculative if side == "speculative" else model.target
     never = DelegationPolicy(trigger=RandomTrigger(0), boundary=model.policy.boundary)
     update = {"speculative": backend, "target": backend, "policy": never, "answer_by": "speculative"}

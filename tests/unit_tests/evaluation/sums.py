@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 HARD = 10
-"""From this number on, the small model answers wrong and begins its second step with "Hmm"."""
+"""For sums from this number on, the small model answers wrong and begins its second step with "Hmm"."""
 NUMBER = 20
 
 
@@ -40,7 +40,7 @@ def large(turn: Turn) -> str:
 
 
 def sums(count: int = NUMBER) -> list[Question]:
-    """Return questions that ask for the question's number plus one. Ten of the default twenty are hard."""
+    """Return questions that ask for the question's number plus one. About half of the default twenty are hard."""
     return [Question(f"q{n}", f"What is {n} + 1?", str(n + 1)) for n in range(count)]
 
 

@@ -135,12 +135,15 @@ RECORD: dict[str, Any] = {
 
 
 def test_takeovers_are_those_of_the_report_wherever_they_are() -> None:
-    """Neither a stretch that the target leads nor its answer is a takeover. Takeovers may also be in the answer."""
+    """Neither a stretch that the target leads nor the target's answer is a takeover.
+
+    If a pair does not reason, its takeovers are in the answer.
+    """
     assert Outcome.of_record("q", RECORD).takeovers == ((0.3, "reflection"), (0.7, "trigger"))
 
 
 def test_a_model_alone_pays_for_all_of_its_requests() -> None:
-    """The model is also the other half of its pair, which may be asked again if the answer stays blank."""
+    """The model is on both sides of its pair. Requests to both count, for example a second one after a blank answer."""
     alone = Outcome.of_record("q", RECORD, "speculative")
     assert alone.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
     assert alone.usage["target"] == AuthorUsage()
