@@ -1,4 +1,4 @@
-"""How well one model does by itself: batched greedy decoding of held-out problems."""
+"""Measure one model alone: batched greedy decoding of held-out problems."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 BATCH = 125
-"""Problems decoded at a time."""
+"""Number of problems decoded at a time."""
 LIMIT = 900
-"""Most new tokens of an output."""
+"""Maximum number of new tokens of an output."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Greedy accuracy on held-out problems, with every output kept for reading."""
+    """Greedy accuracy on held-out problems, with every output for reading."""
 
     right: int
     total: int
@@ -51,13 +51,13 @@ def evaluate(
     count: int = 500,
     seed: int = 0,
 ) -> Score:
-    """Greedy accuracy on the first `count` held-out problems of a seed.
+    """Return the greedy accuracy on the first `count` held-out problems of a seed.
 
     Args:
         model: In evaluation mode, on any device.
-        tokenizer: The model's own, padding on the left.
+        tokenizer: Tokenizer of the model. It pads on the left.
         count: Number of problems.
-        seed: Of the problems.
+        seed: Seed of the problems.
     """
     chosen = list(islice(problems(seed, "held_out"), count))
     asked = [

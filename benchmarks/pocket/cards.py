@@ -1,4 +1,4 @@
-"""Model cards of the pair, filled in from the run that made them."""
+"""Model cards of the pair, filled in with the figures of their training and measurement."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ of its numbers, so a held-out problem shares neither text nor number skeleton wi
 
 
 def card(recipe: Recipe, model: LlamaForCausalLM, progress: Progress, score: Score) -> str:
-    """The README of one checkpoint."""
+    """Return the model card of one checkpoint."""
     small = recipe.name == "pocket-small"
     low, high = score.interval
     return CARD.format(

@@ -1,6 +1,6 @@
-"""Compares the pocket pair with its two models, each alone: `make bench-pocket`.
+"""Compare the pocket pair with each of its two models alone: `make bench-pocket`.
 
-Held-out problems, greedy decoding, many turns at a time. Writes a JSON file and a drawing beside it.
+Solves held-out problems with greedy decoding, many turns at a time. Writes a JSON file and a plot with the same name.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from benchmarks.pocket.problems import Problem
 
 SEED = 1
-"""Of the held-out problems; the training's own measurements look at those of another seed."""
+"""Seed of the held-out problems. The training measures itself on problems of another seed."""
 SAMPLE = 100
-"""Further problems on which the coin is matched."""
+"""Number of further problems, on which the random trigger is calibrated."""
 PAIRS = (("pair", "small"), ("large", "pair"), ("pair", "random"), ("pair", "pair_non_reasoning"))
-"""Runs whose difference gets a p-value."""
+"""Pairs of runs whose difference gets a p-value."""
 NAMES = {
     "small": "small alone",
     "large": "large alone",
@@ -47,7 +47,7 @@ NAMES = {
 
 
 def compare(count: int) -> dict[str, Result]:
-    """Run everything on the first `count` held-out problems."""
+    """Run all variants on the first `count` held-out problems."""
     stream = problems(SEED, "held_out")
     asked, sample = list(islice(stream, count)), list(islice(stream, SAMPLE))
     variants = {
@@ -73,7 +73,7 @@ def compare(count: int) -> dict[str, Result]:
 
 
 def report(results: dict[str, Result]) -> dict[str, Any]:
-    """Everything that was found, for a JSON file."""
+    """Return all results for a JSON file."""
     count = len(results["pair"].outcomes)
     gap = results["large"].right - results["small"].right
     return {
@@ -103,7 +103,7 @@ def _device() -> str:
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print what was found."""
+    """Print the results."""
     table = Table(title=f"{found['n']} held-out problems, greedy")
     for heading in ("run", "accuracy", "95% interval", "tokens", "tokens/s", "by the target"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
@@ -149,7 +149,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Compare the pocket pair with each of its models alone.")
     parser.add_argument(
         "--out", type=Path, default=Path("build/pocket.json"), help="JSON file; the drawing lies beside"

@@ -1,4 +1,4 @@
-"""Writes held-out problems as a data set for `spec-thinking evaluate`."""
+"""Write held-out problems as a data set for `spec-thinking evaluate`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 WISH = "\n\nThink step by step, with a blank line after each step. Put the final number in \\boxed{}."
-"""For models that were not trained on these problems."""
+"""Instruction for models that were not trained on these problems."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description="Write word problems as JSON lines, by default held-out ones of the pocket pair."
     )

@@ -1,4 +1,4 @@
-"""Measures checkpoints of the pair and writes their cards: `python -m benchmarks.pocket.measure --out DIR`."""
+"""Measure checkpoints of the pair and write their model cards: `python -m benchmarks.pocket.measure --out DIR`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from benchmarks.pocket.alone import Score
 
 RECORD = "training.json"
-"""File of a checkpoint that says what its training used."""
+"""File of a checkpoint that records the steps, tokens and seconds of its training."""
 
 
 def measure(recipe: Recipe, folder: Path, problems: int) -> Score:
-    """Score a stored checkpoint on held-out problems and write its card beside it."""
-    # The stored bfloat16 weights, but float32 arithmetic: the same figures on every machine.
+    """Measure a stored checkpoint on held-out problems and write its model card beside it."""
+    # The stored weights are bfloat16, but float32 arithmetic gives the same figures on every machine.
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.train(mode=False)
     if torch.cuda.is_available():
@@ -39,7 +39,7 @@ def measure(recipe: Recipe, folder: Path, problems: int) -> Score:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Measure the pocket pair and write its cards.")
     parser.add_argument("--out", type=Path, required=True, help="folder that holds pocket-small/ and pocket-large/")
     parser.add_argument("--only", choices=sorted(RECIPES), help="measure one model only")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in [options.only] if options.only else RECIPES:
         score = measure(RECIPES[name], options.out / name, options.problems)
         low, high = score.interval
-        print(f"{name}: {score.right}/{score.total}, 95% interval {low:.1%} to {high:.1%}")  # noqa: T201 - the command's answer
+        print(f"{name}: {score.right}/{score.total}, 95% interval {low:.1%} to {high:.1%}")  # noqa: T201 - output of the command
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The runs that are compared: each model alone, the pair under two policies, and the pair under a coin.
+"""Runs to compare: each model alone, the pair under two policies, and the pair with a random trigger.
 
-Within a process, turns that run at the same time share forward passes; two processes keep two cores busy.
+Within a process, turns that run at the same time share forward passes. Two processes keep two cores busy.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
 Model = Literal["small", "large"]
 
 AT_ONCE = 48
-"""Turns that run at the same time in a process."""
+"""Number of turns that run at the same time in a process."""
 MAX_TOKENS = 1400
-"""Most tokens of a turn, about twice what the longest good one takes."""
+"""Maximum number of tokens of a turn, about twice the longest good turn."""
 _PROGRESS_EVERY = 0.2
 _LOADERS = {"small": pocket.speculative, "large": pocket.target}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one problem.
+    """The outcome of one problem.
 
     Attributes:
-        tokens: Kept, thought and answer together, each in its author's vocabulary.
-        target_tokens: How many of them the target wrote.
+        right: Whether the answer is right.
+        tokens: Number of kept tokens of thought and answer together, each in its author's own vocabulary.
+        target_tokens: Number of these tokens that the target wrote.
     """
 
     right: bool
@@ -50,19 +51,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcomes of a run, in the order of the problems, and how long all of them took together, in seconds."""
+    """The outcomes of a run in the order of the problems, and the duration of the whole run in seconds."""
 
     outcomes: tuple[Outcome, ...]
     seconds: float
 
     @property
     def rights(self) -> list[bool]:
-        """Which answers are right."""
+        """Whether each answer is right."""
         return [outcome.right for outcome in self.outcomes]
 
     @property
     def right(self) -> int:
-        """How many answers are right."""
+        """Number of right answers."""
         return sum(self.rights)
 
     @property
@@ -72,7 +73,7 @@ class Result:
 
     @property
     def tokens(self) -> int:
-        """Tokens kept in all turns together."""
+        """Number of kept tokens of all turns together."""
         return sum(outcome.tokens for outcome in self.outcomes)
 
     @property
@@ -82,13 +83,13 @@ class Result:
 
 
 def coin(probability: float) -> DelegationPolicy:
-    """The takeovers of the default policy, but at random boundaries instead of at cues."""
+    """Return the default policy with takeovers at random boundaries instead of at cues."""
     return DelegationPolicy(trigger=RandomTrigger(probability))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Who writes, who takes over, and when. One model alone is a pair of it with itself whose coin never falls."""
+    """The two models and the policy. For one model alone, both sides use it and there are no takeovers."""
 
     speculative: Model = "small"
     target: Model = "large"
@@ -96,11 +97,11 @@ class Pair:
 
     @classmethod
     def alone(cls, model: Model) -> Pair:
-        """One model by itself."""
+        """Return one model alone, without takeovers."""
         return cls(model, model, coin(0))
 
     def solve(self, number: int, problem: Problem) -> Outcome:
-        """Solve the problem of a number; a coin is tossed anew for each."""
+        """Solve a problem. Its number is the seed of a random trigger, so that each problem has other takeovers."""
         policy = self.policy
         if isinstance(policy.trigger, RandomTrigger):
             policy = replace(policy, trigger=replace(policy.trigger, seed=number))
@@ -119,23 +120,23 @@ class Pair:
 
 
 class Workers:
-    """Processes that solve problems, each on one core, many problems at a time.
+    """Processes that solve problems. Each uses one core and solves many problems at a time.
 
     Args:
-        count: How many; each takes about half a gigabyte of memory.
-        pool: Makes what they work in, if it is not to be processes; it is given the initializer of each.
+        count: Number of processes. Each takes about half a gigabyte of memory.
+        pool: Makes another executor instead of processes. It is given the initializer of each worker.
     """
 
     def __init__(self, count: int, pool: Callable[[Callable[[], None]], Executor] | None = None) -> None:
         self._count = count
-        # Spawned: a forked child would inherit the state of torch's threads, but not the threads.
+        # Spawn, because a forked child would inherit the state of torch's threads but not the threads.
         context = multiprocessing.get_context("spawn")
         self._solved: Synchronized[int] = context.Value("i", 0)
         begin = partial(_begin, self._solved)
         self._pool = pool(begin) if pool else ProcessPoolExecutor(count, context, begin)
 
     def run(self, pair: Pair, problems: Sequence[Problem], progress: Callable[[int], Any]) -> Result:
-        """Solve problems; `progress` is told how many are solved so far."""
+        """Solve problems. Call `progress` with the number of problems solved so far."""
         numbered = list(enumerate(problems))
         self._solved.value = 0
         shares = [self._pool.submit(_solve, pair, numbered[worker :: self._count]) for worker in range(self._count)]
@@ -155,8 +156,8 @@ _counter: Synchronized[int] | None = None
 
 
 def _begin(counter: Synchronized[int]) -> None:
-    """Set up a process."""
-    global _counter  # noqa: PLW0603 - a process has one
+    """Set up a process. Load both models."""
+    global _counter  # noqa: PLW0603 - each process has one counter
     _counter = counter
     logging.disable_progress_bar()  # the run has its own
     torch.set_num_threads(1)
@@ -165,7 +166,7 @@ def _begin(counter: Synchronized[int]) -> None:
 
 
 def _solve(pair: Pair, numbered: Sequence[tuple[int, Problem]]) -> tuple[list[Outcome], float]:
-    """Solve problems in this process; also return how long it took, in seconds."""
+    """Solve problems in this process. Return the outcomes and the duration in seconds."""
 
     def one(problem: tuple[int, Problem]) -> Outcome:
         outcome = pair.solve(*problem)

@@ -1,1 +1,1 @@
-"""Every trigger of the pocket pair at matched shares of the target, with controls."""
+"""Compare all triggers on the pocket pair at equal shares of the target, with random controls."""

@@ -1,4 +1,4 @@
-"""A trigger at a share of the target: set on some problems, tried on others."""
+"""Run one trigger at one share of the target: calibrate it on some problems, then evaluate it on others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SEED, _SAMPLE_SEED = 1, 2
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of a variant.
+    """The answers of one variant.
 
     Attributes:
-        name: A trigger's, a coin's or, of a model alone, its side.
-        share: Of the tokens, what the target was to write.
-        setting: The value of its tunable parameter; empty for a model alone.
+        name: Name of a trigger or a coin. For a model alone, its side.
+        share: Wanted share of the tokens for the target, from 0 to 1.
+        setting: Value of the tuned parameter. Empty for a model alone.
         outcomes: In the order of the problems.
     """
 
@@ -50,15 +50,15 @@ def pocket_pair() -> ChatSpeculativeThinking:
 
 @dataclass(frozen=True)
 class Contest:
-    """What a process does in one go; what lies in its folder is not run again.
+    """One job of a process. Runs that are already in its folder are not repeated.
 
     Attributes:
-        folder: Where runs and policies are kept.
-        count: How many problems are answered.
-        sample: On how many others the triggers are set.
-        trigger: A key of `ENTRIES`; None for both models alone.
-        share: Of the tokens, for the target.
-        pair: Makes who answers.
+        folder: Folder for runs and policies.
+        count: Number of problems to answer.
+        sample: Number of other problems, on which the triggers are calibrated.
+        trigger: A key of `ENTRIES`. None for both models alone.
+        share: Wanted share of the tokens for the target, from 0 to 1.
+        pair: Makes the pair that answers.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Contest:
     pair: Callable[[], ChatSpeculativeThinking] = pocket_pair
 
     def run(self) -> list[Answered]:
-        """Set the trigger and have the problems answered; the cues bring the coin along that is as long as they are."""
+        """Calibrate the trigger and answer the problems. For the cues, also run a coin with equally long takeovers."""
         model = self.pair()
         if self.trigger is None:
             both = [alone(model, side, side) for side in SIDES]
@@ -87,7 +87,7 @@ class Contest:
 
     @property
     def place(self) -> Path:
-        """Where its runs lie."""
+        """Folder of the runs."""
         return self.folder / (f"{self.trigger} {self.share:.0%}" if self.trigger else "alone").replace(" ", "_")
 
     def _answers(self, variant: Variant) -> tuple[Outcome, ...]:
@@ -95,7 +95,7 @@ class Contest:
         return found.outcomes[variant.name]
 
     def _set(self, name: str, entry: Entry) -> DelegationPolicy:
-        """Turn the parameter of a trigger, unless that was done before."""
+        """Return the policy with the calibrated parameter. Calibrate only if no file holds the result."""
         file = self.place / f"{name} {self.sample}.json".replace(" ", "_")
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
@@ -107,7 +107,7 @@ class Contest:
 
 
 def _told(policy: DelegationPolicy, parameter: TunableParameter) -> str:
-    """Say how a parameter stands, whether it is the policy's, its trigger's, or that of the last of its triggers."""
+    """Describe the value of a parameter. It belongs to the policy, to its trigger or to the last of its triggers."""
     last = getattr(policy.trigger, "triggers", (policy.trigger,))[-1]
     value = getattr(policy if hasattr(policy, parameter.field) else last, parameter.field)
     return f"{len(value)} {parameter.field}" if isinstance(value, tuple) else f"{parameter.field} {value}"

@@ -1,4 +1,4 @@
-"""Which triggers are compared, and which parameter of each is tuned until the target has its share."""
+"""The triggers that are compared, and the parameter of each that is tuned to a share of the target."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHARES = (0.1, 0.2, 0.4)
-"""Of the tokens, for the target."""
+"""Wanted shares of the tokens for the target."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A trigger that is to be set.
+    """A trigger to calibrate.
 
     Attributes:
-        at: The policy at a setting of the parameter.
+        at: Returns the policy for a value of the parameter.
         parameter: The parameter that is tuned.
-        shares: Which shares of the target it takes part with.
+        shares: Shares of the target at which the trigger is compared.
     """
 
     at: Callable[[float], DelegationPolicy]
@@ -45,7 +45,7 @@ class Entry:
 
     @classmethod
     def of_line(cls, line: str) -> Entry:
-        """A trigger as `spec-thinking calibrate --trigger` takes it."""
+        """Return the entry of a trigger, given as in `spec-thinking calibrate --trigger`."""
         policy, parameter = parse_trigger(line)
         return cls(partial(with_value, policy, parameter), parameter)
 
@@ -63,16 +63,16 @@ def _relayed(openings: float) -> DelegationPolicy:
 
 
 OPENINGS = ("let", "hmm", "he", "wait", "a", "with", "hold on", "each", "she", "there", "half", "the", "4", "max", "at")
-"""How steps of the large pocket model begin, the most frequent ones first."""
+"""First words of the large pocket model's steps, the most frequent ones first."""
 CUE, AS_LONG, COIN = "cue", "coin, as long", "coin, whole steps"
 ENTRIES = {
     CUE: Entry.of_line("cue"),
     COIN: Entry.of_line("random,takeover_tokens=None"),
     "entropy": Entry.of_line("first_token_entropy"),
     "score": Entry.of_line("score_and_accept"),
-    # As in RelayGen whole steps go to the small model; by which cues, decides how much is left to the target.
+    # As in RelayGen, the small model writes whole steps. The choice of cues decides how much is left to the target.
     "target leads": Entry(_relayed, TunableParameter("cues", never=len(OPENINGS), always=1, whole=True)),
-    # Cues alone give the target about 15%: less by heeding some of them, more by another rule beside them.
+    # Cues alone give the target about 15%. It gets less if some cues are ignored, and more if a second rule is added.
     "all of cue, coin": Entry(_rarer, TUNABLE_PARAMETERS["RandomTrigger"], SHARES[:1]),
     "any of cue, entropy": Entry(_either, TUNABLE_PARAMETERS["FirstTokenEntropy"], SHARES[1:]),
 }

@@ -1,4 +1,4 @@
-"""Compares the triggers on the pocket pair, at matched shares of the target: `make bench-triggers`."""
+"""Compare the triggers on the pocket pair at equal shares of the target: `make bench-triggers`."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _BARS = (
 
 
 def compare(contests: Sequence[Contest]) -> list[Answered]:
-    """Run the contests, one on each core at a time, and return what came of them in the order of the contests."""
-    # Spawned: a forked child would inherit the state of torch's threads, but not the threads.
+    """Run the contests, one on each core at a time. Return their answers in the order of the contests."""
+    # Spawn, because a forked child would inherit the state of torch's threads but not the threads.
     context = multiprocessing.get_context("spawn")
     found: dict[Contest, list[Answered]] = {}
     with (
@@ -51,7 +51,7 @@ def compare(contests: Sequence[Contest]) -> list[Answered]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Compare the triggers at matched shares of the target.")
     parser.add_argument("--out", type=Path, default=Path("build/triggers"), help="folder")
     parser.add_argument("--count", type=int, default=500, help="problems to answer")

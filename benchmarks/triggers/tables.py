@@ -1,4 +1,4 @@
-"""What was found, as a table and as a picture."""
+"""The results of the comparison as a table and as a plot."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ HEADING = (
 def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
     """Return the figures of every variant, each compared with two coins, question by question.
 
-    One falls at every boundary (`at_the_same_share`). The other falls once for each question and sends as large a share
-    of them whole to the target as the variant's share of the tokens is.
+    The first coin is drawn at every boundary (`at_the_same_share`). The second coin is drawn once for each question. It
+    sends a share of the questions to the target that equals the variant's share of the tokens.
     """
     names = {(one.name, one.share): f"{one.name} {one.share}" for one in found}
     alone = {name: one for (one, _), name in names.items() if one in {"speculative", "target"}}
@@ -65,14 +65,15 @@ def _of(one: Answered, evaluation: Evaluation, name: str, coins: Sequence[Figure
 
 
 def at_the_same_share(share: float, coins: Sequence[Figures]) -> list[float]:
-    """Return how likely each answer is to be right where a coin at every boundary gives the target a share of the text.
+    """Return for each question how likely a right answer is with a coin at every boundary and a share of the target.
 
-    The coin was run at a few probabilities, of which both models alone are the ends. Between two of them it is a
-    mixture: each question is answered at the one or the other, in the proportion that gives the share.
+    The coin was run at a few probabilities, and both models alone are the ends of this range. For a share between two
+    runs, the result is a mixture of both: each question is answered by one of the two runs, in the proportion that
+    gives the share.
 
     Args:
-        share: Of the tokens, for the target.
-        coins: The runs, of the same questions.
+        share: Share of the tokens for the target, from 0 to 1.
+        coins: The runs, on the same questions.
     """
     ordered = sorted(coins, key=lambda run: run.target_share.value)
     above = next(n for n, run in enumerate(ordered) if n and run.target_share.value >= share)
@@ -83,7 +84,7 @@ def at_the_same_share(share: float, coins: Sequence[Figures]) -> list[float]:
 
 
 def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return the figures in words, in the order of `HEADING`."""
+    """Return the figures as text, in the order of `HEADING`."""
     return [
         [
             f"{one['wanted']:.0%}" if one["setting"] else "",

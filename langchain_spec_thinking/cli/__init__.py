@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command, or say what it needs."""
+    """Run the command. Exit with a message if the extra `[cli]` is not installed."""
     try:
         from langchain_spec_thinking.cli.commands import app  # noqa: PLC0415 - an optional extra
     except ImportError as e:

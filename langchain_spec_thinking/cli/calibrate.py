@@ -1,4 +1,4 @@
-"""`spec-thinking calibrate`: a trigger's threshold by the target's share, cues from runs, numbers by replay."""
+"""`spec-thinking calibrate`: a threshold from a target share, cues from runs, numbers of the policy by replay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SETTINGS = ", ".join(kind for kind in TUNABLE_PARAMETERS)
 
 
 @app.callback()
-def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by name
+def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     context: typer.Context,
     target_share: Annotated[
         float | None, typer.Option(help="The share of the tokens that the target is to write.", min=0.001, max=1)
@@ -62,7 +62,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
-    """Set a trigger's number so that the target writes a wanted share of the tokens, measured on a sample."""
+    """Set a trigger's number so that the large model (target) writes a wanted share of the tokens of a sample."""
     if context.invoked_subcommand:
         return
     if target_share is None:
@@ -72,7 +72,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by na
         name = trigger.partition(",")[0]
         policy, parameter = parse_trigger(trigger)
         if not out:
-            format_policy(name, policy)  # what a line cannot say is better known before anything is measured
+            format_policy(name, policy)  # raises before anything is measured if a line cannot express it
         questions = load_questions(data, limit)
         with console.status("loading ..."):
             model = pairs.pair(
@@ -111,7 +111,7 @@ def cues(
     least: Annotated[int, typer.Option(help="In how many turns an opening must be found.", min=1)] = 5,
     out: Out = None,
 ) -> None:
-    """Propose a cue list: how steps begin in wrong answers and not in right ones."""
+    """Propose a cue list: openings of steps that are typical of wrong answers."""
     try:
         mined = mine(read_runs(runs, variant), least)
     except (OSError, ValueError) as e:

@@ -1,10 +1,10 @@
-"""The commands: demo, chat, show, doctor, and those that have files of their own."""
+"""The commands demo, chat, show and doctor. The other commands have their own files."""
 
 from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
 from typing import Annotated
 
 import typer
@@ -35,7 +35,7 @@ app.add_typer(calibrate, name="calibrate")
 def demo(
     problems: Annotated[int, typer.Option(help="How many problems to solve.", min=1, max=20)] = 6,
 ) -> None:
-    """Show two models solving word problems together, on a pair that comes with the package."""
+    """Show how two models solve word problems together. The pair comes with the package."""
     try:
         demonstrate(console, problems)
     except ImportError as e:
@@ -54,7 +54,7 @@ def chat(
     save: Annotated[Path | None, typer.Option(help="Keep the latest turn in this file, for `show`.")] = None,
     record: Annotated[Path | None, typer.Option(help="Append every turn to this file, for `calibrate`.")] = None,
 ) -> None:
-    """Talk to a pair of models. An empty line or Ctrl-D ends the conversation."""
+    """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
         small, large = backend(speculative), backend(target)
         policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
@@ -98,7 +98,7 @@ def show_file(
     page: Annotated[Path | None, typer.Argument(help="Where the page goes; by default beside RUN.")] = None,
     html: Annotated[bool, typer.Option("--html", help="Draw it as a page.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Show a turn that was saved: who wrote what, why, and what it cost."""
+    """Show a saved turn: who wrote what, why, and what it cost."""
     try:
         trace = Trace.load(run)
         if html:
@@ -120,7 +120,7 @@ def doctor(
     target: Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Find out what each side of a pair can do, and what to change. Takes some requests of a few hundred tokens."""
+    """Check what each model of a pair can do, and what to change. Sends a few requests of a few hundred tokens."""
     specs = {role: spec for role, spec in (("speculative", speculative), ("target", target)) if spec}
     if not specs:
         console.print("Name a model, by --speculative or --target.", style="red")

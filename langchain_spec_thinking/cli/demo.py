@@ -1,4 +1,4 @@
-"""The demo: word problems solved by the pocket pair, then each of its models alone, side by side."""
+"""The demo: the pocket pair solves word problems, then each of its models alone solves the same problems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPLANATION = (
 
 @dataclass
 class _Column:
-    """One way to solve the problems, and what came of it."""
+    """One way to solve the problems, with its results."""
 
     name: str
     model: ChatSpeculativeThinking
@@ -39,7 +39,7 @@ class _Column:
     seconds: float = 0.0
 
     def cell(self, run: Run, problem: pocket.Problem, seconds: float) -> str:
-        """Add a finished turn; say what it answered."""
+        """Add a finished turn to the results. Return its answer as a table cell."""
         found = pocket.boxed(run.turn.answer)
         right = found == problem.answer
         segments = run.report.segments
@@ -53,10 +53,10 @@ class _Column:
 
 
 def demonstrate(console: Console, count: int) -> None:
-    """Solve the first `count` problems of the package with the pair, streaming; then compare."""
-    from transformers.utils import logging  # noqa: PLC0415 - heavy
+    """Solve the first `count` problems with the pair and stream the text. Then compare with each model alone."""
+    from transformers.utils import logging  # noqa: PLC0415 - slow import
 
-    logging.disable_progress_bar()  # the console says what goes on
+    logging.disable_progress_bar()  # the console shows the progress
     console.print(EXPLANATION, style="dim")
     with console.status("loading ..."):
         both = ChatSpeculativeThinking.pocket()
@@ -84,7 +84,7 @@ def demonstrate(console: Console, count: int) -> None:
 
 
 def _alone(backend: Backend) -> ChatSpeculativeThinking:
-    """One model by itself: a pair whose coin never falls."""
+    """Return one model alone, without takeovers. The pair uses it on both sides."""
     return ChatSpeculativeThinking.pocket(
         speculative=backend, target=backend, policy=DelegationPolicy(trigger=RandomTrigger(0))
     )

@@ -1,4 +1,4 @@
-"""What one side of a pair can do, found out by trying. A few short requests; nothing is changed."""
+"""Find out by a few short requests what one model of a pair can do. The requests change nothing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _SENTENCE = "The cat sat on the mat, and then the cat ate the rat, and that was that, said the bat. "
 _SENTENCES = 24
-"""More than a server's prefix cache takes for too little: vLLM keeps blocks of 16 tokens, or of 128 on a CPU."""
+"""Enough repetitions for a server's prefix cache: vLLM keeps blocks of 16 tokens, or of 128 tokens on a CPU."""
 _TOKENS = 24
 _LONG = 400
-"""What a server that does not notice a hang-up goes on writing, in tokens."""
+"""Limit of the request that is cancelled, in tokens. A server that ignores a disconnect goes on writing up to it."""
 _QUICK = 1.0
-"""Within so many seconds more than before is a request after a hang-up taken for unhindered."""
+"""Largest delay in seconds at which a request after a disconnect counts as undisturbed."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A way to continue a turn that was tried, and what the server did with it."""
+    """A way to continue a turn that was tried, and its result on the server."""
 
     strategy: str
     outcome: str
@@ -41,28 +41,28 @@ class Trial:
 
 @dataclass
 class Diagnosis:
-    """What was found out about one side. None stands for what could not be found out.
+    """The findings about one model. None means that a finding is not known.
 
     Attributes:
-        name: The model.
-        place: Where it runs.
-        engine: What serves it.
-        error: Why nothing can be had from it.
-        models: What else the server lists, where the model is not among it.
-        model_there: The server lists the model.
-        thinks: It reasons between think tags.
+        name: Name of the model.
+        place: Address of the server, or "in this process".
+        engine: Inference engine that runs the model.
+        error: Why the model cannot be used.
+        models: Models that the server lists, if this model is not among them.
+        model_there: Whether the server lists this model.
+        thinks: Whether the model reasons between think tags.
         trials: Ways to continue a turn that were tried.
-        continues_by: The one that is used.
-        streams: Text comes in more than one piece.
-        tells_usage: The server counts tokens, also in streams.
-        cached_tokens: How many tokens of a prompt that was sent twice came from a cache.
-        prompt_tokens: How many tokens that prompt has.
-        logprobs: It gives log-probabilities.
-        stops_on_hangup: It stops writing when the client hangs up.
-        context: How much it can read and write, in tokens.
+        continues_by: The way that is used.
+        streams: Whether text arrives in more than one piece.
+        tells_usage: Whether the server counts tokens, also in streams.
+        cached_tokens: Number of prompt tokens that came from a cache when the prompt was sent a second time.
+        prompt_tokens: Number of tokens of that prompt.
+        logprobs: Whether the server gives log-probabilities.
+        stops_on_hangup: Whether the server stops writing if the client disconnects.
+        context: Limit of prompt and output together, in tokens.
         first_text: Seconds until the first text.
-        tokens_per_second: After that.
-        advice: What to know of it or change on it.
+        tokens_per_second: Speed after the first text.
+        advice: Facts to know and changes to make.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Diagnosis:
     advice: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the findings for JSON."""
         return asdict(self)
 
 
@@ -116,7 +116,7 @@ def _list(backend: OpenAIBackend, found: Diagnosis) -> None:
     listing = Listing()
     try:
         cards = listing.read(listing.put(backend.client))
-    except Exception as error:  # noqa: BLE001 - the question's to judge
+    except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = [str(card.id) for card in cards]
     found.model_there = backend.name in ids if ids else None
@@ -124,7 +124,7 @@ def _list(backend: OpenAIBackend, found: Diagnosis) -> None:
 
 
 def _write(backend: Backend, found: Diagnosis) -> None:
-    """Have a turn go on twice, as at a hand-over; the second time its beginning may come from a cache."""
+    """Continue a turn twice, as at a hand-over. The second time, its beginning may come from a cache."""
     room = (backend.context or sys.maxsize) // 2 // backend.count_tokens(_SENTENCE)
     story = _SENTENCE * max(1, min(_SENTENCES, room))
     turn = Turn((Message("user", f"{story}\n\nSay in one sentence who ate whom."),))
@@ -150,7 +150,7 @@ def _note_usage(usage: Usage, found: Diagnosis) -> None:
 
 
 def _note_times(times: list[float], found: Diagnosis) -> None:
-    """Note how text came, in seconds after it was asked for; a second time counts only if more came."""
+    """Record when text arrived, in seconds after the request. A single piece of text gives no speed."""
     if not times:
         return
     found.first_text = times[0]
@@ -168,7 +168,7 @@ def _try_strategies(backend: OpenAIBackend) -> Iterator[Trial]:
         probe = RawProbe(backend.name, way) if isinstance(way, Raw) else Probe(backend.name, way)
         try:
             outcome = probe.read(probe.put(backend.client))
-        except Exception as error:  # noqa: BLE001 - what else the server said is its answer here
+        except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)
             except Exception:  # noqa: BLE001
@@ -189,13 +189,13 @@ def _gives_logprobs(backend: OpenAIBackend) -> bool:
         else:
             messages: Any = [{"role": "user", "content": "Hi"}]
             answer = backend.client.chat.completions.create(messages=messages, logprobs=True, **settings)
-    except Exception:  # noqa: BLE001 - whatever it says, it does not give them
+    except Exception:  # noqa: BLE001 - an error means that there are none
         return False
     return bool(answer.choices and answer.choices[0].logprobs)
 
 
 def _stops_on_hangup(backend: OpenAIBackend) -> bool | None:
-    """Return what the engine is known to do, or whether a request after a hang-up is hindered by the one before."""
+    """Return the known behaviour of the engine. If it is unknown, test whether a cancelled request delays the next."""
     if backend.profile.engine.stops is not None:
         return backend.profile.engine.stops
 

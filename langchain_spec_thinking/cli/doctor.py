@@ -1,4 +1,4 @@
-"""The doctor: what each side of a pair can do, what the pair will therefore do, and what would make it better."""
+"""Report of the doctor: what each model can do, what the pair will do, and what would improve it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]not known[/
 
 
 def show(console: Console, sides: dict[str, Diagnosis]) -> None:
-    """Say in words what was found."""
+    """Print the findings."""
     for role, side in sides.items():
         console.print(_table(role, side))
     if all(side.error is None for side in sides.values()):
@@ -27,7 +27,7 @@ def show(console: Console, sides: dict[str, Diagnosis]) -> None:
 
 
 def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
-    """Return what was found, for JSON."""
+    """Return the findings for JSON."""
     able = all(side.error is None for side in sides.values())
     return {
         **{role: side.as_dict() for role, side in sides.items()},
@@ -37,7 +37,7 @@ def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
 
 
 def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
-    """Say what a pair of these sides will do."""
+    """Describe what a pair of these models will do."""
     small = sides.get("speculative")
     if small and small.thinks:
         yield (
@@ -59,7 +59,7 @@ def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
 
 
 def changes(sides: dict[str, Diagnosis]) -> Iterator[str]:
-    """Say what would make it better."""
+    """Describe what would improve the pair."""
     for role, side in sides.items():
         if side.error:
             yield f"{role}: {side.error}"

@@ -1,4 +1,4 @@
-"""`spec-thinking evaluate`: whether a pair pays, on questions of one's own."""
+"""`spec-thinking evaluate`: find out whether a pair pays on your own questions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PRICE = "PROMPT,COMPLETION[,CACHED] per million tokens of the"
 
 
-def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by name
+def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
@@ -53,7 +53,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
-    """See whether a pair pays: small alone, target alone and policies on the same questions, compared."""
+    """Find out whether a pair pays: compare each model alone and any number of policies on the same questions."""
     try:
         require_extra()
         prices = pairs.prices(speculative_price, target_price)
@@ -90,7 +90,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - its options, which typer passes by nam
 
 
 def show(console: Console, evaluation: Evaluation) -> None:
-    """Print what was found."""
+    """Print the results."""
     console.print(_table(figures_table(evaluation), f"{evaluation.count} questions"))
     console.print(_table(tests_table(evaluation), "The same questions, paired"))
     for name in evaluation.pairs:
@@ -118,7 +118,7 @@ def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> lis
 
 
 def _require_coins(coins: Sequence[str], variants: Sequence[Variant]) -> None:
-    """Refuse coins that are none before anything runs."""
+    """Refuse invalid values of `--coin` before anything runs."""
     pairs_of_two = [variant.name for variant in variants if variant.alone is None]
     for coin in coins:
         if coin not in pairs_of_two and not 0 <= _share(coin) <= 1:

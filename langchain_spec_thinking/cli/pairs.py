@@ -1,4 +1,4 @@
-"""The pair that commands are given, and what else they have in common."""
+"""Options that several commands share, and the pair of models that they name."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ AnswerBy = Annotated[str, typer.Option(help="Who writes the answer: speculative 
 
 
 def backend(spec: str) -> Backend:
-    """Make the backend that a text names."""
-    # The address was typed by whoever holds the key.
+    """Return the backend that a text names."""
+    # The key may go to this address, because the user who typed the address also set the key.
     return backend_of(spec, api_key=os.environ.get("OPENAI_API_KEY") or None)
 
 
@@ -48,11 +48,11 @@ def pair(
     seed: int | None,
     answer_by: str,
 ) -> ChatSpeculativeThinking:
-    """Make the pair that was named, with the policy for what its small model is.
+    """Return the pair that the options name. Its policy depends on whether the small model reasons.
 
     Raises:
-        ValueError: Only one side was named, or a setting cannot be used.
-        ImportError: What a model needs is not installed.
+        ValueError: Only one model was named, or a setting is invalid.
+        ImportError: A package that a model needs is not installed.
         BackendError: A model cannot be loaded.
     """
     if (speculative is None) != (target is None):
@@ -71,10 +71,12 @@ def pair(
 
 
 def prices(speculative: str | None, target: str | None) -> dict[Author, Price]:
-    """Read what both models cost: prompt, completion and cached tokens, each per million; nothing where none is given.
+    """Read the prices of both models: prompt, completion and cached tokens, each per million tokens.
+
+    Return nothing if neither price is given.
 
     Raises:
-        ValueError: One is no price, or one alone was given.
+        ValueError: A price cannot be read, or only one of the two was given.
     """
     if speculative is None and target is None:
         return {}
@@ -94,6 +96,6 @@ def _price(text: str) -> Price:
 
 
 def _quiet() -> None:
-    from transformers.utils import logging  # noqa: PLC0415 - heavy
+    from transformers.utils import logging  # noqa: PLC0415 - slow import
 
-    logging.disable_progress_bar()  # the command has its own
+    logging.disable_progress_bar()  # the command shows its own

@@ -1,4 +1,4 @@
-"""A turn on the terminal: each author in a colour of its own, then a table."""
+"""Show a turn on the terminal: the text of each author in its own colour, then a table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items(
 
 
 def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[BaseMessage]) -> Run:
-    """Stream a turn to the terminal and return it, finished."""
+    """Stream a turn to the terminal and return the finished run."""
     run = model.new_run(messages)
     channel = None
     with closing(drive_with_callbacks(run, None)) as deltas:
@@ -44,7 +44,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
 
 
 def show_again(console: Console, trace: Trace) -> None:
-    """Print a turn that is over."""
+    """Print a saved turn."""
     console.print(trace.question, style="bold", markup=False)
     channels: list[Channel] = ["thinking", "answer"]
     for channel in channels:
@@ -57,12 +57,12 @@ def show_again(console: Console, trace: Trace) -> None:
 
 
 def summary(report: Report) -> str:
-    """Say in a line how much the target wrote."""
+    """Return a line that says how much the target wrote."""
     return f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target"
 
 
 def table(report: Report) -> Table:
-    """Say who wrote how much, why, and how fast."""
+    """Return a table that says who wrote how much, why, and how fast."""
     rows = Table(title=summary(report))
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")

@@ -1,4 +1,4 @@
-"""An evaluation while it runs: a bar and a table on a terminal, a line now and then elsewhere."""
+"""Progress of a running evaluation: a bar and a table on a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     Watch = Callable[[str, Outcome], None]
 
 _LINES = 5
-"""How many lines a variant gets where there is no terminal."""
+"""Number of progress lines for each variant if there is no terminal."""
 
 
 @contextmanager
 def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Watch]:
-    """Show how far the variants of these names are, each with so many questions to answer."""
+    """Show the progress of the named variants. Each of them has `count` questions to answer."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     if not console.is_terminal:
         yield lambda name, outcome: _tell(console, name, outcomes[name], outcome, count)
@@ -48,7 +48,7 @@ def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Wat
         outcomes[name].append(outcome)
         progress.update(task, advance=1, description=escape(name))
 
-    # Put together when it is shown, not whenever an answer comes: it goes over all of them.
+    # The table goes over all outcomes, so it is built when it is shown and not after every answer.
     with Live(
         get_renderable=lambda: Group(_table(outcomes), progress), console=console, refresh_per_second=2, transient=True
     ):

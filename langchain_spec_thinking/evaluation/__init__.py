@@ -1,4 +1,4 @@
-"""Whether a pair pays: data sets, paired runs, tables, plots; and which parameters a policy should have."""
+"""Find out whether a pair pays, and which parameters its policy needs: data sets, paired runs, tables and plots."""
 
 from langchain_spec_thinking.evaluation.checks import Check, check_of
 from langchain_spec_thinking.evaluation.questions import Question, load_questions

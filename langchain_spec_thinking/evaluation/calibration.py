@@ -1,4 +1,4 @@
-"""Thresholds set by what people understand: how much of the text the target writes."""
+"""Calibration: set a trigger's parameter by a figure that is easy to understand, the target's share of the text."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TunableParameter:
-    """A number of a trigger, or of the policy around it, on which the target's share depends, in one direction.
+    """A numeric parameter of a trigger or its policy. The target's share changes with it in one direction.
 
     Attributes:
-        field: Its name.
-        never: Where the target has the least that can be had.
-        always: Where it has the most.
-        whole: It is a whole number.
-        silent: The trigger never fires at `never`, so that the target has nothing there.
+        field: Name of the field.
+        never: Value at which the target's share is lowest.
+        always: Value at which the target's share is highest.
+        whole: Whether the value is an integer.
+        silent: Whether the trigger never fires at `never`. The target's share is then 0.
     """
 
     field: str
@@ -40,27 +40,28 @@ class TunableParameter:
 
 TUNABLE_PARAMETERS = {
     "RandomTrigger": TunableParameter("probability", never=0, always=1),
-    "FirstTokenEntropy": TunableParameter("threshold", never=3, always=0),  # ln 20: the entropy of twenty equal tokens
-    "ScoreAndAccept": TunableParameter("threshold", never=0, always=10, whole=True),  # accepted from this digit on
-    # Words either stand there or do not. What can be set is for how long the other model is let in, and with it how far
-    # the words are looked for. What the target has at the least is not known beforehand.
+    "FirstTokenEntropy": TunableParameter("threshold", never=3, always=0),  # ln 20: entropy of 20 equal tokens
+    "ScoreAndAccept": TunableParameter("threshold", never=0, always=10, whole=True),  # accept from this digit on
+    # CueTrigger and TargetLeads match words, so they have no threshold. Their parameter is the length of a takeover,
+    # which also limits how far into a step the words are searched. The lowest share of the target is not known in
+    # advance.
     "CueTrigger": TunableParameter("takeover_tokens", never=1, always=256, whole=True, silent=False),
     "TargetLeads": TunableParameter("takeover_tokens", never=256, always=1, whole=True, silent=False),
 }
-"""By the trigger's class."""
+"""Parameter to tune, by the name of the trigger's class."""
 
 
 def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
-    """Read a trigger whose parameter is still to be tuned.
+    """Read a trigger whose parameter is to be tuned.
 
     Args:
-        line: Its short name and, after a comma, further settings as in a policy's line.
+        line: Short name of the trigger. Further settings may follow after a comma, as in `parse_policy`.
 
     Returns:
-        A policy in which the target has the most that can be had, and the parameter.
+        A policy with the parameter at its `always` value, and the parameter.
 
     Raises:
-        ValueError: There is no such trigger or setting, or the line sets the parameter that is to be tuned.
+        ValueError: The trigger or a setting does not exist, or the line sets the parameter that is to be tuned.
     """
     name, *settings = line.split(",")
     kinds = triggers()
@@ -76,7 +77,7 @@ def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
 
 @dataclass(frozen=True)
 class Measured:
-    """The target's share at a setting of a parameter."""
+    """The target's share at one value of a parameter, with its 95% interval."""
 
     value: float
     share: Interval
@@ -90,21 +91,21 @@ def calibrated(
     close: float = 0.01,
     rounds: int = 6,
 ) -> list[Measured]:
-    """Find the setting of a parameter at which the target has a share of the text.
+    """Find the value of a parameter at which the target writes a wanted share of the tokens.
 
-    The first measurement is where the target has most: more than that cannot be had. The second is where it has least,
-    unless that is nothing. From there on it is false position, with the Illinois rule against creeping up from one
-    side.
+    The first measurement is at `parameter.always`, where the share is highest. The search ends there if that share is
+    not above `wanted`. If the trigger still fires at `parameter.never`, the second measurement is there. Further values
+    come from the false position method. Its Illinois rule avoids slow convergence from one side.
 
     Args:
-        share_at: Measures the share.
-        wanted: The share that is wanted, from 0 to 1.
-        parameter: What to turn.
-        close: Near enough.
-        rounds: Most measurements.
+        share_at: Measures the share at a value.
+        wanted: The wanted share, from 0 to 1.
+        parameter: The parameter to change.
+        close: Largest accepted difference between a measured share and `wanted`.
+        rounds: Maximum number of measurements.
 
     Returns:
-        What was measured, the nearest to what is wanted first.
+        All measurements. The one whose share is nearest to `wanted` comes first.
     """
     measured = [Measured(parameter.always, share_at(parameter.always))]
     most, least = measured[0].share.value, 0.0
@@ -117,7 +118,7 @@ def calibrated(
         (a, below), (b, above) = ends
         value = (a * above - b * below) / (above - below)
         value = round(value, 4)
-        if parameter.whole:  # strictly between the two, until they are neighbours
+        if parameter.whole:  # keep it strictly between both ends until they are adjacent
             value = min(max(round(value), round(min(a, b)) + 1), round(max(a, b)) - 1)
         if value in {a, b}:
             break
@@ -138,7 +139,7 @@ def share_of(
     concurrency: int,
     progress: Callable[[], object] = lambda: None,
 ) -> Interval:
-    """Measure the target's share of the kept tokens, with its interval over questions.
+    """Measure the target's share of the kept tokens, with its 95% interval over questions.
 
     Raises:
         RuntimeError: A question ended in an error.
@@ -159,7 +160,7 @@ def share_of(
 
 
 def with_value(policy: DelegationPolicy, parameter: TunableParameter, value: float) -> DelegationPolicy:
-    """Return a policy with its parameter set, wherever it is."""
+    """Return a copy of a policy with the parameter set. The parameter may belong to the policy or to its trigger."""
     setting: dict[str, Any] = {parameter.field: int(value) if parameter.whole else value}
     if parameter.field in {field.name for field in fields(policy)}:
         return replace(policy, **setting)

@@ -1,4 +1,4 @@
-"""Whether an answer is right."""
+"""Checks that decide whether an answer is right."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.evaluation.questions import Question
 
 Check = Callable[[str, str], bool]
-"""Takes a model's answer and the right one."""
+"""Takes a model's answer and the right answer. Returns whether the model's answer is right."""
 
 _BOX = "\\boxed{"
 _CHECK_SECONDS = 5
 
 
 def check_of(spec: str) -> Check:
-    """Return a check.
+    """Return the check that a text names.
 
     Args:
-        spec: `math`: math-verify compares numbers, fractions, formulas, the box or the last one in the text; `exact`:
-            the box, or else the whole text, white space and case aside; `module:function`: a function of yours that
-            takes the answer and the right one. It is looked for in the working directory too.
+        spec: `math`, `exact` or `module:function`. `math` uses math-verify to compare numbers, fractions and formulas.
+            It reads the box, or the last value in the text. `exact` compares the box, or the whole text if there is no
+            box. It ignores case and differences in white space. `module:function` is your own function of the answer
+            and the right answer. Its module may be in the working directory.
 
     Raises:
-        ValueError: There is no such check.
-        ImportError: What it needs is not installed.
+        ValueError: The check does not exist.
+        ImportError: A package that the check needs is not installed.
     """
     if spec == "math":
         _math_verify()
@@ -58,22 +59,22 @@ def check_of(spec: str) -> Check:
 
 
 def math(answer: str, right: str) -> bool:
-    """Compare by value: 0.5 is one half."""
+    """Compare answers by value: 0.5 equals one half."""
     library, limit = _math_verify(), _limit()
     found = library.parse(answer, parsing_timeout=limit)
     return bool(library.verify(_gold(right), found, timeout_seconds=limit))
 
 
 def exact(answer: str, right: str) -> bool:
-    """Compare letter by letter, but for white space and case."""
+    """Compare answers as text. Ignore case and differences in white space."""
     return _plain(_boxed(answer) or answer) == _plain(right)
 
 
 def require_checkable(questions: Iterable[Question], check: Check) -> None:
-    """Refuse right answers that `math` cannot read: all answers would be wrong.
+    """Refuse right answers that `math` cannot read, because every answer would count as wrong.
 
     Raises:
-        ValueError: There is one; it is shown.
+        ValueError: A right answer cannot be read. The message shows it.
     """
     if check is not math:
         return
@@ -89,12 +90,12 @@ def _gold(right: str) -> list[Any]:
 
 
 def _limit() -> int:
-    """Return math-verify's time limit, in seconds. It keeps it with signals, which the main thread alone gets."""
+    """Return math-verify's time limit in seconds, or 0 for none. It needs signals, which only the main thread gets."""
     return _CHECK_SECONDS if threading.current_thread() is threading.main_thread() else 0
 
 
 def _boxed(text: str) -> str | None:
-    """Return what the last box holds, braces within it and all."""
+    """Return the content of the last box, including nested braces."""
     start = text.rfind(_BOX)
     if start < 0:
         return None
@@ -110,7 +111,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().casefold()
 
 
-def _math_verify() -> Any:  # noqa: ANN401 - it has no annotations
+def _math_verify() -> Any:  # noqa: ANN401 - the module has no annotations
     try:
         import math_verify  # noqa: PLC0415 - an optional extra
     except ImportError as e:

@@ -1,4 +1,4 @@
-"""Cue lists from recorded runs: how steps of wrong answers begin, and steps of right ones do not."""
+"""Propose cue lists from recorded runs: openings of steps that are typical of wrong answers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _WORDS = 3
 _Z95 = 1.96
 _SMOOTHING = 0.5
-"""Haldane's and Anscombe's: what is added to each count, so that none is nothing."""
+"""Added to each count, so that no count is 0 (Haldane-Anscombe correction)."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """Words that steps begin with.
+    """The first words of steps.
 
     Attributes:
-        words: One to three, as a lexicon spells them.
-        right: In how many turns with a right answer a step begins so.
-        wrong: In how many with a wrong one.
-        log_odds: How much likelier wrong answers hold it than right ones, with its 95% interval; 0 is no difference.
+        words: One to three words, spelled as in a `Lexicon`.
+        right: Number of turns with a right answer in which a step begins with these words.
+        wrong: Number of turns with a wrong answer in which a step begins with these words.
+        log_odds: Log of the odds ratio of this opening in wrong answers against right answers, with its 95% interval. 0
+            means no difference.
     """
 
     words: str
@@ -42,12 +43,12 @@ class Opening:
 
 @dataclass(frozen=True)
 class Mined:
-    """What was found.
+    """The openings that were found.
 
     Attributes:
-        openings: All that are frequent enough, the most telling of wrong answers first.
-        right: Turns with right answers.
-        wrong: Turns with wrong ones.
+        openings: All openings that are frequent enough. Those most typical of wrong answers come first.
+        right: Number of turns with a right answer.
+        wrong: Number of turns with a wrong answer.
     """
 
     openings: tuple[Opening, ...]
@@ -56,7 +57,7 @@ class Mined:
 
     @property
     def cues(self) -> tuple[str, ...]:
-        """The openings that tell of wrong answers: their interval lies above 0, and no beginning of theirs tells it."""
+        """Openings with an interval above 0, which indicate wrong answers. Longer forms of a cue are left out."""
         telling = {opening.words for opening in self.openings if opening.log_odds.low > 0}
         return tuple(
             opening.words
@@ -66,16 +67,16 @@ class Mined:
 
 
 def mine(turns: Iterable[tuple[Record, bool]], least: int = 5) -> Mined:
-    """Count how steps begin.
+    """Count in how many turns a step begins with the same words.
 
-    Turns are counted, not steps: wrong answers are longer, and steps of one turn are alike.
+    The unit is the turn, not the step, because wrong answers are longer and the steps of one turn are similar.
 
     Args:
-        turns: Records, and whether their answers are right.
-        least: In how many turns an opening must be found.
+        turns: Records, each with whether its answer is right.
+        least: Minimum number of turns in which an opening must occur.
 
     Raises:
-        ValueError: There are no right answers, or no wrong ones.
+        ValueError: There are no right answers or no wrong answers.
     """
     counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     totals: Counter[bool] = Counter()
@@ -91,16 +92,16 @@ def mine(turns: Iterable[tuple[Record, bool]], least: int = 5) -> Mined:
         if counts[True][words] + counts[False][words] >= least
     ]
     counted = {opening.words: (opening.right, opening.wrong) for opening in found}
-    # "with the", where every "with" is one, says what "with" says.
+    # If "the" follows every "with", then "with the" gives no more information than "with".
     found = [o for o in found if counted.get(o.words.rpartition(" ")[0]) != (o.right, o.wrong)]
     found.sort(key=lambda opening: (-opening.log_odds.low, opening.words))
     return Mined(tuple(found), totals[True], totals[False])
 
 
 def steps(record: Record) -> Iterator[str]:
-    """Return what the small model wrote after each blank line, whether it was kept or dropped.
+    """Yield what the small model wrote after each blank line, including discarded drafts.
 
-    Of the thought; of the answer where there is none, as the policy has it.
+    Read the thought, or the answer if there is no thought. Policies do the same.
     """
     text, channel = (record.thinking, "thinking") if record.thinking else (record.answer, "answer")
     for boundary in _BOUNDARY.finditer(text):
@@ -113,7 +114,7 @@ def steps(record: Record) -> Iterator[str]:
 
 
 def openings(step: str) -> Iterator[str]:
-    """Return the first word of a step, the first two, the first three, as far as only white space is between them."""
+    """Yield the first word of a step, its first two words and its first three. Stop at anything that is not a word."""
     words: list[str] = []
     for token in step.split(maxsplit=_WORDS)[:_WORDS]:
         word = _WORD.match(token)

@@ -1,4 +1,4 @@
-"""What came of a question: the little of a turn that tables and plots are made of."""
+"""Outcomes of questions: the data of a turn that tables and plots need."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ SIDES: tuple[Author, ...] = ("speculative", "target")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one question.
+    """The outcome of one question.
 
     Attributes:
-        question: The question's id.
-        right: Whether the answer is right. An error is not.
-        error: What went wrong.
-        tokens: Kept, by author, each in its vocabulary.
-        usage: What each model was paid for.
-        began: In seconds since 1970.
-        seconds: How long the turn took.
-        takeovers: Where in the text, thought and answer, each began, from 0 to 1, and of what kind it was.
+        question: Id of the question.
+        right: Whether the answer is right. False if the turn ended in an error.
+        error: The error message, or None.
+        tokens: Number of kept tokens by author, each in the author's own vocabulary.
+        usage: Billed usage of each model.
+        began: Start of the turn, in seconds since 1970.
+        seconds: Duration of the turn.
+        takeovers: Position and kind of each takeover. The position is where it begins in the thought and answer
+            together, from 0 to 1.
     """
 
     question: str
@@ -41,7 +42,7 @@ class Outcome:
 
     @property
     def length(self) -> int:
-        """Tokens kept, whoever wrote them."""
+        """Number of kept tokens of both models together."""
         return sum(self.tokens.values())
 
     @classmethod
@@ -49,18 +50,19 @@ class Outcome:
         """Read a line of `runs.jsonl`."""
         if line["record"] is None:
             usage = {side: AuthorUsage() for side in SIDES}
-            return cls(line["id"], False, line["error"], dict.fromkeys(SIDES, 0), usage)  # noqa: FBT003 - not right
+            return cls(line["id"], False, line["error"], dict.fromkeys(SIDES, 0), usage)  # noqa: FBT003 - an error is not right
         outcome = cls.of_record(line["id"], line["record"], line["alone"])
         return replace(outcome, right=line["right"], error=line["error"])
 
     @classmethod
     def of_record(cls, question: str, record: Mapping[str, Any], alone: Author | None = None) -> Outcome:
-        """Read a record whose answer nobody has checked.
+        """Read a record whose answer has not been checked.
 
         Args:
-            question: The question's id.
-            record: What `Record.as_dict` returns.
-            alone: The side that is the whole pair: it is a pair of a model with itself, and counts for that side.
+            question: Id of the question.
+            record: The result of `Record.as_dict`.
+            alone: The side that answers alone. The pair then uses its model on both sides, and everything counts for
+                this side.
         """
         report = record["report"]
         segments = [Segment(**segment) for segment in report["segments"]]

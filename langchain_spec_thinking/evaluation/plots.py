@@ -28,10 +28,12 @@ _KINDS = {
 
 
 def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Draw accuracy against what it takes, lengths of answers, and where takeovers are.
+    """Draw accuracy against cost and time, the lengths of answers and the positions of takeovers.
+
+    If prices are not known, the target's tokens replace the cost.
 
     Returns:
-        The files, PNG.
+        The PNG files.
 
     Raises:
         ImportError: The extra `[evaluate]` is not installed.
@@ -56,7 +58,7 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 @contextmanager
 def _style() -> Iterator[Any]:
-    import matplotlib as mpl  # noqa: PLC0415 - heavy, and an optional extra
+    import matplotlib as mpl  # noqa: PLC0415 - slow import of an optional extra
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -65,7 +67,7 @@ def _style() -> Iterator[Any]:
         yield plt
 
 
-def _accuracy_against_cost(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401 - matplotlib's
+def _accuracy_against_cost(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401 - matplotlib's types
     if evaluation.prices:
         where = {name: 1000 * mean(figures.costs).value for name, figures in evaluation.figures.items()}
         return _accuracy(plt, evaluation, where, "cost of 1000 questions, at the prices given")
@@ -101,7 +103,7 @@ def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: 
 
 
 def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    """Boxes of the lengths of right and wrong answers: wrong ones that are long were cut off, or went in circles."""
+    """Draw box plots of the lengths of right and wrong answers. Long wrong ones were cut off or repeat themselves."""
     shown = {name: figures for name, figures in evaluation.figures.items() if figures.measured}
     figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.75 * len(shown)), layout="constrained")
     labels = []
@@ -134,7 +136,7 @@ def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
 
 
 def _takeovers(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    """A histogram for each pair of where in the text its takeovers begin, by kind."""
+    """Draw a histogram for each pair: where in the text its takeovers begin, by kind."""
     names = evaluation.pairs
     rows = max(1, len(names))
     figure, grid = plt.subplots(rows, figsize=(7.5, 1 + 1.9 * rows), layout="constrained", sharex=True, squeeze=False)

@@ -1,4 +1,4 @@
-"""Policies in a line, as they are typed: `coin:trigger=random,probability=0.2,takeover_tokens=40`."""
+"""Policies in one line of text, as typed: `coin:trigger=random,probability=0.2,takeover_tokens=40`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from langchain_spec_thinking.policy.data import as_data, known, policy_of
 FORM = "NAME:setting=value,... or NAME:FILE.json"
 _SUFFIX = "Trigger"
 _IN_FILES = {"lexicon", "budget"}
-"""What a line has no room for. The fields of a lexicon can be set one by one."""
+"""Fields that a line cannot set as a whole. A line can set each field of a lexicon."""
 
 
 def parse_policy(line: str) -> tuple[str, DelegationPolicy]:
-    """Read a policy with its name.
+    """Read a policy and its name.
 
     Args:
-        line: `NAME`, the default policy; `NAME:FILE.json`, a file that `calibrate` or `policy.data.as_data` wrote; or
-            `NAME:setting=value,...`. Settings are fields of `DelegationPolicy`; `mode=non_reasoning`; `trigger=` a
-            trigger's short name (`triggers`); fields of that trigger and of `Lexicon`, lists with `|` between them.
+        line: `NAME` is the default policy. `NAME:FILE.json` reads a file that `calibrate` or `policy.data.as_data`
+            wrote. `NAME:setting=value,...` changes settings: fields of `DelegationPolicy`, of its trigger and of
+            `Lexicon`, `mode=non_reasoning`, and `trigger=` with the short name of a trigger (see `triggers`). `|`
+            separates the items of a list.
 
     Raises:
-        ValueError: It names none.
+        ValueError: The line does not describe a policy.
         OSError: The file cannot be read.
     """
     name, _, rest = line.partition(":")
@@ -43,14 +44,14 @@ def parse_policy(line: str) -> tuple[str, DelegationPolicy]:
 
 
 def format_policy(name: str, policy: DelegationPolicy) -> str:
-    """Write a policy as `parse_policy` reads it, leaving out what is as by default.
+    """Write a policy as a line that `parse_policy` reads. Leave out default values.
 
     Raises:
-        ValueError: It holds what a line cannot say.
+        ValueError: A line cannot express the policy.
     """
     trigger = policy.trigger
     told = {} if isinstance(trigger, CueTrigger) else {"trigger": short_name(type(trigger))}
-    plain = DelegationPolicy(trigger=trigger)  # some defaults are the trigger's
+    plain = DelegationPolicy(trigger=trigger)  # some defaults depend on the trigger
     told |= _changed(trigger, but="lexicon")
     told |= {
         name: getattr(policy, name) for name in sorted(_names(policy)) if getattr(policy, name) != getattr(plain, name)
@@ -73,13 +74,13 @@ def _says(line: str, policy: DelegationPolicy) -> bool:
 
 
 def triggers() -> dict[str, Any]:
-    """Return the triggers that a line can name, by their short names; those that are made of others it cannot."""
+    """Return the triggers that a line can name, by short name. Triggers composed of others are not among them."""
     kinds = [kind for kind in known().values() if hasattr(kind, "examine") and "triggers" not in _names(kind)]
     return {short_name(kind): kind for kind in kinds}
 
 
 def short_name(kind: type) -> str:
-    """Return what a trigger is called in a line: `FirstTokenEntropy` is `first_token_entropy`."""
+    """Return the name of a trigger in a line: `first_token_entropy` for `FirstTokenEntropy`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__.removesuffix(_SUFFIX)).lower()
 
 
@@ -142,7 +143,7 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
     return pairs
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - whatever a setting takes
+def _value(text: str) -> Any:  # noqa: ANN401 - each setting has its own type
     try:
         return json.loads({"None": "null", "True": "true", "False": "false"}.get(text, text))
     except ValueError:
@@ -174,6 +175,6 @@ def _names(of: Any) -> set[str]:  # noqa: ANN401 - any dataclass
 
 
 def save_policy(policy: DelegationPolicy, path: Path) -> None:
-    """Write a policy to a file that `parse_policy` reads."""
+    """Write a policy to a JSON file that `parse_policy` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(as_data(policy), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

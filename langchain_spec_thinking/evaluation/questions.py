@@ -1,4 +1,4 @@
-"""Data sets: questions with the answers that are right."""
+"""Data sets: questions with their right answers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _COLUMNS = {"question": ("question", "problem"), "answer": ("answer", "solution")}
-"""What data sets call them, the first that is there."""
+"""Column names that data sets use. The first one that exists is read."""
 _FINAL = "####"
-"""What stands before the final answer in GSM8K and its like."""
+"""Mark before the final answer in GSM8K and similar data sets."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its answer.
+    """A question with its right answer.
 
     Attributes:
-        id: Made of the question's text, so it is the same wherever the question stands in the file.
-        question: What to ask.
-        answer: What is right.
+        id: Hash of the question's text. It does not depend on the position in the file.
+        question: Text to ask.
+        answer: The right answer.
     """
 
     id: str
@@ -39,12 +39,13 @@ def load_questions(spec: str, limit: int | None = None) -> list[Question]:
     """Load a data set.
 
     Args:
-        spec: A file of JSON lines with `question` and `answer`; `hf:NAME[@CONFIG][:SPLIT]` of the Hugging Face Hub (or
-            a folder), the split `test` by default; `pocket[:N]`, the problems that come with the package.
-        limit: The most questions to take, from the beginning.
+        spec: A file of JSON lines with `question` and `answer`; `hf:NAME[@CONFIG][:SPLIT]`, a data set of the Hugging
+            Face Hub or a folder, with the split `test` by default; or `pocket[:N]`, the problems that come with the
+            package.
+        limit: Maximum number of questions, from the beginning.
 
     Raises:
-        ValueError: A line or a row cannot be used; it is named.
+        ValueError: A line or a row cannot be used. The message names it.
         OSError: The file cannot be read.
         ImportError: `datasets` is not installed.
     """

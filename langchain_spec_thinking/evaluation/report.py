@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: figures, tables, plots."""
+"""Write the results of an evaluation to its folder: figures, tables and plots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def require_extra() -> None:
-    """Find out before anything runs whether tables and plots can be made after it.
+    """Check that the packages for tables and plots are installed. Call it before a long run.
 
     Raises:
         ImportError: The extra `[evaluate]` is not installed.
@@ -45,7 +45,7 @@ def save(evaluation: Evaluation, folder: str | PathLike[str]) -> list[Path]:
     """Write `results.json`, `results.md` and the plots.
 
     Returns:
-        The files.
+        The files that were written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures for each variant, and what they say of each other."""
+"""Results of an evaluation: figures of each variant, and comparisons between variants."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one variant; all of its outcomes are those of the same questions.
+    """The figures of one variant. All variants answer the same questions.
 
     Attributes:
         outcomes: In the order of the questions.
-        prices: Of the models; empty where they are not known.
-        measured: Whether it ran at all: a coin over whole questions is put together from other runs.
+        prices: Price of each model. Empty if the prices are not known.
+        measured: Whether the variant was run. A coin over whole questions is composed of other runs.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -33,31 +33,31 @@ class Figures:
 
     @property
     def count(self) -> int:
-        """How many questions there are."""
+        """Number of questions."""
         return len(self.outcomes)
 
     @cached_property
     def rights(self) -> tuple[bool, ...]:
-        """Which answers are right."""
+        """Whether each answer is right."""
         return tuple(outcome.right for outcome in self.outcomes)
 
     @cached_property
     def accuracy(self) -> Interval:
-        """Share of right answers, errors among the wrong ones."""
+        """Share of right answers. A question that ended in an error counts as wrong."""
         return wilson(sum(self.rights), self.count)
 
     @property
     def errors(self) -> int:
-        """How many questions ended in an error."""
+        """Number of questions that ended in an error."""
         return sum(outcome.error is not None for outcome in self.outcomes)
 
     def tokens(self, author: Author) -> float:
-        """Tokens kept for a question, of one author, in its vocabulary."""
+        """Return the mean number of kept tokens of an author per question, in the author's own vocabulary."""
         return sum(outcome.tokens[author] for outcome in self.outcomes) / self.count
 
     @property
     def length(self) -> float:
-        """Tokens kept for a question, whoever wrote them."""
+        """Mean number of kept tokens of both models per question."""
         return sum(outcome.length for outcome in self.outcomes) / self.count
 
     @property
@@ -68,24 +68,24 @@ class Figures:
 
     @property
     def takeovers(self) -> float:
-        """How many of them a turn has."""
+        """Mean number of takeovers per turn."""
         return sum(len(outcome.takeovers) for outcome in self.outcomes) / self.count
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
-        """How long each turn took, with as many others beside it as ran at a time."""
+        """Duration of each turn in seconds, while other turns ran at the same time."""
         return tuple(outcome.seconds for outcome in self.outcomes)
 
     @cached_property
     def costs(self) -> tuple[float, ...]:
-        """What each turn cost, dropped tokens and prompts read again included; empty where prices are not known."""
+        """Cost of each turn with discarded tokens and prompts that were read again. Empty if prices are not known."""
         if not self.prices:
             return ()
         return tuple(sum(p.of(o.usage[side]) for side, p in self.prices.items()) for o in self.outcomes)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens kept in the time in which anything ran, all turns together."""
+        """Kept tokens of all turns per second in which any turn ran. None if the variant was not run."""
         busy, end = 0.0, 0.0
         for began, seconds in sorted((outcome.began, outcome.seconds) for outcome in self.outcomes):
             busy += max(0.0, began + seconds - max(began, end))
@@ -93,7 +93,7 @@ class Figures:
         return sum(outcome.length for outcome in self.outcomes) / busy if busy and self.measured else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures, for JSON."""
+        """Return the figures for JSON."""
         return {
             "n": self.count,
             "right": sum(self.rights),
@@ -110,13 +110,13 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of every variant.
+    """The outcomes of all variants.
 
     Attributes:
         outcomes: By variant, in the order of the questions.
-        alone: By variant, the side that is the whole of it; None for pairs, and for coins over whole questions.
-        prices: Of the models; both, or none.
-        coins: Names of variants that are put together from the runs of the models alone.
+        alone: By variant, the side that answers alone. None for pairs and for coins over whole questions.
+        prices: Prices of both models, or empty.
+        coins: Names of the variants that are composed of the runs of both models alone.
     """
 
     outcomes: Mapping[str, tuple[Outcome, ...]]
@@ -126,7 +126,7 @@ class Evaluation:
 
     @cached_property
     def figures(self) -> dict[str, Figures]:
-        """By variant."""
+        """Figures by variant."""
         return {
             name: Figures(outcomes, self.prices, measured=name not in self.coins)
             for name, outcomes in self.outcomes.items()
@@ -134,21 +134,21 @@ class Evaluation:
 
     @property
     def count(self) -> int:
-        """How many questions there are."""
+        """Number of questions."""
         return len(next(iter(self.outcomes.values())))
 
     @property
     def pairs(self) -> list[str]:
-        """The variants that are pairs of two models."""
+        """Names of the variants that are pairs of two models."""
         return [name for name in self.outcomes if self.alone[name] is None and name not in self.coins]
 
     def side(self, side: Author) -> str | None:
-        """Return the name of the model alone, if it took part."""
+        """Return the name of the variant in which one model answers alone, or None."""
         return next((name for name in self.outcomes if self.alone[name] == side), None)
 
     @cached_property
     def tests(self) -> dict[tuple[str, str], PairedTest]:
-        """Each variant against each one before it."""
+        """Paired test of each variant against every variant before it."""
         names = list(self.figures)
         return {
             (later, name): mcnemar(self.figures[later].rights, self.figures[name].rights)
@@ -157,12 +157,13 @@ class Evaluation:
         }
 
     def with_coin(self, name: str, share: float, seed: int = 0) -> Evaluation:
-        """Add a coin over whole questions: a share of them goes to the target, the others to the small model.
+        """Add a coin over whole questions: the target gets a random share of them, the small model the others.
 
-        Nothing is run for it. It is the control for every policy: as much of the target, no switching within an answer.
+        No model runs, because the outcomes come from the runs of both models alone. The coin is the control for every
+        policy: it uses the same share of the target, but does not switch within an answer.
 
         Raises:
-            ValueError: Both models alone did not take part, or the share is none.
+            ValueError: The runs of a model alone are missing, the name is taken, or the share is not from 0 to 1.
         """
         small, target = self.side("speculative"), self.side("target")
         if small is None or target is None:
@@ -179,14 +180,14 @@ class Evaluation:
         return replace(self, outcomes=outcomes, alone={**self.alone, name: None}, coins=(*self.coins, name))
 
     def against_coin(self, name: str, share: float) -> tuple[Interval, Interval]:
-        """Compare a pair with what a coin over whole questions is expected to reach.
+        """Compare a pair with the expected result of a coin over whole questions.
 
         Args:
-            name: The pair.
-            share: Of the questions for the target.
+            name: Name of the pair.
+            share: Share of the questions that the coin sends to the target.
 
         Returns:
-            The coin's accuracy, over all ways it may fall, and the paired difference to it.
+            The coin's accuracy, averaged over all possible draws, and the paired difference of the pair to it.
         """
         little, large = (self.figures[self.side(side) or ""].rights for side in SIDES)
         expected = [share * b + (1 - share) * a for a, b in zip(little, large, strict=True)]
@@ -196,7 +197,7 @@ class Evaluation:
     def cost_share(self, name: str) -> float | None:
         """Return the share of whole questions for the target at which a coin costs as much as a pair.
 
-        None where prices are not known, or no coin costs as much.
+        Returns None if prices are not known or if no coin costs as much.
         """
         if not self.prices:
             return None
@@ -205,7 +206,7 @@ class Evaluation:
         return (pair - small) / (target - small) if small <= pair <= target and small < target else None
 
     def among(self, *names: str) -> Evaluation:
-        """Return the same of some variants, and of the questions that ended in no error with any of them."""
+        """Return an evaluation of some variants, without the questions that ended in an error with any of them."""
         lines = zip(*(self.outcomes[name] for name in names), strict=True)
         answered = [line for line in lines if all(outcome.error is None for outcome in line)]
         columns = zip(*answered, strict=True) if answered else ([] for _ in names)
@@ -213,7 +214,7 @@ class Evaluation:
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Return the names of points (what it takes, what it gives) that no other point beats, cheapest first."""
+    """Return the names of the points (cost, gain) that no other point beats. The cheapest comes first."""
     front: list[str] = []
     best = float("-inf")
     for name, (_, gives) in sorted(points.items(), key=lambda item: (item[1][0], -item[1][1])):

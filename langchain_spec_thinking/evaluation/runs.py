@@ -1,4 +1,4 @@
-"""The runs of an evaluation: each variant answers each question, once."""
+"""Runs of an evaluation: each variant answers each question once."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def evaluate(
 ) -> Evaluation:
     """Let each variant answer each question, and check the answers.
 
-    Every turn is recorded in `runs.jsonl`; what stands there already is not run again, errors excepted. One variant
-    runs after the other, so that their times can be compared.
+    Every turn is recorded in `runs.jsonl`. A recorded turn does not run again, unless it ended in an error. The
+    variants run one after another, so that their times can be compared.
 
     Args:
-        questions: What to ask.
-        variants: Who answers.
-        folder: Where the runs are kept.
-        check: As for `check_of`.
-        concurrency: How many turns run at a time.
-        watch: Told of each outcome with its variant's name, those of earlier runs first.
+        questions: The questions to ask.
+        variants: The variants that answer them.
+        folder: Folder for the runs.
+        check: Name of the check, as for `check_of`.
+        concurrency: Number of turns that run at the same time.
+        watch: Called with the name of the variant and each outcome. Outcomes of earlier runs come first.
 
     Raises:
-        ValueError: A variant of that name has answered in this folder with other settings, two have one name, or a
-            right answer cannot be checked.
+        ValueError: A variant of that name has answered in this folder with other settings, two variants have the same
+            name, or a right answer cannot be checked.
     """
     _require_names(variants)
     store = _Store(Path(folder), check, questions)
@@ -72,13 +72,13 @@ def evaluate(
 def solved(
     variant: Variant, questions: Sequence[Question], concurrency: int
 ) -> Iterator[tuple[Question, Record | str]]:
-    """Answer questions, many at a time; yield each with what came of it, or the error, as soon as that is there."""
+    """Answer questions at the same time. Yield each question with its record or error as soon as it is done."""
     stopped = threading.Event()
 
     def solve(question: Question) -> Record | str:
         try:
             return variant.solve(question, stopped)
-        except Exception as e:  # noqa: BLE001 - a question that fails, however it does, does not end the evaluation
+        except Exception as e:  # noqa: BLE001 - one failed question must not end the evaluation
             return f"{type(e).__name__}: {e}"
 
     with ThreadPoolExecutor(concurrency) as pool:
@@ -92,11 +92,11 @@ def solved(
 
 
 class _Store:
-    """What was answered so far.
+    """The answers so far, in a folder.
 
     Attributes:
-        check: Whether an answer is right.
-        done: By variant and question. What ended in an error is not done.
+        check: Decides whether an answer is right.
+        done: Outcomes by variant and id of the question, without those that ended in an error.
     """
 
     def __init__(self, folder: Path, check: str, questions: Sequence[Question]) -> None:
@@ -111,13 +111,13 @@ class _Store:
                 self._read(place, line)
 
     def add(self, variant: Variant, question: Question, came: Record | str) -> Outcome:
-        """Keep what came of a question: a record, or the error where there is none."""
+        """Store the result of a question: a record, or an error if there is no record."""
         record, error = (None, came) if isinstance(came, str) else (came, came.error)
         line = {
             "variant": variant.name,
             "alone": variant.alone,
             "id": question.id,
-            "check": None,  # until it is made: an answer is paid for, and kept even if its check fails
+            "check": None,  # set after the check: an answer has cost money, so it is kept even if its check fails
             "expected": question.answer,
             "right": False,
             "error": error,
@@ -131,7 +131,7 @@ class _Store:
         return Outcome.of_line(line)
 
     def require_same(self, variants: Sequence[Variant]) -> None:
-        """Refuse variants that have answered with other settings; remember those of the others."""
+        """Refuse variants that have answered with other settings. Store the settings of all others."""
         file = self._folder / SETTINGS
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         answered = {name for name, _ in self.done}
@@ -169,7 +169,7 @@ def _require_names(variants: Sequence[Variant]) -> None:
 
 
 def _differences(before: object, now: object, path: str = "") -> list[str]:
-    """Say in words what differs between settings."""
+    """Describe the differences between two settings, one text for each."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = sorted(before.keys() | now.keys())
         inner = [_differences(before.get(n), now.get(n), f"{path}.{n}" if path else n) for n in names]
@@ -178,10 +178,11 @@ def _differences(before: object, now: object, path: str = "") -> list[str]:
 
 
 def read_runs(path: str | PathLike[str], variant: str) -> list[tuple[Record, bool]]:
-    """Read what a variant answered: its records, and whether each answer is right. Errors are left out.
+    """Read the records of a variant and whether each answer is right. Leave out errors.
 
     Raises:
-        ValueError: The file holds no runs of `evaluate`, or none of this variant; those it has are named.
+        ValueError: `evaluate` did not write the file, or the variant has no answers in it. The message names the
+            variants that have.
         OSError: The file cannot be read.
     """
     found: dict[str, tuple[Record, bool]] = {}

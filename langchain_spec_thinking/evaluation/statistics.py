@@ -21,19 +21,19 @@ class Interval:
     high: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the figure for JSON, which knows no infinity: an end that is not known is None."""
+        """Return the figure for JSON. JSON has no infinity, so an infinite end becomes None."""
         return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """McNemar's exact test of two runs over the same questions.
+    """McNemar's exact test of two runs on the same questions.
 
     Attributes:
-        difference: Share of right answers of the first, less that of the second.
-        only_first: How many questions only the first answers right.
-        only_second: How many only the second does.
-        p: How likely so uneven a split is, were both as good.
+        difference: Share of right answers of the first run minus that of the second run.
+        only_first: Number of questions that only the first run answers right.
+        only_second: Number of questions that only the second run answers right.
+        p: Probability of a split at least this uneven if both runs were equally good.
     """
 
     difference: float
@@ -43,15 +43,15 @@ class PairedTest:
 
 
 def wilson(right: int, count: int) -> Interval:
-    """Return a share with Wilson's interval."""
-    from scipy.stats import binomtest  # type: ignore[import-untyped]  # noqa: PLC0415 - heavy
+    """Return a share with its Wilson interval."""
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # noqa: PLC0415 - slow import
 
     found = binomtest(right, count).proportion_ci(method="wilson")
     return Interval(right / count, float(found.low), float(found.high))
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
-    """Test a paired difference by the questions that only one of two runs answers right."""
+    """Compare two runs by the questions that only one of them answers right."""
     from scipy.stats import binomtest  # noqa: PLC0415
 
     pairs = list(zip(first, second, strict=True))
@@ -63,7 +63,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> PairedTest:
 
 
 def mean(values: Sequence[float]) -> Interval:
-    """Return a mean with Student's interval."""
+    """Return a mean with its Student's t interval."""
     from scipy.stats import t  # noqa: PLC0415
 
     count = len(values)
@@ -76,7 +76,7 @@ def mean(values: Sequence[float]) -> Interval:
 
 
 def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
-    """Return a sum's share of another, with the interval that comes of drawing questions, not tokens."""
+    """Return the ratio of two sums. Its interval treats questions as the sample, not tokens."""
     count, whole = len(parts), sum(wholes)
     if not whole:
         return Interval(0.0, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""What other numbers of the policy would have done, by replaying recorded runs: valid where no model would differ."""
+"""Replay recorded runs with other numbers of the policy. A replay is valid until a request would have differed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ VALUES: Mapping[str, Sequence[int | None]] = {
     "recap_tokens": (30, 60, 125, 250),
     "reflection_limit": (2, 3, 5, 10, 15, 30),
 }
-"""The numbers n1, n2, n3 and the reflection limit, and what they are swept over."""
+"""Values that are tried for n1, n2, n3 and the reflection limit."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a value would have done.
+    """The effect of one value.
 
     Attributes:
-        field: Which number of the policy.
-        value: Set to what.
-        turns: How many turns were replayed.
-        valid: For how many of them the replay is valid to the end: they would have been as they were.
-        takeovers: Of those, on average; None where there are none.
-        target_share: Of those, the target's share of the kept tokens; None where there are none.
-        reached: How far into their text the replays of the others are valid, on average, from 0 to 1.
-        recorded: Whether it is the value that ran.
+        field: Field of the policy.
+        value: Value of the field.
+        turns: Number of turns that were replayed.
+        valid: Number of turns whose replay is valid to the end. The value would not have changed their text.
+        takeovers: Mean number of takeovers in these valid turns. None if there are none.
+        target_share: The target's share of the kept tokens in these valid turns. None if there are none.
+        reached: Mean share of the text for which the other replays are valid, from 0 to 1. None if there are none.
+        recorded: Whether all turns ran with this value.
     """
 
     field: str
@@ -52,15 +52,15 @@ def sweep(
     values: Mapping[str, Sequence[int | None]] = VALUES,
     progress: Callable[[], Any] = lambda: None,
 ) -> list[Swept]:
-    """Replay every record with each value of each number, all else as recorded.
+    """Replay every record with each value of each field. Keep all other settings as recorded.
 
     Args:
         records: Turns that were recorded with texts.
-        values: What to set the fields of the policy to.
+        values: Values to try, by field of the policy.
         progress: Called after each value.
 
     Raises:
-        ValueError: There are none, or one cannot be replayed.
+        ValueError: There are no records, or one cannot be replayed.
     """
     if not records:
         msg = "expected at least one recorded turn, got none"

@@ -1,4 +1,4 @@
-"""The tables of an evaluation, as rows of text: for the terminal, and for Markdown."""
+"""Tables of an evaluation as rows of text, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.evaluation.results import Evaluation, Figures
 
 Rows = list[list[str]]
-"""The first is the heading."""
+"""Rows of cells. The first row is the heading."""
 
 HEADING = ["run", "right", "95% interval", "tokens, small", "tokens, target", "target share", "tokens/s", "s each"]
 
 
 def row(name: str, figures: Figures) -> list[str]:
-    """Return the figures of a variant in words, in the order of `HEADING`."""
+    """Return the figures of a variant as text, in the order of `HEADING`."""
     speed = figures.tokens_per_second
     accuracy = figures.accuracy
     return [
@@ -35,7 +35,7 @@ def row(name: str, figures: Figures) -> list[str]:
 
 
 def figures_table(evaluation: Evaluation) -> Rows:
-    """Return the figures of every variant; costs and errors where there are any."""
+    """Return the figures of every variant. Add costs if prices are known, and errors if there are any."""
     rows = [[*HEADING], *(row(name, figures) for name, figures in evaluation.figures.items())]
     shown = list(evaluation.figures.values())
     if evaluation.prices:
@@ -46,7 +46,7 @@ def figures_table(evaluation: Evaluation) -> Rows:
 
 
 def tests_table(evaluation: Evaluation) -> Rows:
-    """Return the paired tests of what ran; of a coin over whole questions the verdicts tell what it is worth."""
+    """Return the paired tests of the variants that ran. Verdicts compare with coins over whole questions."""
     heading = ["runs", "difference", "only the first right", "only the second right", "McNemar p"]
     rows = [
         [f"{one} - {other}", f"{test.difference:+.1%}", str(test.only_first), str(test.only_second), f"{test.p:.2g}"]
@@ -57,7 +57,7 @@ def tests_table(evaluation: Evaluation) -> Rows:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return everything that was found, as Markdown."""
+    """Return all results as Markdown."""
     parts = [f"{evaluation.count} questions.", _table(figures_table(evaluation)), _table(tests_table(evaluation))]
     parts += [
         "\n".join([f"**{name}**", "", *(f"- {verdict.text}" for verdict in verdicts(evaluation, name))])

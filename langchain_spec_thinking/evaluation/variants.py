@@ -1,4 +1,4 @@
-"""Who takes part in an evaluation: each model alone, and the pair under any number of policies."""
+"""Variants of an evaluation: each model alone, and the pair with any number of policies."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
 _FOUND_OUT = {"continuation"}
-"""What a backend learns of its server when it is first used. It is no setting."""
+"""What a backend learns about its server at the first request. These entries are not settings."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to answer questions.
+    """One way to answer questions.
 
     Attributes:
-        name: What tables call it.
+        name: Name in the tables.
         model: The pair.
-        alone: The side that is the whole of it; None for a pair of two.
+        alone: The side that answers alone. None for a pair of two models.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Variant:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting that changes the answers."""
-        told = dict(self.model._identifying_params)  # noqa: SLF001 - LangChain's name for it
+        """All settings that change the answers."""
+        told = dict(self.model._identifying_params)  # noqa: SLF001 - LangChain chose the name
         for side in ("speculative", "target"):
             told[side] = {name: value for name, value in told[side].items() if name not in _FOUND_OUT}
         return {**told, "policy": as_data(self.model.policy), "alone": self.alone}
@@ -53,15 +53,16 @@ class Variant:
 
         Args:
             question: The question.
-            stopped: Breaks the turn off when it is set.
+            stopped: Ends the turn early when it is set.
 
         Returns:
-            The record, which tells the error where there was one.
+            The record of the turn. It holds the error if there was one.
 
         Raises:
-            Exception: The turn could not even begin.
+            Exception: The turn failed before it began.
         """
-        # A coin that fell alike in every turn would be a rule about places.
+        # Each question gets its own seed. With one seed for all, random takeovers would fall on the same places in
+        # every turn.
         seed = zlib.crc32(question.id.encode()) ^ (self.model.seed or 0)
         policy = replace(self.model.policy, trigger=reseeded(self.model.policy.trigger, seed))
         model = self.model.model_copy(update={"policy": policy})
@@ -80,15 +81,15 @@ class Variant:
 
 
 def alone(model: ChatSpeculativeThinking, side: Author, name: str) -> Variant:
-    """Let one model of a pair answer by itself: a pair of it with itself whose coin never falls."""
+    """Return a variant in which one model answers alone, without takeovers. The pair uses it on both sides."""
     backend = model.speculative if side == "speculative" else model.target
     never = DelegationPolicy(trigger=RandomTrigger(0), boundary=model.policy.boundary)
     update = {"speculative": backend, "target": backend, "policy": never, "answer_by": "speculative"}
     return Variant(name, model.model_copy(update=update), side)
 
 
-def reseeded(trigger: Any, seed: int) -> Any:  # noqa: ANN401 - any trigger, or what one is made of
-    """Return a trigger with another seed, in it and in the triggers it is made of; one that has none as it is."""
+def reseeded(trigger: Any, seed: int) -> Any:  # noqa: ANN401 - any trigger or part of one
+    """Return a trigger with another seed, also in the triggers it is composed of. Keep a trigger that has no seed."""
     if isinstance(trigger, tuple):
         return tuple(reseeded(one, seed) for one in trigger)
     if not is_dataclass(trigger) or isinstance(trigger, type):
@@ -97,5 +98,5 @@ def reseeded(trigger: Any, seed: int) -> Any:  # noqa: ANN401 - any trigger, or 
     changed = {name: seed if name == "seed" else reseeded(value, seed) for name, value in held.items()}
     if changed == held:
         return trigger
-    parts: Any = changed.get("triggers")  # of what is made of others
+    parts: Any = changed.get("triggers")  # composed triggers take their triggers as positional arguments
     return type(trigger)(*parts) if parts else replace(trigger, **changed)

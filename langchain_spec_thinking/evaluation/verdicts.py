@@ -1,4 +1,4 @@
-"""Whether a pair pays: said plainly, with what the questions can tell and what they cannot."""
+"""Verdicts: sentences that say whether a pair pays, and what the questions can and cannot show."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 Relation = Literal["more", "same", "less"]
 SURE = 0.05
-"""The p-value below which a difference in right answers is one."""
+"""Significance level. A difference in right answers counts if its p-value is below this."""
 FEW = 12
-"""How many questions are too few: their intervals may be empty where all went the same way."""
+"""Minimum number of questions for a verdict. With fewer, intervals may be empty if all questions end alike."""
 _ALONE: dict[Author, str] = {"target": "the target alone", "speculative": "the small model alone"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence about a pair and a model alone, or a coin.
+    """A sentence that compares a pair with a model alone or with a coin.
 
     Attributes:
         text: The sentence.
-        dominated: Whether the other is better, and takes no more.
+        dominated: Whether the other has more right answers and takes no more cost or time.
     """
 
     text: str
@@ -36,9 +36,10 @@ class Verdict:
 
 
 def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
-    """Say how a pair stands against each of its models alone, and against a coin over whole questions.
+    """Compare a pair with each of its models alone, and with a coin over whole questions.
 
-    Each by the questions that ended in no error with either: an outage is no merit of whoever was spared.
+    Each comparison leaves out the questions that ended in an error on either side. Otherwise an outage of one side
+    would count in favour of the other.
     """
     found: list[Verdict] = []
     others = {side: other for side in _ALONE if (other := evaluation.side(side))}
@@ -76,16 +77,16 @@ def _against_model(among: Evaluation, name: str, other: str, words: str) -> Iter
 
 
 def judged(better: Relation, taking: Relation, words: str, measure: str) -> tuple[bool, str]:
-    """Judge a pair by another variant.
+    """Compare a pair with another variant.
 
     Args:
-        better: Whether the other has more right answers than the pair.
-        taking: Whether it costs more, or takes more time.
-        words: What the other is called.
+        better: Whether the other variant has more right answers than the pair.
+        taking: Whether the other variant takes more cost or time than the pair.
+        words: Name of the other variant in the sentence.
         measure: "cost" or "time".
 
     Returns:
-        Whether the pair is dominated, and the sentence that says how it stands.
+        Whether the pair is dominated, and the sentence.
     """
     less, more, equal = _WORDS[measure]
     text = _JUDGED[better, taking].format(other=words, less=less, more=more, equal=equal, measure=measure)
@@ -110,7 +111,7 @@ _JUDGED: dict[tuple[Relation, Relation], str] = {
 
 
 def _taking(theirs: Figures, mine: Figures) -> tuple[Relation, str]:
-    """Return whether the other takes more, and of what: money where prices are known, else time."""
+    """Return whether the other variant takes more, and the measure: cost if prices are known, else time."""
     if theirs.costs and mine.costs:
         return _relation(theirs.costs, mine.costs), "cost"
     return _relation(theirs.seconds, mine.seconds), "time"
@@ -130,7 +131,10 @@ def _times(theirs: Figures, mine: Figures) -> str:
 
 
 def _against_coin(among: Evaluation, name: str) -> Iterator[Verdict]:
-    """Compare with the coin of the same target share, and with that of the same cost: prompts are read again too."""
+    """Compare with a coin of the same target share and a coin of the same cost.
+
+    The two shares differ because a takeover reads the prompt again.
+    """
     shares = {"a coin": among.figures[name].target_share.value}
     if (same_cost := among.cost_share(name)) is not None:
         shares["a coin of the same cost,"] = same_cost

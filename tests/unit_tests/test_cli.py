@@ -1,4 +1,4 @@
-"""The command line, as far as it goes without a model."""
+"""The commands, as far as they need no model."""
 
 from __future__ import annotations
 

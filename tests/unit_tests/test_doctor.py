@@ -1,4 +1,4 @@
-"""The doctor, on fakes of what it examines."""
+"""The doctor examines fake servers and models."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_reached_is_told_in_a_line(answer: Any, says: str) -> Non
 
 def test_a_model_that_is_not_listed_is_missed() -> None:
     class Other(VLLM):
-        """One with another model."""
+        """A server that lists another model."""
 
         def models(self) -> dict[str, Any]:
             return {"data": [{"id": "other", "object": "model", "owned_by": "vllm"}]}

@@ -1,4 +1,4 @@
-"""What the comparison computes from the outcomes of its runs."""
+"""How the comparison computes its figures from the outcomes of the runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def result(right: str, *, target: int = 0) -> Result:
-    """A run that solved the problems marked with a star."""
+    """Return a run that solved the problems marked with a star."""
     return Result(tuple(Outcome(mark == "*", 10, target) for mark in right), seconds=2.0)
 
 
@@ -62,7 +62,7 @@ def test_the_figures_are_shown_and_drawn(tmp_path: Path) -> None:
 
 
 class Instant(Pair):
-    """Solves nothing, at once."""
+    """Solves no problem, and returns an outcome at once."""
 
     def solve(self, number: int, problem: Problem) -> Outcome:
         return Outcome(problem.answer % 2 == 0, 10 + number, number)
@@ -80,7 +80,7 @@ def test_workers_keep_the_order_and_report_progress() -> None:
 
 def test_what_goes_to_a_worker_can_be_sent_to_another_process() -> None:
     for pair in (Pair(), Pair.alone("small")):
-        assert pickle.loads(pickle.dumps(pair)) == pair  # noqa: S301 - our own
+        assert pickle.loads(pickle.dumps(pair)) == pair  # noqa: S301 - data of this test
 
 
 def test_a_pair_shares_its_tokens_and_a_model_alone_does_not() -> None:

@@ -1,4 +1,4 @@
-"""What `make bench` does with its figures, which come from parts that measure nothing here."""
+"""What `make bench` does with its figures. The parts are fakes that measure nothing."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ LENGTHS: dict[str, Any] = {
     "ideal_ms_per_token": [0.9, 0.9],
     "by_length": {"200": Figure.of([2.5]).as_dict()},
 }
-"""What the drawing looks for in the figures of one part."""
+"""The figures of one part that the drawing reads."""
 
 
 class Parts:
-    """All parts, measured already.
+    """All parts, with figures that are given and not measured.
 
     Args:
-        **figures: Those that differ, by name; None: it is missing.
+        **figures: Figures that differ from the default, by name. None leaves a figure out.
     """
 
     def __init__(self, **figures: Figure | None) -> None:

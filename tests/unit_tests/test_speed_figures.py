@@ -1,4 +1,4 @@
-"""A median tells how sure it is."""
+"""A median has an interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of the client make of what they measured. A quick run of `make bench` measures."""
+"""How the client benchmarks compute their figures from measurements. A quick `make bench` measures for real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison of triggers: what its table says, and that nothing is run twice."""
+"""The comparison of triggers: the figures of its table, and that no run is repeated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RIGHTS = {
     (COIN, 0.2): "1100",
     ("entropy", 0.2): "1110",
 }
-"""By variant and wanted share: which of four answers are right."""
+"""Which of four answers are right, by variant and wanted share."""
 
 
 def answered(name: str, share: float, rights: str) -> Answered:
@@ -64,14 +64,15 @@ def test_each_is_compared_with_its_coin_and_with_whole_questions(found: list[Ans
     assert "less_coin" not in small | target | coin
     assert "less_whole_questions" not in small | target
     assert entropy["less_coin"]["value"] == 0.25
-    # A quarter of the tokens is the target's: a quarter of the questions for it gives 0.25 + 0.25 * 0.75 = 0.4375.
+    # The target has 25% of the tokens. A coin that sends 25% of the questions to it gets 0.25 + 0.25 * 0.75 = 0.4375
+    # right.
     assert entropy["less_whole_questions"]["value"] == pytest.approx(0.3125)
     assert coin["less_whole_questions"]["value"] == pytest.approx(0.0625)
 
 
 @given(st.floats(0, 1))
 def test_the_coin_has_the_share_it_is_asked_for(share: float) -> None:
-    """Three runs of a question; where only one of them is right, what comes out is its weight in the mixture."""
+    """Three runs answer one question. If only one run is right, the result is its weight in the mixture."""
     by_target, by_small = (0, 40, 100), (300, 120, 0)
 
     def run(number: int, *, right: bool) -> Figures:
@@ -115,7 +116,7 @@ def test_how_a_knob_stands_is_told(name: str, value: float, told: str) -> None:
 
 
 def scripted() -> ChatSpeculativeThinking:
-    """A pair whose large model goes on for as long as it is let, at each of several cues."""
+    """Return a pair with several cues. After each of them the large model writes as long as its limit allows."""
     steps = [*["Wait, I count again.\n\n"] * 4, "It is five.</think>\\boxed{5}"]
 
     def small(turn: Turn) -> str:

@@ -1,4 +1,4 @@
-"""Sums, and two models that do them: the small one slips at large numbers, the large one at none."""
+"""Sums, and two models that solve them: the small one fails at large numbers, the large one never fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 HARD = 10
-"""From this number on the small model is wrong, and begins its second step with "Hmm"."""
+"""For sums from this number on, the small model answers wrong and begins its second step with "Hmm"."""
 NUMBER = 20
 
 
@@ -40,7 +40,7 @@ def large(turn: Turn) -> str:
 
 
 def sums(count: int = NUMBER) -> list[Question]:
-    """The sum of the question's number and one: half of twenty are hard."""
+    """Return questions that ask for the question's number plus one. About half of the default twenty are hard."""
     return [Question(f"q{n}", f"What is {n} + 1?", str(n + 1)) for n in range(count)]
 
 

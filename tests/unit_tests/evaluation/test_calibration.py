@@ -1,4 +1,4 @@
-"""Thresholds by shares, cues from runs, numbers by replay."""
+"""Calibration: thresholds from shares, cues from runs, numbers of the policy by replay."""
 
 from __future__ import annotations
 
@@ -138,9 +138,9 @@ def test_cues_are_mined_from_right_and_wrong_answers(folder: Path) -> None:
     assert found["wait"] == (9, 11)
     assert mined.cues == ("hmm",)
     assert mined.openings[0].words == "hmm"
-    # By hand, with a half added to each count.
+    # Computed by hand, with 0.5 added to each count.
     assert mined.openings[0].log_odds.value == pytest.approx(math.log(11.5 * 9.5 / (0.5 * 0.5)))
-    assert "so it" not in found  # every "so" is one
+    assert "so it" not in found  # "it" follows every "so"
     assert mine(read_runs(folder / "runs.jsonl", "small"), least=12).cues == ()
     with pytest.raises(ValueError, match="got 20 right and 0 wrong"):
         mine(read_runs(folder / "runs.jsonl", "pair"))
@@ -150,7 +150,7 @@ def test_what_the_target_wrote_is_no_step_of_the_small_model(folder: Path) -> No
     records = [record for record, _ in read_runs(folder / "runs.jsonl", "pair")]
     record = next(record for record in records if "What is 3 + 1?" in record.history[0].content)
     found = [step.split("\n")[0] for step in steps(record)]
-    assert found == ["So it is.", "Wait,"]  # the second was dropped for the target's sentence
+    assert found == ["So it is.", "Wait,"]  # the second step was discarded for the target's sentence
 
 
 def test_numbers_are_swept_by_replay(folder: Path) -> None:
@@ -160,7 +160,7 @@ def test_numbers_are_swept_by_replay(folder: Path) -> None:
     assert same.recorded
     assert (same.valid, same.takeovers, same.reached) == (NUMBER, 1, None)
     assert same.target_share == pytest.approx(records[0].report["target_share"], abs=0.05)
-    # The target's sentence has twelve words before it closes the thought: ten would have cut it.
+    # The target's sentence has twelve words before it closes the thought, so a limit of ten would have cut it.
     shorter, longer = swept["takeover_tokens", 10], swept["takeover_tokens", 40]
     assert (shorter.valid, shorter.takeovers, shorter.target_share) == (0, None, None)
     assert 0 < (shorter.reached or 0) < 1
@@ -191,7 +191,7 @@ def test_a_policy_that_no_line_can_say_is_kept_in_its_file(tmp_path: Path) -> No
     refused = run(*options)
     assert refused.exit_code == 1
     assert "cannot be written in a line" in refused.output
-    assert "probability" not in refused.output  # nothing was measured
+    assert "probability" not in refused.output  # it was refused before any measurement
     file = tmp_path / "coin.json"
     kept = run(*options, "--out", str(file))
     assert f"--policy 'random:{file}'" in kept.output

@@ -1,4 +1,4 @@
-"""Data sets, checks, and policies as they are typed."""
+"""Data sets, checks, and policies in a line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_problems_of_the_package() -> None:
 
 
 def test_a_data_set_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder is loaded as one of the Hub is."""
+    """A local folder loads in the same way as a data set of the Hub."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "test.jsonl").write_text('{"question": "2 + 3?", "answer": "5"}\n', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Statistics, the Pareto front, and what is said of a pair."""
+"""Statistics, the Pareto front, and the verdicts on a pair."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_intervals_are_those_of_the_books() -> None:
 
 
 def test_a_share_has_the_interval_of_drawing_questions() -> None:
-    """Of a thousand samples about 95% have the share of all within their interval."""
+    """About 95% of a thousand samples have the share of the whole population within their interval."""
     rng = random.Random(3)  # noqa: S311 - repeatable, not secret
     turns = [(rng.randint(0, 40), rng.randint(40, 400)) for _ in range(4000)]
     share = sum(part for part, _ in turns) / sum(whole for _, whole in turns)
@@ -72,7 +72,7 @@ def test_the_front_holds_exactly_what_nothing_beats(points: dict[str, tuple[int,
 
 
 def outcomes(right: str, *, target: int, cost: int, seconds: float = 1.0) -> tuple[Outcome, ...]:
-    """Outcomes of the questions, right where there is a star, each of the same tokens and cost."""
+    """Return outcomes with equal tokens and costs. A star marks a right answer."""
     tokens: dict[Author, int] = {"speculative": 100 - target, "target": target}
     usage: dict[Author, AuthorUsage] = {
         "speculative": AuthorUsage(),
@@ -88,7 +88,7 @@ PRICES: dict[Author, Price] = {"speculative": Price(0, 0), "target": Price(0, 1_
 FEW, MANY, ALL = "*" * 20 + "." * 40, "*" * 50 + "." * 10, "*" * 60
 SLIGHTLY_MORE = "*" * 22 + "." * 38
 
-# The pair has 20 of 60 right, costs 50 a question and takes one second.
+# The pair has 20 of 60 answers right. It costs 50 and takes one second per question.
 TARGETS = {
     "better and cheaper": (MANY, 20, 1.0, True, "Dominated: the target alone is better and cheaper here."),
     "better for the same": (MANY, 50, 1.0, True, "Dominated: the target alone is better here and costs the same"),
@@ -107,7 +107,7 @@ TARGETS = {
 def test_a_pair_is_judged_by_the_target_alone(
     right: str, cost: int, seconds: float, *, dominated: bool, told: str, priced: bool
 ) -> None:
-    """By cost where prices are known; else time says what cost says there."""
+    """Verdicts use the cost if prices are known. Without prices, the time takes the place of the cost."""
     if not priced:
         seconds, cost = cost / 50, 7
         for word, instead in {"cheaper": "faster", "dearer": "slower", "costs the same": "takes as long"}.items():
@@ -159,7 +159,7 @@ def test_a_pair_is_judged_by_a_coin(right: str, target: int, told: str) -> None:
 
 @pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, None), (100, 1.0), (200, None)])
 def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
-    """The small model costs 20 a question, the target 100: a pair of 50 could have sent 3 in 8 to the target."""
+    """The small model costs 20 per question and the target 100. A coin that costs 50 sends 3 in 8 to the target."""
     found = Evaluation(
         {
             "small": outcomes(FEW, target=0, cost=20),
@@ -170,7 +170,7 @@ def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
         PRICES,
     )
     last = verdicts(found, "pair")[-1]
-    if share is None:  # no coin does
+    if share is None:  # no coin has this cost
         assert found.cost_share("pair") is None
         assert "of the same cost" not in last.text
     else:
@@ -181,7 +181,7 @@ def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
 
 
 def test_what_ended_in_an_error_is_no_bargain() -> None:
-    """The target costs twice the pair wherever it answers; half of its questions failed and cost nothing."""
+    """The target costs twice as much as the pair per answer. Half of its questions failed and cost nothing."""
     answered = outcomes(ALL, target=100, cost=100)
     failed = tuple(
         replace(one, right=False, error="503", usage={"target": AuthorUsage()}, seconds=0.0) for one in answered[:30]
@@ -198,7 +198,7 @@ def test_what_ended_in_an_error_is_no_bargain() -> None:
 
 
 def test_few_questions_make_no_verdict() -> None:
-    """All of five are right with the pair and wrong with the small model: every interval would be empty."""
+    """The pair answers all five questions right, the small model none. Every interval would be empty."""
     runs = {
         "small": outcomes("." * 5, target=0, cost=20),
         "target": outcomes("*" * 5, target=100, cost=100),
@@ -216,7 +216,7 @@ def test_figures_of_one_question_are_json() -> None:
 
 
 def test_speed_is_of_the_time_in_which_anything_ran() -> None:
-    times = [(0.0, 2.0), (1.0, 2.0), (10.0, 1.0)]  # three seconds, a pause, one second
+    times = [(0.0, 2.0), (1.0, 2.0), (10.0, 1.0)]  # three seconds of work, a pause, one second of work
     tokens: dict[Author, int] = {"speculative": 30, "target": 10}
     ran = tuple(
         Outcome(f"q{n}", right=True, error=None, tokens=tokens, usage={}, began=began, seconds=seconds)

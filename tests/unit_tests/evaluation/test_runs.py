@@ -1,4 +1,4 @@
-"""An evaluation: who answers what, once, and what is made of it."""
+"""Runs of an evaluation: each question is answered once, and the results are computed from these runs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _KilledError(BaseException):
 
 
 def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
-    """Killed after so many answers, again and again: all that was kept is asked once."""
+    """The evaluation is killed several times, after different numbers of answers. No stored question is asked again."""
     questions: Counter[tuple[str, str]] = Counter()
     names = ("small", "target", "pair")
 
@@ -107,7 +107,7 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
 
 
 class Endless(Backend):
-    """Never stops by itself."""
+    """Writes without end."""
 
     name = "endless"
     thinks = True

@@ -1,4 +1,4 @@
-"""What records must not tell, what a replay must not claim, and what an evaluation must not lose."""
+"""What records must not reveal, what replays must not claim, and what evaluations must not lose."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ THOUGHT = f"Well.\n\n{STEP}\n\nWait, I check.\n\nSo.</think>Five."
 
 
 class Guarded(Trigger):
-    """A trigger of a user's, which asks a service of its own."""
+    """A user's own trigger that holds a client of its own service."""
 
     def __init__(self) -> None:
         self.note = "mine"
@@ -135,12 +135,15 @@ RECORD: dict[str, Any] = {
 
 
 def test_takeovers_are_those_of_the_report_wherever_they_are() -> None:
-    """A stretch that the target leads is none, nor is its answer; a pair that does not reason has them there."""
+    """Neither a stretch that the target leads nor the target's answer is a takeover.
+
+    If a pair does not reason, its takeovers are in the answer.
+    """
     assert Outcome.of_record("q", RECORD).takeovers == ((0.3, "reflection"), (0.7, "trigger"))
 
 
 def test_a_model_alone_pays_for_all_of_its_requests() -> None:
-    """As the other half of its pair it may be asked again, where its answer stays blank."""
+    """The model is on both sides of its pair. Requests to both count, for example a second one after a blank answer."""
     alone = Outcome.of_record("q", RECORD, "speculative")
     assert alone.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
     assert alone.usage["target"] == AuthorUsage()
@@ -166,7 +169,7 @@ def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
         file.write_bytes(b'{"a": 1}\n' + half)
         assert [held for _, held in read_lines(file, growing=True)] == [{"a": 1}]
     with pytest.raises(ValueError, match="line 2: expected a JSON object"):
-        list(read_lines(file))  # a data set is not one
+        list(read_lines(file))  # a data set must be complete to the last line
     file.write_text('{"a": \n{"b": 2}', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: expected a JSON object"):
         list(read_lines(file, growing=True))
