@@ -16,8 +16,8 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
 from langchain_spec_thinking.backends.openai.echo import EchoFilter
-from langchain_spec_thinking.backends.openai.reasoning_field import ThoughtField
-from langchain_spec_thinking.backends.openai.tool_call_deltas import NativeCalls
+from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
+from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.backends.replies.call_reader import call_reader
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -203,10 +203,10 @@ class _Reading:
         self.messages = [_message(**message) for message in payload.body["messages"]]
         self.bound = {"stop": list(request.stop) or None, **(bound or {})}
         self.model = model.model_copy(update=_settings(model, request))
-        self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
-        self._thought = ThoughtField(turn, drops=payload.drops_reasoning)
-        self._calls = call_reader(payload.calls, turn, payload.begun)
-        self._native = NativeCalls()
+        self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
+        self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
+        self._calls = call_reader(payload.calls, turn, payload.call_prefix)
+        self._native = ToolCallDeltas()
         limited = any(name in type(model).model_fields for name in _LIMITS)
         self._room = sys.maxsize if limited else request.max_tokens * _CHARACTERS
         self._shown = 0  # characters
@@ -233,7 +233,7 @@ class _Reading:
         """Read the end of the response."""
         yield from self._piece(self._echo.rest())
         yield from self._calls.rest()
-        for call in self._native.made():
+        for call in self._native.finished_calls():
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
         if self._usage and not self.full:  # otherwise the usage includes text that was discarded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Backend, End, Piece, Request, Usage
 from langchain_spec_thinking.backends.openai.backend import OpenAIBackend
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN
-from langchain_spec_thinking.backends.openai.probes import WORKS, Listing, Probe, RawProbe
+from langchain_spec_thinking.backends.openai.probes import WORKS, ModelListing, Probe, RawProbe
 from langchain_spec_thinking.backends.replies.continuation import ChatInstruct, ChatMark, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
@@ -113,9 +113,9 @@ def examine(backend: Backend) -> Diagnosis:
 
 
 def _list(backend: OpenAIBackend, found: Diagnosis) -> None:
-    listing = Listing()
+    listing = ModelListing()
     try:
-        cards = listing.read(listing.put(backend.client))
+        cards = listing.read(listing.send(backend.client))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = [str(card.id) for card in cards]
@@ -167,7 +167,7 @@ def _try_strategies(backend: OpenAIBackend) -> Iterator[Trial]:
     for way in ways:
         probe = RawProbe(backend.name, way) if isinstance(way, Raw) else Probe(backend.name, way)
         try:
-            outcome = probe.read(probe.put(backend.client))
+            outcome = probe.read(probe.send(backend.client))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)
@@ -196,8 +196,8 @@ def _gives_logprobs(backend: OpenAIBackend) -> bool:
 
 def _stops_on_hangup(backend: OpenAIBackend) -> bool | None:
     """Return the known behaviour of the engine. If it is unknown, test whether a cancelled request delays the next."""
-    if backend.profile.engine.stops is not None:
-        return backend.profile.engine.stops
+    if backend.profile.engine.stops_on_disconnect is not None:
+        return backend.profile.engine.stops_on_disconnect
 
     def seconds() -> float:
         began = time.monotonic()
@@ -234,5 +234,5 @@ def _advice(backend: OpenAIBackend, found: Diagnosis) -> Iterator[str]:
         yield "The text comes in one piece: what a hand-over cuts off is written, and billed, all the same."
     if not found.cached_tokens and engine.cache_flag:
         yield f"Start it with {engine.cache_flag} to see what its prefix cache saves."
-    if engine.advice and not engine.heeded(backend.describe()):
+    if engine.advice and not engine.advice_followed(backend.describe()):
         yield engine.advice

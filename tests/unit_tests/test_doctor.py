@@ -30,11 +30,11 @@ TOKENIZER: dict[str, Any] = {"tokenizer": tiny.byte_tokenizer()}
 @pytest.mark.parametrize(
     ("kind", "settings", "engine", "tried", "continues_by"),
     [
-        (VLLM, {}, "vLLM", {"chat_flag": "continued", "chat_trailing": "began anew"}, "chat_flag"),
+        (VLLM, {}, "vLLM", {"chat_flag": "continued", "chat_trailing": "started again"}, "chat_flag"),
         (VLLM, TOKENIZER, "vLLM", {"raw": "continued"}, "raw"),
         (Ollama, {}, "Ollama", {"chat_trailing": "continued"}, "chat_trailing"),
         (Ollama, TOKENIZER, "Ollama", {"raw": "wrapped the prompt"}, "chat_trailing"),
-        (LlamaCppPython, {}, "llama-cpp-python", {"chat_flag": "began anew"}, "chat_instruct"),
+        (LlamaCppPython, {}, "llama-cpp-python", {"chat_flag": "started again"}, "chat_instruct"),
         (TransformersServe, {}, "an unknown server", {"chat_flag": "refused"}, "chat_instruct"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_service_that_bills_on_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (httpx2.ConnectError("refused"), "Is the server running at that address"),
+        (httpx2.ConnectError("refused"), "Check that the server is running"),
         (refused(401, f"bad key {KEY}"), "Check `api_key`"),
         (refused(404, "no such model"), "Check the model's name"),
     ],

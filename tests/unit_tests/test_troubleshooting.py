@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 KEYS = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
-INTERNAL = {"the turn is finished", "the server was not asked yet how it continues a turn", "…: …"}
+INTERNAL = {"the turn is finished", "the server's strategy is not known yet", "…: …"}
 """Messages that need no heading: bugs in this package, and the prefix that says where a message belongs."""
 
 

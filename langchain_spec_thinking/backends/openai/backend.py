@@ -17,11 +17,11 @@ from pydantic import SecretStr
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.local.prefetching import on_own_network, read_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, tells
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients
-from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted
-from langchain_spec_thinking.backends.openai.retries import NO_EVENT, aretrying, retrying
-from langchain_spec_thinking.backends.openai.sse_done import saw_end_mark, watch_end_mark
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
+from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
+from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
@@ -115,9 +115,7 @@ class OpenAIBackend(Backend):
             msg = f"continuation: expected one of {', '.join(_STRATEGIES)}, got {continuation!r}"
             raise ValueError(msg)
         if continuation == "raw" and tokenizer is None:
-            msg = (
-                "tokenizer: continuation='raw' renders the chat template here and needs the model's tokenizer, got None"
-            )
+            msg = "tokenizer: continuation='raw' needs the model's tokenizer to render the chat template, got None"
             raise ValueError(msg)
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
@@ -136,7 +134,7 @@ class OpenAIBackend(Backend):
         self.thinks = bool(thinking) if self.template is None else self.template.thinks
         self.profile = ServerProfile(self._url, model, _fixed(self._url, continuation, self.template), self.template)
         self._negotiating = threading.Lock()
-        self._breaker = CircuitBreaker(f"{model} at {self._place}")
+        self._breaker = CircuitBreaker(f"{model} at {self._safe_url}")
         settings: dict[str, Any] = {
             "base_url": self._url,
             "api_key": self._api_key.get_secret_value(),
@@ -144,7 +142,7 @@ class OpenAIBackend(Backend):
             "max_retries": 0,  # tenacity retries: retries in two layers would multiply
         }
         self._clients = Clients(settings, http_client, http_async_client)
-        self._counted: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
+        self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
         self._count_word = lru_cache(maxsize=4096)(self.count_tokens)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -211,7 +209,7 @@ class OpenAIBackend(Backend):
     @property
     def request_tokens_max(self) -> int | None:
         """Most tokens per request, if the service continues to write and bill after a hang-up. Otherwise None."""
-        return _BILLED_TOKENS_MAX if self.profile.engine.stops is False else None
+        return _BILLED_TOKENS_MAX if self.profile.engine.stops_on_disconnect is False else None
 
     @property
     def top_logprobs_max(self) -> int:
@@ -227,7 +225,7 @@ class OpenAIBackend(Backend):
     def describe(self) -> dict[str, Any]:
         """Return the model, the server's address, the strategy and the extra fields, but never the key."""
         strategy = self.profile.strategy
-        described = {**super().describe(), "base_url": self._place, "continuation": strategy and strategy.name}
+        described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
         return {**described, "extra_body": self._extra} if self._extra else described
 
     @property
@@ -236,13 +234,14 @@ class OpenAIBackend(Backend):
         if not isinstance(self.profile.strategy, ChatInstruct):
             return None
         return (
-            f"{self.name} at {self._place} is only told to go on where its reply was cut off, which it may do badly: "
-            "the server continues no half-written reply. Where it has a completions endpoint, pass `tokenizer=`."
+            f"{self.name} at {self._safe_url} only gets an instruction to continue its reply, because the server "
+            "cannot continue a half-written reply. The result may be poor. If the server has a completions endpoint, "
+            "pass `tokenizer=`."
         )
 
     # -- requests
 
-    def _asked(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
+    def _build_request(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
         """Return the strategy, the payload that it makes, and the arguments of the SDK's call."""
         strategy, payload = self.profile.strategy, self.profile.payload(turn)
         timeout = min(self._timeout, request.timeout or self._timeout)  # the turn may have less time than the backend
@@ -250,27 +249,27 @@ class OpenAIBackend(Backend):
         return strategy, payload, body
 
     def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
-        stepped_from: list[Strategy] = []
+        refused_strategies: list[Strategy] = []
         while True:
-            strategy, payload, body = self._asked(turn, request)
+            strategy, payload, body = self._build_request(turn, request)
             try:
                 stream = self._clients.open(payload.endpoint, body)
             except Exception as error:  # noqa: BLE001 - `adapt_after_error` raises the errors that it cannot handle
-                self.profile.adapt_after_error(error, body, strategy, stepped_from)
+                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
             else:
-                watch_end_mark(stream.response)
+                watch_sse_done(stream.response)
                 return stream, self._reader(payload, turn, request)
 
     async def _aopen(self, turn: Turn, request: Request) -> tuple[openai.AsyncStream[Any], ChunkReader]:
-        stepped_from: list[Strategy] = []
+        refused_strategies: list[Strategy] = []
         while True:
-            strategy, payload, body = self._asked(turn, request)
+            strategy, payload, body = self._build_request(turn, request)
             try:
                 stream = await self._clients.aopen(payload.endpoint, body)
             except Exception as error:  # noqa: BLE001
-                self.profile.adapt_after_error(error, body, strategy, stepped_from)
+                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
             else:
-                watch_end_mark(stream.response)
+                watch_sse_done(stream.response)
                 return stream, self._reader(payload, turn, request)
 
     def _negotiate(self) -> None:
@@ -282,7 +281,7 @@ class OpenAIBackend(Backend):
                 try:
                     for attempt in retrying(self._retries(question)):
                         with attempt:
-                            found = question.read(question.put(self._clients.client))
+                            found = question.read(question.send(self._clients.client))
                 except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
                     found = question.failed(error)
         self._warn()
@@ -297,7 +296,7 @@ class OpenAIBackend(Backend):
                 try:
                     async for attempt in aretrying(self._retries(question)):
                         with attempt:
-                            found = question.read(await question.put(client))
+                            found = question.read(await question.send(client))
                 except Exception as error:  # noqa: BLE001
                     found = question.failed(error)
         self._warn()
@@ -343,12 +342,12 @@ class OpenAIBackend(Backend):
         if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
             msg = (
-                f"{self.name} at {self._place}: the server answered with {kind}, without a single event of a stream. "
-                "Check `base_url` (it usually ends in /v1)."
+                f"{self.name} at {self._safe_url}: the server answered with {kind}, without a single event of a "
+                "stream. Check `base_url` (it usually ends in /v1)."
             )
             raise ContinuationError(msg)
-        if not (reader.finished or saw_end_mark(response)):
-            raise StreamCutError(self.name, self._place)
+        if not (reader.finished or saw_sse_done(response)):
+            raise StreamCutError(self.name, self._safe_url)
 
     def _end(self, reader: ChunkReader, response: httpx2.Response) -> Iterator[Event]:
         yield from reader.rest()
@@ -359,7 +358,7 @@ class OpenAIBackend(Backend):
 
     def _require_key(self) -> None:
         if not self._api_key.get_secret_value():
-            msg = f"{self.name} at {self._place}: no API key. Pass `api_key` or set OPENAI_API_KEY."
+            msg = f"{self.name} at {self._safe_url}: no API key. Pass `api_key` or set OPENAI_API_KEY."
             raise ContinuationError(msg)
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
@@ -372,18 +371,18 @@ class OpenAIBackend(Backend):
     def _estimate(self, turn: Turn) -> Usage:
         """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
         text = turn.body()
-        characters, tokens = self._counted.get(turn, (0, 0))
+        characters, tokens = self._counted_prompts.get(turn, (0, 0))
         if not characters:
             tokens = sum(self.count_tokens(m.content) for m in turn.history)
         tokens += self.count_tokens(text[characters:])
         if not turn.pending:  # pending text belongs to this request only
-            self._counted[turn] = (len(text), tokens)
+            self._counted_prompts[turn] = (len(text), tokens)
         return Usage(prompt_tokens=tokens)
 
     # -- names
 
     @property
-    def _place(self) -> str:
+    def _safe_url(self) -> str:
         """The server's address without the parts that may contain a secret."""
         parts = urlsplit(self._url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
@@ -402,12 +401,12 @@ class OpenAIBackend(Backend):
             yield
         except BackendError:
             raise
-        except (openai.OpenAIError, httpx2.HTTPError, *NO_EVENT) as error:
+        except (openai.OpenAIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS) as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
             secret = self._secret
-            translated = translate(error, name=self.name, url=self._place, secret=secret)
-            raise translated from (None if tells(error, secret) else error)
+            translated = translate(error, name=self.name, url=self._safe_url, secret=secret)
+            raise translated from (None if contains_secret(error, secret) else error)
 
 
 def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
@@ -416,7 +415,7 @@ def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) 
         return None
     if template and continuation == "raw":
         return Raw(template)
-    known = (hosted(url) or UNKNOWN).strategies
+    known = (hosted_engine(url) or UNKNOWN).strategies
     marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
     named: dict[str, Strategy] = {
         "chat_flag": ChatFlag(template=template),

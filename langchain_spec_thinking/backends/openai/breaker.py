@@ -78,6 +78,6 @@ class CircuitBreaker:
             self._open_until = self._clock() + COOL_DOWN
             if self._failures == FAILURES_MAX:
                 _LOGGER.warning(
-                    "%s failed %d times in a row (%s); it is asked again in %.0f s",
+                    "%s failed %d times in a row (%s). The next request is in %.0f s.",
                     *(self._name, self._failures, self._last, COOL_DOWN),
                 )

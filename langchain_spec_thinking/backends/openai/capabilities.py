@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, hosted
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, hosted_engine
 from langchain_spec_thinking.backends.openai.probes import (
     REFUSALS,
     WORKS,
-    Listing,
+    ModelListing,
     Probe,
     Question,
     RawProbe,
-    identified,
+    identify,
 )
 from langchain_spec_thinking.backends.replies.continuation import Raw
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
@@ -32,17 +32,17 @@ OPTIONAL_FIELDS = (
     *("logprobs", "top_logprobs"),
 )
 """Fields that a request can omit if a server refuses unknown fields (transformers serve: status 422)."""
-TOO_LONG = ("context length", "context window", "maximum context", "context_length")
+CONTEXT_TOO_LONG_PHRASES = ("context length", "context window", "maximum context", "context_length")
 """Words in servers' errors which say that the conversation is longer than the context."""
 
-_OF_VALUES = {"temperature", "response_format"}
+_FIELDS_WITH_CHECKED_VALUES = {"temperature", "response_format"}
 """Optional fields whose value may be wrong, for example an invalid schema. The user must see such an error."""
-_UNKNOWN_WORDS = ("support", "unexpected", "unknown", "unrecognized", "extra")
+_UNSUPPORTED_FIELD_WORDS = ("support", "unexpected", "unknown", "unrecognized", "extra")
 """Words in servers' errors which say that the server does not support a field."""
-_NEWER_LIMIT = "max_completion_tokens"
+_NEW_LIMIT_FIELD = "max_completion_tokens"
 """Name of the token limit for OpenAI's newer models. They refuse `max_tokens` and name this field in the error."""
 _UNPROCESSABLE = 422
-_WORDS_MAX = 300
+_MESSAGE_MAX = 300
 
 
 @dataclass
@@ -54,24 +54,24 @@ class Capabilities:
         context: Context length of the model in tokens. None if the server does not report it.
         raw: Whether the completions endpoint passes prompts on unchanged. None until this was tried.
         strategy: How the server continues a turn. None until this was tried.
-        refused: Fields that the server refuses.
-        tools: Whether the server accepts `tools`. True until the server refuses them.
-        limit: Name of the field that limits the tokens of the output.
+        refused_fields: Fields that the server refuses.
+        accepts_tools: Whether the server accepts `tools`. True until the server refuses them.
+        limit_field: Name of the field that limits the tokens of the output.
     """
 
     engine: Engine | None = None
     context: int | None = None
     raw: bool | None = None
     strategy: Strategy | None = None
-    refused: frozenset[str] = frozenset()
-    tools: bool = True
-    limit: str = "max_tokens"
+    refused_fields: frozenset[str] = frozenset()
+    accepts_tools: bool = True
+    limit_field: str = "max_tokens"
 
 
 @lru_cache(maxsize=256)
 def capabilities(url: str, model: str) -> Capabilities:  # noqa: ARG001 - part of the cache's key
     """Return what is known about a model on a server. All callers share one object, so that each fact is asked once."""
-    return Capabilities(hosted(url))
+    return Capabilities(hosted_engine(url))
 
 
 class ServerProfile:
@@ -105,7 +105,7 @@ class ServerProfile:
     @property
     def top_logprobs(self) -> int:
         """Most tokens per position for which the server returns log-probabilities, as far as known."""
-        return 0 if "logprobs" in self._capabilities.refused else self.engine.top_logprobs
+        return 0 if "logprobs" in self._capabilities.refused_fields else self.engine.top_logprobs
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -128,7 +128,7 @@ class ServerProfile:
         found, known = self._capabilities.strategy, self.engine.strategies
         if found in known:
             return found
-        return known[0] if self.engine.settled or len(known) == 1 else None
+        return known[0] if self.engine.first_strategy_works or len(known) == 1 else None
 
     @strategy.setter
     def strategy(self, found: Strategy) -> None:
@@ -153,9 +153,9 @@ class ServerProfile:
             The questions to ask. The caller sends the result of each question back into the generator.
         """
         if self._capabilities.engine is None:
-            cards = yield Listing()
+            cards = yield ModelListing()
             if cards is not None:
-                self._capabilities.engine, self._capabilities.context = identified(cards, self._model)
+                self._capabilities.engine, self._capabilities.context = identify(cards, self._model)
         if self._raw and not self._fixed and self._passes_prompts is None:
             self._capabilities.raw = (yield RawProbe(self._model, self._raw)) in WORKS
         if self.strategy:
@@ -169,10 +169,10 @@ class ServerProfile:
     def payload(self, turn: Turn) -> Payload:
         """Return what to send so that the model continues where the turn ends."""
         if self.strategy is None:
-            msg = "the server was not asked yet how it continues a turn"
+            msg = "the server's strategy is not known yet"
             raise RuntimeError(msg)
         if turn.structured_answer and turn.channel == "answer":
-            return answer_payload(turn, self.strategy, native=self._capabilities.tools)
+            return answer_payload(turn, self.strategy, native=self._capabilities.accepts_tools)
         return self.strategy.payload(turn)
 
     def body(self, payload: Payload, request: Request, extra: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -185,11 +185,13 @@ class ServerProfile:
         """
         body: dict[str, Any] = {
             "model": self._model,
-            self._capabilities.limit: min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
+            self._capabilities.limit_field: min(
+                request.max_tokens, self.context or request.max_tokens
+            ),  # vLLM refuses more
             "stream": True,
             "stream_options": {
                 "include_usage": True,
-                **({"continuous_usage_stats": True} if self.engine.numbers_chunks else {}),
+                **({"continuous_usage_stats": True} if self.engine.counts_tokens_per_chunk else {}),
             },
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -199,16 +201,22 @@ class ServerProfile:
             **_logprobs(payload, request.top_logprobs),
             **payload.body,
         }
-        own = {key: value for key, value in body.pop("extra_body", {}).items() if key not in self._capabilities.refused}
+        own = {
+            key: value
+            for key, value in body.pop("extra_body", {}).items()
+            if key not in self._capabilities.refused_fields
+        }
         further = {**(extra or {}), **own, **({"top_k": k} if (k := request.top_k) else {})}
         if further:
             body["extra_body"] = further
         return {
-            key: value for key, value in body.items() if value is not None and key not in self._capabilities.refused
+            key: value
+            for key, value in body.items()
+            if value is not None and key not in self._capabilities.refused_fields
         }
 
     def adapt_after_error(
-        self, error: Exception, body: dict[str, Any], used: Strategy | None, stepped_from: list[Strategy]
+        self, error: Exception, body: dict[str, Any], used: Strategy | None, refused_strategies: list[Strategy]
     ) -> None:
         """Change the profile so that the server may accept the next request. Raise the error if nothing can be changed.
 
@@ -219,31 +227,31 @@ class ServerProfile:
             error: What the SDK raised.
             body: What was sent.
             used: The strategy that made the request.
-            stepped_from: An empty list at first. The method adds the strategy that was refused.
+            refused_strategies: An empty list at first. The method adds the strategy that was refused.
         """
-        if _NEWER_LIMIT in server_words(error) and _NEWER_LIMIT not in body:
-            self._capabilities.limit = _NEWER_LIMIT
+        if _NEW_LIMIT_FIELD in server_message(error) and _NEW_LIMIT_FIELD not in body:
+            self._capabilities.limit_field = _NEW_LIMIT_FIELD
             return
         sent = {**body, **body.get("extra_body", {})}
         refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in sent])
         if refused:
-            self._capabilities.refused |= refused
+            self._capabilities.refused_fields |= refused
             return
         if "tools" in body and _refuses_tools(error):
-            self._capabilities.tools = False  # later requests describe the tools in the prompt
+            self._capabilities.accepts_tools = False  # later requests describe the tools in the prompt
             return
-        too_long = any(words in server_words(error).lower() for words in TOO_LONG)
+        too_long = any(words in server_message(error).lower() for words in CONTEXT_TOO_LONG_PHRASES)
         refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
-        if refusal and used != self.strategy and not stepped_from:
-            stepped_from.append(self.strategies[-1])  # another turn changed the strategy meanwhile: try that one
+        if refusal and used != self.strategy and not refused_strategies:
+            refused_strategies.append(self.strategies[-1])  # another turn changed the strategy meanwhile: try that one
             return
         below = self.strategies[self.strategies.index(used) + 1 :] if used in self.strategies else ()
-        if refusal and used and below and not stepped_from:
-            stepped_from.append(used)
+        if refusal and used and below and not refused_strategies:
+            refused_strategies.append(used)
             self.strategy = below[0]
             return
-        if stepped_from and stepped_from[0] != self.strategies[-1]:
-            self.strategy = stepped_from[0]
+        if refused_strategies and refused_strategies[0] != self.strategies[-1]:
+            self.strategy = refused_strategies[0]
         raise error
 
 
@@ -256,10 +264,10 @@ def _logprobs(payload: Payload, count: int) -> dict[str, Any]:
 
 def _refuses_tools(error: Exception) -> bool:
     """Return whether the server refuses the request because of its tools. vLLM does if it has no tool-call parser."""
-    return getattr(error, "status_code", None) in REFUSALS and "tool" in server_words(error).lower()
+    return getattr(error, "status_code", None) in REFUSALS and "tool" in server_message(error).lower()
 
 
-def server_words(error: BaseException, secret: str = "") -> str:
+def server_message(error: BaseException, secret: str = "") -> str:
     """Return what the server said about an error.
 
     The SDK's message contains the server's words only if the error has OpenAI's form. Otherwise they are added here.
@@ -271,13 +279,13 @@ def server_words(error: BaseException, secret: str = "") -> str:
     said = str(error) or type(error).__name__
     body = getattr(error, "body", None)
     said = said if body is None or str(body) in said else f"{said} {body}"
-    return (said.replace(secret, "***") if secret else said)[:_WORDS_MAX]
+    return (said.replace(secret, "***") if secret else said)[:_MESSAGE_MAX]
 
 
-def tells(error: BaseException | None, secret: str) -> bool:
+def contains_secret(error: BaseException | None, secret: str) -> bool:
     """Return whether an error, or an error that caused it, contains the secret."""
     while error is not None:
-        if secret and (secret in server_words(error) or secret in repr(error)):
+        if secret and (secret in server_message(error) or secret in repr(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -293,8 +301,10 @@ def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
     status = getattr(error, "status_code", None)
     if status not in REFUSALS:
         return frozenset()
-    words = server_words(error)
-    unknown = any(word in words.lower() for word in _UNKNOWN_WORDS)
-    named = frozenset(name for name in optional if name in words and (unknown or name not in _OF_VALUES))
-    unnamed = set(optional) - _OF_VALUES if status == _UNPROCESSABLE else ()
+    words = server_message(error)
+    unknown = any(word in words.lower() for word in _UNSUPPORTED_FIELD_WORDS)
+    named = frozenset(
+        name for name in optional if name in words and (unknown or name not in _FIELDS_WITH_CHECKED_VALUES)
+    )
+    unnamed = set(optional) - _FIELDS_WITH_CHECKED_VALUES if status == _UNPROCESSABLE else ()
     return named or frozenset(unnamed)

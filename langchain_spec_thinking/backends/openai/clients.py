@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.replies.continuation import Endpoint
 
-    _Kept = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
+    _ClientAndKeeper = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
 
 _PATHS: dict[Endpoint, str] = {"completions": "/completions", "chat": "/chat/completions"}
 
@@ -39,7 +39,7 @@ class Clients:
         self._http_client = http_client
         self._http_async_client = http_async_client
         self.asynchronous_only = http_client is None and http_async_client is not None
-        self.by_loop: dict[asyncio.AbstractEventLoop, _Kept] = {}
+        self.by_loop: dict[asyncio.AbstractEventLoop, _ClientAndKeeper] = {}
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     @cached_property

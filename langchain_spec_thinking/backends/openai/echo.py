@@ -19,18 +19,18 @@ class EchoFilter:
 
     Args:
         prefills: Texts that the server was given.
-        seam: White space at the end of these texts.
+        trailing_white_space: White space at the end of these texts.
         overlap: Text whose end the model itself may repeat.
     """
 
-    def __init__(self, prefills: tuple[str, ...], seam: str = "", overlap: str = "") -> None:
+    def __init__(self, prefills: tuple[str, ...], trailing_white_space: str = "", overlap: str = "") -> None:
         ends = [
             overlap[start:] for start in range(max(0, len(overlap) - _OVERLAP_MAX), len(overlap) - _OVERLAP_MIN + 1)
         ]
         given = [*(p for p in prefills if len(p) >= _REPETITION_MIN), *ends]
         # A server may have removed the white space at the end.
         self._prefills = sorted({*given, *(text.rstrip() for text in given)}, key=len, reverse=True)
-        self._seam = seam
+        self._white_space = trailing_white_space
         self._held: str | None = ""  # None after the beginning of the output
 
     def pass_on(self, text: str) -> str:
@@ -45,7 +45,7 @@ class EchoFilter:
                 self._held = self._held.removeprefix(prefill)
                 self._prefills = []
                 break
-        if self._seam and self._seam.startswith(self._held) and self._held != self._seam:
+        if self._white_space and self._white_space.startswith(self._held) and self._held != self._white_space:
             return ""
         return self.rest()
 
@@ -57,4 +57,4 @@ class EchoFilter:
     def rest(self) -> str:
         """Return the held text and stop holding. The output has ended, or the text is no repetition."""
         text, self._held = self._held, None
-        return (text or "").removeprefix(self._seam) if self._seam else text or ""
+        return (text or "").removeprefix(self._white_space)

@@ -14,7 +14,7 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from langchain_spec_thinking.backends.openai.capabilities import TOO_LONG, server_words
+from langchain_spec_thinking.backends.openai.capabilities import CONTEXT_TOO_LONG_PHRASES, server_message
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 
@@ -62,12 +62,12 @@ class ContextBackendError(PromptTooLongError, openai.BadRequestError):
 
 _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
     (openai.AuthenticationError, AuthenticationBackendError, "Check `api_key`."),
-    (openai.PermissionDeniedError, PermissionBackendError, "Check what the API key may do."),
+    (openai.PermissionDeniedError, PermissionBackendError, "Check the permissions of the API key."),
     (openai.NotFoundError, NotFoundBackendError, "Check the model's name and `base_url` (it usually ends in /v1)."),
     (openai.RateLimitError, RateLimitBackendError, "Try again later, or raise `max_retries`."),
     (openai.InternalServerError, ServerBackendError, "See the server's log."),
-    (openai.APITimeoutError, TimeoutBackendError, "Raise `timeout`, or see what keeps the server."),
-    (openai.APIConnectionError, ConnectionBackendError, "Is the server running at that address?"),
+    (openai.APITimeoutError, TimeoutBackendError, "Raise `timeout`, or check why the server is slow."),
+    (openai.APIConnectionError, ConnectionBackendError, "Check that the server is running at this address."),
     (openai.APIStatusError, InvalidRequestBackendError, "Check the settings that the server names."),
 )
 
@@ -87,8 +87,8 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
         if isinstance(error, raised):
             kind, advice = translated, what_to_do
             break
-    said = server_words(error)
-    if kind is InvalidRequestBackendError and any(words in said.lower() for words in TOO_LONG):
+    said = server_message(error)
+    if kind is InvalidRequestBackendError and any(words in said.lower() for words in CONTEXT_TOO_LONG_PHRASES):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"

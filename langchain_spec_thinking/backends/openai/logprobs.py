@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Part = tuple[str, tuple[float, ...] | None]
 
 
-def split_at_tokens(text: str, told: object) -> list[Part]:
+def split_at_tokens(text: str, logprobs: object) -> list[Part]:
     """Split the text of a chunk into tokens, each with the log-probabilities of the likeliest tokens at its position.
 
     If the tokens do not add up to the text (half a character, a think tag), the text stays in one piece. It gets the
@@ -20,12 +20,12 @@ def split_at_tokens(text: str, told: object) -> list[Part]:
 
     Args:
         text: The text of the chunk.
-        told: The chunk's `logprobs`.
+        logprobs: The chunk's `logprobs`.
     """
-    if told is None:
+    if logprobs is None:
         return [(text, None)]
     try:
-        tokens = _tokens(told)
+        tokens = _tokens(logprobs)
         spelled = "".join(token for token, _ in tokens)
     except (AttributeError, TypeError, ValueError):  # unreadable log-probabilities must not lose the text
         return [(text, None)]
@@ -34,16 +34,17 @@ def split_at_tokens(text: str, told: object) -> list[Part]:
     return [(text, tokens[0][1] if tokens else None)]
 
 
-def _tokens(told: object) -> list[Part]:
+def _tokens(logprobs: object) -> list[Part]:
     # Servers use two forms, and either form can occur on either endpoint.
-    if content := field(told, "content"):  # usual for chats; llama.cpp's completions use it too
+    if content := field(logprobs, "content"):  # usual for chats; llama.cpp's completions use it too
         return [
             (field(token, "token"), _sorted(field(top, "logprob") for top in field(token, "top_logprobs") or ()))
             for token in content
         ]
-    tops = field(told, "top_logprobs") or ()
+    tops = field(logprobs, "top_logprobs") or ()
     return [
-        (token, _sorted((top or {}).values())) for token, top in zip(field(told, "tokens") or (), tops, strict=False)
+        (token, _sorted((top or {}).values()))
+        for token, top in zip(field(logprobs, "tokens") or (), tops, strict=False)
     ]
 
 

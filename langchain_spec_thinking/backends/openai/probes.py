@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, owned_by
-from langchain_spec_thinking.backends.openai.stream_events import texts
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, engine_by_owner
+from langchain_spec_thinking.backends.openai.stream_events import reasoning_and_content
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ LISTING_TIMEOUT = 5.0
 """Longest wait for the list of models, in seconds. The list is useful but not necessary."""
 REFUSALS = {400, 422}
 
-Outcome = Literal["continued", "repeated, then continued", "began anew", "wrapped the prompt", "doubled BOS", "refused"]
+Outcome = Literal[
+    "continued", "repeated, then continued", "started again", "wrapped the prompt", "doubled BOS", "refused"
+]
 WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
 
 _NO_ENDPOINT = {404, 405, 501}
@@ -25,7 +27,7 @@ _CONTEXT = ("max_model_len", "context_length", "context_window", "max_context_le
 """Names for the context length: vLLM and SGLang, OpenRouter, Groq, Mistral."""
 _HALF_REPLY = Turn((Message("user", "Write this sentence again and again: The banana is yellow."),))
 _HALF_REPLY.append("inserted", "The banana is yellow. The banana is yellow. The banana is yellow. The banana is")
-_REST = "yellow"
+_EXPECTED = "yellow"
 """What a server writes if it continues the probe, which is a reply cut in mid-sentence. A new reply begins otherwise.
 
 Weak models continue this probe correctly too. They fail at a reply cut in mid-word: SmolLM2-135M continues "six sev"
@@ -42,7 +44,7 @@ class Question(Protocol):
 
     retries: int | None
 
-    def put(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
+    def send(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
         """Send the request. If the client is asynchronous, the result must be awaited."""
 
     def read(self, response: Any) -> Any:  # noqa: ANN401 - each question has its own type
@@ -52,12 +54,12 @@ class Question(Protocol):
         """Return the answer that an error stands for, or raise the error."""
 
 
-class Listing:
+class ModelListing:
     """Asks for the list of models, which identifies the server."""
 
     retries: int | None = 0
 
-    def put(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any) -> Any:  # noqa: ANN401
         """Send the request."""
         return client.models.list(timeout=LISTING_TIMEOUT)
 
@@ -88,19 +90,20 @@ class Probe:
         self._prefill = payload.prefills[0]
         self._body = {"model": model, "max_tokens": 4, "temperature": 0, **payload.body}
 
-    def put(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any) -> Any:  # noqa: ANN401
         """Send the request."""
         return client.chat.completions.create(**self._body)
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
         """Return what the server did with the half reply."""
         try:
-            said = "".join(texts(response.choices[0].message))  # a reasoning parser may return all text as reasoning
+            # A reasoning parser may return all text as reasoning.
+            said = "".join(reasoning_and_content(response.choices[0].message))
         except (AttributeError, IndexError, KeyError, TypeError):  # the SDK returns a page of HTML as a string
             said = ""
         rest = said.removeprefix(self._prefill)
-        if not rest.lstrip().startswith(_REST):
-            return "began anew"
+        if not rest.lstrip().startswith(_EXPECTED):
+            return "started again"
         return "continued" if rest == said else "repeated, then continued"
 
     def failed(self, error: Exception) -> Outcome:
@@ -127,7 +130,7 @@ class RawProbe:
         self._tokens = len(raw.template.tokenizer(payload.body["prompt"])["input_ids"])
         self._body = {"model": model, "max_tokens": 1, "temperature": 0, **payload.body}
 
-    def put(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any) -> Any:  # noqa: ANN401
         """Send the request."""
         return client.completions.create(**self._body)
 
@@ -145,11 +148,11 @@ class RawProbe:
         return "refused"
 
 
-def identified(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
+def identify(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
     """Return the engine and the model's context length in tokens, as the list of models shows them."""
     card = next((card for card in cards if card.id == model), cards[0] if len(cards) == 1 else None)
-    engine = owned_by(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
-    told = [getattr(card, name, None) for name in _CONTEXT]
+    engine = engine_by_owner(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
+    reported = [getattr(card, name, None) for name in _CONTEXT]
     meta = getattr(card, "meta", None) or {}  # llama.cpp
-    told += [meta.get("n_ctx"), meta.get("n_ctx_train")] if isinstance(meta, dict) else []
-    return engine, next((length for length in told if isinstance(length, int)), None)
+    reported += [meta.get("n_ctx"), meta.get("n_ctx_train")] if isinstance(meta, dict) else []
+    return engine, next((length for length in reported if isinstance(length, int)), None)

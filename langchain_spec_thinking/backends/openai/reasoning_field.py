@@ -10,24 +10,25 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 
-class ThoughtField:
+class ReasoningFieldJoiner:
     """Joins the reasoning field and the content of a stream into one text.
 
     Args:
         turn: The turn that is continued.
-        drops: Whether to drop the reasoning because it does not belong to the turn.
-        goes_on: Whether the request sent the thought in the reasoning field. If so, content comes after the thought.
+        drops_reasoning: Whether to drop the reasoning because it does not belong to the turn.
+        in_reasoning_field: Whether the request sent the thought in the reasoning field. If so, content comes after the
+            thought.
     """
 
-    def __init__(self, turn: Turn, *, drops: bool = False, goes_on: bool = False) -> None:
-        self._drops = drops
+    def __init__(self, turn: Turn, *, drops_reasoning: bool = False, in_reasoning_field: bool = False) -> None:
+        self._drops_reasoning = drops_reasoning
         self._open = turn.channel == "thinking" and bool(turn.spans or turn.pending)
         self._closed = turn.thinking_closed
-        self._in_field = goes_on and self._open
+        self._in_field = in_reasoning_field and self._open
 
     def join(self, reasoning: str, text: str) -> str:
         """Return the next part of the text, including think tags."""
-        if self._drops:
+        if self._drops_reasoning:
             return text
         if reasoning and not self._closed:  # after the thought, reasoning is passed on as text
             opening = "" if self._open else THINK_OPEN

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
-NO_EVENT = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
+UNREADABLE_EVENT_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
 """Errors of reading a stream that contains an unreadable event."""
 _WAIT_MAX = 20.0
 """Longest wait, in seconds. If a server asks for a longer wait, the request is not repeated."""
@@ -50,13 +50,13 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, BackendError):
         return error.is_retryable
     # For example an error during the stream, a broken connection, or an unreadable event.
-    return isinstance(error, (openai.APIError, httpx2.HTTPError, *NO_EVENT))
+    return isinstance(error, (openai.APIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS))
 
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = _retry_after(error)
-    return _backoff(state) if asked is None else asked
+    requested = _retry_after(error)
+    return _backoff(state) if requested is None else requested
 
 
 def _retry_after(error: BaseException | None) -> float | None:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     import httpx2
 
-_MARK = re.compile(rb"[\r\n]data: ?\[DONE\]")  # only at the beginning of a line, because a model may write this text
-_MARK_MAX = len(b"\ndata: [DONE]")
+_DONE = re.compile(rb"[\r\n]data: ?\[DONE\]")  # only at the beginning of a line, because a model may write this text
+_DONE_LENGTH = len(b"\ndata: [DONE]")
 
 
-def watch_end_mark(response: httpx2.Response) -> None:
+def watch_sse_done(response: httpx2.Response) -> None:
     """Make a response record in its extensions that `[DONE]` passed. Nothing may have been read from it yet."""
     import httpx2  # noqa: PLC0415 - comes with openai
 
-    class Watched(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    class WatchedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         """Passes the same bytes on."""
 
         def __init__(self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream) -> None:
@@ -31,12 +31,12 @@ def watch_end_mark(response: httpx2.Response) -> None:
 
         def __iter__(self) -> Iterator[bytes]:
             for part in self._inner:  # type: ignore[union-attr]
-                self._note(part)
+                self._look_for_done(part)
                 yield part
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for part in self._inner:  # type: ignore[union-attr]
-                self._note(part)
+                self._look_for_done(part)
                 yield part
 
         def close(self) -> None:
@@ -45,15 +45,15 @@ def watch_end_mark(response: httpx2.Response) -> None:
         async def aclose(self) -> None:
             await self._inner.aclose()  # type: ignore[union-attr]
 
-        def _note(self, part: bytes) -> None:
+        def _look_for_done(self, part: bytes) -> None:
             seen = self._tail + part
-            if _MARK.search(seen):
+            if _DONE.search(seen):
                 response.extensions["sse_done"] = True
-            self._tail = seen[-_MARK_MAX:]
+            self._tail = seen[-_DONE_LENGTH:]
 
-    response.stream = Watched(response.stream)
+    response.stream = WatchedStream(response.stream)
 
 
-def saw_end_mark(response: httpx2.Response) -> bool:
+def saw_sse_done(response: httpx2.Response) -> bool:
     """Return whether the stream's `[DONE]` event was read."""
     return bool(response.extensions.get("sse_done"))

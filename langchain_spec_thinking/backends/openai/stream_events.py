@@ -8,8 +8,8 @@ from langchain_spec_thinking.backends.base import Call, End, Event, Usage
 from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
-from langchain_spec_thinking.backends.openai.reasoning_field import ThoughtField
-from langchain_spec_thinking.backends.openai.tool_call_deltas import NativeCalls
+from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
+from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.backends.replies.call_reader import call_reader
 
 if TYPE_CHECKING:
@@ -44,21 +44,23 @@ class ChunkReader:
         self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
     ) -> None:
         self._endpoint = payload.endpoint
-        self._echo = EchoFilter(payload.prefills, payload.seam, payload.overlap)
+        self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
         self._max_tokens = max_tokens
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
-        self._thought = ThoughtField(turn, drops=payload.drops_reasoning, goes_on="reasoning_content" in last)
-        self._calls = call_reader(payload.calls, turn, payload.begun)
-        self._ending = payload.ending
-        self._native = NativeCalls()
+        self._reasoning = ReasoningFieldJoiner(
+            turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
+        )
+        self._calls = call_reader(payload.calls, turn, payload.call_prefix)
+        self._call_suffix = payload.call_suffix
+        self._native_calls = ToolCallDeltas()
         self._chunks = 0
-        self._last: object = None
-        self._texts = 0
+        self._last_chunk: object = None
+        self._text_chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
-        self._half = ""  # first half of a character
+        self._half_character = ""  # waits for its second half
         self._top: tuple[float, ...] | None = None  # log-probabilities of the first token of the held text
 
     def read(self, chunk: object) -> Iterator[Event]:
@@ -78,16 +80,16 @@ class ChunkReader:
         try:
             choice = next(iter(choices or ()), None)
             delta = field(choice, "delta")
-            text = self._whole(self._text(choice, delta))
+            text = self._join_surrogates(self._text(choice, delta))
             parts = split_at_tokens(text, field(choice, "logprobs"))
             for part in field(delta, "tool_calls") or ():
                 index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
                 name, arguments = (field(function, name) for name in ("name", "arguments"))
-                self._native.add(index, call_id, name, arguments)
+                self._native_calls.add(index, call_id, name, arguments)
         except (AttributeError, KeyError, TypeError) as e:
-            msg = f"an event of the stream cannot be read: {str(chunk)[:200]}"
+            msg = f"unreadable event in the stream: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
-        self._texts += bool(text)
+        self._text_chunks += bool(text)
         for part, top_logprobs in parts:
             self._top = self._top or top_logprobs
             yield from self._pieces(self._echo.pass_on(part))
@@ -112,12 +114,12 @@ class ChunkReader:
 
     def rest(self) -> Iterator[Event]:
         """Yield the text that is still held when no more chunks come."""
-        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half else "") + self._echo.rest())
+        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half_character else "") + self._echo.rest())
 
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
-        yield from self._calls.rest(self._ending)
-        for call in self._native.made():
+        yield from self._calls.rest(self._call_suffix)
+        for call in self._native_calls.finished_calls():
             yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
@@ -140,26 +142,26 @@ class ChunkReader:
         counts something else.
         """
         count = field(field(chunk, "usage"), "completion_tokens") or 0
-        repeated = isinstance(count, int) and 0 < count >= self._texts and chunk == self._last
-        self._last = chunk
+        repeated = isinstance(count, int) and 0 < count >= self._text_chunks and chunk == self._last_chunk
+        self._last_chunk = chunk
         return repeated
 
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":
             return "".join([field(choice, "text") or ""])
-        return self._thought.join(*texts(delta))
+        return self._reasoning.join(*reasoning_and_content(delta))
 
-    def _whole(self, text: str) -> str:
+    def _join_surrogates(self, text: str) -> str:
         """Join the two halves of a character. Engines with UTF-16 strings may send them in two events."""
-        if not self._half and text.isascii():
+        if not self._half_character and text.isascii():
             return text
-        text = self._half + text
-        self._half = text[-1] if text and text[-1] in _FIRST_HALVES else ""
-        units = text.removesuffix(self._half).encode("utf-16-le", "surrogatepass")
+        text = self._half_character + text
+        self._half_character = text[-1] if text and text[-1] in _FIRST_HALVES else ""
+        units = text.removesuffix(self._half_character).encode("utf-16-le", "surrogatepass")
         return units.decode("utf-16-le", "replace")
 
 
-def texts(message: object) -> tuple[str, str]:
+def reasoning_and_content(message: object) -> tuple[str, str]:
     """Return the reasoning and the content of a message or a delta.
 
     The reasoning may be a field (`reasoning` in vLLM, `reasoning_content` elsewhere) or a part of the content
@@ -169,18 +171,18 @@ def texts(message: object) -> tuple[str, str]:
     thought = field(message, "reasoning") or field(message, "reasoning_content") or ""
     parts = () if isinstance(content, str) else content
     thoughts = [step["text"] for part in parts if part["type"] == "thinking" for step in part["thinking"]]
-    said = content if isinstance(content, str) else "".join(part["text"] for part in parts if part["type"] == "text")
-    return "".join([thought, *thoughts]), said
+    text = content if isinstance(content, str) else "".join(part["text"] for part in parts if part["type"] == "text")
+    return "".join([thought, *thoughts]), text
 
 
 def _usage(chunk: object) -> Usage | None:
-    told = field(chunk, "usage")
-    if not told:
+    reported = field(chunk, "usage")
+    if not reported:
         return None
-    details = field(told, "prompt_tokens_details")
+    details = field(reported, "prompt_tokens_details")
     counts = (
-        field(told, "prompt_tokens"),
+        field(reported, "prompt_tokens"),
         field(details, "cached_tokens"),
-        field(told, "completion_tokens"),
+        field(reported, "completion_tokens"),
     )
     return Usage(*(count if isinstance(count, int) else None for count in counts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.backends.replies.call_formats import call
+from langchain_spec_thinking.backends.replies.call_formats import make_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Parts:
+class _CallParts:
     call_id: str = ""
     name: str = ""
     arguments: str = ""
 
 
-class NativeCalls:
+class ToolCallDeltas:
     """Joins the fragments of calls.
 
     The calls are returned only when the stream is complete, so that no partial call is run.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[int | str, _Parts] = {}
+        self._calls: dict[int | str, _CallParts] = {}
 
     def add(self, index: int | str | None, call_id: str | None, name: str | None, arguments: str | None) -> None:
         """Add a fragment.
@@ -41,12 +41,12 @@ class NativeCalls:
         Raises:
             TypeError: A field that should contain text has another type.
         """
-        parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _Parts())
+        parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _CallParts())
         parts.call_id = parts.call_id or call_id or ""
         parts.name += name or ""
         parts.arguments += arguments or ""
 
-    def made(self) -> Iterator[ToolCall]:
+    def finished_calls(self) -> Iterator[ToolCall]:
         """Yield the calls in order."""
         for parts in self._calls.values():
-            yield call(parts.name, parts.arguments, parts.call_id or None)
+            yield make_call(parts.name, parts.arguments, parts.call_id or None)

@@ -27,33 +27,35 @@ class CallFormat:
         opens: Text that begins a call.
         closes: Text that ends a call. Empty if the end of the JSON ends the call.
         arguments: Name of the field with the arguments, beside `name`.
-        listed: Whether several calls are written as one JSON list.
-        bare: Whether a call has no mark, so that the whole answer is JSON.
+        as_list: Whether several calls are written as one JSON list.
+        unmarked: Whether a call has no mark, so that the whole answer is JSON.
     """
 
     opens: str
     closes: str = ""
     arguments: str = "arguments"
-    listed: bool = False
-    bare: bool = False
+    as_list: bool = False
+    unmarked: bool = False
 
     @property
     def marks(self) -> set[str]:
         """Texts of the format that some vocabularies contain as control tokens. They are allowed in an answer."""
-        return {mark for mark in (self.opens.strip(), self.closes) if mark} | ({_PYTHON_TAG} if self.bare else set())
+        marks = {mark for mark in (self.opens.strip(), self.closes) if mark}
+        return marks | {_PYTHON_TAG} if self.unmarked else marks
 
     def beginning(self, tools: Tools) -> str:
         """Return the text that begins the answer if a tool must be called. The model continues after it."""
         if tools.choice in {"auto", "none"}:
             return ""
-        begun = f"{self.opens}{'[' if self.listed else ''}"
+        prefix = f"{self.opens}{'[' if self.as_list else ''}"
         if tools.forced:
-            return f'{begun}{{"name": "{tools.forced}", "{self.arguments}": '
-        return f'{begun}{{"name": "' if self.bare else begun  # a bare call is recognizable only by its beginning
+            return f'{prefix}{{"name": "{tools.forced}", "{self.arguments}": '
+        # An unmarked call is recognizable only by its beginning.
+        return f'{prefix}{{"name": "' if self.unmarked else prefix
 
     def ending(self, tools: Tools) -> str:
         """Return the text that ends the JSON of a call, if the model writes only what `schema` describes."""
-        return f"{'}' if tools.forced or self.bare else ''}{']' if self.listed else ''}"
+        return f"{'}' if tools.forced or self.unmarked else ''}{']' if self.as_list else ''}"
 
     def schema(self, tools: Tools) -> dict[str, Any] | None:
         """Return the JSON schema of the text after `beginning`: the arguments, or a call of any tool.
@@ -62,7 +64,7 @@ class CallFormat:
         """
         if tools.forced:
             return tools.parameters[tools.forced]
-        if tools.choice != "required" or self.bare:
+        if tools.choice != "required" or self.unmarked:
             return None
         return {
             "anyOf": [
@@ -74,14 +76,14 @@ class CallFormat:
                 }
                 for name in tools.parameters
             ],
-            "$defs": {name: _moved(given, f"#/$defs/{name}") for name, given in tools.parameters.items()},
+            "$defs": {name: _rebase_refs(given, f"#/$defs/{name}") for name, given in tools.parameters.items()},
         }
 
 
 HERMES = CallFormat("<tool_call>\n", "</tool_call>")
 """The format of Hermes, Qwen 2.5 and Qwen 3. Models without a known format get it too."""
-MISTRAL = CallFormat("[TOOL_CALLS]", listed=True)
-LLAMA = CallFormat("", arguments="parameters", bare=True)
+MISTRAL = CallFormat("[TOOL_CALLS]", as_list=True)
+LLAMA = CallFormat("", arguments="parameters", unmarked=True)
 """The format of Llama 3.1 and later: the call is the whole answer, after an optional `<|python_tag|>`."""
 
 
@@ -125,21 +127,21 @@ class CallParser:
         self._held += text
         yield from self._advance(final=False)
 
-    def rest(self, ending: str = "") -> Iterator[str | ToolCall]:
+    def rest(self, call_suffix: str = "") -> Iterator[str | ToolCall]:
         """Yield what is still held when no more text comes.
 
         Args:
-            ending: Text that may be missing at the end of a call's JSON, completely or in part. A model that is
+            call_suffix: Text that may be missing at the end of a call's JSON, completely or in part. A model that is
                 constrained to the arguments writes nothing after them. Other models may write all or some of the ending
                 themselves.
         """
         yield from self._advance(final=False)
         if self._inside:
-            lacking = (ending[start:] for start in range(len(ending), -1, -1))
+            lacking = (call_suffix[start:] for start in range(len(call_suffix), -1, -1))
             self._held += next((end for end in lacking if _is_json(_json_start(self._held) + end)), "")
         yield from self._advance(final=True)
         if self._inside and self._held.strip():
-            yield invalid(self._held)
+            yield make_invalid_call(self._held)
         elif self._held and not self._called:
             yield self._held
         self._held = ""
@@ -154,13 +156,13 @@ class CallParser:
 
     def _text(self, *, final: bool) -> Iterator[str | ToolCall]:
         """Pass text on up to where a call begins or may begin. White space before a call belongs to the call."""
-        if self._names and not self._form.bare and (not self._begun or self._called):
-            unmarked = self._unmarked(final=final)
+        if self._names and not self._form.unmarked and (not self._begun or self._called):
+            unmarked = self._unmarked_call(final=final)
             if isinstance(unmarked, ToolCall):
                 yield unmarked
             if unmarked:
                 return
-        if self._form.bare and (not self._begun or self._called):
+        if self._form.unmarked and (not self._begun or self._called):
             start = _json_start(self._held)
             self._inside = start.startswith("{")
             if self._inside or not start or _PYTHON_TAG.startswith(start):
@@ -170,13 +172,13 @@ class CallParser:
             end, rest = found, found + len(self._mark)
             self._inside = True
         else:
-            end = rest = len(self._held) - (0 if final else _unsure(self._held, self._mark))
+            end = rest = len(self._held) - (0 if final else _partial_mark_length(self._held, self._mark))
         text = self._held[:end].rstrip()
         self._held = self._held[rest if self._inside else len(text) :]
         if text:
             yield text
 
-    def _unmarked(self, *, final: bool) -> ToolCall | bool:
+    def _unmarked_call(self, *, final: bool) -> ToolCall | bool:
         """Return the unmarked call at the start of the held text. Without one, return whether one may still come."""
         text = self._held.lstrip()
         if self._fenced and (final or len(text) >= len(_FENCE)):  # end of the call's code block
@@ -194,7 +196,7 @@ class CallParser:
             item, end = _DECODER.raw_decode(data)
         except ValueError:
             return not final
-        found = self._understood(item) if item.get("name") in self._names and item.keys() & {*_ARGUMENTS} else None
+        found = self._parse_call(item) if item.get("name") in self._names and item.keys() & {*_ARGUMENTS} else None
         if found:
             self._held, self._fenced = data[end:], text.startswith(_FENCE)
         return found or False
@@ -219,19 +221,19 @@ class CallParser:
             data = json.loads(inside)
         except ValueError:
             if inside.strip():
-                yield invalid(inside)
+                yield make_invalid_call(inside)
             return
         for item in data if isinstance(data, list) else [data]:
-            yield self._understood(item) or invalid(json.dumps(item, ensure_ascii=False))
+            yield self._parse_call(item) or make_invalid_call(json.dumps(item, ensure_ascii=False))
 
-    def _understood(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - any JSON value
+    def _parse_call(self, item: Any) -> ToolCall | None:  # noqa: ANN401 - any JSON value
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             return None
         given: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
-        return call(item["name"], given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))
+        return make_call(item["name"], given if isinstance(given, str) else json.dumps(given, ensure_ascii=False))
 
 
-def call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
+def make_call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
     """Make a call from the name and the arguments that a model wrote.
 
     LangChain repairs JSON that was cut off, so that a tool would run with half of its arguments. Therefore incomplete
@@ -239,29 +241,29 @@ def call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
     """
     arguments = arguments.strip() or "{}"
     try:
-        whole = isinstance(json.loads(arguments), dict)
+        complete = isinstance(json.loads(arguments), dict)
     except ValueError:
-        whole = False
-    quoted = arguments if whole else json.dumps(arguments, ensure_ascii=False)
+        complete = False
+    quoted = arguments if complete else json.dumps(arguments, ensure_ascii=False)
     return ToolCall(call_id or f"call_{uuid4().hex[:24]}", name, quoted)
 
 
-def invalid(text: str) -> ToolCall:
+def make_invalid_call(text: str) -> ToolCall:
     """Make a call from text that looks like a call but cannot be parsed."""
     name = re.search(r'"name"\s*:\s*"([^"]+)"', text)
     return ToolCall(f"call_{uuid4().hex[:24]}", name[1] if name else "", json.dumps(text.strip(), ensure_ascii=False))
 
 
-def _moved(schema: Any, place: str) -> Any:  # noqa: ANN401 - a schema or any part of one
+def _rebase_refs(schema: Any, place: str) -> Any:  # noqa: ANN401 - a schema or any part of one
     """Make references to the schema's root (`"$ref": "#/$defs/..."`) point to the schema's new place."""
     if isinstance(schema, list):
-        return [_moved(item, place) for item in schema]
+        return [_rebase_refs(item, place) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    moved = {key: _moved(item, place) for key, item in schema.items()}
+    rebased = {key: _rebase_refs(item, place) for key, item in schema.items()}
     if isinstance(reference := schema.get("$ref"), str):
-        moved["$ref"] = f"{place}{reference.removeprefix('#')}"
-    return moved
+        rebased["$ref"] = f"{place}{reference.removeprefix('#')}"
+    return rebased
 
 
 def _is_json(text: str) -> bool:
@@ -277,6 +279,6 @@ def _json_start(text: str) -> str:
     return text.lstrip("; \n").removeprefix(_PYTHON_TAG).lstrip()
 
 
-def _unsure(text: str, mark: str) -> int:
+def _partial_mark_length(text: str, mark: str) -> int:
     """Return how many characters at the end of the text may be the beginning of a mark."""
     return next((size for size in range(min(len(text), len(mark) - 1), 0, -1) if mark.startswith(text[-size:])), 0)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 
-def call_reader(form: CallFormat | None, turn: Turn, begun: str = "") -> CallReader:
+def call_reader(form: CallFormat | None, turn: Turn, call_prefix: str = "") -> CallReader:
     """Return a reader for an answer.
 
     Args:
         form: The format of the calls in the answer. None if the answer may contain no calls.
         turn: The turn that is continued.
-        begun: The part of the answer that the model was given.
+        call_prefix: The part of the answer that the model was given.
     """
     names = turn.tools.names if turn.tools else ()
-    return CallReader(CallParser(form, begun, names) if form else None, turn)
+    return CallReader(CallParser(form, call_prefix, names) if form else None, turn)
 
 
 class CallReader:
@@ -59,14 +59,14 @@ class CallReader:
         self._tokens += tokens
         yield from self._events(self._parser.feed(text))
 
-    def rest(self, ending: str = "") -> Iterator[Event]:
+    def rest(self, call_suffix: str = "") -> Iterator[Event]:
         """Yield what is still held when no more text comes.
 
         Args:
-            ending: Text that may be missing at the end of a call that was begun for the model.
+            call_suffix: Text that may be missing at the end of a call that was begun for the model.
         """
         if self._parser is not None and not self.done:
-            yield from self._events(self._parser.rest(ending))
+            yield from self._events(self._parser.rest(call_suffix))
 
     def _events(self, parts: Iterable[str | ToolCall]) -> Iterator[Event]:
         for part in parts:

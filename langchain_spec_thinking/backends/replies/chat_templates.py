@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from langchain_spec_thinking.backends.replies.call_formats import CallParser, format_of
-from langchain_spec_thinking.backends.replies.tool_prompts import told, told_schema
+from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
 
@@ -23,7 +23,7 @@ _MARK = "\ue000{}\ue001"
 """Replaces a control token in a message while the template is rendered. It uses private-use characters."""
 _MARKED = re.compile("\ue000(\\d+)\ue001")
 _NO_MARKS = {0xE000: None, 0xE001: None}
-_UNPRINTED = "\u200b"
+_ZERO_WIDTH_SPACE = "\u200b"
 """A zero-width space. Inside the text of a control token, it keeps a server's tokenizer from seeing the token."""
 
 
@@ -47,8 +47,8 @@ class ChatTemplate:
             self.source = str(tokenizer.get_chat_template())
         except ValueError as e:
             msg = (
-                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so a conversation cannot be shown to "
-                "the model. Expected an instruct model; a base model needs `tokenizer.chat_template` to be set first."
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so conversations cannot be rendered. "
+                "Use an instruct model, or set `tokenizer.chat_template` for a base model."
             )
             raise ContinuationError(msg) from e
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
@@ -56,7 +56,7 @@ class ChatTemplate:
         # A server removes special tokens from the text, so calls that are marked by special tokens are lost.
         specials = set(tokenizer.all_special_tokens)
         self.writes_calls_as_text = not specials & {self.call_format.opens.strip(), self.call_format.closes}
-        self._knows_tools = "tools" in self.source
+        self._supports_tools = "tools" in self.source
         self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
         self._in_place: dict[tuple[bool, bool], bool] = {}
 
@@ -66,7 +66,7 @@ class ChatTemplate:
         A zero-width space breaks up the text of control tokens inside messages. The beginning-of-sequence token is
         omitted if the tokenizer adds one, because two such tokens are worse than none.
         """
-        text = _MARKED.sub(lambda m: _broken(self._controls[int(m[1])]), self._prompt(turn))
+        text = _MARKED.sub(lambda m: _break_up(self._controls[int(m[1])]), self._prompt(turn))
         bos = self.tokenizer.bos_token
         return text.removeprefix(bos) if bos and self._adds_bos else text
 
@@ -86,7 +86,7 @@ class ChatTemplate:
 
     def quoted_reply_text(self, turn: Turn) -> str:
         """Render the reply for a server. The text of control tokens in it is broken up as in `prompt_text`."""
-        return self.reply_controls.sub(lambda m: _broken(m[0]), self.reply_text(turn))
+        return self.reply_controls.sub(lambda m: _break_up(m[0]), self.reply_text(turn))
 
     @cached_property
     def reply_controls(self) -> re.Pattern[str]:
@@ -127,20 +127,20 @@ class ChatTemplate:
         """
         kind = (turn.thinks, turn.thinking_closed)
         if kind not in self._in_place:
-            self._in_place[kind] = self._shows(_sample(*kind))
+            self._in_place[kind] = self._renders_in_place(_sample(*kind))
         return self._in_place[kind]
 
-    def _shows(self, turn: Turn) -> bool:
+    def _renders_in_place(self, turn: Turn) -> bool:
         expected = self._prompt(turn) + self.reply_text(turn)
         messages = [{"role": m.role, "content": m.content} for m in turn.history]
         messages.append({"role": "assistant", "content": turn.body()})
         try:
-            shown = self.tokenizer.apply_chat_template(
+            rendered = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, continue_final_message=True, enable_thinking=turn.thinks
             )
         except Exception:  # noqa: BLE001 - if the template cannot render the turn, it cannot continue it
             return False
-        return shown == expected
+        return rendered == expected
 
     @cached_property
     def _controls(self) -> list[str]:
@@ -168,9 +168,9 @@ class ChatTemplate:
     def _render(self, turn: Turn) -> str:
         history, tools = turn.history, turn.tools
         if turn.schema:
-            history = told_schema(history, turn.schema)
-        if not self._knows_tools:
-            history, tools = told(history, tools, now=True), None
+            history = with_schema_prompt(history, turn.schema)
+        if not self._supports_tools:
+            history, tools = with_tool_prompt(history, tools, now=True), None
         messages = [self._message(message) for message in history]
         schemas = self._marked(list(tools.schemas)) if tools and tools.choice != "none" else None
         try:
@@ -222,5 +222,5 @@ def _any_of(texts: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, texts)) or "(?!)")
 
 
-def _broken(control: str) -> str:
-    return control[0] + _UNPRINTED + control[1:]
+def _break_up(control: str) -> str:
+    return control[0] + _ZERO_WIDTH_SPACE + control[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from langchain_spec_thinking.backends.replies.tool_prompts import told, told_schema
+from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Continuation = Literal["auto", "raw", "chat_flag", "chat_mark", "chat_trailing",
 Endpoint = Literal["completions", "chat"]
 Mark = Literal["prefix", "partial"]
 
-_QUOTED = 100
+_QUOTED_CHARACTERS = 100
 """How much of the reply's end `ChatInstruct` quotes, in characters."""
 
 
@@ -30,25 +30,25 @@ class Payload:
         endpoint: The endpoint to call.
         body: Fields of the request that describe what to continue.
         prefills: Texts that the model was given. The server may repeat one of them at the beginning of its output.
-        seam: White space at the end of the given text. A chat template may cut it off, and the model may write it
-            again.
+        trailing_white_space: White space at the end of the given text. A chat template may cut it off, and the model
+            may write it again.
         overlap: The given text, if the model itself may begin by repeating the end of it.
         drops_reasoning: Whether to drop the model's reasoning field. That reasoning is about the instruction to
             continue, and does not belong to the turn.
         calls: Format of the tool calls in the output text. None if the text contains no calls.
-        begun: The beginning of the first call, which the model was given.
-        ending: The end of the first call, which a model does not write if it is constrained to the arguments.
+        call_prefix: The beginning of the first call, which the model was given.
+        call_suffix: The end of the first call, which a model does not write if it is constrained to the arguments.
     """
 
     endpoint: Endpoint
     body: dict[str, Any]
     prefills: tuple[str, ...] = ()
-    seam: str = ""
+    trailing_white_space: str = ""
     overlap: str = ""
     drops_reasoning: bool = False
     calls: CallFormat | None = None
-    begun: str = ""
-    ending: str = ""
+    call_prefix: str = ""
+    call_suffix: str = ""
 
 
 class Strategy(Protocol):
@@ -85,9 +85,11 @@ class Raw:
             # vLLM and SGLang constrain the rest of the call to the schema. Other servers ignore the field.
             named = {"name": "call", "schema": schema}
             body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
-        ending = self.template.call_ending(turn)
-        form, begun = self.template.call_format, parser.beginning
-        return Payload("completions", body, prefills=(prompt, reply), calls=form, begun=begun, ending=ending)
+        call_suffix = self.template.call_ending(turn)
+        form, call_prefix = self.template.call_format, parser.beginning
+        return Payload(
+            "completions", body, prefills=(prompt, reply), calls=form, call_prefix=call_prefix, call_suffix=call_suffix
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class ChatFlag:
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as an open last message."""
-        if self.template and _begun(turn) and not self.template.continues_in_place(turn):
+        if self.template and _is_begun(turn) and not self.template.continues_in_place(turn):
             return Raw(self.template).payload(turn)
         flags = {"continue_final_message": True, "add_generation_prompt": False}
         reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
@@ -161,36 +163,43 @@ class ChatInstruct:
     def payload(self, turn: Turn) -> Payload:
         """Send the reply so far and ask for what comes next."""
         messages = _conversation(turn)
-        if not _begun(turn):
+        if not _is_begun(turn):
             return Payload("chat", {"messages": messages})
         thought, answer, closed = parts(turn)
         if turn.thinks and not closed:
             given = thought
-            messages.append({"role": "user", "content": _GO_ON_THINKING.format(thought=thought)})
+            messages.append({"role": "user", "content": _CONTINUE_THOUGHT.format(thought=thought)})
         elif answer:
             given = answer
             messages.append({"role": "assistant", "content": answer.rstrip()})
-            messages.append({"role": "user", "content": _GO_ON.format(end=answer.rstrip()[-_QUOTED:])})
+            messages.append(
+                {"role": "user", "content": _CONTINUE_ANSWER.format(end=answer.rstrip()[-_QUOTED_CHARACTERS:])}
+            )
         else:
             given = thought
-            messages.append({"role": "user", "content": _ANSWER.format(thought=thought)})
-        seam = given[len(given.rstrip()) :]
+            messages.append({"role": "user", "content": _WRITE_ANSWER.format(thought=thought)})
+        trailing_white_space = given[len(given.rstrip()) :]
         return Payload(
-            "chat", {"messages": messages}, prefills=(given,), seam=seam, overlap=given, drops_reasoning=True
+            "chat",
+            {"messages": messages},
+            prefills=(given,),
+            trailing_white_space=trailing_white_space,
+            overlap=given,
+            drops_reasoning=True,
         )
 
 
-_GO_ON = (
+_CONTINUE_ANSWER = (
     "Your message was cut off after these words:\n\n{end}\n\n"
     "Go on from exactly there. Write only what comes next, without repeating any of it and without a remark about it."
 )
-_GO_ON_THINKING = (
+_CONTINUE_THOUGHT = (
     "Below is the beginning of the private reasoning about my request, between <draft> and </draft>. It stops in the "
     "middle. Write only what comes next in it, from exactly where it stops, without repeating any of it. When the "
     f"reasoning has come to its end, write {THINK_CLOSE}, and after it the answer to me.\n\n"
     "<draft>\n{thought}</draft>"
 )
-_ANSWER = (
+_WRITE_ANSWER = (
     "Below is the finished private reasoning about my request, between <draft> and </draft>. Write the answer to me "
     "that follows from it, and nothing else.\n\n<draft>\n{thought}</draft>"
 )
@@ -214,19 +223,22 @@ def _open_message(
     turn: Turn, reply: str, mark: dict[str, Any], *, extra_body: dict[str, Any] | None = None, given: str | None = None
 ) -> Payload:
     messages = _conversation(turn)
-    if not _begun(turn):
+    if not _is_begun(turn):
         return Payload("chat", {"messages": messages})
     messages.append({"role": "assistant", "content": reply, **mark})
     body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
     given = reply if given is None else given
-    return Payload("chat", body, prefills=(given,), seam=given[len(given.rstrip()) :])
+    return Payload("chat", body, prefills=(given,), trailing_white_space=given[len(given.rstrip()) :])
 
 
 def _conversation(turn: Turn) -> list[dict[str, Any]]:
     """Return the conversation in plain messages. Every server accepts them, even a server without support for tools."""
-    history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
-    return [{"role": m.role, "content": m.content} for m in told(history, turn.tools, now=turn.channel == "answer")]
+    history = with_schema_prompt(turn.history, turn.schema) if turn.schema else turn.history
+    return [
+        {"role": m.role, "content": m.content}
+        for m in with_tool_prompt(history, turn.tools, now=turn.channel == "answer")
+    ]
 
 
-def _begun(turn: Turn) -> bool:
+def _is_begun(turn: Turn) -> bool:
     return bool(turn.spans or turn.closing or turn.pending)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.backends.replies.continuation import Payload, Raw, Strategy, parts
-from langchain_spec_thinking.backends.replies.tool_prompts import told_schema
+from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Message, Turn
 
-_REASONED = (
+_WITH_THOUGHT = (
     "Below is your finished private reasoning about this, between <draft> and </draft>. Give the answer that follows "
     "from it{calls}, and nothing else.\n\n<draft>\n{thought}</draft>"
 )
@@ -31,19 +31,19 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
         strategy: How turns are continued on the server.
         native: Whether the server accepts `tools`.
     """
-    here = isinstance(strategy, Raw) and turn.schema is None and strategy.template.writes_calls_as_text
-    if here or not turn.unanswered or (turn.tools and not native):
+    rendered_here = isinstance(strategy, Raw) and turn.schema is None and strategy.template.writes_calls_as_text
+    if rendered_here or not turn.unanswered or (turn.tools and not native):
         payload = strategy.payload(turn)
         calls = payload.calls or (HERMES if turn.tools and turn.tools.choice != "none" else None)
-        by_server = {} if here or not native else _fields(turn)
+        by_server = {} if rendered_here or not native else _fields(turn)
         return replace(payload, body={**payload.body, **by_server}, calls=calls)
-    history = told_schema(turn.history, turn.schema) if turn.schema else turn.history
-    messages = [_wire(message) for message in history]
+    history = with_schema_prompt(turn.history, turn.schema) if turn.schema else turn.history
+    messages = [_to_wire(message) for message in history]
     thought, _, _ = parts(turn)
     if thought.strip():
         # In the last message, because some templates require user and assistant messages to alternate.
-        reasoned = _REASONED.format(thought=thought, calls=_OR_CALLS if turn.tools else "")
-        messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{reasoned}"}
+        with_thought = _WITH_THOUGHT.format(thought=thought, calls=_OR_CALLS if turn.tools else "")
+        messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{with_thought}"}
     calls = HERMES if turn.tools and turn.tools.choice != "none" else None  # some servers have no parser for calls
     return Payload("chat", {"messages": messages, **_fields(turn)}, drops_reasoning=True, calls=calls)
 
@@ -60,7 +60,7 @@ def _fields(turn: Turn) -> dict[str, Any]:
     return fields
 
 
-def _wire(message: Message) -> dict[str, Any]:
+def _to_wire(message: Message) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         wire["tool_calls"] = [

@@ -11,20 +11,20 @@ from langchain_spec_thinking.turn import Message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HOW = (
+_HOW_TO_CALL = (
     "To call one, write a JSON object with its name and arguments between tags, and nothing after it:\n"
     '<tool_call>\n{"name": "the function", "arguments": {"an argument": "its value"}}\n</tool_call>'
 )
-_LATER = "They can be called once the reasoning has come to its end, not in it."
+_CALL_LATER = "They can be called once the reasoning has come to its end, not in it."
 
 
-def told_schema(history: Sequence[Message], schema: dict[str, Any]) -> tuple[Message, ...]:
+def with_schema_prompt(history: Sequence[Message], schema: dict[str, Any]) -> tuple[Message, ...]:
     """Add to the conversation that the answer must satisfy a JSON schema."""
     form = json.dumps(schema.get("schema", schema), ensure_ascii=False)
-    return _told_first(history, f"Answer with JSON that satisfies this schema, and with nothing else:\n{form}")
+    return _add_to_system(history, f"Answer with JSON that satisfies this schema, and with nothing else:\n{form}")
 
 
-def told(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple[Message, ...]:
+def with_tool_prompt(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple[Message, ...]:
     """Rewrite a conversation with tools as a conversation without tools.
 
     Args:
@@ -46,11 +46,11 @@ def told(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple
             messages.append(message)
     if tools is None or tools.choice == "none":
         return tuple(messages)
-    told_of = f"{tools.described()}\n\n{_HOW if now else _LATER}"
-    return _told_first(messages, told_of)
+    tool_prompt = f"{tools.described()}\n\n{_HOW_TO_CALL if now else _CALL_LATER}"
+    return _add_to_system(messages, tool_prompt)
 
 
-def _told_first(history: Sequence[Message], text: str) -> tuple[Message, ...]:
+def _add_to_system(history: Sequence[Message], text: str) -> tuple[Message, ...]:
     """Add text to the system message."""
     if history and history[0].role == "system":
         return Message("system", f"{history[0].content}\n\n{text}"), *history[1:]

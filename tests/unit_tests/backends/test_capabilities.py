@@ -13,8 +13,8 @@ import pytest
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
-from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted
-from langchain_spec_thinking.backends.openai.probes import RawProbe, identified
+from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
+from langchain_spec_thinking.backends.openai.probes import RawProbe, identify
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatFlag,
@@ -54,7 +54,7 @@ def test_known_hosts_are_not_asked(url: str, expected: Strategy) -> None:
 
 @pytest.mark.parametrize("url", ["https://api.openai.com.evil.test/v1", "http://127.0.0.1:8000/v1"])
 def test_a_host_that_only_looks_known_is_asked(url: str) -> None:
-    assert hosted(url) is None
+    assert hosted_engine(url) is None
     assert not ServerProfile(url, "m").ready
 
 
@@ -206,4 +206,4 @@ def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
 )
 def test_the_context_is_what_the_server_says(card: dict[str, Any], context: int | None) -> None:
     cards = [SimpleNamespace(id="other", max_model_len=1), SimpleNamespace(id="big", owned_by="vllm", **card)]
-    assert identified(cards, "big")[1] == context
+    assert identify(cards, "big")[1] == context

@@ -83,7 +83,7 @@ def test_what_is_pending_is_part_of_the_reply(strategy: Strategy) -> None:
 
 
 def test_white_space_that_was_not_sent_is_the_seam() -> None:
-    assert ChatTrailing().payload(turn(answer="A.\n\n", thinks=False)).seam == "\n\n"
+    assert ChatTrailing().payload(turn(answer="A.\n\n", thinks=False)).trailing_white_space == "\n\n"
 
 
 def test_instruction_quotes_the_end_of_an_answer() -> None:
