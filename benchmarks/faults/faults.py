@@ -60,7 +60,7 @@ class Ending(Enum):
 
     CLOSE = "the connection is closed in the middle of the body"
     SILENCE = "nothing more comes until the client hangs up"
-    END = "the body is ended as if it were whole"
+    END = "the body ends as if it were complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,17 @@ class Fault:
     Attributes:
         kind: The kind of fault.
         events: Number of events that pass first, counted from the response's previous fault.
-        dice: A random number from 0 up to but excluding 1. It selects the byte, the garbage line, or the wait.
+        random_value: A random number from 0 up to but excluding 1. It selects the byte, the garbage line, or the wait.
     """
 
     kind: Kind
     events: int = 0
-    dice: float = 0.0
+    random_value: float = 0.0
 
     @property
     def retry_after(self) -> float:
-        """The wait that the client is told, in seconds."""
-        return 0.0 if self.dice < 1 / 2 else round(self.dice / 10, 3)
+        """The wait that the response asks for, in seconds."""
+        return 0.0 if self.random_value < 1 / 2 else round(self.random_value / 10, 3)
 
 
 class Schedule:
@@ -118,9 +118,9 @@ class Schedule:
         return Fault(self._random.choice(self._in_stream), events, self._random.random())
 
 
-def strike(fault: Fault, event: bytes) -> list[bytes | Ending]:
+def apply_fault(fault: Fault, event: bytes) -> list[bytes | Ending]:
     """Return what to send instead of an event. The parts are sent one by one."""
-    some = event[: int(fault.dice * len(event))]
+    some = event[: int(fault.random_value * len(event))]
     match fault.kind:
         case Kind.CUT:
             return [some, Ending.CLOSE]
@@ -131,19 +131,19 @@ def strike(fault: Fault, event: bytes) -> list[bytes | Ending]:
         case Kind.DUPLICATED:
             return [event, event]
         case Kind.GARBAGE:
-            return [GARBAGE[int(fault.dice * len(GARBAGE))] + event]
+            return [GARBAGE[int(fault.random_value * len(GARBAGE))] + event]
         case Kind.SLOW:
-            return list(_parts(event, fault.dice))
+            return list(_parts(event, fault.random_value))
         case _:
-            msg = f"{fault.kind} strikes before there are events"
+            msg = f"{fault.kind} occurs before the answer and cannot replace an event"
             raise ValueError(msg)
 
 
-def _parts(event: bytes, dice: float) -> list[bytes]:
+def _parts(event: bytes, random_value: float) -> list[bytes]:
     """Split an event into single bytes, or at random bytes."""
-    if dice < 1 / 2:
+    if random_value < 1 / 2:
         return [event[i : i + 1] for i in range(len(event))]
-    sizes = random.Random(dice)  # noqa: S311
+    sizes = random.Random(random_value)  # noqa: S311
     parts = []
     while event:
         size = sizes.randint(1, _SLOW_PARTS_MAX)

@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import aclosing, asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING
 
-from benchmarks.faults.faults import Ending, Fault, Kind, Schedule, has_text, numbered, strike
+from benchmarks.faults.faults import Ending, Fault, Kind, Schedule, apply_fault, has_text, numbered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -44,7 +44,7 @@ class FaultProxy:
         clock: Returns the time in seconds from any origin.
 
     Attributes:
-        struck: Number of faults of each kind that occurred.
+        injected: Number of faults of each kind that occurred.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FaultProxy:
         stall: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.struck: Counter[Kind] = Counter()
+        self.injected: Counter[Kind] = Counter()
         self._server = server
         self._schedule = schedule
         self._stall = stall
@@ -82,7 +82,7 @@ class FaultProxy:
                 else:
                     await self._pass_on(path, body, reader, writer)
             if fault:
-                self.struck[fault.kind] += 1
+                self.injected[fault.kind] += 1
 
     async def _pass_on(
         self, path: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -101,7 +101,7 @@ class FaultProxy:
             since = self._clock()
             await reader.read()  # until the client hangs up
             if self._clock() - since >= self._stall:
-                self.struck[Kind.STALL] += 1
+                self.injected[Kind.STALL] += 1
 
     async def _stream(
         self, events: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -119,15 +119,15 @@ class FaultProxy:
                 await _send(writer, event)
                 since += 1
             else:
-                for step in strike(fault, event):
+                for step in apply_fault(fault, event):
                     if step is Ending.SILENCE:  # counted only after a client has waited
                         return step
                     if isinstance(step, Ending):
-                        self.struck[fault.kind] += 1
+                        self.injected[fault.kind] += 1
                         return step
                     await _send(writer, step)
                     await asyncio.sleep(_PAUSE)
-                self.struck[fault.kind] += 1
+                self.injected[fault.kind] += 1
                 fault, since = self._schedule.in_stream(first=False), 0
         return Ending.END
 

@@ -28,7 +28,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmarks.faults.faults import STREAK_MAX, Kind, Schedule
 from benchmarks.faults.proxy import FaultProxy
 from benchmarks.faults.server import MODEL, serving_pocket
-from benchmarks.faults.verdict import Told, Verdict, judge
+from benchmarks.faults.verdict import TurnResult, Verdict, compare
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend, pocket
 from langchain_spec_thinking.backends.local.backend import load_tokenizer
 from langchain_spec_thinking.errors import BackendError
@@ -100,7 +100,7 @@ class Run:
 
     Args:
         server: The server's address.
-        wanted: Number of faults that must occur.
+        faults_min: Number of faults that must occur.
         seed: Seed of the schedules.
         backend: Makes a client for an address.
         progress: Called with the number of faults so far.
@@ -112,28 +112,33 @@ class Run:
     """
 
     server: str
-    wanted: int
+    faults_min: int
     seed: int
     backend: Callable[[str], OpenAIBackend]
     progress: Callable[[int], Any] = lambda _: None
     questions: int = QUESTIONS
     at_once: int = AT_ONCE
     turns: list[Turn] = field(default_factory=list)
-    _struck: list[Counter[Kind]] = field(default_factory=list)  # one counter for each proxy, which the proxy updates
+    _injected: list[Counter[Kind]] = field(default_factory=list)  # one counter for each proxy, which the proxy updates
 
-    async def go(self) -> None:
+    async def run(self) -> None:
         """Run all turns."""
-        undisturbed = [await self._tell(_invoke, number, self.server, self.server) for number in range(self.questions)]
-        for told in undisturbed:
-            if told.failure or "target" not in {author for author, _, _ in told.authors}:
-                msg = f"an undisturbed turn is no yardstick: {told.failure or 'the target wrote nothing of it'}"
+        without_faults = [
+            await self._run_turn(_invoke, number, self.server, self.server) for number in range(self.questions)
+        ]
+        for result in without_faults:
+            if result.failure or "target" not in {author for author, _, _ in result.authors}:
+                reason = result.failure or "the large model wrote no part of it"
+                msg = f"a turn without faults cannot serve as the reference: {reason}"
                 raise RuntimeError(msg)
-        numbers = itertools.takewhile(lambda _: self._goes_on, itertools.count())
+        numbers = itertools.takewhile(lambda _: self._unfinished, itertools.count())
         async with httpx2.AsyncClient(base_url=self.server.removesuffix("/v1"), timeout=60, trust_env=False) as server:
 
             async def work() -> None:
                 for number in numbers:
-                    self.turns.append(await self._disturb(number, server, undisturbed[number % self.questions]))
+                    self.turns.append(
+                        await self._run_with_faults(number, server, without_faults[number % self.questions])
+                    )
 
             at_work = asyncio.gather(*(work() for _ in range(self.at_once)))
             while not at_work.done():
@@ -144,30 +149,30 @@ class Run:
     @property
     def faults(self) -> Counter[Kind]:
         """Number of faults of each kind that occurred."""
-        return sum(self._struck, Counter())
+        return sum(self._injected, Counter())
 
     @property
-    def _goes_on(self) -> bool:
-        return self.faults.total() < self.wanted and len(self.turns) * _FAULTS_A_TURN < max(self.wanted, 20)
+    def _unfinished(self) -> bool:
+        return self.faults.total() < self.faults_min and len(self.turns) * _FAULTS_A_TURN < max(self.faults_min, 20)
 
-    async def _disturb(self, number: int, server: httpx2.AsyncClient, undisturbed: Told) -> Turn:
+    async def _run_with_faults(self, number: int, server: httpx2.AsyncClient, without_faults: TurnResult) -> Turn:
         small, large = (
             FaultProxy(server, Schedule(f"{self.seed}/{number}/{side}"), stall=TIMEOUT * 0.9)
             for side in ("speculative", "target")
         )
-        self._struck += [small.struck, large.struck]
+        self._injected += [small.injected, large.injected]
         async with small.listening() as speculative, large.listening() as target:
-            told = await self._tell(WAYS[number % len(WAYS)], number, speculative, target)
-        return Turn(number, small.struck + large.struck, judge(undisturbed, told))
+            result = await self._run_turn(WAYS[number % len(WAYS)], number, speculative, target)
+        return Turn(number, small.injected + large.injected, compare(without_faults, result))
 
-    async def _tell(self, way: Way, number: int, speculative: str, target: str) -> Told:
+    async def _run_turn(self, way: Way, number: int, speculative: str, target: str) -> TurnResult:
         model = ChatSpeculativeThinking(
             speculative=self.backend(speculative), target=self.backend(target), temperature=0, max_tokens=MAX_TOKENS
         )
         try:
-            return Told.by(await way(model, pocket.problems()[number % self.questions].question))
+            return TurnResult.from_message(await way(model, pocket.problems()[number % self.questions].question))
         except BackendError as error:
-            return Told.until(error)
+            return TurnResult.from_error(error)
 
 
 def client(url: str) -> OpenAIBackend:
@@ -198,7 +203,7 @@ def report(run: Run, seconds: float) -> dict[str, Any]:
         "by_kind": by_kind,
         "turns": len(run.turns),
         "wrong_turns": {str(turn.number): turn.verdict.why for turn in wrong},
-        "wanted": run.wanted,
+        "wanted": run.faults_min,
         "seed": run.seed,
         "seconds": round(seconds, 1),
     }
@@ -211,8 +216,8 @@ def passed(found: dict[str, Any]) -> bool:
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the results."""
-    table = Table(title=f"{found['turns']} turns among faults, {found['seconds']:.0f} s, seed {found['seed']}")
-    for heading in ("fault", "struck", "turns", "of these wrong"):
+    table = Table(title=f"{found['turns']} turns with faults, {found['seconds']:.0f} s, seed {found['seed']}")
+    for heading in ("fault", "injected", "turns", "wrong turns"):
         table.add_column(heading, justify="left" if heading == "fault" else "right")
     for kind, figures in found["by_kind"].items():
         table.add_row(kind, str(figures["faults"]), str(figures["turns"]), str(figures["wrong_turns"]))
@@ -220,25 +225,28 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("all", str(found["faults"]), str(found["turns"]), str(len(found["wrong_turns"])))
     console.print(table)
     console.print(
-        f"{found['faults']} faults (at least {found['wanted']} wanted): "
+        f"{found['faults']} faults (at least {found['wanted']} expected): "
         f"{found['lost']} characters lost, {found['doubled']} doubled."
     )
-    console.print("The proxy numbered the events, which this server does not: else duplicates could not be noticed.")
+    console.print(
+        "The proxy numbered the events, because this server does not. "
+        "Without numbers, repeated events cannot be detected."
+    )
     for number, why in found["wrong_turns"].items():
         console.print(f"turn {number}: {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Let faults strike between the client and a real server.")
+    parser = argparse.ArgumentParser(description="Inject faults between the client and a real server.")
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"), help="JSON file")
-    parser.add_argument("--faults", type=int, default=1000, help="how many have to strike")
-    parser.add_argument("--seed", type=int, default=0, help="of the schedules")
+    parser.add_argument("--faults", type=int, default=1000, help="number of faults that must occur")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the schedules")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     with serving_pocket() as server, tqdm(total=options.faults, desc="faults", unit="") as bar:
         run = Run(server, options.faults, options.seed, client, lambda faults: bar.update(faults - bar.n))
-        asyncio.run(run.go())
+        asyncio.run(run.run())
     found = report(run, time.monotonic() - began)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

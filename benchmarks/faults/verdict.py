@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TurnResult:
     """The result of a turn.
 
     Attributes:
@@ -28,7 +28,7 @@ class Told:
     failure: str | None = None
 
     @classmethod
-    def by(cls, message: BaseMessage) -> Told:
+    def from_message(cls, message: BaseMessage) -> TurnResult:
         """Read the result from a message."""
         report: dict[str, Any] = message.response_metadata["speculative_thinking"]
         thought = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
@@ -36,7 +36,7 @@ class Told:
         return cls(f"{thought}</think>{message.text}", authors, report["degraded"])
 
     @classmethod
-    def until(cls, error: BackendError) -> Told:
+    def from_error(cls, error: BackendError) -> TurnResult:
         """Read the result from an error."""
         return cls(f"{error.thinking}</think>{error.answer}", (), f"{type(error).__name__}: {error}")
 
@@ -58,19 +58,17 @@ class Verdict:
     why: str
 
 
-def judge(undisturbed: Told, disturbed: Told) -> Verdict:
+def compare(without_faults: TurnResult, with_faults: TurnResult) -> Verdict:
     """Compare two turns."""
     lost = doubled = 0
-    why = disturbed.failure or (
-        "" if disturbed.authors == undisturbed.authors else "another author for a stretch of it"
-    )
-    steps = SequenceMatcher(None, undisturbed.text, disturbed.text, autojunk=False).get_opcodes()
+    why = with_faults.failure or ("" if with_faults.authors == without_faults.authors else "a part has another author")
+    steps = SequenceMatcher(None, without_faults.text, with_faults.text, autojunk=False).get_opcodes()
     for kind, start, end, new_start, new_end in steps:
         if kind == "equal":
             continue
         lost += end - start
         doubled += new_end - new_start
         if doubled + lost == end - start + new_end - new_start:  # report only the first difference
-            seen, expected = disturbed.text[new_start:new_end], undisturbed.text[start:end]
+            seen, expected = with_faults.text[new_start:new_end], without_faults.text[start:end]
             why = f"{why} at character {start}: {seen[:40]!r} instead of {expected[:40]!r}".strip()
-    return Verdict(lost, doubled, disturbed == undisturbed, why)
+    return Verdict(lost, doubled, with_faults == without_faults, why)

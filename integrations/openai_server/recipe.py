@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def build(
     speculative: str | None = None, target: str | None = None, *, api_key: str, max_tokens: int = 4096
 ) -> FastAPI:
-    """Make the application; without models, in front of the pair that comes with the package."""
+    """Make the application. If no models are given, it uses the pair that comes with the package."""
     if speculative is None or target is None:
         model = ChatSpeculativeThinking.pocket()
     else:
@@ -31,13 +31,15 @@ def main() -> None:
     parser = ArgumentParser(description=build.__doc__)
     parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")
     parser.add_argument("--target", help="the large model")
-    parser.add_argument("--max-tokens", type=int, default=4096, help="the most that a reply may have")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="most tokens of a reply")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
-    given = parser.parse_args()
-    key = os.environ.get("SPEC_THINKING_API_KEY") or parser.error("set SPEC_THINKING_API_KEY to the key clients send")
-    app = build(given.speculative, given.target, api_key=key, max_tokens=given.max_tokens)
-    uvicorn.run(app, host=given.host, port=given.port)
+    options = parser.parse_args()
+    key = os.environ.get("SPEC_THINKING_API_KEY") or parser.error(
+        "set SPEC_THINKING_API_KEY to the key that clients send"
+    )
+    app = build(options.speculative, options.target, api_key=key, max_tokens=options.max_tokens)
+    uvicorn.run(app, host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class RefusedError(Exception):
 _FAILURES: dict[type[Exception], tuple[int, str, str | None]] = {
     ModelTimeoutError: (504, "The models did not answer in time.", "timeout"),
     ModelError: (503, "A model cannot be reached.", "model_unavailable"),
-    Exception: (500, "The server failed. Its log says why.", None),
+    Exception: (500, "The server failed. See its log.", None),
 }
 
 
@@ -72,7 +72,7 @@ def refusal(error: Exception) -> RefusedError:
         case ValueError():
             return RefusedError(400, str(error))
     _LOGGER.error("A reply failed.", exc_info=error)
-    status, message, code = next(told for kind, told in _FAILURES.items() if isinstance(error, kind))
+    status, message, code = next(failure for kind, failure in _FAILURES.items() if isinstance(error, kind))
     return RefusedError(status, message, kind="server_error", code=code)
 
 
@@ -89,18 +89,18 @@ class WatchedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
         work = asyncio.ensure_future(self.work(scope, receive, send))
-        gone = asyncio.ensure_future(_gone(receive))
+        disconnected = asyncio.ensure_future(_disconnected(receive))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             work.cancel()
-            gone.cancel()
-            done, _ = await asyncio.gather(work, gone, return_exceptions=True)
+            disconnected.cancel()
+            done, _ = await asyncio.gather(work, disconnected, return_exceptions=True)
         if isinstance(done, Exception):
             raise done
 
 
-class WholeResponse(WatchedResponse):
+class JsonBodyResponse(WatchedResponse):
     """A response in one piece.
 
     Args:
@@ -165,6 +165,6 @@ def _part(data: str) -> dict[str, Any]:
     return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI, Request
 from langchain_core.messages import BaseMessage, convert_to_messages
 
-from integrations.openai_server.replies import EventsResponse, RefusedError, WholeResponse, refusal
+from integrations.openai_server.replies import EventsResponse, JsonBodyResponse, RefusedError, refusal
 from integrations.openai_server.wire import ChatRequest, Reply
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Limits:
     waiting: int = 32
 
 
-class Gate:
+class RequestLimiter:
     """Limits how many requests run and how many wait.
 
     Args:
@@ -52,7 +52,7 @@ class Gate:
         self._waiting = 0
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Wait until the request may run.
 
         Raises:
@@ -87,7 +87,7 @@ class Server:
         self._model = model
         self._name = name
         self._limits = limits
-        self._gate = Gate(limits)
+        self._limiter = RequestLimiter(limits)
 
     def listing(self) -> dict[str, Any]:
         """Return the list of models."""
@@ -97,23 +97,23 @@ class Server:
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat request."""
-        asked = ChatRequest.model_validate_json(await self._body(request))
-        if asked.model != self._name:
-            msg = f"model: expected {self._name}, got {asked.model}"
+        chat_request = ChatRequest.model_validate_json(await self._body(request))
+        if chat_request.model != self._name:
+            msg = f"model: expected {self._name}, got {chat_request.model}"
             raise RefusedError(404, msg, code="model_not_found", param="model")
-        if asked.tokens and asked.tokens > self._limits.tokens:
-            msg = f"max_tokens: expected at most {self._limits.tokens}, got {asked.tokens}"
+        if chat_request.tokens and chat_request.tokens > self._limits.tokens:
+            msg = f"max_tokens: expected at most {self._limits.tokens}, got {chat_request.tokens}"
             raise RefusedError(400, msg, code="max_tokens_exceeded", param="max_tokens")
-        tokens = asked.tokens or min(self._limits.tokens, self._model.max_tokens)
-        messages = _messages(asked)
-        settings = {**asked.settings(), "max_tokens": tokens}
-        if asked.stream:
-            include_usage = asked.stream_options.include_usage
+        tokens = chat_request.tokens or min(self._limits.tokens, self._model.max_tokens)
+        messages = _messages(chat_request)
+        settings = {**chat_request.settings(), "max_tokens": tokens}
+        if chat_request.stream:
+            include_usage = chat_request.stream_options.include_usage
             return EventsResponse(self._events(messages, settings, include_usage=include_usage))
-        return WholeResponse(self._whole(messages, settings))
+        return JsonBodyResponse(self._complete(messages, settings))
 
-    async def _whole(self, messages: list[BaseMessage], settings: dict[str, Any]) -> dict[str, Any]:
-        async with self._gate.entered():
+    async def _complete(self, messages: list[BaseMessage], settings: dict[str, Any]) -> dict[str, Any]:
+        async with self._limiter.slot():
             message = await self._model.ainvoke(messages, **settings)
         return Reply(self._name).completion(message)
 
@@ -122,7 +122,7 @@ class Server:
     ) -> AsyncGenerator[dict[str, Any], None]:
         reply = Reply(self._name)
         streamed: Any = self._model.astream(messages, **settings)
-        async with self._gate.entered(), aclosing(streamed) as chunks:
+        async with self._limiter.slot(), aclosing(streamed) as chunks:
             async for chunk in chunks:
                 for event in reply.chunks(chunk, include_usage=include_usage):
                     yield event
@@ -132,16 +132,16 @@ class Server:
         async for part in request.stream():
             body += part
             if len(body) > self._limits.body:
-                msg = f"the body has more than {self._limits.body} bytes, which is the most that is read"
+                msg = f"the body has more than {self._limits.body} bytes, which is the limit"
                 raise RefusedError(413, msg, code="request_too_large")
         return body
 
 
-def _messages(asked: ChatRequest) -> list[BaseMessage]:
+def _messages(chat_request: ChatRequest) -> list[BaseMessage]:
     try:
-        return convert_to_messages(asked.messages)
+        return convert_to_messages(chat_request.messages)
     except (ValueError, KeyError, TypeError, NotImplementedError) as e:
-        msg = f"messages: expected those of OpenAI's chat completions ({e})"
+        msg = f"messages: expected messages in the form of OpenAI's chat completions ({e})"
         raise RefusedError(400, msg, param="messages") from e
 
 
@@ -164,7 +164,7 @@ def create_app(
         ValueError: There is no key, or one of the keys is empty.
     """
     if not api_keys or not all(api_keys):
-        msg = "api_keys: expected at least one, and none that is empty: anybody could use the models"
+        msg = "api_keys: expected at least one key and no empty key, because otherwise anybody could use the models"
         raise ValueError(msg)
     server = Server(model, name, limits or Limits())
     app = FastAPI(title="Speculative Thinking", openapi_url=None)
@@ -181,8 +181,8 @@ def create_app(
 
     for kind in (RefusedError, ValueError):
         app.add_exception_handler(kind, refused)
-    keyed = [Depends(require_key)]
-    app.add_api_route("/v1/models", server.listing, dependencies=keyed)
-    app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], dependencies=keyed, response_model=None)
+    with_key = [Depends(require_key)]
+    app.add_api_route("/v1/models", server.listing, dependencies=with_key)
+    app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], dependencies=with_key, response_model=None)
     app.add_api_route("/health", lambda: {"status": "ok"})
     return app

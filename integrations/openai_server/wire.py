@@ -63,7 +63,7 @@ class Reply:
     """
 
     def __init__(self, model: str) -> None:
-        self._same = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": model}
+        self._common_fields = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": model}
         self._calls: dict[Any, int] = {}  # index of each tool call, by its index among the message's blocks
 
     def completion(self, message: AIMessage) -> dict[str, Any]:
@@ -74,8 +74,8 @@ class Reply:
         if calls := [*message.tool_calls, *message.invalid_tool_calls]:
             body["tool_calls"] = [_call(call["id"], call["name"], _arguments(call["args"])) for call in calls]
         choice = {"index": 0, "message": body, "finish_reason": message.response_metadata["finish_reason"]}
-        told = {"usage": _usage(message), "speculative_thinking": message.response_metadata["speculative_thinking"]}
-        return {**self._same, "object": "chat.completion", "choices": [choice], **told}
+        metadata = {"usage": _usage(message), "speculative_thinking": message.response_metadata["speculative_thinking"]}
+        return {**self._common_fields, "object": "chat.completion", "choices": [choice], **metadata}
 
     def chunks(self, chunk: AIMessageChunk, *, include_usage: bool) -> Iterator[dict[str, Any]]:
         """Yield the chunks of the reply for a chunk of a message.
@@ -96,11 +96,11 @@ class Reply:
         if delta or reason:
             yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
         if reason and include_usage:
-            told = chunk.response_metadata["speculative_thinking"]
-            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": told}
+            report = chunk.response_metadata["speculative_thinking"]
+            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": report}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self._same, "object": "chat.completion.chunk", "choices": choices}
+        return {**self._common_fields, "object": "chat.completion.chunk", "choices": choices}
 
 
 def _reasoning(message: AIMessage) -> str:

@@ -37,17 +37,17 @@ def server() -> Iterator[str]:
         yield url
 
 
-def disturbed(server: str, faults: int, kind: type[OpenAIBackend] = OpenAIBackend) -> dict[str, Any]:
+def run_with_faults(server: str, faults: int, kind: type[OpenAIBackend] = OpenAIBackend) -> dict[str, Any]:
     def client(url: str) -> OpenAIBackend:
         return kind(MODEL, base_url=url, tokenizer=MODEL, timeout=run.TIMEOUT, max_retries=10)
 
     turns = run.Run(server, faults, 1, client, questions=1, at_once=2)
-    asyncio.run(turns.go())
+    asyncio.run(turns.run())
     return run.report(turns, 0)
 
 
 def test_faults_leave_no_trace(server: str) -> None:
-    found = disturbed(server, 60)
+    found = run_with_faults(server, 60)
     assert run.passed(found), found["wrong_turns"]
     assert set(found["by_kind"]) == set(Kind)
     assert sum(figures["faults"] for figures in found["by_kind"].values()) == found["faults"] >= 60
@@ -55,6 +55,6 @@ def test_faults_leave_no_trace(server: str) -> None:
 
 
 def test_a_careless_client_is_found_out(server: str) -> None:
-    found = disturbed(server, 5, Forgetful)
+    found = run_with_faults(server, 5, Forgetful)
     assert found["lost"] > 0
     assert not run.passed(found)

@@ -27,13 +27,13 @@ from benchmarks.faults.faults import (
     Fault,
     Kind,
     Schedule,
+    apply_fault,
     has_text,
     numbered,
-    strike,
 )
 from benchmarks.faults.proxy import FaultProxy
 from benchmarks.faults.run import WAYS, passed
-from benchmarks.faults.verdict import Told, Verdict, judge
+from benchmarks.faults.verdict import TurnResult, Verdict, compare
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
@@ -125,13 +125,13 @@ class Stalling(Schedule):
     def __init__(self, events: int) -> None:
         super().__init__("")
         self.fault = Fault(Kind.STALL, events, 0.5)
-        self.struck: Counter[Kind] = Counter()
+        self.injected: Counter[Kind] = Counter()
 
     def before_answer(self) -> Fault | None:
         return None
 
     def in_stream(self, *, first: bool) -> Fault | None:
-        return None if self.struck else self.fault
+        return None if self.injected else self.fault
 
 
 @asynccontextmanager
@@ -189,9 +189,9 @@ def test_a_seed_gives_the_same_faults_again() -> None:
     assert {fault.kind for fault in drawn("7/1") if fault} == set(Kind)
 
 
-@given(dice=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(IN_STREAM))
-def test_what_is_sent_instead_of_an_event(dice: float, kind: Kind) -> None:
-    *parts, last = strike(Fault(kind, 0, dice), EVENT)
+@given(random_value=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(IN_STREAM))
+def test_what_is_sent_instead_of_an_event(random_value: float, kind: Kind) -> None:
+    *parts, last = apply_fault(Fault(kind, 0, random_value), EVENT)
     sent = b"".join(part for part in parts if isinstance(part, bytes))
     if kind in BREAKING:
         assert isinstance(last, Ending)
@@ -212,8 +212,8 @@ def test_slow_bytes_are_cut_inside_characters() -> None:
     def cut(part: bytes | Ending) -> bool:
         return isinstance(part, bytes) and part.decode(errors="replace").encode() != part
 
-    for dice in (0.1, 0.9):
-        assert any(cut(part) for part in strike(Fault(Kind.SLOW, 0, dice), EVENT * 20))
+    for random_value in (0.1, 0.9):
+        assert any(cut(part) for part in apply_fault(Fault(Kind.SLOW, 0, random_value), EVENT * 20))
 
 
 def test_events_with_text_are_numbered() -> None:
@@ -221,8 +221,8 @@ def test_events_with_text_are_numbered() -> None:
     assert has_text(event)
     assert not has_text(event.replace(b'"a"', b'""'))
     assert json.loads(numbered(event, 5)[5:])["usage"] == {"completion_tokens": 5}
-    told = numbered(event, 5)
-    assert numbered(told, 9) == told
+    result = numbered(event, 5)
+    assert numbered(result, 9) == result
 
 
 # -- the proxy
@@ -258,7 +258,7 @@ async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, 
                 failed = True
     assert (answered, failed) == (status, bool(error))
     assert retry_after == ("0.07" if status == 429 else None)
-    assert proxy.struck == Counter({fault.kind: 1})
+    assert proxy.injected == Counter({fault.kind: 1})
     if status == 200:
         whole = seen.count(b"\n\n")
         assert whole == {Kind.DUPLICATED: 11, Kind.GARBAGE: 10, Kind.SLOW: 10}.get(fault.kind, 3)
@@ -282,7 +282,7 @@ async def test_a_stall_is_silence_that_a_client_has_waited_out(waits: bool, tmp_
             assert seen.count(b"\n\n") == 3
             await clock.read.wait()  # the silence has begun
             clock.seconds += STALL if waits else STALL / 2
-    assert proxy.struck == (Counter({Kind.STALL: 1}) if waits else Counter())
+    assert proxy.injected == (Counter({Kind.STALL: 1}) if waits else Counter())
 
 
 @pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])
@@ -296,7 +296,7 @@ async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp
     ):
         seen = [event for _ in range(events) if (event := await anext(stream, None))]
     assert seen
-    assert not proxy.struck
+    assert not proxy.injected
 
 
 # -- whole turns
@@ -335,7 +335,7 @@ class Trusting(OpenAIBackend):
         return Unnumbered(payload, turn, request.max_tokens, self.count_tokens)
 
 
-async def disturbed(
+async def run_with_faults(
     folder: Path,
     schedules: Iterable[Schedule],
     kind: type[OpenAIBackend] = OpenAIBackend,
@@ -343,19 +343,19 @@ async def disturbed(
 ) -> tuple[Counter[Kind], list[Verdict]]:
     """Write a turn with each schedule, rotating the ways to ask. Count the faults, and compare with a turn without
     any."""
-    _, undisturbed = await told(folder, Fixed(), 0, OpenAIBackend)
-    assert (undisturbed.text, undisturbed.failure) == (TEXT.replace("</think>\n\n", "</think>"), None)
-    assert {author for author, _, _ in undisturbed.authors} == {"speculative", "target"}
-    turns = [await told(folder, schedule, number, kind, patience) for number, schedule in enumerate(schedules, 1)]
-    return sum((struck for struck, _ in turns), Counter()), [judge(undisturbed, turn) for _, turn in turns]
+    _, without_faults = await run_turn(folder, Fixed(), 0, OpenAIBackend)
+    assert (without_faults.text, without_faults.failure) == (TEXT.replace("</think>\n\n", "</think>"), None)
+    assert {author for author, _, _ in without_faults.authors} == {"speculative", "target"}
+    turns = [await run_turn(folder, schedule, number, kind, patience) for number, schedule in enumerate(schedules, 1)]
+    return sum((injected for injected, _ in turns), Counter()), [compare(without_faults, turn) for _, turn in turns]
 
 
-async def told(
+async def run_turn(
     folder: Path, schedule: Schedule, number: int, kind: type[OpenAIBackend], patience: float | None = None
-) -> tuple[Counter[Kind], Told]:
+) -> tuple[Counter[Kind], TurnResult]:
     proxy = proxied(schedule, stall=0)
     if isinstance(schedule, Stalling):
-        schedule.struck = proxy.struck
+        schedule.injected = proxy.injected
     async with listening(proxy, folder) as path:
         pair = ChatSpeculativeThinking(
             speculative=through(path, kind, patience),
@@ -364,10 +364,10 @@ async def told(
             policy=DelegationPolicy(takeover_tokens=5, recap_sentence=""),
         )
         try:
-            turn = Told.by(await WAYS[number % len(WAYS)](pair, "2 + 3?"))
+            turn = TurnResult.from_message(await WAYS[number % len(WAYS)](pair, "2 + 3?"))
         except BackendError as error:
-            turn = Told.until(error)
-    return proxy.struck, turn
+            turn = TurnResult.from_error(error)
+    return proxy.injected, turn
 
 
 @pytest.fixture(autouse=True)
@@ -377,26 +377,28 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_faults_leave_no_trace(tmp_path: Path) -> None:
     kinds = tuple(kind for kind in Kind if kind is not Kind.STALL)
-    struck, verdicts = await disturbed(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(6)))
-    assert struck.total() > 60
-    assert set(struck) == set(kinds)
+    injected, verdicts = await run_with_faults(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(6)))
+    assert injected.total() > 60
+    assert set(injected) == set(kinds)
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
 
 
 async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
     """The stalls come before and after the first text. A client waits for parts that never come."""
     stalls = [Stalling(events) for events in (0, 3) for _ in WAYS]
-    struck, verdicts = await disturbed(tmp_path, stalls, patience=0.2)
-    assert struck[Kind.STALL] >= len(stalls)
+    injected, verdicts = await run_with_faults(tmp_path, stalls, patience=0.2)
+    assert injected[Kind.STALL] >= len(stalls)
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
 
 
 @pytest.mark.parametrize("line", GARBAGE)
 async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
     """The garbage comes before and after the first text."""
-    dice = (GARBAGE.index(line) + 0.5) / len(GARBAGE)
-    struck, verdicts = await disturbed(tmp_path, (Fixed(Fault(Kind.GARBAGE, events, dice)) for events in (0, 3)))
-    assert struck == {Kind.GARBAGE: 2}
+    random_value = (GARBAGE.index(line) + 0.5) / len(GARBAGE)
+    injected, verdicts = await run_with_faults(
+        tmp_path, (Fixed(Fault(Kind.GARBAGE, events, random_value)) for events in (0, 3))
+    )
+    assert injected == {Kind.GARBAGE: 2}
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
 
 
@@ -412,7 +414,7 @@ async def test_a_careless_client_is_found_out(
     careless: type[OpenAIBackend], fault: Fault, loses: bool, doubles: bool, tmp_path: Path
 ) -> None:
     # `ainvoke` asks for the first turn with faults. These clients break only `ainvoke`.
-    _, (verdict,) = await disturbed(tmp_path, [Fixed(fault)], careless)
+    _, (verdict,) = await run_with_faults(tmp_path, [Fixed(fault)], careless)
     assert (verdict.lost > 0, verdict.doubled > 0, verdict.right) == (loses, doubles, False)
 
 
@@ -420,18 +422,18 @@ async def test_a_careless_client_is_found_out(
 
 
 @pytest.mark.parametrize(
-    ("told", "lost", "doubled", "why"),
+    ("result", "lost", "doubled", "why"),
     [
-        (Told("one two", (("a", "draft", 7),)), 0, 0, ""),
-        (Told("one tw", (("a", "draft", 6),)), 1, 0, "another author"),
-        (Told("one one two", (("a", "draft", 7),)), 0, 4, "at character"),
-        (Told("one ten", (("a", "draft", 7),)), 2, 2, "at character 5: 'en' instead of 'wo'"),
-        (Told("one two", (("b", "draft", 7),)), 0, 0, "another author"),
-        (Told("one two", (("a", "draft", 7),), "the target failed"), 0, 0, "the target failed"),
+        (TurnResult("one two", (("a", "draft", 7),)), 0, 0, ""),
+        (TurnResult("one tw", (("a", "draft", 6),)), 1, 0, "another author"),
+        (TurnResult("one one two", (("a", "draft", 7),)), 0, 4, "at character"),
+        (TurnResult("one ten", (("a", "draft", 7),)), 2, 2, "at character 5: 'en' instead of 'wo'"),
+        (TurnResult("one two", (("b", "draft", 7),)), 0, 0, "another author"),
+        (TurnResult("one two", (("a", "draft", 7),), "the target failed"), 0, 0, "the target failed"),
     ],
 )
-def test_a_verdict(told: Told, lost: int, doubled: int, why: str) -> None:
-    verdict = judge(Told("one two", (("a", "draft", 7),)), told)
+def test_a_verdict(result: TurnResult, lost: int, doubled: int, why: str) -> None:
+    verdict = compare(TurnResult("one two", (("a", "draft", 7),)), result)
     assert (verdict.lost, verdict.doubled, verdict.right) == (lost, doubled, not why)
     assert why in verdict.why
 

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
         (lambda: httpx2.Response(422, json={"detail": "top_k?"}), ModelInvalidRequestError, "top_k"),
         (refused(400, "This model's maximum context length is 5"), ContextOverflowError, "Shorten the messages"),
         (httpx2.ReadTimeout(""), ModelTimeoutError, r"Request timed out\. Raise `timeout`"),
-        (httpx2.ConnectError("Connection refused"), ModelConnectionError, "Connection refused.*Check that the server is running"),
+        (
+            httpx2.ConnectError("Connection refused"),
+            ModelConnectionError,
+            "Connection refused.*Check that the server is running",
+        ),
         (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), BackendError, "without a single"),
     ],
 )

@@ -78,8 +78,8 @@ class Provider(Handler):
     bills_on: ClassVar[bool] = False
     completions_max_tokens: ClassVar[int | None] = None
 
-    def __init__(self, knows: str) -> None:
-        self.knows = Reciter(knows)
+    def __init__(self, text: str) -> None:
+        self.reciter = Reciter(text)
         self.billed = 0
         self.accepted: list[dict[str, Any]] = []
 
@@ -146,7 +146,7 @@ class Provider(Handler):
 
     def _reply(self, body: dict[str, Any], *, chat: bool) -> httpx2.Response:
         shown = self.shown(body) if chat else self.prompt(body)
-        rest = words(self.knows(shown))
+        rest = words(self.reciter(shown))
         most = body.get("max_tokens", len(rest) if chat else self.completions_max_tokens)
         tokens, reason = rest[:most], "stop" if most is None or len(rest) <= most else "length"
         written = "".join(tokens)

@@ -61,8 +61,8 @@ class Reciter:
     def __call__(self, shown: str) -> str:
         """Return everything that the model would write from here on."""
         users = re.findall(r"<\|user\|>(.*?)<\|end\|>", shown, re.DOTALL) or [""]
-        asked_for = _RECITES.match(users[0])
-        text = " ".join([asked_for[1]] * 9) if asked_for else self.text
+        requested = _RECITES.match(users[0])
+        text = " ".join([requested[1]] * 9) if requested else self.text
         if draft := _DRAFT.search(users[-1]):
             finished = f"{OPENING}{draft[1].rstrip()}\n{THINK_CLOSE}\n\n"
             return text.removeprefix(finished if "finished" in users[-1] else f"{OPENING}{draft[1]}")

@@ -158,7 +158,7 @@ class DashScope(_Marked):
 class OpenRouter(_Trailing):
     """OpenRouter with an upstream provider that continues replies.
 
-    - documented: a trailing message is continued where the upstream does so.
+    - documented: a trailing message is continued if the upstream provider does so.
     - documented: comments keep a stream alive.
     """
 
@@ -194,7 +194,7 @@ class Groq(_Trailing):
 class Fireworks(Provider):
     """Fireworks.
 
-    - guessed: a trailing message is over.
+    - guessed: a trailing message counts as complete.
     - recorded: an unknown field is refused with 400.
     - documented: completions take a prompt unchanged.
     """
@@ -214,7 +214,7 @@ class Fireworks(Provider):
 class OpenAI(Provider):
     """OpenAI.
 
-    - documented: a trailing message is over, and a new one begins.
+    - documented: a trailing message counts as complete, and a new one begins.
     - documented: an unknown field is refused with 400.
     """
 
@@ -278,10 +278,10 @@ class Gemini(_Trailing):
 
     def refuse(self, body: dict[str, Any]) -> None:
         if fields := unknown(body, OPENAI_FIELDS - {"seed"}):
-            told = "\n".join(
+            errors = "\n".join(
                 f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.' for field in fields
             )
-            raise RefusalError(400, [{"error": {"code": 400, "message": told, "status": "INVALID_ARGUMENT"}}])
+            raise RefusalError(400, [{"error": {"code": 400, "message": errors, "status": "INVALID_ARGUMENT"}}])
 
 
 class LiteLLM(_Trailing):
