@@ -46,7 +46,7 @@ def run_with_faults(server: str, faults: int, kind: type[OpenAIBackend] = OpenAI
     return run.report(turns, 0)
 
 
-def test_faults_leave_no_trace(server: str) -> None:
+def test_faults_change_no_turn(server: str) -> None:
     found = run_with_faults(server, 60)
     assert run.passed(found), found["wrong_turns"]
     assert set(found["by_kind"]) == set(Kind)
@@ -54,7 +54,7 @@ def test_faults_leave_no_trace(server: str) -> None:
     json.dumps(found)
 
 
-def test_a_careless_client_is_found_out(server: str) -> None:
+def test_a_faulty_client_is_detected(server: str) -> None:
     found = run_with_faults(server, 5, Forgetful)
     assert found["lost"] > 0
     assert not run.passed(found)

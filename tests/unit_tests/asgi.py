@@ -17,7 +17,7 @@ class Exchange(httpx2.AsyncByteStream):
     def __init__(self, app: Any, request: httpx2.Request, body: bytes) -> None:
         self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._received = [{"type": "http.request", "body": body, "more_body": False}]
-        self._gone = asyncio.Event()
+        self._disconnected = asyncio.Event()
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -37,7 +37,7 @@ class Exchange(httpx2.AsyncByteStream):
     async def _receive(self) -> dict[str, Any]:
         if self._received:
             return self._received.pop()
-        await self._gone.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def _next(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Exchange(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Hang up and wait until the application has noticed."""
-        self._gone.set()
+        self._disconnected.set()
         await asyncio.wait({self._app})
 
 

@@ -72,13 +72,13 @@ async def greedy(request: httpx2.Request) -> httpx2.Response:
     """Continue a fixed text after the prompt, with one character in each event."""
     if not request.url.path.endswith("/completions"):
         return httpx2.Response(404)
-    asked = json.loads(request.content)
-    if "stream_options" in asked:
+    body = json.loads(request.content)
+    if "stream_options" in body:
         return httpx2.Response(422, json={"detail": "Unexpected fields: stream_options"})
-    so_far = asked["prompt"].split("<think>\n", 1)[1]
+    so_far = body["prompt"].split("<think>\n", 1)[1]
     # Like a model, the server finds its place even if a careless client has damaged the text before.
     rest = TEXT[len(so_far) :] if TEXT.startswith(so_far) else TEXT.partition(so_far[-6:])[2]
-    texts = re.findall(r"</think>|.", rest, re.DOTALL)[: asked["max_tokens"]]
+    texts = re.findall(r"</think>|.", rest, re.DOTALL)[: body["max_tokens"]]
     reason = "stop" if "".join(texts) == rest else "length"
     chunks = [{"choices": [{"index": 0, "text": text}]} for text in texts]
     chunks.append({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
@@ -170,7 +170,7 @@ def through(path: str, kind: type[OpenAIBackend] = OpenAIBackend, timeout: float
 
 
 @given(seed=st.text(max_size=5), kinds=st.sets(st.sampled_from(Kind), min_size=1))
-def test_faults_in_a_row_leave_a_client_a_way_through(seed: str, kinds: set[Kind]) -> None:
+def test_there_are_not_too_many_faults_in_a_row(seed: str, kinds: set[Kind]) -> None:
     schedule = Schedule(seed, tuple(kinds))
     streak = 0
     for _ in range(100):
@@ -260,13 +260,13 @@ async def test_what_a_client_sees(fault: Fault, status: int | None, error: Any, 
     assert retry_after == ("0.07" if status == 429 else None)
     assert proxy.injected == Counter({fault.kind: 1})
     if status == 200:
-        whole = seen.count(b"\n\n")
-        assert whole == {Kind.DUPLICATED: 11, Kind.GARBAGE: 10, Kind.SLOW: 10}.get(fault.kind, 3)
+        complete_events = seen.count(b"\n\n")
+        assert complete_events == {Kind.DUPLICATED: 11, Kind.GARBAGE: 10, Kind.SLOW: 10}.get(fault.kind, 3)
         assert seen.endswith(b"\n\n") == (fault.kind not in BREAKING)
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_stall_is_silence_that_a_client_has_waited_out(waits: bool, tmp_path: Path) -> None:
+async def test_a_stall_counts_only_if_the_client_waited(waits: bool, tmp_path: Path) -> None:
     clock = Clock()
     proxy = proxied(Fixed(Fault(Kind.STALL, 3, 0.5)), clock=clock)
     body = {"prompt": "<think>\n", "max_tokens": 9}
@@ -286,7 +286,7 @@ async def test_a_stall_is_silence_that_a_client_has_waited_out(waits: bool, tmp_
 
 
 @pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])
-async def test_what_did_not_strike_is_not_counted(fault: Fault, events: int, tmp_path: Path) -> None:
+async def test_faults_that_did_not_occur_are_not_counted(fault: Fault, events: int, tmp_path: Path) -> None:
     """The fault comes after the end of the response, or nobody waits for the stall."""
     proxy = proxied(Fixed(fault))
     turn = Turn((Message("user", "2 + 3?"),), thinks=True)
@@ -315,10 +315,10 @@ class Repetitive(OpenAIBackend):
     """Sends the same request again if a stream breaks."""
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        asked = deepcopy(turn)
+        first_turn = deepcopy(turn)
         for _ in range(2):
             with suppress(BackendError):
-                async for event in super().acontinue_turn(asked, request):
+                async for event in super().acontinue_turn(first_turn, request):
                     yield event
                 return
 
@@ -375,7 +375,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
 
 
-async def test_faults_leave_no_trace(tmp_path: Path) -> None:
+async def test_faults_change_no_turn(tmp_path: Path) -> None:
     kinds = tuple(kind for kind in Kind if kind is not Kind.STALL)
     injected, verdicts = await run_with_faults(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(6)))
     assert injected.total() > 60
@@ -383,7 +383,7 @@ async def test_faults_leave_no_trace(tmp_path: Path) -> None:
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
 
 
-async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
+async def test_stalls_change_no_turn(tmp_path: Path) -> None:
     """The stalls come before and after the first text. A client waits for parts that never come."""
     stalls = [Stalling(events) for events in (0, 3) for _ in WAYS]
     injected, verdicts = await run_with_faults(tmp_path, stalls, patience=0.2)
@@ -392,7 +392,7 @@ async def test_no_stall_leaves_a_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", GARBAGE)
-async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
+async def test_garbage_changes_no_turn(line: bytes, tmp_path: Path) -> None:
     """The garbage comes before and after the first text."""
     random_value = (GARBAGE.index(line) + 0.5) / len(GARBAGE)
     injected, verdicts = await run_with_faults(
@@ -410,7 +410,7 @@ async def test_no_garbage_leaves_a_trace(line: bytes, tmp_path: Path) -> None:
         (Trusting, Fault(Kind.DUPLICATED, 3, 0.5), False, True),
     ],
 )
-async def test_a_careless_client_is_found_out(
+async def test_a_faulty_client_is_detected(
     careless: type[OpenAIBackend], fault: Fault, loses: bool, doubles: bool, tmp_path: Path
 ) -> None:
     # `ainvoke` asks for the first turn with faults. These clients break only `ainvoke`.
@@ -448,6 +448,6 @@ def test_a_verdict(result: TurnResult, lost: int, doubled: int, why: str) -> Non
         ({"wrong_turns": {"3": "x"}}, False),
     ],
 )
-def test_a_run_passes_only_with_enough_faults_and_no_trace(changed: dict[str, Any], fine: bool) -> None:
+def test_a_run_passes_only_with_enough_faults_and_equal_turns(changed: dict[str, Any], fine: bool) -> None:
     found = {"faults": 10, "wanted": 10, "lost": 0, "doubled": 0, "wrong_turns": {}, **changed}
     assert passed(found) is fine

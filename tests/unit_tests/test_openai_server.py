@@ -73,7 +73,7 @@ async def test_a_reply_has_its_thought_its_answer_and_its_usage() -> None:
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
-async def test_a_stream_is_the_reply_in_parts(output_version: str) -> None:
+async def test_the_parts_of_a_stream_make_the_reply(output_version: str) -> None:
     model = pair(output_version=output_version)
     whole: Any = await client(model).chat.completions.create(**ASKED, tools=TOOLS)
     options: Any = {"stream": True, "stream_options": {"include_usage": True}}
@@ -96,7 +96,7 @@ async def test_a_stream_is_the_reply_in_parts(output_version: str) -> None:
     assert all(part.choices and part.usage is None for part in without)
 
 
-async def test_an_agents_whole_conversation_goes_over_the_wire() -> None:
+async def test_an_agent_works_through_the_server() -> None:
     """`ChatOpenAI` stands for any client. The tools' results come back in OpenAI's form."""
     remote = ChatOpenAI(
         model=NAME, api_key=SecretStr(KEY), base_url="http://pair.test/v1", http_async_client=http(pair())
@@ -122,7 +122,7 @@ async def test_settings_reach_the_models() -> None:
     assert reply.choices[0].message.content.startswith('{"a": 1}')
 
 
-async def test_a_call_that_cannot_be_understood_is_still_a_call() -> None:
+async def test_an_invalid_call_is_returned_as_a_call() -> None:
     reply = await client(plain("<tool_call>{oh</tool_call>")).chat.completions.create(**ASKED, tools=TOOLS)
     (call,) = reply.choices[0].message.tool_calls or []
     assert "{oh" in json.dumps(call.model_dump())
@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("what", REFUSED)
-async def test_what_cannot_be_answered_is_refused_in_openais_form(what: str, stream: bool) -> None:
+async def test_errors_have_the_form_of_openai(what: str, stream: bool) -> None:
     model, changed, status, code = REFUSED[what]
     asking = client(model, tokens=100, body=10_000)
     with pytest.raises(openai.APIStatusError) as caught:
@@ -176,7 +176,7 @@ async def test_what_cannot_be_answered_is_refused_in_openais_form(what: str, str
     assert PLACE not in caught.value.message
 
 
-async def test_an_error_in_mid_stream_is_told() -> None:
+async def test_an_error_during_a_stream_is_sent() -> None:
     stream = await client(plain(Broken(BackendError(PLACE), words=3))).chat.completions.create(**ASKED, stream=True)
     said = []
     with pytest.raises(openai.APIError, match="A model cannot be reached") as caught:
@@ -187,7 +187,7 @@ async def test_an_error_in_mid_stream_is_told() -> None:
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer sk-wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer é"]
 )
-async def test_without_a_right_key_nothing_is_answered(header: str | None) -> None:
+async def test_requests_without_a_valid_key_are_refused(header: str | None) -> None:
     asking = http(plain())
     headers = [] if header is None else [(b"authorization", header.encode())]
     for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions")):
@@ -209,14 +209,14 @@ class Endless(Backend):
     """A model that writes a word and then waits forever. It counts its open streams.
 
     Attributes:
-        begun: The questions, added when the answer begins.
+        started: The questions, added when the answer begins.
     """
 
     name = "endless"
 
     def __init__(self) -> None:
         self.open = self.most = 0
-        self.begun: asyncio.Queue[str] = asyncio.Queue()
+        self.started: asyncio.Queue[str] = asyncio.Queue()
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         raise NotImplementedError
@@ -224,7 +224,7 @@ class Endless(Backend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         self.open += 1
         self.most = max(self.most, self.open)
-        self.begun.put_nowait(turn.history[-1].content)
+        self.started.put_nowait(turn.history[-1].content)
         try:
             yield Piece("on ", 0)
             await asyncio.Event().wait()
@@ -233,7 +233,7 @@ class Endless(Backend):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
+async def test_a_client_that_disconnects_stops_the_models(stream: bool) -> None:
     small = Endless()
     asking = client(plain(small)).chat.completions
     if stream:
@@ -243,7 +243,7 @@ async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
         await parts.close()
     else:
         task = asyncio.create_task(asking.create(**ASKED))
-        await small.begun.get()
+        await small.started.get()
         assert small.open == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -251,7 +251,7 @@ async def test_a_client_that_goes_stops_the_models(stream: bool) -> None:
     assert small.open == 0
 
 
-async def test_so_many_run_so_many_wait_and_others_come_again() -> None:
+async def test_requests_beyond_the_limits_are_refused() -> None:
     """Of four requests, two are answered, one waits, and one is refused. They may reach the server in any order."""
     small = Endless()
     asking = client(plain(small), running=2, waiting=1).chat.completions
@@ -264,17 +264,17 @@ async def test_so_many_run_so_many_wait_and_others_come_again() -> None:
     (refused,), _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(openai.RateLimitError, match="2 replies are being written and 1 requests wait"):
         await refused
-    first, second = await small.begun.get(), await small.begun.get()
+    first, second = await small.started.get(), await small.started.get()
     (waits,) = (question for question, task in tasks.items() if question not in {first, second} and task is not refused)
     tasks[first].cancel()
-    assert await small.begun.get() == waits
+    assert await small.started.get() == waits
     for task in tasks.values():
         task.cancel()
     await asyncio.wait(tasks.values())
     assert (small.open, small.most) == (0, 2)
 
 
-async def test_the_recipe_serves_the_pocket_pair() -> None:
+async def test_the_recipe_serves_the_pocket_models() -> None:
     transport = Transport(build(api_key=KEY, max_tokens=600))
     asking = openai.AsyncOpenAI(
         api_key=KEY, base_url="http://pair.test/v1", http_client=httpx2.AsyncClient(transport=transport)

@@ -55,13 +55,13 @@ class Server(Handler):
     ) -> None:
         self.answers = list(answers)
         self.owner = owner
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, dict[str, Any]]] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET":
             return self.listing(request)
         body = json.loads(request.content)
-        self.asked.append((request.url.path, body))
+        self.requests.append((request.url.path, body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

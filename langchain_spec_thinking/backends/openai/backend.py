@@ -342,8 +342,8 @@ class OpenAIBackend(Backend):
         if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
             msg = (
-                f"{self.name} at {self._safe_url}: the server answered with {kind}, without a single event of a "
-                "stream. Check `base_url` (it usually ends in /v1)."
+                f"{self.name} at {self._safe_url}: the server answered with {kind} instead of a stream of "
+                "events. Check `base_url` (it usually ends in /v1)."
             )
             raise ContinuationError(msg)
         if not (reader.finished or saw_sse_done(response)):

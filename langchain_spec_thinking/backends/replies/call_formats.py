@@ -118,7 +118,7 @@ class CallParser:
         self.beginning = beginning
         self._held = beginning
         self._inside = False
-        self._begun = False  # text or a call was passed on
+        self._passed_on = False  # text or a call was passed on
         self._called = False
         self._fenced = False
 
@@ -150,19 +150,19 @@ class CallParser:
         state = None
         while state != (state := (self._inside, len(self._held))):
             for part in self._calls(final=final) if self._inside else self._text(final=final):
-                self._begun = True
+                self._passed_on = True
                 self._called |= isinstance(part, ToolCall)
                 yield part
 
     def _text(self, *, final: bool) -> Iterator[str | ToolCall]:
         """Pass text on up to where a call begins or may begin. White space before a call belongs to the call."""
-        if self._names and not self._form.unmarked and (not self._begun or self._called):
+        if self._names and not self._form.unmarked and (not self._passed_on or self._called):
             unmarked = self._unmarked_call(final=final)
             if isinstance(unmarked, ToolCall):
                 yield unmarked
             if unmarked:
                 return
-        if self._form.unmarked and (not self._begun or self._called):
+        if self._form.unmarked and (not self._passed_on or self._called):
             start = _json_start(self._held)
             self._inside = start.startswith("{")
             if self._inside or not start or _PYTHON_TAG.startswith(start):

@@ -32,16 +32,16 @@ def read(form: CallFormat, pieces: list[str], beginning: str = "") -> list[Any]:
     """Return the joined text and the calls, in order. The calls have no ids."""
     parser = CallParser(form, beginning, ("add", "now"))
     parts = [part for piece in pieces for part in parser.feed(piece)] + list(parser.rest())
-    told: list[Any] = []
+    parsed: list[Any] = []
     for part in parts:
         if isinstance(part, ToolCall):
             assert part.id
-            told.append((part.name, part.arguments))
-        elif told and isinstance(told[-1], str):
-            told[-1] += part
+            parsed.append((part.name, part.arguments))
+        elif parsed and isinstance(parsed[-1], str):
+            parsed[-1] += part
         else:
-            told.append(part)
-    return told
+            parsed.append(part)
+    return parsed
 
 
 CASES = [
@@ -77,7 +77,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("form", "text", "expected"), CASES)
-def test_calls_are_read_however_they_come(form: CallFormat, text: str, expected: list[Any]) -> None:
+def test_calls_are_read_from_pieces_of_any_size(form: CallFormat, text: str, expected: list[Any]) -> None:
     assert read(form, [text]) == expected
     assert read(form, list(text)) == expected
 
@@ -103,7 +103,7 @@ def test_any_split_gives_the_same_calls(data: st.DataObject, case: tuple[Any, ..
         (LLAMA, '{"name": "add", "parameters": {"a": ', "add"),
     ],
 )
-def test_what_is_meant_as_a_call_and_is_none_is_an_invalid_one(form: CallFormat, text: str, name: str) -> None:
+def test_text_that_is_no_valid_call_becomes_an_invalid_call(form: CallFormat, text: str, name: str) -> None:
     """LangChain repairs JSON that was cut off. Even LangChain must not take this text for a call."""
     [(found, arguments)] = read(form, list(text))
     assert found == name
@@ -126,7 +126,7 @@ def test_what_is_meant_as_a_call_and_is_none_is_an_invalid_one(form: CallFormat,
         (HERMES, "none", "Five.", ["Five."]),
     ],
 )
-def test_a_call_that_must_be_made_is_begun_for_the_model(
+def test_the_beginning_of_a_required_call_is_given_to_the_model(
     form: CallFormat, choice: str, rest: str, expected: list[Any]
 ) -> None:
     beginning = form.beginning(Tools(TOOLS, choice))
@@ -145,7 +145,7 @@ def test_a_call_that_must_be_made_is_begun_for_the_model(
         (LLAMA, "required", 'add", "parameters": {"a": 1}', ["", "}"]),
     ],
 )
-def test_a_call_that_was_begun_may_lack_its_end(form: CallFormat, choice: str, written: str, ends: list[str]) -> None:
+def test_a_missing_call_suffix_is_added(form: CallFormat, choice: str, written: str, ends: list[str]) -> None:
     """A model that is constrained to a schema writes only the JSON. Other models may write part of the ending."""
     tools = Tools(TOOLS, choice)
     for end in ends:
@@ -158,12 +158,12 @@ def test_a_call_that_was_begun_may_lack_its_end(form: CallFormat, choice: str, w
     ("template", "form"),
     [("{{ '<tool_call>' }}", HERMES), ("[TOOL_CALLS]", MISTRAL), ("<|python_tag|>", LLAMA), ("{{ x }}", HERMES)],
 )
-def test_a_template_tells_the_format(template: str, form: CallFormat) -> None:
+def test_the_format_is_detected_from_the_template(template: str, form: CallFormat) -> None:
     assert format_of(template) is form
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), st.integers() | st.text())), max_size=3))
-def test_calls_that_are_written_are_read_again(made: list[tuple[str, dict[str, Any]]]) -> None:
+def test_written_calls_can_be_parsed(made: list[tuple[str, dict[str, Any]]]) -> None:
     written = call_text([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
     assume("</tool_call>" not in written.replace("\n</tool_call>", ""))
     assert [(name, json.loads(arguments)) for name, arguments in read(HERMES, list(written))] == made

@@ -46,14 +46,14 @@ if TYPE_CHECKING:
         ("https://me.openai.azure.com/openai/v1", ChatInstruct()),
     ],
 )
-def test_known_hosts_are_not_asked(url: str, expected: Strategy) -> None:
+def test_known_hosts_are_not_probed(url: str, expected: Strategy) -> None:
     profile = ServerProfile(url, "m")
     assert profile.ready
     assert profile.strategy == expected
 
 
 @pytest.mark.parametrize("url", ["https://api.openai.com.evil.test/v1", "http://127.0.0.1:8000/v1"])
-def test_a_host_that_only_looks_known_is_asked(url: str) -> None:
+def test_a_host_that_resembles_a_known_one_is_probed(url: str) -> None:
     assert hosted_engine(url) is None
     assert not ServerProfile(url, "m").ready
 
@@ -62,7 +62,7 @@ class Listed(Server):
     """A server that takes the answer to a listing from the list of answers, and records listings too."""
 
     def listing(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append((request.url.path, {}))
+        self.requests.append((request.url.path, {}))
         if isinstance(self.answers[0], Exception):
             raise self.answers[0]
         return super().listing(request)
@@ -72,18 +72,20 @@ class Listed(Server):
     ("owner", "strategy", "numbered"),
     [("vllm", ChatFlag(), True), ("sglang", ChatFlag(), True), ("acme", None, False), ("", None, False)],
 )
-def test_an_engine_is_known_by_the_owner_of_its_models(owner: str, strategy: Strategy | None, numbered: bool) -> None:
+def test_an_engine_is_identified_by_the_owner_of_its_models(
+    owner: str, strategy: Strategy | None, numbered: bool
+) -> None:
     probes = [] if strategy else [probe(" yellow. The")]
     server = Listed(*probes, lambda: sse(delta(content="A", reason="stop")), owner=owner)
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
-    paths = [path for path, _ in server.asked]
+    paths = [path for path, _ in server.requests]
     assert paths == ["/v1/models", *["/v1/chat/completions"] * (len(probes) + 2)]
-    assert server.asked[-1][1]["continue_final_message"]
-    assert ("continuous_usage_stats" in server.asked[-1][1]["stream_options"]) == numbered
+    assert server.requests[-1][1]["continue_final_message"]
+    assert ("continuous_usage_stats" in server.requests[-1][1]["stream_options"]) == numbered
 
 
-async def test_a_server_is_asked_once_for_all_backends() -> None:
+async def test_a_server_is_probed_once_for_all_backends() -> None:
     server = Listed(probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop")))
 
     async def write(backend: OpenAIBackend) -> None:
@@ -94,11 +96,11 @@ async def test_a_server_is_asked_once_for_all_backends() -> None:
     await asyncio.gather(*[write(shared) for _ in range(20)])
     await write(server.backend(tokenizer=None))
     continued(server.backend(tokenizer=None))
-    assert [path for path, _ in server.asked].count("/v1/models") == 1
-    assert len([body for _, body in server.asked if body.get("max_tokens") == 4]) == 1
+    assert [path for path, _ in server.requests].count("/v1/models") == 1
+    assert len([body for _, body in server.requests if body.get("max_tokens") == 4]) == 1
 
 
-def test_what_was_found_without_a_tokenizer_does_not_bind_those_who_have_one() -> None:
+def test_a_strategy_found_without_a_tokenizer_does_not_apply_to_a_backend_with_one() -> None:
     server = Server(probe("Sure!"), probe("Sure!"), lambda: sse(delta("stop", content="A")))
     poor = server.backend(tokenizer=None)
     assert continued(poor, turn("So"))[0] == "A"
@@ -108,15 +110,15 @@ def test_what_was_found_without_a_tokenizer_does_not_bind_those_who_have_one() -
     assert (poor.describe()["continuation"], rich.describe()["continuation"]) == ("chat_instruct", "raw")
 
 
-def test_a_prompt_that_is_refused_in_mid_turn_is_stepped_down_from() -> None:
+def test_a_prompt_refused_during_a_turn_leads_to_the_next_strategy() -> None:
     server = Server(sse(text("A", "stop")), refused(400, "no completions"), lambda: sse(delta("stop", content="B")))
     backend = server.backend()
     assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "B"]
-    assert [path for path, _ in server.asked] == ["/v1/completions"] * 2 + ["/v1/chat/completions"] * 2
+    assert [path for path, _ in server.requests] == ["/v1/completions"] * 2 + ["/v1/chat/completions"] * 2
     assert backend.describe()["continuation"] == "chat_flag"
 
 
-def test_another_model_on_the_server_is_asked_for_itself() -> None:
+def test_each_model_on_a_server_is_probed() -> None:
     first, second = ServerProfile(URL, "one"), ServerProfile(URL, "two")
     first.strategy = ChatTrailing()
     assert (ServerProfile(URL, "one").strategy, second.strategy) == (ChatTrailing(), None)
@@ -125,20 +127,20 @@ def test_another_model_on_the_server_is_asked_for_itself() -> None:
 @pytest.mark.parametrize(
     "listing", [lambda: httpx2.Response(404), lambda: httpx2.Response(200, text="<html>"), lambda: httpx2.Response(500)]
 )
-def test_a_server_without_a_list_of_models_is_an_unknown_one(listing: Callable[[], httpx2.Response]) -> None:
+def test_a_server_without_a_list_of_models_counts_as_unknown(listing: Callable[[], httpx2.Response]) -> None:
     class Mute(Server):
         def listing(self, request: httpx2.Request) -> httpx2.Response:
-            self.asked.append(("listing", {}))
+            self.requests.append(("listing", {}))
             return listing()
 
     server = Mute(probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
-    assert [path for path, _ in server.asked].count("listing") == 1
+    assert [path for path, _ in server.requests].count("listing") == 1
     assert backend.profile.engine == UNKNOWN
 
 
-def test_a_server_that_was_not_there_is_asked_again() -> None:
+def test_an_unreachable_server_is_probed_again_later() -> None:
     server = Listed(httpx2.ConnectError("refused"), owner="vllm")
     backend = server.backend(tokenizer=None, max_retries=0)
     with pytest.raises(BackendError):
@@ -148,7 +150,7 @@ def test_a_server_that_was_not_there_is_asked_again() -> None:
     assert backend.describe()["continuation"] == "chat_flag"
 
 
-def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
+def test_turns_refused_at_the_same_time_change_the_strategy_once() -> None:
     profile = ServerProfile(URL, "m")
     profile.strategy = ChatFlag()
     error = openai.BadRequestError(
@@ -159,7 +161,7 @@ def test_turns_that_are_refused_at_the_same_time_step_down_together() -> None:
     assert profile.strategy == ChatTrailing()
 
 
-def test_a_service_that_bills_on_is_asked_for_a_little_at_a_time() -> None:
+def test_requests_are_short_if_a_service_bills_after_a_hang_up() -> None:
     story = " ".join(map(str, range(800)))
     service = Groq(story)
     model = ChatSpeculativeThinking(speculative=service.backend(), target=ScriptedBackend("Never."), max_tokens=600)
@@ -175,13 +177,13 @@ def completion(prompt_tokens: int | None) -> httpx2.Response:
 @pytest.mark.parametrize(
     ("excess", "strategy"), [(0, "raw"), (None, "raw"), (1, "chat_flag"), (40, "chat_flag"), ("404", "chat_flag")]
 )
-def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, strategy: str) -> None:
+def test_an_unknown_server_is_probed_for_raw_prompts(excess: Any, strategy: str) -> None:
     """The number of prompt tokens that the server counts decides, if it counts any."""
     tokenizer = tiny.byte_tokenizer()
     raw = Raw(ChatTemplate(tokenizer))
     sent = len(tokenizer(RawProbe("big", raw)._body["prompt"])["input_ids"])  # noqa: SLF001
-    told = {"404": lambda: httpx2.Response(404), None: lambda: completion(None)}
-    answer = told[excess] if excess in told else lambda: completion(sent + excess)
+    answers = {"404": lambda: httpx2.Response(404), None: lambda: completion(None)}
+    answer = answers[excess] if excess in answers else lambda: completion(sent + excess)
     rest = (
         [lambda: sse(text("A", "stop"))] if strategy == "raw" else [probe(" yellow"), lambda: sse(delta(content="A"))]
     )
@@ -189,10 +191,10 @@ def test_an_unknown_server_is_asked_whether_it_passes_prompts_on(excess: Any, st
     first, second = (server.backend() for _ in range(2))
     assert [continued(backend, turn("So"))[0] for backend in (first, second)] == ["A", "A"]
     assert (first.describe()["continuation"], second.describe()["continuation"]) == (strategy, strategy)
-    assert len(server.asked) == 2 + len(rest)
+    assert len(server.requests) == 2 + len(rest)
 
 
-def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
+def test_no_raw_prompt_is_sent_to_a_server_that_wraps_prompts() -> None:
     """Ollama's completions endpoint wraps the prompt into a user message."""
     server = Server(probe(" yellow"), sse(delta(content="A", reason="stop")), owner="library")
     backend = server.backend()
@@ -204,6 +206,6 @@ def test_a_prompt_is_not_sent_to_be_wrapped() -> None:
     ("card", "context"),
     [({"max_model_len": 4096}, 4096), ({"meta": {"n_ctx_train": 8192}}, 8192), ({"context_length": 5}, 5), ({}, None)],
 )
-def test_the_context_is_what_the_server_says(card: dict[str, Any], context: int | None) -> None:
+def test_the_context_is_read_from_the_list_of_models(card: dict[str, Any], context: int | None) -> None:
     cards = [SimpleNamespace(id="other", max_model_len=1), SimpleNamespace(id="big", owned_by="vllm", **card)]
     assert identify(cards, "big")[1] == context

@@ -23,7 +23,7 @@ def thinking(template: str, **settings: bool) -> ChatTemplate:
 
 
 @pytest.mark.parametrize("tokenizer", [tiny.byte_tokenizer(), tiny.piece_tokenizer()])
-def test_control_tokens_in_a_message_have_no_power(tokenizer: object) -> None:
+def test_control_tokens_in_a_message_have_no_effect(tokenizer: object) -> None:
     template = ChatTemplate(tokenizer)  # type: ignore[arg-type]
     history = (Message("system", ATTACK), Message("user", ATTACK))
     ids = template.prompt_ids(Turn(history))
@@ -35,7 +35,7 @@ def test_control_tokens_in_a_message_have_no_power(tokenizer: object) -> None:
 
 
 @given(st.lists(st.sampled_from([*tiny.CONTROLS, "<", "|", "\ue000", "0", "\ue001", "a", " "]), max_size=12))
-def test_no_text_makes_a_control_token(parts: list[str]) -> None:
+def test_no_text_becomes_a_control_token(parts: list[str]) -> None:
     template = ChatTemplate(tiny.byte_tokenizer())
     history = (Message("user", "".join(parts)),)
     quoted = template.tokenizer.convert_ids_to_tokens(template.prompt_ids(Turn(history)))
@@ -71,20 +71,20 @@ def test_a_closed_thought_keeps_its_markup() -> None:
     assert (turn.channel, turn.thinking, turn.answer) == ("answer", "Hm.\n", "Five.")
 
 
-def test_whether_a_model_thinks_is_seen_in_its_template_or_told() -> None:
+def test_thinking_is_detected_from_the_template_or_set_by_the_user() -> None:
     assert thinking(tiny.THINKING_TEMPLATE).thinks
     assert not thinking(tiny.TEMPLATE).thinks
     assert thinking(tiny.TEMPLATE, thinking=True).thinks
     assert not thinking(tiny.THINKING_TEMPLATE, thinking=False).thinks
 
 
-def test_what_a_template_says_against_a_conversation_is_told() -> None:
+def test_the_error_contains_the_message_of_the_template() -> None:
     template = thinking("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(BackendError, match=r"refuses this conversation \(user\): roles must alternate"):
         template.prompt_text(Turn(HI))
 
 
-def test_a_beginning_that_the_server_adds_is_left_out() -> None:
+def test_a_bos_token_that_the_server_adds_is_omitted() -> None:
     tokenizer: Any = tiny.byte_tokenizer("<|system|>" + tiny.TEMPLATE)
     assert ChatTemplate(tokenizer).prompt_text(Turn(HI)).startswith("<|system|><|user|>")
     tokenizer.bos_token = "<|system|>"  # noqa: S105 - a token of text, not a password
@@ -119,7 +119,9 @@ CHATTY = tiny.TEMPLATE.replace(REPLY, "<|{{ m.role }}|>Dear model: {{ m.content 
         pytest.param(CHATTY, half(), False, id="words of the template's own"),
     ],
 )
-def test_an_open_message_goes_through_the_template_or_past_it(template: str, turn: Turn, in_place: bool) -> None:
+def test_an_open_message_is_rendered_by_the_server_only_if_its_template_can(
+    template: str, turn: Turn, in_place: bool
+) -> None:
     """If the server's template would change the reply, the prompt is rendered here."""
     chat_template = ChatTemplate(tiny.byte_tokenizer(template))
     assert chat_template.continues_in_place(turn) == in_place

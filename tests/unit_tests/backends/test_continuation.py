@@ -72,28 +72,28 @@ def test_the_reply_so_far_is_the_last_message(
 
 
 @pytest.mark.parametrize("strategy", [ChatFlag(), ChatMark(), ChatTrailing(), ChatInstruct()])
-def test_a_turn_that_nobody_began_is_an_ordinary_request(strategy: Strategy) -> None:
+def test_an_empty_turn_is_an_ordinary_request(strategy: Strategy) -> None:
     assert strategy.payload(turn()).body == {"messages": [USER]}
 
 
 @pytest.mark.parametrize("strategy", [ChatFlag(), ChatMark(), ChatTrailing(), ChatInstruct()])
-def test_what_is_pending_is_part_of_the_reply(strategy: Strategy) -> None:
+def test_pending_text_is_part_of_the_reply(strategy: Strategy) -> None:
     body = strategy.payload(turn("So ", pending="two")).body
     assert "So two" in body["messages"][-1]["content"]
 
 
-def test_white_space_that_was_not_sent_is_the_seam() -> None:
+def test_white_space_that_was_not_sent_is_in_the_payload() -> None:
     assert ChatTrailing().payload(turn(answer="A.\n\n", thinks=False)).trailing_white_space == "\n\n"
 
 
-def test_instruction_quotes_the_end_of_an_answer() -> None:
+def test_the_instruction_quotes_the_end_of_an_answer() -> None:
     messages = ChatInstruct().payload(turn(answer="word " * 50 + "and so", thinks=False)).body["messages"]
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert "word and so\n\n" in messages[-1]["content"]
     assert len(messages[-1]["content"]) < 400
 
 
-def test_instruction_shows_a_thought_to_the_model_as_its_own_draft() -> None:
+def test_the_instruction_shows_the_thought_as_a_draft() -> None:
     messages = ChatInstruct().payload(THINKING).body["messages"]
     assert [message["role"] for message in messages] == ["user", "user"]
     assert messages[-1]["content"].endswith("<draft>\nSo two and </draft>")
@@ -111,7 +111,7 @@ def test_instruction_shows_a_thought_to_the_model_as_its_own_draft() -> None:
         (turn(answer="It", pending=" is", thinks=False), ("", "It is", False)),
     ],
 )
-def test_what_is_pending_belongs_where_it_would_have_gone(half: Turn, expected: tuple[str, str, bool]) -> None:
+def test_pending_text_belongs_to_the_thought_or_the_answer(half: Turn, expected: tuple[str, str, bool]) -> None:
     assert parts(half) == expected
 
 
@@ -130,14 +130,14 @@ GIVEN = "I add two and three. That gives five, which is odd."
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_a_repeated_end_is_dropped_and_nothing_else(said: str, news: str, size: int) -> None:
+def test_only_a_repeated_end_is_dropped(said: str, news: str, size: int) -> None:
     echo = EchoFilter((), overlap=GIVEN)
     shown = [echo.pass_on(said[start : start + size]) for start in range(0, len(said), size)]
     assert "".join(shown) + echo.rest() == news
 
 
 @given(st.text(alphabet="ab \n", max_size=60), st.text(alphabet="ab \n", max_size=60), st.data())
-def test_however_it_is_cut_the_news_is_the_same(given_text: str, said: str, data: st.DataObject) -> None:
+def test_the_echo_filter_does_not_depend_on_the_pieces(given_text: str, said: str, data: st.DataObject) -> None:
     def filtered(pieces: list[str]) -> str:
         echo = EchoFilter((given_text,), overlap=given_text)
         return "".join(echo.pass_on(piece) for piece in pieces) + echo.rest()

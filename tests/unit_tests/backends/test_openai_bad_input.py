@@ -31,7 +31,7 @@ HIGH, LOW = "\ud83d", "\ude00"
 LONG = "word " * 400_000
 
 
-async def asked(server: Server, *, asynchronously: bool, **backend: Any) -> AIMessage:
+async def ask(server: Server, *, asynchronously: bool, **backend: Any) -> AIMessage:
     """Return the answer of a small and a large model. The target is scripted and writes nothing."""
     pair = ChatSpeculativeThinking(speculative=server.backend(**backend), target=ScriptedBackend())
     return await pair.ainvoke("x") if asynchronously else pair.invoke("x")
@@ -65,27 +65,27 @@ RECOVERED = [
 
 @BOTH
 @pytest.mark.parametrize(("chunks", "expected"), RECOVERED)
-async def test_what_can_be_read_is_read(chunks: list[Any], expected: str, asynchronously: bool) -> None:
+async def test_readable_events_are_read(chunks: list[Any], expected: str, asynchronously: bool) -> None:
     server = Server(sse(*chunks))
-    assert (await asked(server, asynchronously=asynchronously, **CHAT)).text == expected
-    assert len(server.asked) == 1
+    assert (await ask(server, asynchronously=asynchronously, **CHAT)).text == expected
+    assert len(server.requests) == 1
 
 
 @BOTH
 @pytest.mark.parametrize("size", range(1, 8))
-async def test_characters_may_be_cut_anywhere_on_the_wire(size: int, asynchronously: bool) -> None:
+async def test_characters_may_be_split_between_packets(size: int, asynchronously: bool) -> None:
     """Even within the bytes of one character."""
     wire = b"".join(event(json.dumps(text(said), ensure_ascii=False)) for said in ("ä", SMILE, "é。"))
     parts = [wire[start : start + size] for start in range(0, len(wire), size)]
-    assert (await asked(Server(sse(*parts)), asynchronously=asynchronously)).text == f"ä{SMILE}é。"
+    assert (await ask(Server(sse(*parts)), asynchronously=asynchronously)).text == f"ä{SMILE}é。"
 
 
 @BOTH
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "application/octet-stream"])
-async def test_a_stream_by_another_name_is_a_stream(content_type: str, asynchronously: bool) -> None:
+async def test_a_stream_with_another_content_type_is_read(content_type: str, asynchronously: bool) -> None:
     answer = sse(text("A", "stop"))
     answer.headers["content-type"] = content_type
-    assert (await asked(Server(answer), asynchronously=asynchronously)).text == "A"
+    assert (await ask(Server(answer), asynchronously=asynchronously)).text == "A"
 
 
 RESUMED = [
@@ -101,30 +101,30 @@ RESUMED = [
 
 @BOTH
 @pytest.mark.parametrize("broken", RESUMED)
-async def test_what_cannot_be_read_is_asked_for_again(
+async def test_a_request_with_an_unreadable_event_is_repeated(
     broken: Callable[[], httpx2.Response], asynchronously: bool
 ) -> None:
     server = Server(broken, sse(delta("stop", content="B")))
-    assert (await asked(server, asynchronously=asynchronously, **CHAT)).text == "AB"
-    assert server.asked[1][1]["messages"][-1]["content"] == "A"
+    assert (await ask(server, asynchronously=asynchronously, **CHAT)).text == "AB"
+    assert server.requests[1][1]["messages"][-1]["content"] == "A"
 
 
 @BOTH
 @pytest.mark.parametrize("broken", RESUMED)
-async def test_what_can_never_be_read_is_an_error_with_the_text(
+async def test_repeatedly_unreadable_events_are_an_error_with_the_text(
     broken: Callable[[], httpx2.Response], asynchronously: bool
 ) -> None:
     server = Server(broken, lambda: httpx2.Response(400, text="no"))
     with pytest.raises(BackendError, match=r"^big at http://server\.test/v1: ") as caught:
-        await asked(server, asynchronously=asynchronously, **CHAT)
+        await ask(server, asynchronously=asynchronously, **CHAT)
     assert caught.value.answer == "A"
 
 
 NEVER_BEGUN = [
-    pytest.param(200, "text/html", HTML, "answered with text/html, without a single event", id="a page"),
+    pytest.param(200, "text/html", HTML, "answered with text/html instead of a stream", id="a page"),
     pytest.param(200, "application/json", '{"choices": []}', "answered with application/json, without", id="JSON"),
     pytest.param(200, "text/plain", "hello", "answered with text/plain, without", id="text"),
-    pytest.param(200, "application/json", "", "without a single event", id="nothing"),
+    pytest.param(200, "application/json", "", "instead of a stream of events", id="nothing"),
     pytest.param(502, "text/html", HTML, "502 Bad Gateway.*See the server's log", id="a gateway's page"),
     pytest.param(500, "application/json", "{", "See the server's log", id="half an error"),
     pytest.param(400, "application/json", "[5]", "Check the settings", id="an error of no kind"),
@@ -133,22 +133,22 @@ NEVER_BEGUN = [
 
 @BOTH
 @pytest.mark.parametrize(("status", "content_type", "body", "says"), NEVER_BEGUN)
-async def test_what_is_no_stream_is_one_clear_error(
+async def test_a_response_that_is_no_stream_is_one_clear_error(
     status: int, content_type: str, body: str, says: str, asynchronously: bool
 ) -> None:
     server = Server(lambda: httpx2.Response(status, text=body, headers={"content-type": content_type}))
     with pytest.raises(BackendError, match=f"^big at http://server.test/v1: .*{says}"):
-        await asked(server, asynchronously=asynchronously, max_retries=0, continuation="raw")
-    assert len(server.asked) == 1
+        await ask(server, asynchronously=asynchronously, max_retries=0, continuation="raw")
+    assert len(server.requests) == 1
 
 
 @BOTH
 @pytest.mark.parametrize(
     "reply", [{}, {"choices": 5}, {"choices": [{}]}, {"choices": [{"message": {"content": 5}}]}, [], 5, HTML]
 )
-async def test_a_reply_to_a_probe_that_is_none_is_no_continuation(reply: Any, asynchronously: bool) -> None:
+async def test_an_invalid_reply_to_a_probe_is_no_continuation(reply: Any, asynchronously: bool) -> None:
     server = Server(lambda: httpx2.Response(200, json=reply), probe(" yellow. The"), sse(delta("stop", content="A")))
-    assert (await asked(server, asynchronously=asynchronously, tokenizer=None)).text == "A"
+    assert (await ask(server, asynchronously=asynchronously, tokenizer=None)).text == "A"
 
 
 JSON = st.recursive(
@@ -176,7 +176,7 @@ SHAPES: list[Callable[[Any], Any]] = [
 
 @settings(max_examples=400, deadline=None)
 @given(shape=st.sampled_from(SHAPES), value=JSON)
-def test_whatever_an_event_holds_the_text_before_it_stays(shape: Callable[[Any], Any], value: Any) -> None:
+def test_text_before_an_invalid_event_is_kept(shape: Callable[[Any], Any], value: Any) -> None:
     server = Server(sse(delta(content="A"), shape(value)), sse(delta("stop", content="B")))
     pair = ChatSpeculativeThinking(speculative=server.backend(**CHAT), target=ScriptedBackend())
     assert pair.invoke("x").text.startswith("A")

@@ -37,15 +37,15 @@ async def closed(model: Any) -> None:
 async def cancelled(model: Any) -> None:
     """Read a stream in a task and cancel the task."""
 
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def read() -> None:
         async for _ in model.astream("x"):
-            begun.set()
+            started.set()
             await asyncio.sleep(0)
 
     task = asyncio.create_task(read())
-    await begun.wait()
+    await started.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -46,7 +46,11 @@ if TYPE_CHECKING:
             ModelConnectionError,
             "Connection refused.*Check that the server is running",
         ),
-        (httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}), BackendError, "without a single"),
+        (
+            httpx2.Response(200, text="<html>", headers={"content-type": "text/html"}),
+            BackendError,
+            "instead of a stream",
+        ),
     ],
 )
 def test_a_failure_is_one_clear_error(answer: Any, kind: type, says: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -70,19 +74,21 @@ async def check_third_time_answers(failure: Any) -> None:
     assert continued(servers[0].backend(max_retries=2))[0] == "A"
     events = [event async for event in servers[1].backend(max_retries=2).acontinue_turn(turn(), Request(5))]
     assert Piece("A", 1) in events
-    assert [len(server.asked) for server in servers] == [3, 3]
+    assert [len(server.requests) for server in servers] == [3, 3]
 
 
 @pytest.mark.parametrize(
     "failure", [refused(503), refused(429, **{"retry-after": "0"}), httpx2.ConnectError("refused")]
 )
-async def test_what_fails_before_the_first_token_is_tried_again(failure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_fails_before_the_first_token_is_repeated(
+    failure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     await check_third_time_answers(failure)
     server = Server(failure)
     with pytest.raises(BackendError):
         continued(server.backend(max_retries=1))
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 BREAKS = [
@@ -95,16 +101,16 @@ BREAKS = [
 
 
 @pytest.mark.parametrize("broken", BREAKS)
-def test_what_breaks_after_the_first_token_goes_on_from_there(broken: Callable[[], httpx2.Response]) -> None:
+def test_a_stream_that_breaks_after_the_first_token_is_continued(broken: Callable[[], httpx2.Response]) -> None:
     server = Server(broken, sse(text("B", "stop")))
     message = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend()).invoke("x")
     assert message.text == "AB"
-    assert [body["prompt"][-1] for _, body in server.asked] == [">", "A"]
+    assert [body["prompt"][-1] for _, body in server.requests] == [">", "A"]
     assert message.response_metadata["speculative_thinking"]["usage"]["speculative"]["requests"] == 2
 
 
 @pytest.mark.parametrize("broken", BREAKS)
-async def test_what_breaks_again_and_again_is_an_error_with_the_text(
+async def test_a_stream_that_breaks_repeatedly_is_an_error_with_the_text(
     broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
@@ -113,7 +119,7 @@ async def test_what_breaks_again_and_again_is_an_error_with_the_text(
     with pytest.raises(ModelConnectionError, match="refused") as caught:
         await pair.ainvoke("x")
     assert caught.value.answer == "A"  # type: ignore[attr-defined]
-    assert len(server.asked) == 1 + 3
+    assert len(server.requests) == 1 + 3
 
 
 EARLY_BREAKS = [
@@ -125,7 +131,7 @@ EARLY_BREAKS = [
 
 
 @pytest.mark.parametrize("broken", EARLY_BREAKS)
-async def test_what_breaks_before_the_first_text_is_asked_anew(
+async def test_a_stream_that_breaks_before_the_first_text_is_requested_again(
     broken: Callable[[], httpx2.Response], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
@@ -133,7 +139,7 @@ async def test_what_breaks_before_the_first_text_is_asked_anew(
 
 
 @pytest.mark.parametrize("said", ["[DONE]", "data: [DONE]", "\n\ndata: [DONE]\n\n"])
-def test_a_text_about_the_end_mark_is_not_the_end(said: str) -> None:
+def test_done_in_the_text_is_not_the_end(said: str) -> None:
     server = Server(sse(text(said), done=False), sse(text("B", "stop")))
     message = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend()).invoke("x")
     assert message.text == f"{said}B"
@@ -141,7 +147,7 @@ def test_a_text_about_the_end_mark_is_not_the_end(said: str) -> None:
 
 @pytest.mark.parametrize("mark", ["data: [DONE]\n\n", "data:[DONE]\r\n\r\n", "data: [DONE]"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_the_end_mark_is_seen_however_it_arrives(mark: str, size: int) -> None:
+def test_done_is_seen_in_packets_of_any_size(mark: str, size: int) -> None:
     sent = f"data: {json.dumps(text('A'))}\n\n{mark}: a comment that comes after it, long enough to hide it\n".encode()
     parts: list[bytes | Exception] = [sent[i : i + size] for i in range(0, len(sent), size)]
     server = Server(httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(parts)))
@@ -153,7 +159,7 @@ def counted(texts: list[str], counts: list[int | None]) -> list[dict[str, Any]]:
 
 
 @given(pieces=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3), st.integers(1, 3)), min_size=1))
-def test_a_chunk_that_comes_again_is_read_once_where_chunks_are_numbered(pieces: list[tuple[str, int, int]]) -> None:
+def test_a_repeated_chunk_is_read_once_if_chunks_are_numbered(pieces: list[tuple[str, int, int]]) -> None:
     """Each piece has a number of tokens and is sent a number of times."""
     texts: list[str] = []
     counts: list[int | None] = []
@@ -175,7 +181,7 @@ def test_a_chunk_that_comes_again_is_read_once_where_chunks_are_numbered(pieces:
         pytest.param([None] * 5 + [6], id="only at the end"),
     ],
 )
-def test_a_model_that_repeats_itself_is_not_taken_for_a_chunk_that_comes_again(counts: list[int | None]) -> None:
+def test_a_model_that_repeats_itself_does_not_count_as_a_repeated_chunk(counts: list[int | None]) -> None:
     texts = ["b", "a", "a", "b", "b", "b"]
     assert continued(Server(sse(*counted(texts, counts), text("", "stop"))).backend())[0] == "baabbb"
 
@@ -190,32 +196,32 @@ def test_thought_and_answer_of_one_step_are_both_read() -> None:
     assert written.count("So.") == 2
 
 
-def test_a_dead_server_is_not_asked_a_thousand_times(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_down_gets_few_requests(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(httpx2.ConnectError("refused"))
     small = ScriptedBackend("A.\n\nWait, B.\n\nC.\n</think>\n\nD", thinks=True)
     pair = ChatSpeculativeThinking(speculative=small, target=server.backend(max_retries=0))
     reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(1000)]
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
     assert "it failed 3 times in a row (APIConnectionError), so it is not asked for another" in reports[-1]["degraded"]
     assert len([record for record in caplog.records if "failed 3 times in a row" in record.message]) == 1
 
 
-def test_probes_of_a_dead_server_are_not_repeated_either() -> None:
+def test_probes_of_a_server_that_is_down_are_not_repeated() -> None:
     server = Server(httpx2.ConnectError("refused"))
     backend = server.backend(tokenizer=None, max_retries=0)
     for _ in range(20):
         with pytest.raises(ModelConnectionError):
             next(backend.continue_turn(turn(), Request(5)))
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
-def test_a_probe_that_fails_for_a_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_fails_once_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.openai.retries._backoff", lambda _: 0)
     server = Server(refused(503), probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     assert continued(server.backend(tokenizer=None))[0] == "A"
 
 
-def test_a_key_from_a_file_does_not_show() -> None:
+def test_a_key_with_a_line_break_is_not_shown() -> None:
     """The line break makes the header illegal, and the error message quotes the header."""
     server = Server(httpx2.ConnectError(f"Illegal header value b'Bearer {KEY}'"))
     with pytest.raises(BackendError) as caught:
@@ -225,7 +231,7 @@ def test_a_key_from_a_file_does_not_show() -> None:
     assert backend._api_key.get_secret_value() == KEY  # noqa: SLF001
 
 
-def test_a_server_that_has_come_back_is_asked_again() -> None:
+def test_a_server_that_has_recovered_gets_requests_again() -> None:
     now = [0.0]
     breaker = CircuitBreaker("big", clock=lambda: now[0])
 
@@ -247,8 +253,8 @@ def test_a_server_that_has_come_back_is_asked_again() -> None:
     assert [request(), request(refused), request()] == ["fine", "ConnectError", "fine"]
 
 
-def test_a_server_that_asks_for_a_long_wait_is_not_waited_for() -> None:
+def test_no_retry_after_a_long_requested_wait() -> None:
     server = Server(refused(429, **{"retry-after": "3600"}))
     with pytest.raises(ModelRateLimitError):
         continued(server.backend())
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1

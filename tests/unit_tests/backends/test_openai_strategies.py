@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("said", [" yellow. The", (4 * " The banana is yellow.").strip()])
-def test_auto_tries_the_flag_once(said: str) -> None:
+def test_auto_probes_the_flag_once(said: str) -> None:
     server = Server(probe(said), sse(delta(content="A", reason="stop")), sse(delta(content="B", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert [continued(backend)[0] for _ in range(2)] == ["A", "B"]
-    assert [path for path, _ in server.asked] == ["/v1/chat/completions"] * 3
+    assert [path for path, _ in server.requests] == ["/v1/chat/completions"] * 3
     assert backend.describe()["continuation"] == "chat_flag"
 
 
@@ -33,12 +33,12 @@ CANNOT = [probe("Sure! one two"), lambda: httpx2.Response(422, json={"detail": "
 
 
 @pytest.mark.parametrize("answer", CANNOT)
-async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) -> None:
+async def test_auto_probes_one_strategy_after_another(answer: Callable[[], httpx2.Response]) -> None:
     server = Server(answer, probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     assert continued(backend, turn("So"))[0] == "A"
     assert backend.describe()["continuation"] == "chat_trailing"
-    assert server.asked[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
+    assert server.requests[-1][1]["messages"][-1] == {"role": "assistant", "content": "So"}
     capabilities.cache_clear()
     server = Server(answer, probe(" yellow. The"), sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
@@ -47,7 +47,7 @@ async def test_auto_goes_down_the_ladder(answer: Callable[[], httpx2.Response]) 
 
 
 @pytest.mark.parametrize("answer", CANNOT)
-def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_strategy_is_reported(answer: Callable[[], httpx2.Response], caplog: pytest.LogCaptureFixture) -> None:
     server = Server(answer, answer, lambda: sse(delta(content="A", reason="stop")))
     backend = server.backend(tokenizer=None)
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
@@ -57,16 +57,16 @@ def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplo
     assert len([record for record in caplog.records if "only gets an instruction to continue" in record.message]) == 1
 
 
-def test_a_refusal_in_mid_turn_steps_down_once_and_is_remembered() -> None:
+def test_a_refusal_during_a_turn_changes_the_strategy_for_good() -> None:
     a, b, c = (sse(delta(content=content, reason="stop")) for content in "ABC")
     server = Server(probe(" yellow. The"), a, refused(400, "prefill is not supported"), b, c)
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(3)] == ["A", "B", "C"]
-    flagged = ["continue_final_message" in body for _, body in server.asked]
+    flagged = ["continue_final_message" in body for _, body in server.requests]
     assert flagged == [True, True, True, False, False]
 
 
-def test_a_step_down_that_does_not_help_is_taken_back() -> None:
+def test_a_change_of_strategy_that_does_not_help_is_undone() -> None:
     server = Server(probe(" yellow. The"), refused(400, "no"), refused(400, "no"))
     backend = server.backend(tokenizer=None)
     with pytest.raises(ModelInvalidRequestError):
@@ -74,13 +74,13 @@ def test_a_step_down_that_does_not_help_is_taken_back() -> None:
     assert backend.describe()["continuation"] == "chat_flag"
 
 
-def test_a_model_that_takes_the_newer_limit_is_given_it() -> None:
+def test_the_token_limit_is_sent_in_the_field_that_the_model_accepts() -> None:
     says = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     warm = "Unsupported value: 'temperature' does not support 0.6 with this model."
     server = Server(refused(400, says), refused(400, warm), lambda: sse(delta("stop", content="A")))
     backend = server.backend(tokenizer=None, continuation="chat_instruct")
     assert [continued(backend, temperature=0.6)[0] for _ in range(2)] == ["A", "A"]
-    bodies = [body for _, body in server.asked]
+    bodies = [body for _, body in server.requests]
     assert [("max_tokens" in body, body.get("max_completion_tokens")) for body in bodies] == [
         (True, None),
         *[(False, 20)] * 3,
@@ -93,16 +93,16 @@ def test_further_fields_are_sent_with_every_request() -> None:
     further = {"provider": {"order": ["one"], "allow_fallbacks": False}}
     backend = server.backend(tokenizer=None, continuation="chat_flag", extra_body=further)
     continued(backend, turn("So"), top_k=5)
-    body = server.asked[0][1]
+    body = server.requests[0][1]
     assert body["provider"] == further["provider"]
     assert (body["top_k"], body["continue_final_message"]) == (5, True)
     assert backend.describe()["extra_body"] == further
 
 
-def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
+def test_refused_fields_are_omitted_in_later_requests() -> None:
     refusal = httpx2.Response(422, json={"detail": "Unexpected keys in the request: {'stream_options'}"})
     server = Server(refusal, sse(text("A", "stop")), sse(text("B", "stop")))
     backend = server.backend()
     assert [continued(backend, seed=1)[0] for _ in range(2)] == ["A", "B"]
-    assert ["stream_options" in body for _, body in server.asked] == [True, False, False]
-    assert all("seed" in body for _, body in server.asked)
+    assert ["stream_options" in body for _, body in server.requests] == [True, False, False]
+    assert all("seed" in body for _, body in server.requests)

@@ -32,7 +32,7 @@ LONG = "I add two and three.\n\n"
         pytest.param([{"choices": [{}]}, text("So 5")], "So 5", id="an empty choice"),
     ],
 )
-def test_what_servers_do_wrong_is_put_up_with(chunks: list[Any], expected: str) -> None:
+def test_irregular_streams_are_read(chunks: list[Any], expected: str) -> None:
     assert continued(Server(sse(*chunks)).backend(), turn(LONG))[0] == expected
 
 
@@ -47,19 +47,19 @@ def test_white_space_that_a_template_cut_off_is_not_doubled() -> None:
     [(True, "stop", "stop"), (True, "length", "length"), (True, None, "stop")]
     + [(False, "stop", "stop"), (False, "length", "length")],
 )
-def test_the_end_is_understood_from_its_reason_or_its_mark(done: bool, reason: str | None, expected: str) -> None:
+def test_the_end_is_known_from_the_finish_reason_or_done(done: bool, reason: str | None, expected: str) -> None:
     _, events = continued(Server(sse(text("A", reason), done=done)).backend())
     assert events[-1] == End(expected)  # type: ignore[arg-type]
 
 
-def test_as_much_as_was_asked_for_without_a_reason_is_its_length() -> None:
+def test_the_token_limit_without_a_finish_reason_means_length() -> None:
     _, events = continued(Server(sse(text("A"), text("B"), done=False)).backend(), max_tokens=2)
     assert events[-1] == End("length")
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 @pytest.mark.parametrize("thinks", [True, False])
-def test_reasoning_in_a_field_of_its_own_is_put_between_tags(name: str, thinks: bool) -> None:
+def test_reasoning_in_a_separate_field_is_put_between_tags(name: str, thinks: bool) -> None:
     chunks = [delta(**{name: "Hm"}), delta(**{name: ", 5."}), delta(content="Five."), delta("stop", content=" Yes.")]
     backend = Server(sse(*chunks)).backend(continuation="chat_flag", tokenizer=None, thinking=thinks)
     written, _ = continued(backend, turn(thinks=thinks))
@@ -71,13 +71,13 @@ def test_reasoning_in_a_field_of_its_own_is_put_between_tags(name: str, thinks: 
     assert (message.content_blocks[0]["reasoning"], message.text) == ("Hm, 5.\n", "Five. Yes.")  # type: ignore[typeddict-item]
 
 
-def test_a_thought_goes_on_without_a_new_tag() -> None:
+def test_a_thought_is_continued_without_a_new_tag() -> None:
     chunks = [delta(reasoning=" so 5."), delta("stop", content="Five.")]
     backend = Server(sse(*chunks)).backend(continuation="chat_flag", tokenizer=None)
     assert continued(backend, turn("Hm,", thinks=True))[0] == " so 5.\n</think>\n\nFive."
 
 
-def test_reasoning_after_the_thought_is_over_is_the_answer() -> None:
+def test_reasoning_after_the_end_of_the_thought_is_part_of_the_answer() -> None:
     half = turn("Hm.", thinks=True)
     half.closing = "</think>\n\n"
     backend = Server(sse(delta(reasoning="Five."))).backend(continuation="chat_flag", tokenizer=None)
@@ -85,7 +85,7 @@ def test_reasoning_after_the_thought_is_over_is_the_answer() -> None:
 
 
 @pytest.mark.parametrize("strategy", [ChatTrailing(), ChatMark()])
-def test_an_echo_whose_end_was_cut_off_is_an_echo(strategy: Strategy) -> None:
+def test_an_echo_without_trailing_white_space_is_removed(strategy: Strategy) -> None:
     half = turn(f"{LONG}\n\n")
     reader = ChunkReader(strategy.payload(half), half, 20, None)
     delta = SimpleNamespace(content=f"{LONG.rstrip()}So five.")
@@ -110,7 +110,7 @@ async def test_closing_closes_the_connection() -> None:
     assert response.is_closed
 
 
-def test_a_policy_that_has_seen_enough_closes_the_stream() -> None:
+def test_the_policy_can_close_the_stream_early() -> None:
     draft = sse(text("One.\n\n"), text("Wait"), text(", no"), *[text(" on")] * 50)
     target = ScriptedBackend("Five it is, ")
     small = Server(draft, sse(text(" I say.", "stop"))).backend()

@@ -49,7 +49,7 @@ def pair(server: Server, thought: str = THOUGHT, **settings: Any) -> ChatSpecula
     return ChatSpeculativeThinking(speculative=thinker, target=answering, answer_by="target", policy=CALM)
 
 
-async def asked(model: Any, messages: Any = "2 + 3?", *, asynchronously: bool = False) -> AIMessage:
+async def ask(model: Any, messages: Any = "2 + 3?", *, asynchronously: bool = False) -> AIMessage:
     message = await model.ainvoke(messages) if asynchronously else model.invoke(messages)
     assert isinstance(message, AIMessage)
     return message
@@ -62,10 +62,10 @@ def calls(message: AIMessage) -> list[Any]:
 @BOTH
 async def test_the_pair_thinks_and_the_server_calls(asynchronously: bool) -> None:
     server = Server(sse(delta(content="I call."), *TWO))
-    message = await asked(pair(server).bind_tools([add]), asynchronously=asynchronously)
+    message = await ask(pair(server).bind_tools([add]), asynchronously=asynchronously)
     assert (message.text, calls(message)) == ("I call.", MADE)
     assert message.response_metadata["finish_reason"] == "tool_calls"
-    [(path, body)] = server.asked
+    [(path, body)] = server.requests
     assert path == "/v1/chat/completions"
     assert body["tools"][0]["function"]["name"] == "add"
     assert body["tool_choice"] == "auto"
@@ -75,7 +75,7 @@ async def test_the_pair_thinks_and_the_server_calls(asynchronously: bool) -> Non
     assert THOUGHT in told["content"]
 
 
-def test_calls_are_streamed_whole() -> None:
+def test_each_call_is_streamed_in_one_piece() -> None:
     stream: Any = pair(Server(sse(*TWO))).bind_tools([add]).stream("2 + 3?")
     chunks = [chunk for chunk in stream if chunk.tool_call_chunks]
     assert [json.loads(chunk.tool_call_chunks[0]["args"] or "") for chunk in chunks] == [made[1] for made in MADE]
@@ -83,45 +83,45 @@ def test_calls_are_streamed_whole() -> None:
 
 
 @BOTH
-async def test_a_call_that_breaks_off_is_asked_for_again_and_made_once(asynchronously: bool) -> None:
+async def test_a_call_that_breaks_off_is_requested_again_and_made_once(asynchronously: bool) -> None:
     server = Server(sse(*TWO[:2], httpx2.ReadError("gone")), sse(*TWO))
-    message = await asked(pair(server).bind_tools([add]), asynchronously=asynchronously)
+    message = await ask(pair(server).bind_tools([add]), asynchronously=asynchronously)
     assert calls(message) == MADE
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @BOTH
 async def test_text_before_a_call_that_breaks_off_is_kept(asynchronously: bool) -> None:
     server = Server(sse(delta(content="I call."), TWO[0], httpx2.ReadError("gone")), sse(*TWO))
-    message = await asked(pair(server).bind_tools([add]), asynchronously=asynchronously)
+    message = await ask(pair(server).bind_tools([add]), asynchronously=asynchronously)
     assert (message.text, calls(message)) == ("I call.", MADE)
-    assert server.asked[1][1]["messages"][-1]["content"].endswith("I call.")
-    assert server.asked[1][1]["tools"]
+    assert server.requests[1][1]["messages"][-1]["content"].endswith("I call.")
+    assert server.requests[1][1]["tools"]
 
 
 @pytest.mark.parametrize("arguments", ['{"a": 2', "add", "[1]", '"x"', "{'a': 2}"])
-def test_arguments_that_are_none_make_an_invalid_call(arguments: str) -> None:
+def test_invalid_arguments_make_an_invalid_call(arguments: str) -> None:
     server = Server(sse(fragment(0, arguments, id="c1", name="add"), delta("tool_calls")))
     message: Any = pair(server).bind_tools([add]).invoke("2 + 3?")
     assert not message.tool_calls
     assert [call["name"] for call in message.invalid_tool_calls] == ["add"]
 
 
-def test_a_server_that_numbers_no_calls_sends_them_whole() -> None:
+def test_calls_without_an_index_are_complete() -> None:
     server = Server(sse(fragment(None, '{"a": 2, "b": 3}', name="add"), delta("stop")))
     message: Any = pair(server).bind_tools([add]).invoke("2 + 3?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2, "b": 3})]
     assert message.tool_calls[0]["id"]
 
 
-def test_a_server_without_a_parser_leaves_calls_in_the_text() -> None:
+def test_calls_are_read_from_the_text_if_the_server_has_no_parser() -> None:
     server = Server(sse(delta(content='<tool_call>{"name": "add", "argu'), delta("stop", content='ments": {"a": 2}}')))
     message: Any = pair(server).bind_tools([add]).invoke("2 + 3?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
     assert message.text == ""
 
 
-def test_a_server_that_refuses_tools_is_told_of_them_in_words() -> None:
+def test_tools_are_described_in_the_prompt_if_the_server_refuses_them() -> None:
     written = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'
     server = Server(
         refused(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
@@ -131,8 +131,8 @@ def test_a_server_that_refuses_tools_is_told_of_them_in_words() -> None:
     for _ in range(2):
         message: Any = model.invoke("2 + 3?")
         assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
-    assert ["tools" in body for _, body in server.asked] == [True, False, False]
-    assert "<tools>" in server.asked[1][1]["messages"][0]["content"]
+    assert ["tools" in body for _, body in server.requests] == [True, False, False]
+    assert "<tools>" in server.requests[1][1]["messages"][0]["content"]
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_a_server_that_refuses_tools_is_told_of_them_in_words() -> None:
         ({"strict": True}, {"strict": True}),
     ],
 )
-def test_what_is_bound_is_sent(bound: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_bound_tools_are_sent(bound: dict[str, Any], expected: dict[str, Any]) -> None:
     server = Server(sse(delta("stop", content="Five.")))
     pair(server).bind_tools([add], **bound).invoke("2 + 3?")
-    body = server.asked[0][1]
+    body = server.requests[0][1]
     sent = {**body, "strict": body["tools"][0]["function"].get("strict")}
     assert {name: sent[name] for name in expected} == expected
 
@@ -160,14 +160,14 @@ HISTORY = [
 ]
 
 
-def test_results_reach_both_models() -> None:
+def test_tool_results_reach_both_models() -> None:
     server = Server(sse(delta(content="Hm, "), delta("length")), sse(delta("stop", content="Five.")))
     backend = server.backend(tokenizer=None, continuation="chat_flag", thinking=True)
     small = ScriptedBackend(lambda turn: " done.\n</think>" if turn.thinking else "So.\n\nWait, no.", thinks=True)
     model = ChatSpeculativeThinking(speculative=small, target=backend, answer_by="target")
     message = model.bind_tools([add]).invoke(HISTORY)
     assert message.text == "Five."
-    thinking, answering = (body["messages"] for _, body in server.asked)
+    thinking, answering = (body["messages"] for _, body in server.requests)
     assert [m["role"] for m in thinking] == ["system", "user", "assistant", "user", "assistant"]
     assert "<tool_response>\n5\n</tool_response>" in thinking[3]["content"]
     assert [m["role"] for m in answering] == ["user", "assistant", "tool"]
@@ -175,36 +175,36 @@ def test_results_reach_both_models() -> None:
     assert answering[2]["content"].startswith("5\n\nBelow is your finished private reasoning")
 
 
-def test_a_prompt_that_is_rendered_here_holds_the_tools() -> None:
+def test_a_rendered_prompt_contains_the_tools() -> None:
     server = Server(sse(text('<tool_call>\n{"name": "add", "arguments": {"a": 2}}\n'), text("</tool_call>", "stop")))
     message: Any = pair(server, continuation="raw", **raw()).bind_tools([add]).invoke("2 + 3?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
-    [(path, body)] = server.asked
+    [(path, body)] = server.requests
     assert path == "/v1/completions"
     assert "<tools>" in body["prompt"]
     assert "</think>" in body["prompt"]
 
 
-def test_a_call_that_must_be_made_is_begun_in_the_prompt() -> None:
+def test_a_required_call_is_begun_in_the_prompt() -> None:
     server = Server(sse(text('{"a": 2}}\n</tool_call>'), text(" and", "stop")))
     model = pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="add")
     message: Any = model.invoke("2 + 3?")
-    assert server.asked[0][1]["prompt"].endswith('<tool_call>\n{"name": "add", "arguments": ')
+    assert server.requests[0][1]["prompt"].endswith('<tool_call>\n{"name": "add", "arguments": ')
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
     assert message.text == ""
 
 
-def test_the_arguments_of_a_call_that_must_be_made_are_held_to_their_schema() -> None:
+def test_the_arguments_of_a_forced_call_are_constrained_to_their_schema() -> None:
     """Servers that support schemas do this. The model then writes nothing but the arguments."""
     server = Server(sse(text('{"a": 2, "b": 3}', "stop")))
     message: Any = (
         pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="any").invoke("x")
     )
-    assert server.asked[0][1]["response_format"]["json_schema"]["schema"]["required"] == ["a", "b"]
+    assert server.requests[0][1]["response_format"]["json_schema"]["schema"]["required"] == ["a", "b"]
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2, "b": 3})]
 
 
-def test_a_call_of_any_tool_is_held_to_the_schemas_of_all() -> None:
+def test_a_required_call_is_constrained_to_the_schemas_of_all_tools() -> None:
     def negate(a: int) -> int:
         """Negate a number."""
         return -a
@@ -212,7 +212,7 @@ def test_a_call_of_any_tool_is_held_to_the_schemas_of_all() -> None:
     server = Server(sse(text('{"name": "negate", "arguments": {"a": 2}}', "stop")))
     model = pair(server, thought="", continuation="raw", **raw()).bind_tools([add, negate], tool_choice="any")
     message: Any = model.invoke("x")
-    body = server.asked[0][1]
+    body = server.requests[0][1]
     assert body["prompt"].endswith("<tool_call>\n")
     held = body["response_format"]["json_schema"]["schema"]
     assert [tool["properties"]["name"] for tool in held["anyOf"]] == [{"const": "add"}, {"const": "negate"}]
@@ -220,7 +220,7 @@ def test_a_call_of_any_tool_is_held_to_the_schemas_of_all() -> None:
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("negate", {"a": 2})]
 
 
-def test_a_server_that_holds_nothing_is_asked_without() -> None:
+def test_the_schema_is_omitted_if_the_server_refuses_it() -> None:
     server = Server(
         httpx2.Response(422, json={"detail": "Unexpected fields in the request: {'response_format'}"}),
         lambda: sse(text('{"a": 2, "b": 3}}\n</tool_call>', "stop")),
@@ -228,7 +228,7 @@ def test_a_server_that_holds_nothing_is_asked_without() -> None:
     model = pair(server, thought="", continuation="raw", **raw()).bind_tools([add], tool_choice="any")
     messages: list[Any] = [model.invoke("x") for _ in range(2)]
     assert [message.tool_calls[0]["args"] for message in messages] == [{"a": 2, "b": 3}] * 2
-    assert ["response_format" in body for _, body in server.asked] == [True, False, False]
+    assert ["response_format" in body for _, body in server.requests] == [True, False, False]
 
 
 def raw() -> dict[str, Any]:
@@ -243,37 +243,37 @@ class Sum(BaseModel):
 
 @BOTH
 @pytest.mark.parametrize("continuation", ["raw", "chat_flag"])
-async def test_a_schema_is_for_the_server_to_keep(continuation: str, asynchronously: bool) -> None:
+async def test_a_schema_is_sent_to_the_server(continuation: str, asynchronously: bool) -> None:
     server = Server(sse(delta(content='{"total"'), delta("stop", content=": 5}")))
     settings = raw() if continuation == "raw" else {}
     model: Any = pair(server, continuation=continuation, **settings).with_structured_output(Sum)
     assert (await model.ainvoke("x") if asynchronously else model.invoke("x")) == Sum(total=5)
-    [(path, body)] = server.asked
+    [(path, body)] = server.requests
     assert path == "/v1/chat/completions"
     assert body["response_format"]["json_schema"]["schema"]["properties"]["total"]
     assert "total" in body["messages"][0]["content"]  # some servers do not show the schema to the model
 
 
-def test_a_server_that_keeps_no_schema_is_only_told_of_it() -> None:
+def test_the_schema_is_only_in_the_prompt_if_the_server_refuses_it() -> None:
     server = Server(
         refused(400, "response_format is not supported"), lambda: sse(delta("stop", content='{"total": 5}'))
     )
     model = pair(server).with_structured_output(Sum)
     assert [model.invoke("x") for _ in range(2)] == [Sum(total=5)] * 2
-    assert ["response_format" in body for _, body in server.asked] == [True, False, False]
+    assert ["response_format" in body for _, body in server.requests] == [True, False, False]
 
 
-def test_a_schema_that_is_none_is_an_error_and_no_reason_to_go_without() -> None:
+def test_an_invalid_schema_is_an_error() -> None:
     says = "Invalid schema for response_format 'Sum': 'required' is required to be supplied"
     server = Server(refused(400, says), lambda: sse(delta("stop", content='{"total": 5}')))
     model = pair(server).model_copy(update={"on_target_failure": "raise"}).with_structured_output(Sum)
     with pytest.raises(BackendError, match="Invalid schema"):
         model.invoke("x")
     assert model.invoke("x") == Sum(total=5)
-    assert all("response_format" in body for _, body in server.asked)
+    assert all("response_format" in body for _, body in server.requests)
 
 
 def test_json_mode_asks_for_an_object() -> None:
     server = Server(sse(delta("stop", content='{"total": 5}')))
     assert pair(server).with_structured_output(Sum, method="json_mode").invoke("x") == Sum(total=5)
-    assert server.asked[0][1]["response_format"] == {"type": "json_object"}
+    assert server.requests[0][1]["response_format"] == {"type": "json_object"}

@@ -123,7 +123,7 @@ class Patient(ScriptedBackend):
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_server_is_asked_for_one_token_at_each_boundary(fails: bool) -> None:
     def answer() -> httpx2.Response:
-        if server.asked[-1][1]["max_tokens"] > 1:
+        if server.requests[-1][1]["max_tokens"] > 1:
             return sse(text("Hold on.</think>Done."), usage(10, 6, cached=9))
         return refused(500)() if fails else sse(text("x", "length"), usage(9, 1, cached=8))
 
@@ -134,7 +134,7 @@ def test_a_server_is_asked_for_one_token_at_each_boundary(fails: bool) -> None:
     )
     small.run = run = model.new_run([HumanMessage("hi")])
     list(drive(run))
-    asked = [(body["prompt"].partition("<think>\n")[2], body["max_tokens"]) for _, body in server.asked]
+    asked = [(body["prompt"].partition("<think>\n")[2], body["max_tokens"]) for _, body in server.requests]
     steps = ["One.\n\n", "One.\n\nTwo two.\n\n", "One.\n\nTwo two.\n\nThree three.\n\n"]
     assert asked == [*[(step, 1) for step in (steps[:1] if fails else steps)], (steps[-1], 20)]
     told = run.report.usage["target"]

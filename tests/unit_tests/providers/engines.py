@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalError, unknown
-from tests.unit_tests.providers.model import begun, shown_closed, shown_open, shown_trailing
+from tests.unit_tests.providers.model import reply_so_far, shown_closed, shown_open, shown_trailing
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
@@ -188,7 +188,7 @@ class LMStudio(Provider):
         return shown_trailing(body["messages"])
 
     def echo(self, body: dict[str, Any]) -> str:
-        return begun(self.shown(body)) if "messages" in body else ""
+        return reply_so_far(self.shown(body)) if "messages" in body else ""
 
 
 class TGI(_Flagged):

@@ -11,7 +11,7 @@ import httpx2
 from langchain_spec_thinking.testing import words
 from langchain_spec_thinking.turn import OPENING, THINK_CLOSE
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.providers.model import Reciter, begun, shown_closed
+from tests.unit_tests.providers.model import Reciter, reply_so_far, shown_closed
 from tests.unit_tests.wire import Handler, delta, event, streamed, text, usage
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Provider(Handler):
 
     def split(self, shown: str, written: str) -> tuple[str, str]:
         """Split the text into thought and answer, like a reasoning parser."""
-        open_thought = OPENING in begun(shown) and THINK_CLOSE not in begun(shown)
+        open_thought = OPENING in reply_so_far(shown) and THINK_CLOSE not in reply_so_far(shown)
         if self.reasoning_field is None or not (open_thought or written.startswith(OPENING)):
             return "", written
         thought, tag, answer = written.removeprefix(OPENING).partition(THINK_CLOSE)

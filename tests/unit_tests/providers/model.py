@@ -43,7 +43,7 @@ def shown_trailing(messages: Messages) -> str:
     return (shown_open if messages[-1]["role"] == "assistant" else shown_closed)(messages)
 
 
-def begun(shown: str) -> str:
+def reply_so_far(shown: str) -> str:
     """Return what the assistant has written of its current message."""
     return shown.rpartition(_ASSISTANT)[2]
 
@@ -69,5 +69,5 @@ class Reciter:
         if cut_off := _CUT_OFF.search(users[-1]):
             end = text.index(cut_off[1]) + len(cut_off[1])
             return text[end - _REPEATED if end >= _REPEATED else end :]
-        given = begun(shown)
+        given = reply_so_far(shown)
         return text.removeprefix(given)

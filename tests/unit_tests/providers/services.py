@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_spec_thinking.testing import words
 from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalError, unknown
-from tests.unit_tests.providers.model import begun, shown_closed, shown_open, shown_trailing
+from tests.unit_tests.providers.model import reply_so_far, shown_closed, shown_open, shown_trailing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ class Mistral(_Marked):
             raise RefusalError(400, {"object": "error", "message": expected})
 
     def echo(self, body: dict[str, Any]) -> str:
-        return begun(self.shown(body))
+        return reply_so_far(self.shown(body))
 
 
 class Magistral(Mistral):

@@ -102,7 +102,7 @@ async def test_a_pair_writes_the_text_and_nothing_else(
 @pytest.mark.parametrize("role", ["speculative", "target"])
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("kind", [kind for kind in PROVIDERS if kind.raw], ids=names)
-def test_a_prompt_rendered_here_is_taken_as_it_is(kind: type[Provider], text: str, role: str) -> None:
+def test_a_rendered_prompt_is_passed_on_unchanged(kind: type[Provider], text: str, role: str) -> None:
     provider = kind(TEXTS[text])
     backend = provider.backend(tokenizer=tiny.byte_tokenizer(), thinking=text == "thinking")
     message = recited(TEXTS[text], backend, role, 20).invoke("2 + 3?")
@@ -113,14 +113,14 @@ def test_a_prompt_rendered_here_is_taken_as_it_is(kind: type[Provider], text: st
 
 
 @pytest.mark.parametrize("kind", WRAPPING, ids=names)
-def test_a_prompt_that_is_wrapped_is_not_taken_for_raw(kind: type[Provider]) -> None:
+def test_raw_is_not_used_if_the_server_wraps_prompts(kind: type[Provider]) -> None:
     backend = kind(ANSWER).backend(tokenizer=tiny.byte_tokenizer())
     check_text(recited(ANSWER, backend, "target", 20).invoke("2 + 3?"), "plain", "target")
     assert backend.describe()["continuation"] != "raw"
 
 
 @pytest.mark.parametrize("kind", PROVIDERS, ids=names)
-def test_what_is_billed_after_a_stream_was_closed(kind: type[Provider]) -> None:
+def test_tokens_billed_after_a_stream_was_closed(kind: type[Provider]) -> None:
     provider = kind(TEXTS["thinking"])
     backend = provider.backend()
     for _ in backend.continue_turn(turn(), Request(max_tokens=1)):
@@ -143,12 +143,12 @@ def test_a_provider_lists_its_models_under_its_own_name(kind: type[Provider]) ->
 
 
 @pytest.mark.parametrize("kind", PROVIDERS, ids=names)
-def test_all_that_a_provider_does_says_how_it_is_known(kind: type[Provider]) -> None:
+def test_each_behaviour_names_its_source(kind: type[Provider]) -> None:
     lines = [line for line in (kind.__doc__ or "").splitlines() if line.strip().startswith("-")]
     assert len(lines) == len(behaviours(kind)) > 0
 
 
-def test_the_documents_tell_what_the_fakes_do() -> None:
+def test_the_documentation_describes_the_fakes() -> None:
     page = (Path(__file__).parents[3] / "docs" / "backends.md").read_text(encoding="utf-8")
     rows = []
     for kind in PROVIDERS:
