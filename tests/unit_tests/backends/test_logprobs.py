@@ -108,15 +108,15 @@ def test_a_local_pair_is_led_by_entropy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "asked"),
     [({}, {"logprobs": 7}), ({"continuation": "chat_flag", "tokenizer": None}, {"logprobs": True, "top_logprobs": 7})],
 )
-def test_each_endpoint_has_its_own_fields_for_logprobs(settings: dict[str, Any], expected: dict[str, Any]) -> None:
-    for top_logprobs in (7, 0):
+def test_each_endpoint_is_asked_in_its_own_way(settings: dict[str, Any], asked: dict[str, Any]) -> None:
+    for wanted in (7, 0):
         server = Server(sse(text("A", "stop")))
-        continued(server.backend(**settings), top_logprobs=top_logprobs)
+        continued(server.backend(**settings), top_logprobs=wanted)
         found = {name: value for name, value in server.requests[-1][1].items() if "logprobs" in name}
-        assert found == (expected if top_logprobs else {})
+        assert found == (asked if wanted else {})
 
 
 def completion(*tokens: tuple[str, list[float]]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def chat(*tokens: tuple[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def with_logprobs(chunk: dict[str, Any], logprobs: Any) -> dict[str, Any]:
+def told(chunk: dict[str, Any], logprobs: Any) -> dict[str, Any]:
     chunk["choices"][0]["logprobs"] = logprobs
     return chunk
 
@@ -150,50 +150,41 @@ def pieces_of(*chunks: dict[str, Any], half: Turn | None = None, **settings: Any
 
 
 @pytest.mark.parametrize("form", [completion, chat])
-def test_logprobs_of_completions_are_read_in_both_forms(form: Any) -> None:
-    chunks = [
-        with_logprobs(text("So"), form(("So", FLAT))),
-        with_logprobs(text(" five.", "stop"), form((" five", PEAKED), (".", FLAT))),
-    ]
+def test_completions_tell_them_in_either_form(form: Any) -> None:
+    chunks = [told(text("So"), form(("So", FLAT))), told(text(" five.", "stop"), form((" five", PEAKED), (".", FLAT)))]
     assert pieces_of(*chunks) == [("So", tuple(FLAT)), (" five", tuple(PEAKED)), (".", tuple(FLAT))]
 
 
 @pytest.mark.parametrize("form", [completion, chat])
-def test_logprobs_of_chats_are_read_in_both_forms(form: Any) -> None:
+def test_chats_tell_them_in_either_form(form: Any) -> None:
     """llama-cpp-python's chat completions use the form of completions."""
     found = pieces_of(
-        with_logprobs(delta(content="So"), form(("So", FLAT))),
-        with_logprobs(delta("stop", content=" five."), form((" five", PEAKED), (".", FLAT))),
+        told(delta(content="So"), form(("So", FLAT))),
+        told(delta("stop", content=" five."), form((" five", PEAKED), (".", FLAT))),
         continuation="chat_flag",
         tokenizer=None,
     )
     assert found == [("So", tuple(FLAT)), (" five", tuple(PEAKED)), (".", tuple(FLAT))]
 
 
-def test_a_chunk_that_differs_from_its_tokens_has_the_logprobs_of_the_first() -> None:
+def test_a_chunk_that_is_not_its_tokens_has_the_numbers_of_the_first() -> None:
     chunks = [
-        with_logprobs(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag precedes it
-        with_logprobs(delta(content="So"), chat(("<S>", PEAKED), ("o", FLAT))),
+        told(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag precedes it
+        told(delta(content="So"), chat(("<S>", PEAKED), ("o", FLAT))),
     ]
     found = pieces_of(*chunks, continuation="chat_flag", tokenizer=None)
     assert found == [("<think>Hm", tuple(FLAT)), ("\n</think>\n\nSo", tuple(PEAKED))]
 
 
-def test_a_character_in_two_chunks_has_the_logprobs_of_its_first_half() -> None:
-    chunks = [
-        with_logprobs(text(""), completion(("\ufffd", FLAT))),
-        with_logprobs(text("é"), completion(("\ufffd", PEAKED))),
-    ]
+def test_a_character_in_two_chunks_has_the_numbers_of_its_first_half() -> None:
+    chunks = [told(text(""), completion(("\ufffd", FLAT))), told(text("é"), completion(("\ufffd", PEAKED)))]
     assert pieces_of(*chunks) == [("é", tuple(FLAT))]
 
 
-def test_repeated_text_has_its_own_logprobs() -> None:
+def test_what_a_server_repeats_has_numbers_of_its_own() -> None:
     said = "I add two and three.\n\n"
-    chunks = [
-        with_logprobs(text(said[:6]), completion((said[:6], FLAT))),
-        with_logprobs(text(said[6:]), completion((said[6:], FLAT))),
-    ]
-    found = pieces_of(*chunks, with_logprobs(text("So"), completion(("So", PEAKED))), half=turn(said))
+    chunks = [told(text(said[:6]), completion((said[:6], FLAT))), told(text(said[6:]), completion((said[6:], FLAT)))]
+    found = pieces_of(*chunks, told(text("So"), completion(("So", PEAKED))), half=turn(said))
     assert found == [("So", tuple(PEAKED))]
 
 
@@ -203,15 +194,15 @@ def test_repeated_text_has_its_own_logprobs() -> None:
     + [{"tokens": ["A"], "top_logprobs": [None]}, {"content": [{"token": "A", "top_logprobs": None}]}]
     + [{"tokens": ["A"], "top_logprobs": [{"t": "x"}]}, {"tokens": [1], "top_logprobs": [{"t": -1.0}]}],
 )
-def test_unreadable_logprobs_lose_no_text(logprobs: Any) -> None:
+def test_numbers_that_cannot_be_read_cost_no_text(logprobs: Any) -> None:
     found = split_at_tokens("A", SimpleNamespace(logprobs=logprobs))
     assert "".join(part for part, _ in found) == "A"
     assert {top for _, top in found} <= {None}
 
 
 def test_a_remote_step_that_begins_uncertainly_is_written_by_the_target() -> None:
-    draft = [with_logprobs(text(t), completion((t, top))) for t, top in [("One.", FLAT), ("\n\n", FLAT), ("Two", FLAT)]]
-    last = with_logprobs(text("Three.", "stop"), completion(("Three.", PEAKED)))
+    draft = [told(text(t), completion((t, top))) for t, top in [("One.", FLAT), ("\n\n", FLAT), ("Two", FLAT)]]
+    last = told(text("Three.", "stop"), completion(("Three.", PEAKED)))
     server = Server(sse(*draft, *[text(" on")] * 9), sse(last))
     target = ScriptedBackend("It is two.\n\nNext.")
     message = ChatSpeculativeThinking(speculative=server.backend(), target=target, policy=ENTROPY).invoke("x")
@@ -222,7 +213,7 @@ def test_a_remote_step_that_begins_uncertainly_is_written_by_the_target() -> Non
 
 
 @pytest.mark.parametrize("says", ["logprobs is not supported", "Unrecognized fields: logprobs"])
-def test_a_server_that_refuses_logprobs_writes_without_and_this_is_reported(says: str) -> None:
+def test_a_server_that_refuses_to_be_asked_writes_without_and_that_is_told(says: str) -> None:
     server = Server(refused(400, says), sse(text("One.\n\nTwo."), text("", "stop")))
     backend = server.backend()
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
