@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK requires a key
-_WORD_MAX = 64
+_CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
 """Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
@@ -132,7 +132,9 @@ class OpenAIBackend(Backend):
         self._max_retries = max_retries
         self.template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self.template is None else self.template.thinks
-        self.profile = ServerProfile(self._url, model, _fixed(self._url, continuation, self.template), self.template)
+        self.profile = ServerProfile(
+            self._url, model, _fixed_strategy(self._url, continuation, self.template), self.template
+        )
         self._negotiating = threading.Lock()
         self._breaker = CircuitBreaker(f"{model} at {self._safe_url}")
         settings: dict[str, Any] = {
@@ -143,7 +145,7 @@ class OpenAIBackend(Backend):
         }
         self._clients = Clients(settings, http_client, http_async_client)
         self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
-        self._count_word = lru_cache(maxsize=4096)(self.count_tokens)
+        self._count_short_piece = lru_cache(maxsize=4096)(self.count_tokens)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the connection."""
@@ -366,7 +368,7 @@ class OpenAIBackend(Backend):
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
-        return self._count_word(text) if len(text) <= _WORD_MAX else self.count_tokens(text)
+        return self._count_short_piece(text) if len(text) <= _CACHED_PIECE_MAX else self.count_tokens(text)
 
     def _estimate(self, turn: Turn) -> Usage:
         """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
@@ -409,7 +411,7 @@ class OpenAIBackend(Backend):
             raise translated from (None if contains_secret(error, secret) else error)
 
 
-def _fixed(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
+def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
     """Return the only strategy to use, or None if the server decides."""
     if continuation == "auto":
         return None
