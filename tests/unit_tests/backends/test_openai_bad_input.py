@@ -122,8 +122,8 @@ async def test_repeatedly_unreadable_events_are_an_error_with_the_text(
 
 NEVER_BEGUN = [
     pytest.param(200, "text/html", HTML, "answered with text/html instead of a stream", id="a page"),
-    pytest.param(200, "application/json", '{"choices": []}', "answered with application/json, without", id="JSON"),
-    pytest.param(200, "text/plain", "hello", "answered with text/plain, without", id="text"),
+    pytest.param(200, "application/json", '{"choices": []}', "answered with application/json instead", id="JSON"),
+    pytest.param(200, "text/plain", "hello", "answered with text/plain instead", id="text"),
     pytest.param(200, "application/json", "", "instead of a stream of events", id="nothing"),
     pytest.param(502, "text/html", HTML, "502 Bad Gateway.*See the server's log", id="a gateway's page"),
     pytest.param(500, "application/json", "{", "See the server's log", id="half an error"),
