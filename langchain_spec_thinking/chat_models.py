@@ -441,7 +441,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @property
     def _prefetch_is_free(self) -> bool:
-        return self.target.prefetch_is_free(beside=self.speculative)
+        return self.target.prefetch_is_free(self.speculative)
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
         unknown = overrides.keys() - _PER_CALL - {"stream"}

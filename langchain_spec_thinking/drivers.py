@@ -215,7 +215,7 @@ class Run:
         told = event.usage if isinstance(event, End) else event
         late = 0
         if told:
-            usage = told.completed_by(self._usage)
+            usage = told.with_defaults_from(self._usage)
             self.report.used(author, usage, self._usage)
             self._usage = usage
             if isinstance(event, End) and usage.completion_tokens is not None:

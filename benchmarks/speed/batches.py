@@ -26,7 +26,7 @@ _SEED = 5
 _POLICY = replace(ALWAYS, opening_tokens=TAKEOVER)
 """A policy under which both models take part in every turn, however short the turn is."""
 _MEBIBYTE = 1 << 20
-_HELD_TOKENS = 256
+_MEMORY_TOKENS = 256
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
@@ -49,7 +49,7 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     details = {"pair": name, "pairs": {name: figure.as_dict() for name, figure in figures.items()}}
     return {
         "batch_of_16": replace(figure, details={**figure.details, **details}),
-        "memory_per_local_turn": _memory(Pair.shaped(quick=quick), turns, 24 if quick else _HELD_TOKENS),
+        "memory_per_local_turn": _memory(Pair.shaped(quick=quick), turns, 24 if quick else _MEMORY_TOKENS),
     }
 
 
@@ -60,9 +60,9 @@ def _gain(pair: Pair, questions: list[str], tokens: int, bar: tqdm[None]) -> flo
     alone = _speed(chat.invoke(question) for question in questions[: max(1, len(questions) // 4)])
     bar.update()
     chat = pair.chat(max_tokens=tokens, policy=_POLICY)  # starts without cached turns
-    together = _speed(chat.batch([*questions], {"max_concurrency": len(questions)}) for _ in range(1))
+    at_once = _speed(chat.batch([*questions], {"max_concurrency": len(questions)}) for _ in range(1))
     bar.update()
-    return together / alone
+    return at_once / alone
 
 
 def _speed(work: Iterator[AIMessage] | Iterator[list[AIMessage]]) -> float:
@@ -78,18 +78,18 @@ def _speed(work: Iterator[AIMessage] | Iterator[list[AIMessage]]) -> float:
 def _memory(pair: Pair, turns: int, tokens: int) -> Figure:
     """Measure the memory of half-written turns. Each turn stops after `tokens` tokens."""
     chat = pair.chat(max_tokens=2 * tokens)
-    held = [_half(chat.stream("Warm up."), 5)]
+    half_written = [_read_first(chat.stream("Warm up."), 5)]
     samples = []
     for number in range(turns):
         before = _memory_used()
-        held.append(_half(chat.stream(f"Go on {number}."), tokens))
+        half_written.append(_read_first(chat.stream(f"Go on {number}."), tokens))
         samples.append((_memory_used() - before) / _MEBIBYTE)
     total = sum(samples) / turns
     # The process allocates memory in large pieces, so the growth of a single turn says little.
     return Figure(total, total, total, turns, unit="MiB", details={"pair": pair.name, "tokens": tokens})
 
 
-def _half(chunks: Iterator[AIMessageChunk], tokens: int) -> Iterator[AIMessageChunk]:
+def _read_first(chunks: Iterator[AIMessageChunk], tokens: int) -> Iterator[AIMessageChunk]:
     for _ in islice(chunks, tokens):
         pass
     return chunks

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
     import openai
 
-    from benchmarks.speed.loopback import Manner
+    from benchmarks.speed.loopback import StreamSettings
 
 QUESTION = "What is it about?"
 _SDK: dict[str, Any] = {"api_key": "none", "timeout": 120.0, "max_retries": 0}
 """Settings of the SDK's clients, the same as in the pair's backends."""
 
 
-def pair(url: str, manner: Manner, **settings: Any) -> ChatSpeculativeThinking:
+def pair(url: str, stream_settings: StreamSettings, **settings: Any) -> ChatSpeculativeThinking:
     """Return a pair of the server's two models.
 
     Args:
-        url: URL of the server, with its manner.
-        manner: How the server writes.
+        url: URL of the server, with its settings.
+        stream_settings: How the server writes.
         **settings: Settings of both backends.
     """
-    settings = {"continuation": "chat_trailing", "thinking": manner.thinks, **settings}
+    settings = {"continuation": "chat_trailing", "thinking": stream_settings.thinks, **settings}
     small, large = (OpenAIBackend(name, base_url=url, **settings) for name in (SMALL, LARGE))
-    return ChatSpeculativeThinking(speculative=small, target=large, max_tokens=2 * manner.tokens)
+    return ChatSpeculativeThinking(speculative=small, target=large, max_tokens=2 * stream_settings.tokens)
 
 
 def sdk_client(url: str) -> openai.OpenAI:
@@ -46,27 +46,27 @@ def async_sdk_client(url: str) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=url, **_SDK)
 
 
-def sdk_pieces(client: openai.OpenAI, **asked: Any) -> Generator[str, None, None]:
+def sdk_pieces(client: openai.OpenAI, **fields: Any) -> Generator[str, None, None]:
     """Stream the story with the bare SDK."""
-    with client.chat.completions.create(**_asked(), **asked) as stream:
+    with client.chat.completions.create(**_request(), **fields) as stream:
         for chunk in stream:
             if chunk.choices:
                 yield chunk.choices[0].delta.content or ""
 
 
-def sdk_prompt_pieces(client: openai.OpenAI, **asked: Any) -> Iterator[str]:
+def sdk_prompt_pieces(client: openai.OpenAI, **fields: Any) -> Iterator[str]:
     """Stream the story like `sdk_pieces`, from the completions endpoint."""
-    told = {**_asked(), "prompt": QUESTION, **asked}
-    del told["messages"]
-    with client.completions.create(**told) as stream:
+    request = {**_request(), "prompt": QUESTION, **fields}
+    del request["messages"]
+    with client.completions.create(**request) as stream:
         for chunk in stream:
             if chunk.choices:
                 yield chunk.choices[0].text or ""
 
 
-async def async_sdk_pieces(client: openai.AsyncOpenAI, **asked: Any) -> AsyncIterator[str]:
+async def async_sdk_pieces(client: openai.AsyncOpenAI, **fields: Any) -> AsyncIterator[str]:
     """Stream the story like `sdk_pieces`, on an event loop."""
-    async with await client.chat.completions.create(**_asked(), **asked) as stream:
+    async with await client.chat.completions.create(**_request(), **fields) as stream:
         async for chunk in stream:
             if chunk.choices:
                 yield chunk.choices[0].delta.content or ""
@@ -77,7 +77,7 @@ async def async_sdk_text(client: openai.AsyncOpenAI) -> str:
     return "".join([piece async for piece in async_sdk_pieces(client)])
 
 
-def _asked() -> dict[str, Any]:
+def _request() -> dict[str, Any]:
     question = {"role": "user", "content": QUESTION}
     return {"model": SMALL, "messages": [question], "stream": True, "stream_options": {"include_usage": True}}
 

@@ -56,7 +56,7 @@ def _speedup(bar: tqdm[None], *, quick: bool) -> Figure:
             chat = pair.chat(policy=_PARAGRAPHS, draft_verification=which, max_tokens=60 if quick else 100)
             runs[which] = _run(chat.new_run([HumanMessage(question)]))
             bar.update()
-        ratios.append(_seconds_a_token(runs["off"]) / _seconds_a_token(runs["ahead"]))
+        ratios.append(_seconds_per_token(runs["off"]) / _seconds_per_token(runs["ahead"]))
         shares.append(runs["ahead"].report.drafts.accepted_tokens / max(1, _target_tokens(runs["ahead"])))
         same.append(runs["off"].turn.body() == runs["ahead"].turn.body())
     return Figure.of(
@@ -74,7 +74,7 @@ def _target_tokens(run: Run) -> int:
     return sum(segment.tokens for segment in run.report.segments if segment.author == "target")
 
 
-def _seconds_a_token(run: Run) -> float:
+def _seconds_per_token(run: Run) -> float:
     """Return the seconds per token of the target's segments, including the speculative model's drafts inside them."""
     seconds = sum(segment.seconds for segment in run.report.segments if segment.author == "target")
     return seconds / max(1, _target_tokens(run))
@@ -90,23 +90,23 @@ def _saved(bar: tqdm[None], *, quick: bool) -> Figure:
     waits, whole = [], []
     for number in range(1 if quick else 4):
         order: Sequence[Any] = ("off", "on") if number % 2 else ("on", "off")
-        found = {}
+        measured = {}
         for which in order:
             chat = pair.chat(policy=policy, prefetch=which, max_tokens=150 if quick else 300)
             run = chat.new_run([HumanMessage("Go on.")])
-            found[which] = median(_waits(run)), run.report.seconds
+            measured[which] = median(_waits(run)), run.report.seconds
             bar.update()
-        waits.append(found["off"][0] / found["on"][0])
-        whole.append(found["off"][1] / found["on"][1])
+        waits.append(measured["off"][0] / measured["on"][0])
+        whole.append(measured["off"][1] / measured["on"][1])
     return Figure.of(waits, pair=pair.name, whole_turn=median(whole))
 
 
 def _waits(run: Run) -> Iterator[float]:
     """Write a turn. Yield the time from the start of each takeover to its first text, in seconds."""
     began: float | None = None
-    for happening in drive(run):
-        if isinstance(happening, TakeoverStart):
+    for event in drive(run):
+        if isinstance(event, TakeoverStart):
             began = time.perf_counter()
-        elif began is not None and isinstance(happening, Delta):
+        elif began is not None and isinstance(event, Delta):
             yield time.perf_counter() - began
             began = None

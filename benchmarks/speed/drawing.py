@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _COLOURS = {True: "tab:green", False: "tab:red", None: "tab:gray"}
 
 
-def draw(found: Mapping[str, Any], file: Path) -> None:
+def draw(results: Mapping[str, Any], file: Path) -> None:
     """Plot every ratio with its target, and the cost per token over the length of the text.
 
     Args:
-        found: Content of `build/bench.json`.
+        results: Content of `build/bench.json`.
         file: Image file to write.
     """
     import matplotlib as mpl  # noqa: PLC0415 - only the command plots
@@ -29,7 +29,7 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    ratios = {name: figure for name, figure in figures(found).items() if figure["unit"] == "ratio"}
+    ratios = {name: figure for name, figure in figures(results).items() if figure["unit"] == "ratio"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 2 + 0.45 * max(5, len(ratios))), layout="constrained")
     _ratios(left, ratios)
     _lengths(right, ratios)
@@ -54,20 +54,18 @@ def _ratios(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.1)
     axes.grid(axis="x", which="both", alpha=0.3)
-    axes.set(xlabel="ratio", title="Green: met, red: missed; the bar is the target")
+    axes.set(xlabel="ratio", title="Green: met, red: missed; the black mark is the target")
 
 
 def _lengths(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
-    axes.set(xlabel="tokens of text", ylabel="milliseconds a token", title="As the text grows")
+    axes.set(xlabel="text length in tokens", ylabel="milliseconds per token", title="Cost per token over text length")
     if not {"speedup_vs_naive", "cost_per_token_flat"} <= ratios.keys():
         axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
         return
     naive, flat = (ratios[name]["details"] for name in ("speedup_vs_naive", "cost_per_token_flat"))
     axes.plot(naive["tokens"], naive["naive_ms_per_token"], "s--", color="tab:orange", label="naive loop")
     axes.plot(flat["tokens"], flat["ms_per_token"], ".-", color="tab:blue", label="this package")
-    axes.plot(
-        flat["tokens"], flat["ideal_ms_per_token"], "-", color="black", linewidth=1, label="what it takes at least"
-    )
+    axes.plot(flat["tokens"], flat["ideal_ms_per_token"], "-", color="black", linewidth=1, label="lower bound")
     axes.set_yscale("log")
     _plain(axes.yaxis)
     axes.grid(which="both", alpha=0.3)

@@ -162,12 +162,12 @@ def _flatness(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Fig
     ratios = np.concatenate([np.array(times.ours) / np.array(times.ideal) for times in rounds])
     tokens = np.concatenate([PERIOD * (np.arange(len(times.ours)) + 1) for times in rounds])
     slope, base, low, high = theilslopes(ratios, tokens)
-    start, way = base + slope * lengths[0], lengths[-1] - lengths[0]
+    start, span = base + slope * lengths[0], lengths[-1] - lengths[0]
     ours, ideal = (np.median([getattr(times, name) for times in rounds], axis=0) for name in ("ours", "ideal"))
     return Figure(
-        float(1 + slope * way / start),
-        float(1 + low * way / start),
-        float(1 + high * way / start),
+        float(1 + slope * span / start),
+        float(1 + low * span / start),
+        float(1 + high * span / start),
         len(ratios),
         target="0.95 to 1.05",
         details={

@@ -33,7 +33,7 @@ _THOUGHT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class StreamSettings:
     """How the server writes.
 
     Attributes:
@@ -64,15 +64,15 @@ class Manner:
         return "".join(self.token(index, model) for index in range(self.tokens))
 
     def url(self, server: str) -> str:
-        """Return the URL at which a server writes in this manner."""
+        """Return the URL at which a server writes with these settings."""
         return f"{server}/{urlencode({key: value for key, value in asdict(self).items() if value})}/v1"
 
     @classmethod
-    def of(cls, path: str) -> Manner:
-        """Parse the manner from the path of a URL."""
-        told = dict(parse_qsl(path.split("/")[1]))
-        rate, tokens, cue_every = (float(told.get(name, 0)) for name in ("rate", "tokens", "cue_every"))
-        return cls(int(tokens), int(cue_every), rate, "thinks" in told)
+    def of(cls, path: str) -> StreamSettings:
+        """Parse the settings from the path of a URL."""
+        query = dict(parse_qsl(path.split("/")[1]))
+        rate, tokens, cue_every = (float(query.get(name, 0)) for name in ("rate", "tokens", "cue_every"))
+        return cls(int(tokens), int(cue_every), rate, "thinks" in query)
 
 
 @contextmanager
@@ -114,11 +114,11 @@ class _Connection(asyncio.Protocol):
         else:
             self._answer(path, json.loads(body))
 
-    def _answer(self, path: str, asked: dict[str, Any]) -> None:
+    def _answer(self, path: str, request: dict[str, Any]) -> None:
         self._transport.write(_head("text/event-stream", b"Transfer-Encoding: chunked"))
-        manner, parts = Manner.of(path), _framed(events(path, asked))
-        if manner.rate:
-            self._pace(parts, 0, 1 / manner.rate, asyncio.get_running_loop().time())
+        stream_settings, parts = StreamSettings.of(path), _framed(events(path, request))
+        if stream_settings.rate:
+            self._pace(parts, 0, 1 / stream_settings.rate, asyncio.get_running_loop().time())
         else:
             self._transport.write(b"".join(parts))
 
@@ -141,43 +141,48 @@ def _framed(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return (*(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n")
 
 
-def events(path: str, asked: dict[str, Any]) -> tuple[bytes, ...]:
+def events(path: str, request: dict[str, Any]) -> tuple[bytes, ...]:
     """Return the events that answer a request.
 
     Args:
         path: Path of the request.
-        asked: JSON body of the request.
+        request: JSON body of the request.
     """
-    manner, chat = Manner.of(path), path.endswith("/chat/completions")
-    begin = _position(asked)
-    end = min(begin + (asked.get("max_tokens") or manner.tokens), manner.tokens)
-    return _events(manner, asked["model"], chat, begin, end)
+    stream_settings, chat = StreamSettings.of(path), path.endswith("/chat/completions")
+    begin = _position(request)
+    end = min(begin + (request.get("max_tokens") or stream_settings.tokens), stream_settings.tokens)
+    return _events(stream_settings, request["model"], chat, begin, end)
 
 
-def _position(asked: dict[str, Any]) -> int:
+def _position(request: dict[str, Any]) -> int:
     """Return the number of story tokens in the reply that the request continues."""
-    if "prompt" in asked:
-        given = asked["prompt"]
+    if "prompt" in request:
+        reply = request["prompt"]
     else:
-        last = asked["messages"][-1]
-        given = last["content"] if last["role"] == "assistant" else ""
-    return len(_TOKEN.findall(given.rpartition("<think>")[2])) if "<think>" in given else 0
+        last = request["messages"][-1]
+        reply = last["content"] if last["role"] == "assistant" else ""
+    return len(_TOKEN.findall(reply.rpartition("<think>")[2])) if "<think>" in reply else 0
 
 
 @lru_cache(maxsize=4096)
-def _events(manner: Manner, model: str, chat: bool, begin: int, end: int) -> tuple[bytes, ...]:  # noqa: FBT001 - a cache key
+def _events(stream_settings: StreamSettings, model: str, chat: bool, begin: int, end: int) -> tuple[bytes, ...]:  # noqa: FBT001 - a cache key
     """Return one event per token, then the finish reason, then the usage."""
-    said = [_event(model, chat, manner.token(index, model), None) for index in range(begin, end)]
+    tokens = [_event(model, chat, stream_settings.token(index, model), None) for index in range(begin, end)]
     usage = {"prompt_tokens": 10 + begin, "completion_tokens": end - begin, "total_tokens": 10 + end}
-    used = _sent(json.dumps({**_chunk(model, chat), "choices": [], "usage": usage}))
-    return (*said, _event(model, chat, "", "stop" if end == manner.tokens else "length"), used, _sent("[DONE]"))
+    usage_event = _server_sent_event(json.dumps({**_chunk(model, chat), "choices": [], "usage": usage}))
+    return (
+        *tokens,
+        _event(model, chat, "", "stop" if end == stream_settings.tokens else "length"),
+        usage_event,
+        _server_sent_event("[DONE]"),
+    )
 
 
 @lru_cache(maxsize=4096)
 def _event(model: str, chat: bool, text: str, reason: str | None) -> bytes:  # noqa: FBT001
-    said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
-    choice = {"index": 0, **said, "logprobs": None, "finish_reason": reason}
-    return _sent(json.dumps({**_chunk(model, chat), "choices": [choice]}))
+    content: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
+    choice = {"index": 0, **content, "logprobs": None, "finish_reason": reason}
+    return _server_sent_event(json.dumps({**_chunk(model, chat), "choices": [choice]}))
 
 
 def _chunk(model: str, chat: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -185,7 +190,7 @@ def _chunk(model: str, chat: bool) -> dict[str, Any]:  # noqa: FBT001
     return {"id": f"{name}7f3a9c", "object": kind, "created": 1700000000, "model": model}
 
 
-def _sent(data: str) -> bytes:
+def _server_sent_event(data: str) -> bytes:
     return f"data: {data}\n\n".encode()
 
 

@@ -140,8 +140,8 @@ def _random(hidden: int, layers: int, inner: int, heads: int, key_heads: int, *,
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the token ids that end a turn."""
-    told = model.generation_config.eos_token_id if model.generation_config else None
-    return sorted({tokenizer.eos_token_id, *([told] if isinstance(told, int) else told or [])} - {None})
+    eos = model.generation_config.eos_token_id if model.generation_config else None
+    return sorted({tokenizer.eos_token_id, *([eos] if isinstance(eos, int) else eos or [])} - {None})
 
 
 def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tuple[int, ...] | list[int] = ()) -> None:

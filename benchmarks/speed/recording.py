@@ -69,16 +69,16 @@ class Recording:
         """Record a pair while it writes a turn."""
         run = chat.new_run([HumanMessage(question)])
         with counted(models) as passes:
-            run.report = _Drops(passes)
+            run.report = _DropMarkingReport(passes)
             for _ in drive(run):
                 pass
-        readings = [_Reading.of(passes, model) for model in (0, 1)]
-        needed = sorted((step for reading in readings for step in reading.needed()), key=lambda step: step[0])
+        reads_by_model = [_ModelReads.of(passes, model) for model in (0, 1)]
+        needed = sorted((step for reads in reads_by_model for step in reads.needed()), key=lambda step: step[0])
         return cls(
             passes,
             [step for _, step in needed],
-            [count for reading in readings for count in reading.read_again],
-            (len(readings[0].ids), len(readings[1].ids)),
+            [count for reads in reads_by_model for count in reads.read_again],
+            (len(reads_by_model[0].ids), len(reads_by_model[1].ids)),
             run.report.usage,
         )
 
@@ -105,7 +105,7 @@ def counted(models: Sequence[PreTrainedModel]) -> Iterator[list[Pass]]:
             handle.remove()
 
 
-class _Drops(Report):
+class _DropMarkingReport(Report):
     """A report that marks passes whose tokens are dropped."""
 
     def __init__(self, passes: list[Pass]) -> None:
@@ -120,7 +120,7 @@ class _Drops(Report):
 
 
 @dataclass
-class _Reading:
+class _ModelReads:
     """What one model has read of a turn.
 
     Attributes:
@@ -128,30 +128,30 @@ class _Reading:
         ids: Ids of the tokens in its cache.
         writers: For each of these tokens, the number and the pass that wrote it. None if another author wrote it.
         read_again: For each hand-over, the number of tokens read again.
-        next: The last pass of the model, with its number.
+        last_pass: The last pass of the model, with its number.
     """
 
     model: int
     ids: list[int] = field(default_factory=list)
     writers: list[tuple[int, Pass] | None] = field(default_factory=list)
     read_again: list[int] = field(default_factory=list)
-    next: tuple[int, Pass] | None = None
+    last_pass: tuple[int, Pass] | None = None
 
     @classmethod
-    def of(cls, passes: Sequence[Pass], model: int) -> _Reading:
+    def of(cls, passes: Sequence[Pass], model: int) -> _ModelReads:
         """Collect the passes of one model."""
-        reading, before = cls(model), -1
+        reads, before = cls(model), -1
         for number, step in enumerate(passes):
             if step.model == model:
-                reading._add(number, step, handed_over=0 <= before < number - 1)
+                reads._add(number, step, handed_over=0 <= before < number - 1)
                 before = number
         if passes and passes[-1].model == model:  # the last token of the turn, which no pass has read
-            reading.ids.append(passes[-1].token)
-            reading.writers.append(reading.next)
-        return reading
+            reads.ids.append(passes[-1].token)
+            reads.writers.append(reads.last_pass)
+        return reads
 
     def _add(self, number: int, step: Pass, *, handed_over: bool) -> None:
-        own = self.next if self.next and self.next[1].kept else None
+        own = self.last_pass if self.last_pass and self.last_pass[1].kept else None
         before = [*self.ids[step.past :], *([own[1].token] if own else [])]
         writers = [*self.writers[step.past :], own]
         same = next((i for i, (a, b) in enumerate(zip(before, step.ids, strict=False)) if a != b), len(before))
@@ -161,7 +161,7 @@ class _Reading:
         del self.ids[step.past :], self.writers[step.past :]
         self.ids += step.ids
         self.writers += [*writers[:same], *[None] * (len(step.ids) - same)]
-        self.next = number, step
+        self.last_pass = number, step
 
     def needed(self) -> Iterator[tuple[int, Pass]]:
         """Yield the passes that the model's own tokens need, with their numbers."""

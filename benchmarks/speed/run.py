@@ -89,25 +89,25 @@ def measure(parts: Sequence[str], *, quick: bool = False, load: Callable[[str], 
     }
 
 
-def faults(found: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
+def problems(results: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
     """Return what is wrong with the results of a run. The check does not depend on the machine.
 
     Args:
-        found: Content of `build/bench.json`.
+        results: Content of `build/bench.json`.
         parts: Names of the parts that ran.
     """
-    wrong = []
+    messages = []
     for name in (name for part in parts for name in PARTS[part]):
-        figure = found.get(name)
+        figure = results.get(name)
         if figure is None:
-            wrong.append(f"{name}: expected a figure, got none")
+            messages.append(f"{name}: expected a figure, got none")
         elif not all(math.isfinite(figure[key]) for key in ("value", "low", "high")):
-            wrong.append(f"{name}: expected numbers, got {figure['value']} ({figure['low']} to {figure['high']})")
+            messages.append(f"{name}: expected numbers, got {figure['value']} ({figure['low']} to {figure['high']})")
         elif figure["value"] <= 0 and figure["unit"] not in _MAY_BE_0:
-            wrong.append(f"{name}: expected more than 0, got {figure['value']}")
+            messages.append(f"{name}: expected more than 0, got {figure['value']}")
         elif name in COUNTED and not met(figure["value"], figure["target"]):
-            wrong.append(f"{name}: expected {figure['target']}, got {figure['value']}")
-    return wrong
+            messages.append(f"{name}: expected {figure['target']}, got {figure['value']}")
+    return messages
 
 
 def machine() -> dict[str, Any]:
@@ -140,23 +140,23 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Part] = p
         SystemExit: A figure is missing or invalid. The message names it.
     """
     parser = argparse.ArgumentParser(description="Measure how fast a delegated turn is.")
-    parser.add_argument("--out", type=Path, default=Path("build/bench.json"), help="JSON file; the drawing lies beside")
-    parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS], metavar="NAME", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="as little as shows that it works")
     parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="print what a file holds as Markdown; measure nothing"
+        "--out", type=Path, default=Path("build/bench.json"), help="JSON file; the plot is written next to it"
     )
+    parser.add_argument("--only", nargs="+", choices=[*PARTS], default=[*PARTS], metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="run a short test of the code")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print a result file as Markdown without measuring")
     options = parser.parse_args(arguments)
     if options.table:
         print(markdown(json.loads(options.table.read_text(encoding="utf-8"))))  # noqa: T201 - the requested output
         return
-    found = measure(options.only, quick=options.quick, load=load)
+    results = measure(options.only, quick=options.quick, load=load)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw(json.loads(options.out.read_text(encoding="utf-8")), options.out.with_suffix(".png"))
-    Console(highlight=False).print(table(found))
-    if wrong := faults(found, options.only):
-        sys.exit("\n".join(wrong))
+    Console(highlight=False).print(table(results))
+    if messages := problems(results, options.only):
+        sys.exit("\n".join(messages))
 
 
 if __name__ == "__main__":

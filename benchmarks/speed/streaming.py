@@ -21,7 +21,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from benchmarks.speed import clients
 from benchmarks.speed.figures import Figure
-from benchmarks.speed.loopback import SMALL, Manner, serving
+from benchmarks.speed.loopback import SMALL, StreamSettings, serving
 from langchain_spec_thinking import pocket
 
 if TYPE_CHECKING:
@@ -66,18 +66,18 @@ def _readers(server: str, loop: asyncio.Runner, opened: ExitStack, tokens: int) 
     """Return all readers of the story, by name. The `sdk*` readers are the baselines."""
     from langchain_openai import ChatOpenAI  # noqa: PLC0415 - importing this file does not need it
 
-    manner = Manner(tokens)
-    delegated = Manner(tokens, cue_every=_CUE_EVERY)
-    url = manner.url(server)
+    stream_settings = StreamSettings(tokens)
+    takeover_settings = StreamSettings(tokens, cue_every=_CUE_EVERY)
+    url = stream_settings.url(server)
     sdk, async_sdk = opened.enter_context(clients.sdk_client(url)), clients.async_sdk_client(url)
     opened.callback(lambda: loop.run(async_sdk.close()))
-    ours = clients.pair(url, manner)
-    raw = clients.pair(url, manner, continuation="raw", tokenizer=_TOKENIZER)
-    taken_over = clients.pair(delegated.url(server), delegated)
+    ours = clients.pair(url, stream_settings)
+    raw = clients.pair(url, stream_settings, continuation="raw", tokenizer=_TOKENIZER)
+    with_takeovers = clients.pair(takeover_settings.url(server), takeover_settings)
     theirs = ChatOpenAI(model=SMALL, base_url=url, api_key="none", stream_usage=True)
-    alone = _Alone(pieces=[manner.token(index, SMALL) for index in range(tokens)])
+    langchain_only = _LangChainOnly(pieces=[stream_settings.token(index, SMALL) for index in range(tokens)])
 
-    async def asked(stream: Any) -> int:  # noqa: ANN401 - of messages or of text
+    async def count(stream: Any) -> int:  # noqa: ANN401 - of messages or of text
         return sum([len(part) if isinstance(part, str) else clients.characters(part) async for part in stream])
 
     def streamed(model: BaseChatModel) -> Reader:
@@ -86,14 +86,14 @@ def _readers(server: str, loop: asyncio.Runner, opened: ExitStack, tokens: int) 
     return {
         "sdk": lambda: len("".join(clients.sdk_pieces(sdk))),
         "stream": streamed(ours),
-        "sdk_async": lambda: loop.run(asked(clients.async_sdk_pieces(async_sdk))),
-        "astream": lambda: loop.run(asked(ours.astream(clients.QUESTION))),
+        "sdk_async": lambda: loop.run(count(clients.async_sdk_pieces(async_sdk))),
+        "astream": lambda: loop.run(count(ours.astream(clients.QUESTION))),
         "sdk_prompt": lambda: len("".join(clients.sdk_prompt_pieces(sdk))),
         "stream_with_tokenizer": streamed(raw),
-        "stream_with_takeovers": streamed(taken_over),
+        "stream_with_takeovers": streamed(with_takeovers),
         "invoke": lambda: clients.characters(ours.invoke(clients.QUESTION)),
         "langchain_openai": streamed(theirs),
-        "langchain_alone": streamed(alone),
+        "langchain_alone": streamed(langchain_only),
     }
 
 
@@ -132,9 +132,9 @@ def _ratios(some: list[float], others: list[float]) -> list[float]:
 
 def _first_token(server: str, runs: int) -> Figure:
     """Compare the time to the first text."""
-    manner = Manner(tokens=50)
-    url = manner.url(server)
-    ours = clients.pair(url, manner)
+    stream_settings = StreamSettings(tokens=50)
+    url = stream_settings.url(server)
+    ours = clients.pair(url, stream_settings)
 
     def seconds(stream: Generator[object, None, None]) -> float:
         began = time.perf_counter()
@@ -157,7 +157,7 @@ def _first_token(server: str, runs: int) -> Figure:
     return Figure.of(_ratios(our, theirs), milliseconds={"sdk": median(theirs), "stream": median(our)})
 
 
-class _Alone(BaseChatModel):
+class _LangChainOnly(BaseChatModel):
     """A chat model that only wraps its tokens as the pair does. It measures LangChain's part of the cost."""
 
     pieces: list[str]

@@ -16,9 +16,9 @@ _COMPARISONS = {"<=": operator.le, ">=": operator.ge}
 _THOUSAND = 1000
 
 
-def figures(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def figures(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the figures in the content of `build/bench.json`."""
-    return {name: entry for name, entry in found.items() if isinstance(entry, dict) and "value" in entry}
+    return {name: entry for name, entry in results.items() if isinstance(entry, dict) and "value" in entry}
 
 
 def met(value: float, target: str | None) -> bool | None:
@@ -41,32 +41,32 @@ def met(value: float, target: str | None) -> bool | None:
     raise ValueError(msg)
 
 
-def table(found: Mapping[str, Any]) -> Table:
+def table(results: Mapping[str, Any]) -> Table:
     """Return the figures as a table for the terminal."""
-    machine = found["machine"]
+    machine = results["machine"]
     result = Table(title=f"{machine['cores']} cores, {machine['cpu']}, {machine['device']}")
     for heading in _HEADINGS:
         result.add_column(heading, justify="left" if heading in {"figure", "target"} else "right")
     colours = {"yes": "[green]yes[/]", "no": "[red]no[/]"}
-    for *cells, verdict in _rows(found):
+    for *cells, verdict in _rows(results):
         result.add_row(*cells, colours.get(verdict, verdict))
     return result
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(results: Mapping[str, Any]) -> str:
     """Return the figures as a Markdown table, with the properties of the machine."""
-    machine = found["machine"]
+    machine = results["machine"]
     lines = [f"| {' | '.join(_HEADINGS)} |", f"|{'---|' * len(_HEADINGS)}"]
-    for name, *cells in _rows(found):
+    for name, *cells in _rows(results):
         lines.append(f"| {' | '.join([_code(name), *cells])} |")
     place = f"{machine['cores']} cores ({machine['cpu']}; {machine['device']}), load {machine['load']:.1f}"
     software = f"Python {machine['python']}, torch {machine['torch']} with {machine['threads']} threads"
-    lines += ["", f"Measured {found['when'][:10]} on {place}, {software}."]
+    lines += ["", f"Measured {results['when'][:10]} on {place}, {software}."]
     return "\n".join(lines)
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    for name, figure in figures(found).items():
+def _rows(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, figure in figures(results).items():
         yield _row(name, figure, figure["unit"])
         details = figure["details"]
         for kind in ("pairs", "by_length"):

@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.speed import clients
 from benchmarks.speed.figures import Figure
-from benchmarks.speed.loopback import Manner, serving
+from benchmarks.speed.loopback import StreamSettings, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -48,8 +48,8 @@ def measure(
     """
     runs = runs or RUNS
     with serving() as server, asyncio.Runner() as loop:
-        ratios, rates = loop.run(_ratios(server, Manner(tokens, rate=RATE), runs, advance))
-        memory = _memory(server, Manner(tokens, rate=RATE), max(runs))
+        ratios, rates = loop.run(_ratios(server, StreamSettings(tokens, rate=RATE), runs, advance))
+        memory = _memory(server, StreamSettings(tokens, rate=RATE), max(runs))
         advance()
     return {"throughput_vs_direct": versus(ratios, rates), "memory_per_turn": memory}
 
@@ -68,28 +68,28 @@ def versus(ratios: Mapping[int, list[float]], rates: Mapping[int, Mapping[str, f
 
 
 @asynccontextmanager
-async def _ways(url: str, manner: Manner) -> AsyncGenerator[dict[str, Read], None]:
+async def _clients(url: str, stream_settings: StreamSettings) -> AsyncGenerator[dict[str, Read], None]:
     """Yield the clients that read a story, by name."""
-    ours = clients.pair(url, manner)
+    ours = clients.pair(url, stream_settings)
     async with clients.async_sdk_client(url) as sdk:
         yield {"sdk": lambda: clients.async_sdk_text(sdk), "ainvoke": lambda: ours.ainvoke(clients.QUESTION)}
 
 
 async def _ratios(
-    server: str, manner: Manner, runs: dict[int, int], advance: Callable[[], object]
+    server: str, stream_settings: StreamSettings, runs: dict[int, int], advance: Callable[[], object]
 ) -> tuple[dict[int, list[float]], dict[int, dict[str, float]]]:
     """Return the ratios and the highest rates of both clients, by the number of concurrent turns."""
     ratios: dict[int, list[float]] = {}
     rates: dict[int, dict[str, float]] = {}
-    async with _ways(manner.url(server), manner) as ways:
-        await asyncio.gather(*(read() for read in ways.values()))
+    async with _clients(stream_settings.url(server), stream_settings) as reads:
+        await asyncio.gather(*(read() for read in reads.values()))
         for number, times in runs.items():
-            ratios[number], rates[number] = [], dict.fromkeys(ways, 0.0)
+            ratios[number], rates[number] = [], dict.fromkeys(reads, 0.0)
             for run in range(times):
-                names = list(ways) if run % 2 else list(reversed(ways))
-                found = {name: number * manner.tokens / await _seconds(ways[name], number) for name in names}
-                ratios[number].append(found["ainvoke"] / found["sdk"])
-                rates[number] = {name: max(rates[number][name], rate) for name, rate in found.items()}
+                names = list(reads) if run % 2 else list(reversed(reads))
+                speeds = {name: number * stream_settings.tokens / await _seconds(reads[name], number) for name in names}
+                ratios[number].append(speeds["ainvoke"] / speeds["sdk"])
+                rates[number] = {name: max(rates[number][name], rate) for name, rate in speeds.items()}
                 advance()
     return ratios, rates
 
@@ -101,14 +101,14 @@ async def _seconds(read: Read, number: int) -> float:
     return time.perf_counter() - began
 
 
-def _memory(server: str, manner: Manner, number: int) -> Figure:
+def _memory(server: str, stream_settings: StreamSettings, number: int) -> Figure:
     """Return the memory growth of a process per concurrent turn, including connections."""
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-        sdk, ainvoke = fresh.map(_growth, ("sdk", "ainvoke"), *map(repeat, (server, manner, number)))
-    return Figure.of([ainvoke], unit="KiB", sdk=sdk, concurrent=number, tokens=manner.tokens)
+        sdk, ainvoke = fresh.map(_growth, ("sdk", "ainvoke"), *map(repeat, (server, stream_settings, number)))
+    return Figure.of([ainvoke], unit="KiB", sdk=sdk, concurrent=number, tokens=stream_settings.tokens)
 
 
-def _growth(way: str, server: str, manner: Manner, number: int) -> float:
+def _growth(client: str, server: str, stream_settings: StreamSettings, number: int) -> float:
     """Return the growth in KiB per turn. A process does not return memory, so each measurement needs a new process."""
     process, most = psutil.Process(), 0
 
@@ -119,12 +119,12 @@ def _growth(way: str, server: str, manner: Manner, number: int) -> float:
             await asyncio.sleep(_WATCHED_EVERY)
 
     async def read() -> float:
-        async with _ways(manner.url(server), manner) as ways:
-            await ways[way]()
+        async with _clients(stream_settings.url(server), stream_settings) as reads:
+            await reads[client]()
             gc.collect()
             before = process.memory_info().rss
             watching = asyncio.create_task(watch())
-            await asyncio.gather(*(ways[way]() for _ in range(number)))
+            await asyncio.gather(*(reads[client]() for _ in range(number)))
             watching.cancel()
             return float(most - before) / number / 1024
 

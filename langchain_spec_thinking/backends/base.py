@@ -94,10 +94,10 @@ class Usage:
     accepted_tokens: int | None = None
     drafted_tokens: int | None = None
 
-    def completed_by(self, before: Usage) -> Usage:
-        """Return this usage. Fields that are None here take their values from `before`, an earlier report."""
-        told = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(before, **told)
+    def with_defaults_from(self, earlier: Usage) -> Usage:
+        """Return this usage. Fields that are None here take their values from `earlier`, an earlier report."""
+        reported = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(earlier, **reported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +182,11 @@ class Backend(ABC):
         """
         return None
 
-    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - subclasses use it
+    def prefetch_is_free(self, writer: Backend) -> bool:  # noqa: ARG002 - subclasses use it
         """Return whether prefetching costs no money and does not slow down the model that writes at the same time.
 
         Args:
-            beside: The backend of the model that writes.
+            writer: The backend of the model that writes.
         """
         return False
 

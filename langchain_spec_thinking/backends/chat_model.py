@@ -82,13 +82,13 @@ class ChatModelBackend(Backend):
         self, model: BaseChatModel, *, continuation: ChatContinuation = "auto", thinking: bool = False
     ) -> None:
         if not isinstance(model, BaseChatModel):
-            msg = f"model: expected a chat model of LangChain, got {type(model).__name__}"
+            msg = f"model: expected a LangChain chat model, got {type(model).__name__}"
             raise TypeError(msg)
         if continuation not in {"auto", "chat_trailing", "chat_instruct"}:
             msg = f"continuation: expected auto, chat_trailing or chat_instruct, got {continuation!r}"
             raise ValueError(msg)
-        named = getattr(model, "model_name", None) or getattr(model, "model", None)
-        self.name = named if isinstance(named, str) else type(model).__name__
+        name = getattr(model, "model_name", None) or getattr(model, "model", None)
+        self.name = name if isinstance(name, str) else type(model).__name__
         self.thinks = thinking
         self._model = model
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
@@ -103,9 +103,9 @@ class ChatModelBackend(Backend):
         if not isinstance(self._strategy, ChatInstruct):
             return None
         return (
-            f"{self.name} ({type(self._model).__name__}) is only told to go on where its reply was cut off, which it "
-            "may do badly. If its server goes on from a trailing assistant message, pass continuation='chat_trailing'; "
-            "an OpenAIBackend for the same server is better still."
+            f"{self.name} ({type(self._model).__name__}) can only be instructed to continue its interrupted reply, and "
+            "the result may be poor. If its server continues a trailing assistant message, pass "
+            "continuation='chat_trailing'. An OpenAIBackend for the same server is more exact."
         )
 
     @property
@@ -115,51 +115,51 @@ class ChatModelBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""
-        reading = self._reading(turn, request)
-        model = reading.model
+        reader = self._response_reader(turn, request)
+        model = reader.model
         yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
             if model.rate_limiter:
                 model.rate_limiter.acquire(blocking=True)
             if not _streams(model, "_stream"):
-                result = model._generate(reading.messages, **reading.bound)  # noqa: SLF001 - without callbacks
-                yield from reading.read(result.generations[0].message)
+                result = model._generate(reader.messages, **reader.bound)  # noqa: SLF001 - without callbacks
+                yield from reader.read(result.generations[0].message)
             else:
-                with _closing(model._stream(reading.messages, **reading.bound)) as chunks:  # noqa: SLF001
+                with _closing(model._stream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
                     for chunk in chunks:
-                        yield from reading.read(chunk.message)
-                        if reading.full:
+                        yield from reader.read(chunk.message)
+                        if reader.full:
                             break
-        yield from reading.end()
+        yield from reader.end()
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""
-        reading = self._reading(turn, request)
-        model = reading.model
+        reader = self._response_reader(turn, request)
+        model = reader.model
         yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
             if model.rate_limiter:
                 await model.rate_limiter.aacquire(blocking=True)
             if not _streams(model, "_stream", "_astream"):
-                result = await model._agenerate(reading.messages, **reading.bound)  # noqa: SLF001
-                for event in reading.read(result.generations[0].message):
+                result = await model._agenerate(reader.messages, **reader.bound)  # noqa: SLF001
+                for event in reader.read(result.generations[0].message):
                     yield event
             else:
-                async with _aclosing(model._astream(reading.messages, **reading.bound)) as chunks:  # noqa: SLF001
+                async with _aclosing(model._astream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
                     async for chunk in chunks:
-                        for event in reading.read(chunk.message):
+                        for event in reader.read(chunk.message):
                             yield event
-                        if reading.full:
+                        if reader.full:
                             break
-        for event in reading.end():
+        for event in reader.end():
             yield event
 
-    def _reading(self, turn: Turn, request: Request) -> _Reading:
+    def _response_reader(self, turn: Turn, request: Request) -> _ResponseReader:
         if not (turn.structured_answer and turn.channel == "answer"):
-            return _Reading(self._strategy.payload(turn), turn, request, self._model)
+            return _ResponseReader(self._strategy.payload(turn), turn, request, self._model)
         bound = _bound(self._model, turn.tools) if turn.tools else {}
         payload = answer_payload(turn, self._strategy, native=bound is not None)
-        return _Reading(payload, turn, request, self._model, bound)
+        return _ResponseReader(payload, turn, request, self._model, bound)
 
     def _estimate(self, turn: Turn) -> int:
         """Estimate the number of prompt tokens. A stream that is closed early never reports its usage."""
@@ -183,7 +183,7 @@ class ChatModelBackend(Backend):
             raise failed from error
 
 
-class _Reading:
+class _ResponseReader:
     """One request to a chat model. It holds the messages to send and turns the response into events.
 
     Attributes:
@@ -208,23 +208,23 @@ class _Reading:
         self._calls = call_reader(payload.calls, turn, payload.call_prefix)
         self._native = ToolCallDeltas()
         limited = any(name in type(model).model_fields for name in _LIMITS)
-        self._room = sys.maxsize if limited else request.max_tokens * _CHARACTERS
-        self._shown = 0  # characters
-        self._cut = False
+        self._characters_left = sys.maxsize if limited else request.max_tokens * _CHARACTERS
+        self._shown_characters = 0
+        self._hit_limit = False
         self._usage: UsageMetadata | None = None
 
     @property
     def full(self) -> bool:
         """Whether the estimated output has reached `max_tokens`. For classes without a field for a token limit."""
-        return self._room <= 0
+        return self._characters_left <= 0
 
     def read(self, message: BaseMessage) -> Iterator[Event]:
         """Read a message, or a chunk of a message."""
-        told = getattr(message, "usage_metadata", None)
-        self._usage = add_usage(self._usage, told) if told else self._usage
+        usage = getattr(message, "usage_metadata", None)
+        self._usage = add_usage(self._usage, usage) if usage else self._usage
         metadata = message.response_metadata
-        ended = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
-        self._cut |= str(ended).lower() in {"length", "max_tokens"}
+        reason = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
+        self._hit_limit |= str(reason).lower() in {"length", "max_tokens"}
         yield from self._piece(self._echo.pass_on(self._thought.join(*_fields(message))))
         for fragment in _fragments(message):
             self._native.add(*fragment)
@@ -239,25 +239,25 @@ class _Reading:
         if self._usage and not self.full:  # otherwise the usage includes text that was discarded
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
             usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])
-        yield End("length" if self._cut or self.full else "stop", usage)
+        yield End("length" if self._hit_limit or self.full else "stop", usage)
 
     def _piece(self, text: str) -> Iterator[Event]:
-        text = text[: self._room]
+        text = text[: self._characters_left]
         if text:
-            before = -(-self._shown // _CHARACTERS)
-            self._room -= len(text)
-            self._shown += len(text)
-            yield from self._calls.read(text, -(-self._shown // _CHARACTERS) - before)
+            before = -(-self._shown_characters // _CHARACTERS)
+            self._characters_left -= len(text)
+            self._shown_characters += len(text)
+            yield from self._calls.read(text, -(-self._shown_characters // _CHARACTERS) - before)
 
 
 def _message(role: str, content: str, **fields: Any) -> BaseMessage:
     if role == "tool":
         return ToolMessage(content, tool_call_id=fields["tool_call_id"])
     if calls := fields.pop("tool_calls", None):
-        made = [ToolCall(call["id"], **call["function"]) for call in calls]
-        told = [{"name": call.name, "args": call.parsed(), "id": call.id} for call in made]
-        whole = [call for call in told if isinstance(call["args"], dict)]
-        return AIMessage(content, tool_calls=whole, invalid_tool_calls=[call for call in told if call not in whole])
+        tool_calls = [ToolCall(call["id"], **call["function"]) for call in calls]
+        parsed = [{"name": call.name, "args": call.parsed(), "id": call.id} for call in tool_calls]
+        valid = [call for call in parsed if isinstance(call["args"], dict)]
+        return AIMessage(content, tool_calls=valid, invalid_tool_calls=[call for call in parsed if call not in valid])
     return _MESSAGES[role](content, additional_kwargs=fields)
 
 
@@ -285,9 +285,9 @@ def _fragments(message: BaseMessage) -> Iterator[tuple[int | str | None, str | N
 
 
 def _settings(model: BaseChatModel, request: Request) -> dict[str, Any]:
-    wanted: dict[str, Any] = dict.fromkeys(_LIMITS, request.max_tokens)
-    wanted |= {name: getattr(request, name) for name in ("temperature", "top_p", "top_k", "seed")}
-    return {key: value for key, value in wanted.items() if value is not None and key in type(model).model_fields}
+    settings: dict[str, Any] = dict.fromkeys(_LIMITS, request.max_tokens)
+    settings |= {name: getattr(request, name) for name in ("temperature", "top_p", "top_k", "seed")}
+    return {key: value for key, value in settings.items() if value is not None and key in type(model).model_fields}
 
 
 def _fields(message: BaseMessage) -> tuple[str, str]:

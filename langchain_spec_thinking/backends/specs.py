@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
 _FORMS = (
-    f"huggingface:ID_OR_FOLDER, {_REMOTE}, with #TOKENIZER after it where the tokenizer is at hand, "
-    "or provider:model as for LangChain's init_chat_model"
+    f"huggingface:ID_OR_FOLDER, {_REMOTE}, followed by #TOKENIZER if the tokenizer is available on "
+    "this machine, or provider:model as for LangChain's init_chat_model"
 )
 
 
@@ -56,8 +56,8 @@ def _remote(spec: str, rest: str, api_key: str | None) -> OpenAIBackend:
     if not name or "://" not in url:
         msg = f"{spec}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}"
         raise ValueError(msg)
-    here = None if url.rstrip("/") == OPENAI_URL else url
-    return OpenAIBackend(name, base_url=here, api_key=api_key, tokenizer=tokenizer or None)
+    base_url = None if url.rstrip("/") == OPENAI_URL else url
+    return OpenAIBackend(name, base_url=base_url, api_key=api_key, tokenizer=tokenizer or None)
 
 
 def _chat_model(spec: str) -> BaseChatModel:
@@ -65,7 +65,7 @@ def _chat_model(spec: str) -> BaseChatModel:
     try:
         from langchain.chat_models import init_chat_model  # noqa: PLC0415 - an optional package
     except ImportError as e:
-        msg = f"{spec}: a provider:model of LangChain needs its package. Install it with `pip install langchain`."
+        msg = f"{spec}: a provider:model name needs the package `langchain`. Install it with `pip install langchain`."
         raise ImportError(msg) from e
     try:
         return init_chat_model(name, model_provider=provider)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
 T = TypeVar("T")
-_AHEAD = 1
+_ITEMS_AHEAD = 1
 
 
 async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T, None]:
@@ -24,14 +24,14 @@ async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
     stopped = threading.Event()
-    wanted = threading.Semaphore(_AHEAD)
+    requested = threading.Semaphore(_ITEMS_AHEAD)
 
     def pump() -> None:
         try:
             with closing(items):
                 for item in items:
                     loop.call_soon_threadsafe(queue.put_nowait, (item,))
-                    wanted.acquire()
+                    requested.acquire()
                     if stopped.is_set():
                         break
         finally:
@@ -40,12 +40,12 @@ async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T
     worker = loop.run_in_executor(None, pump)
     try:
         while (packed := await queue.get()) is not None:
-            wanted.release()
+            requested.release()
             yield packed[0]
         await worker
     finally:
         stopped.set()
-        wanted.release()
+        requested.release()
         if not worker.done():
             # The generator is at most one item from its end. Wait for the worker, because it still calls back into this
             # event loop.

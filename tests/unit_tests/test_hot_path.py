@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from benchmarks.speed import clients
-from benchmarks.speed.loopback import LARGE, MODELS, SMALL, STEP, Manner, events
+from benchmarks.speed.loopback import LARGE, MODELS, SMALL, STEP, StreamSettings, events
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.policy.cues import Cue, Lexicon, SentenceClass
 from langchain_spec_thinking.policy.delegation import Delegation
@@ -35,14 +35,14 @@ class Storyteller(Handler):
 
     url: ClassVar[str] = "http://server.test/v1"
     model: ClassVar[str] = SMALL
-    manner: Manner
+    stream_settings: StreamSettings
     requests: list[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET":
             return httpx2.Response(200, content=MODELS)
         self.requests.append(json.loads(request.content))
-        path = self.manner.url("") + request.url.path.removeprefix("/v1")
+        path = self.stream_settings.url("") + request.url.path.removeprefix("/v1")
         return streamed(Body([*events(path, self.requests[-1])]))
 
 
@@ -56,21 +56,23 @@ CHAT: dict[str, Any] = {"continuation": "chat_trailing"}
 RAW: dict[str, Any] = {"continuation": "raw", "tokenizer": tiny.byte_tokenizer(tiny.THINKING_TEMPLATE)}
 
 
-def remote(manner: Manner, **settings: Any) -> tuple[ChatSpeculativeThinking, Storyteller, Storyteller]:
-    small, large = Storyteller(manner), LargeStoryteller(manner)
+def remote(
+    stream_settings: StreamSettings, **settings: Any
+) -> tuple[ChatSpeculativeThinking, Storyteller, Storyteller]:
+    small, large = Storyteller(stream_settings), LargeStoryteller(stream_settings)
     backends = [server.backend(thinking=True, **settings) for server in (small, large)]
     return ChatSpeculativeThinking(speculative=backends[0], target=backends[1], max_tokens=10**6), small, large
 
 
-def local(manner: Manner) -> ChatSpeculativeThinking:
-    story = ScriptedBackend(manner.story(), thinks=True)
+def local(stream_settings: StreamSettings) -> ChatSpeculativeThinking:
+    story = ScriptedBackend(stream_settings.story(), thinks=True)
     return ChatSpeculativeThinking(speculative=story, target=ScriptedBackend("", thinks=True), max_tokens=10**6)
 
 
-PAIRS: dict[str, Callable[[Manner], ChatSpeculativeThinking]] = {
+PAIRS: dict[str, Callable[[StreamSettings], ChatSpeculativeThinking]] = {
     "local": local,
-    "chat": lambda manner: remote(manner, **CHAT)[0],
-    "raw": lambda manner: remote(manner, **RAW)[0],
+    "chat": lambda stream_settings: remote(stream_settings, **CHAT)[0],
+    "raw": lambda stream_settings: remote(stream_settings, **RAW)[0],
 }
 
 
@@ -98,7 +100,7 @@ def calls_of(act: Callable[[], object]) -> int:
 @pytest.mark.parametrize("kind", PAIRS)
 def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str, way: str) -> None:
     def calls(tokens: int) -> int:
-        pair = PAIRS[kind](Manner(tokens))
+        pair = PAIRS[kind](StreamSettings(tokens))
         acts: dict[str, Callable[[], object]] = {
             "stream": lambda: list(pair.stream("x")),
             "invoke": lambda: pair.invoke("x"),
@@ -130,7 +132,7 @@ class Loop(asyncio.SelectorEventLoop):
 @pytest.mark.parametrize("settings", [CHAT, RAW], ids=["chat", "raw"])
 def test_no_thread_is_between_a_server_and_the_event_loop(settings: dict[str, Any], way: str) -> None:
     def hops(tokens: int) -> int:
-        pair, _, _ = remote(Manner(tokens), **settings)
+        pair, _, _ = remote(StreamSettings(tokens), **settings)
         loop = Loop()
 
         async def write() -> int:
@@ -148,8 +150,8 @@ def test_no_thread_is_between_a_server_and_the_event_loop(settings: dict[str, An
 @pytest.mark.parametrize("way", ["stream", "astream"])
 @pytest.mark.parametrize("cue_every", [0, 1, 2])
 async def test_a_takeover_takes_two_requests(cue_every: int, way: str) -> None:
-    manner = Manner(10 * STEP, cue_every=cue_every)
-    pair, small, large = remote(manner, **CHAT)
+    stream_settings = StreamSettings(10 * STEP, cue_every=cue_every)
+    pair, small, large = remote(stream_settings, **CHAT)
     chunks = list(pair.stream("x")) if way == "stream" else [chunk async for chunk in pair.astream("x")]
     report = (chunks[0] + chunks[1:]).response_metadata["speculative_thinking"]
     assert report["takeovers"] == (0 if not cue_every else 8 // cue_every)
@@ -181,7 +183,7 @@ class Watched(Lexicon):
 @pytest.mark.parametrize("size", [5, 80, sys.maxsize], ids=["tokens", "lines", "all at once"])
 def test_no_character_is_looked_at_more_often_in_a_long_text(size: int) -> None:
     def looks(tokens: int) -> float:
-        text, lexicon = Manner(tokens, thinks=False).story(), Watched()
+        text, lexicon = StreamSettings(tokens, thinks=False).story(), Watched()
         machine = Delegation(DelegationPolicy(trigger=CueTrigger(lexicon)), thinks=True, max_tokens=10**6)
         machine.start()
         for start in range(0, len(text), size):
@@ -192,7 +194,7 @@ def test_no_character_is_looked_at_more_often_in_a_long_text(size: int) -> None:
 
 
 def test_a_word_is_tokenized_once() -> None:
-    pair, _, _ = remote(Manner(2000), **RAW)
+    pair, _, _ = remote(StreamSettings(2000), **RAW)
     backend: Any = pair.speculative
     counted: list[str] = []
     encode = backend.template.tokenizer.encode

@@ -14,13 +14,13 @@ from benchmarks.speed.tables import markdown, met, table
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOUND = {
+RESULTS = {
     "fast": Figure.of([1.0, 1.1], target="<= 1.03", pairs={"one": Figure.of([3.0]).as_dict(), "two": {}}).as_dict(),
     "size": Figure.of([2048.0], unit="MiB").as_dict(),
     "machine": {"cores": 2, "cpu": "a CPU", "device": "cpu", "load": 0.5, "python": "3", "torch": "2", "threads": 1},
     "when": "2026-01-02T03:04:05+00:00",
 }
-FOUND["fast"]["details"]["pairs"]["two"] = Figure.of([4.0], target=">= 3").as_dict()  # type: ignore[index]
+RESULTS["fast"]["details"]["pairs"]["two"] = Figure.of([4.0], target=">= 3").as_dict()  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_a_target_that_cannot_be_read_is_an_error() -> None:
         met(3, "about 3")
 
 
-def test_the_tables_hold_every_figure() -> None:
-    lines = markdown(FOUND).splitlines()
+def test_the_tables_contain_every_figure() -> None:
+    lines = markdown(RESULTS).splitlines()
     assert lines[2:6] == [
         "| `fast` | 1.05 | 1 to 1.1 | 2 | <= 1.03 | no |",
         "| - one | 3 | 3 to 3 | 1 |  |  |",
@@ -53,7 +53,7 @@ def test_the_tables_hold_every_figure() -> None:
         "| `size` | 2,048 MiB | 2,048 to 2,048 | 1 |  |  |",
     ]
     assert "2026-01-02" in lines[-1]
-    assert table(FOUND).row_count == 4
+    assert table(RESULTS).row_count == 4
 
 
 LENGTHS: dict[str, Any] = {
@@ -82,8 +82,8 @@ class Parts:
             bar.update()
             self.quick[name] = quick
             usual = Figure.of([1.0], target="<= 2", **LENGTHS)
-            found = {figure: self.figures.get(figure, usual) for figure in run.PARTS[name]}
-            return {name: figure for name, figure in found.items() if figure}
+            results = {figure: self.figures.get(figure, usual) for figure in run.PARTS[name]}
+            return {name: figure for name, figure in results.items() if figure}
 
         return measure
 
@@ -91,11 +91,11 @@ class Parts:
 def test_a_run_writes_draws_and_shows_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, parts = tmp_path / "deep" / "bench.json", Parts()
     run.main(["--quick", "--out", str(file)], parts)
-    found = json.loads(file.read_text())
+    results = json.loads(file.read_text())
     assert {figure for figures in run.PARTS.values() for figure in figures} | {"machine", "when", "seconds"} == set(
-        found
+        results
     )
-    assert list(found["seconds"]) == list(run.PARTS)
+    assert list(results["seconds"]) == list(run.PARTS)
     assert parts.quick == dict.fromkeys(run.PARTS, True)
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
@@ -109,13 +109,13 @@ def test_some_parts_run_by_themselves(tmp_path: Path) -> None:
     assert parts.quick == {"counts": False}
 
 
-def wrong(parts: Parts) -> list[str]:
+def problems(parts: Parts) -> list[str]:
     names = [*run.PARTS]
-    return run.faults(run.measure(names, load=parts), names)
+    return run.problems(run.measure(names, load=parts), names)
 
 
 @pytest.mark.parametrize(
-    ("figure", "says"),
+    ("figure", "message"),
     [
         ({"batch_of_16": None}, "batch_of_16: expected a figure, got none"),
         ({"batch_of_16": Figure.of([float("nan")])}, "batch_of_16: expected numbers, got nan (nan to nan)"),
@@ -127,8 +127,8 @@ def wrong(parts: Parts) -> list[str]:
         ),
     ],
 )
-def test_a_figure_that_cannot_be_right_is_found(figure: dict[str, Any], says: str) -> None:
-    assert wrong(Parts(**figure)) == [says]
+def test_a_missing_or_impossible_figure_is_a_problem(figure: dict[str, Any], message: str) -> None:
+    assert problems(Parts(**figure)) == [message]
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_a_figure_that_cannot_be_right_is_found(figure: dict[str, Any], says: st
         {"prefill_excess_tokens_per_handover": Figure.of([0.0], unit="tokens", target="<= 2")},
     ],
 )
-def test_a_slow_machine_is_no_fault(figure: dict[str, Any]) -> None:
-    assert wrong(Parts(**figure)) == []
+def test_a_missed_speed_target_is_not_a_problem(figure: dict[str, Any]) -> None:
+    assert problems(Parts(**figure)) == []
 
 
-def test_a_run_that_cannot_be_right_is_written_and_fails(tmp_path: Path) -> None:
+def test_a_run_with_a_missing_figure_is_written_and_fails(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     with pytest.raises(SystemExit, match="batch_of_16: expected a figure, got none"):
         run.main(["--quick", "--out", str(file)], Parts(batch_of_16=None))

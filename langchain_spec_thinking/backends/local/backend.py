@@ -67,7 +67,7 @@ class HuggingFaceBackend(Backend):
             raise ImportError(msg) from e
         if not isinstance(model, (str, os.PathLike)):
             if tokenizer is None:
-                msg = "tokenizer: a loaded model needs its tokenizer too, got None"
+                msg = "tokenizer: a loaded model needs a tokenizer, got None"
                 raise ValueError(msg)
             loaded, path = model, model.name_or_path or type(model).__name__
         else:
@@ -85,7 +85,7 @@ class HuggingFaceBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
-        with self._model.written(turn, self._template) as cache:
+        with self._model.writing_cache(turn, self._template) as cache:
             yield from self._continue(turn, request, cache)
 
     def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
@@ -96,8 +96,8 @@ class HuggingFaceBackend(Backend):
             return
         if room <= 0:
             msg = (
-                f"{self.name}: the conversation has {len(cache.ids)} tokens, the model's context is {model.context}. "
-                "Shorten the messages or take a model with a longer context."
+                f"{self.name}: the conversation has {len(cache.ids)} tokens, but the model's context length is "
+                f"{model.context}. Shorten the messages or use a model with a longer context."
             )
             raise PromptTooLongError(msg)
         prompt = len(cache.ids)
@@ -114,9 +114,10 @@ class HuggingFaceBackend(Backend):
             try:
                 chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
             except (RuntimeError, MemoryError) as e:  # mostly out of memory
-                msg = f"{self.name}: the model failed at {len(cache.ids)} tokens ({str(e).strip() or type(e).__name__})"
+                reason = str(e).strip() or type(e).__name__
+                msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
                 raise BackendError(msg) from e
-            if drafts.checked([choice.token for choice in chosen]):
+            if drafts.record_result([choice.token for choice in chosen]):
                 usage = replace(usage, accepted_tokens=drafts.kept, drafted_tokens=drafts.drafted)
                 yield usage
             for choice in chosen:
@@ -145,7 +146,7 @@ class HuggingFaceBackend(Backend):
             cache = self._model.turn_cache(turn, self._template)
             if cache.writing:  # both roles use the same model
                 return "", 0
-            cache.align_ahead(reply + text)
+            cache.align_temporarily(reply + text)
             if self.context is not None and len(cache.ids) + tokens > self.context:
                 return "", 0
             try:
@@ -157,11 +158,11 @@ class HuggingFaceBackend(Backend):
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
         """Prefill the turn into its KV cache, in a thread."""
-        return self._model.read_ahead(turn, self._template)
+        return self._model.prefetch(turn, self._template)
 
-    def prefetch_is_free(self, beside: Backend) -> bool:
+    def prefetch_is_free(self, writer: Backend) -> bool:
         """Return whether the other model runs on another device or outside this process."""
-        return not isinstance(beside, HuggingFaceBackend) or beside.device != self.device
+        return not isinstance(writer, HuggingFaceBackend) or writer.device != self.device
 
     @property
     def device(self) -> str:

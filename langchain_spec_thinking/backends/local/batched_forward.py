@@ -34,14 +34,14 @@ _ATTENTION = "spec_thinking_turns"
 
 
 @dataclass(eq=False)
-class _Reader:
+class _PendingTurn:
     """A turn that waits for its new tokens to be read.
 
     Attributes:
         cache: Cache of the turn.
         ids: Token ids to read: the tokens missing in the cache, then the draft.
         draft: Token ids to check. Logits are returned from the place before the draft on.
-        alone: Whether the turn needs its own pass, because a shared pass failed.
+        own_pass: Whether the turn needs its own pass, because a shared pass failed.
         scores: Logits, of shape (rows, vocabulary). None until the pass is done.
         woken: Set when the logits are there, or when this turn has to run the next pass.
     """
@@ -49,7 +49,7 @@ class _Reader:
     cache: TurnCache
     ids: list[int]
     draft: Sequence[int] = ()
-    alone: bool = False
+    own_pass: bool = False
     scores: torch.Tensor | None = None
     woken: threading.Event = field(default_factory=threading.Event)
 
@@ -70,10 +70,10 @@ class BatchedForward:
         self._argument = argument
         self._model = model = argument.model
         self._mutex = threading.Lock()  # guards the two fields below; never held during a pass
-        self._waiting: list[_Reader] = []
-        self._led = False
+        self._waiting: list[_PendingTurn] = []
+        self._running = False
         # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
-        self._packs = (
+        self._can_batch = (
             {"logits_to_keep", "position_ids"} <= argument.parameters
             and model._supports_attention_backend  # noqa: SLF001 - transformers has no public name for it
             and model.config is model.config.get_text_config()
@@ -81,23 +81,23 @@ class BatchedForward:
             and len(set(getattr(model, "hf_device_map", {"": 0}).values())) == 1  # the masks are on one device
         )
         with torch.inference_mode():
-            self._packs = self._packs and self._packs_rightly()
+            self._can_batch = self._can_batch and self._batches_correctly()
 
-    def _packs_rightly(self) -> bool:
+    def _batches_correctly(self) -> bool:
         """Return whether a shared pass over two short texts gives the same logits as separate passes.
 
         The model may pass only some of our arguments to its attention, or use the cache elsewhere.
         """
-        parts, alone = [], []
+        parts, separate = [], []
         try:
             for ids, past in zip(two_texts(self._argument), (2, 3), strict=True):
                 cache = self._argument.empty_cache()
                 if not is_attention_only(cache):
                     return False
-                alone.append(self._argument.read(ids, cache, 0)[0])
+                separate.append(self._argument.read(ids, cache, 0)[0])
                 cache.crop(past - len(ids))
                 parts.append(_Part(ids[past:], cache, past))
-            return same_scores(self._packed_pass(parts), torch.cat(alone), self._model.dtype)
+            return same_scores(self._shared_pass(parts), torch.cat(separate), self._model.dtype)
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception:  # noqa: BLE001 - with unexpected arguments, a model's code may raise anything
@@ -113,96 +113,96 @@ class BatchedForward:
         Returns:
             Logits of the next token, and of the token after each draft token, of shape (1 + draft, vocabulary).
         """
-        alone = False
+        own_pass = False
         while True:
-            reader = _Reader(cache, [*cache.missing(), *draft], draft, alone)
+            pending = _PendingTurn(cache, [*cache.missing(), *draft], draft, own_pass)
             with self._mutex:
-                self._waiting.append(reader)
-                leads, self._led = not self._led, True
-            if leads or self._wait(reader):
-                self._lead(reader)
-            if reader.scores is not None:
-                return reader.scores
+                self._waiting.append(pending)
+                runs_pass, self._running = not self._running, True
+            if runs_pass or self._wait(pending):
+                self._run_pass(pending)
+            if pending.scores is not None:
+                return pending.scores
             # The shared pass failed, and another turn may be the cause. Try again in a separate pass.
-            alone = True
+            own_pass = True
 
-    def _wait(self, reader: _Reader) -> bool:
+    def _wait(self, pending: _PendingTurn) -> bool:
         """Wait for another turn to run the pass. Return True if this turn has to run the next pass itself."""
         try:
-            reader.woken.wait()
+            pending.woken.wait()
         except BaseException:  # interrupted: wake another turn to run the next pass
             with self._mutex:
-                if reader in self._waiting:
-                    self._waiting.remove(reader)
-                    if reader.woken.is_set():
-                        self._pass_on()
+                if pending in self._waiting:
+                    self._waiting.remove(pending)
+                    if pending.woken.is_set():
+                        self._wake_next()
             raise
         with self._mutex:
-            return reader in self._waiting
+            return pending in self._waiting
 
-    def _lead(self, leader: _Reader) -> None:
+    def _run_pass(self, first: _PendingTurn) -> None:
         """Run one pass for the waiting turns that fit into it, then wake the turn that runs the next pass."""
         with self._mutex:
-            together = self._company(leader)
-            self._waiting = [reader for reader in self._waiting if reader not in together]
+            batch = self._select_batch(first)
+            self._waiting = [pending for pending in self._waiting if pending not in batch]
         try:
             with torch.inference_mode():
-                scores = self._pass(together)
-            parts = torch.split(scores, [reader.rows for reader in together])
-            for reader, rows in zip(together, parts, strict=True):
-                reader.cache.read(reader.draft)
-                reader.scores = rows
+                scores = self._pass(batch)
+            parts = torch.split(scores, [pending.rows for pending in batch])
+            for pending, rows in zip(batch, parts, strict=True):
+                pending.cache.mark_read(pending.draft)
+                pending.scores = rows
         except BaseException as error:  # after an error inside a layer, the caches are inconsistent
-            for reader in together:
-                reader.cache.forget()
-            if len(together) == 1 or not isinstance(error, Exception):
+            for pending in batch:
+                pending.cache.forget()
+            if len(batch) == 1 or not isinstance(error, Exception):
                 raise
         finally:
-            for reader in together[1:]:
-                reader.woken.set()
+            for pending in batch[1:]:
+                pending.woken.set()
             with self._mutex:
-                self._pass_on()
+                self._wake_next()
 
-    def _company(self, leader: _Reader) -> list[_Reader]:
+    def _select_batch(self, first: _PendingTurn) -> list[_PendingTurn]:
         """Return the turn that runs the pass and the turns that can share it."""
-        together, tokens = [leader], len(leader.ids)
-        if not self._packs or not _packable(leader):
-            return together
-        for reader in self._waiting:
-            if reader is not leader and _packable(reader) and tokens + len(reader.ids) <= TOKENS_MAX:
-                together.append(reader)
-                tokens += len(reader.ids)
-        return together[:TURNS_MAX]
+        batch, tokens = [first], len(first.ids)
+        if not self._can_batch or not _can_share_pass(first):
+            return batch
+        for pending in self._waiting:
+            if pending is not first and _can_share_pass(pending) and tokens + len(pending.ids) <= TOKENS_MAX:
+                batch.append(pending)
+                tokens += len(pending.ids)
+        return batch[:TURNS_MAX]
 
-    def _pass_on(self) -> None:
+    def _wake_next(self) -> None:
         """Wake the first waiting turn to run the next pass. If no turn waits, mark the model as idle."""
-        self._led = bool(self._waiting)
-        if self._led:
+        self._running = bool(self._waiting)
+        if self._running:
             self._waiting[0].woken.set()
 
-    def _pass(self, together: list[_Reader]) -> torch.Tensor:
+    def _pass(self, batch: list[_PendingTurn]) -> torch.Tensor:
         """Run the model once and return logits of shape (rows of all turns, vocabulary)."""
-        if len(together) == 1:
-            reader, cache = together[0], together[0].cache
-            scores, cache.cache = self._argument.read(reader.ids, cache.cache, cache.cached, reader.rows)
+        if len(batch) == 1:
+            pending, cache = batch[0], batch[0].cache
+            scores, cache.cache = self._argument.read(pending.ids, cache.cache, cache.cached, pending.rows)
             return scores
-        return self._packed_pass(
-            [_Part(reader.ids, reader.cache.cache, reader.cache.cached, reader.rows) for reader in together]
+        return self._shared_pass(
+            [_Part(pending.ids, pending.cache.cache, pending.cache.cached, pending.rows) for pending in batch]
         )
 
-    def _packed_pass(self, parts: list[_Part]) -> torch.Tensor:
+    def _shared_pass(self, parts: list[_Part]) -> torch.Tensor:
         """Run the model once for several turns."""
         device = self._model.device
         ids = torch.tensor([[token for part in parts for token in part.ids]], device=device)
         positions = [part.past + i for part in parts for i in range(len(part.ids))]
         ends = accumulate(len(part.ids) for part in parts)
-        wanted = [place for part, end in zip(parts, ends, strict=True) for place in range(end - part.rows, end)]
+        logit_places = [place for part, end in zip(parts, ends, strict=True) for place in range(end - part.rows, end)]
         with self._own_attention():
             output = self._model(
                 input_ids=ids,
                 position_ids=torch.tensor([positions], device=device),
                 use_cache=False,
-                logits_to_keep=torch.tensor(wanted, device=device),
+                logits_to_keep=torch.tensor(logit_places, device=device),
                 turns=[_Rows.of(part, device) for part in parts],
             )
         scores: torch.Tensor = output.logits[0]
@@ -218,9 +218,9 @@ class BatchedForward:
             config._attn_implementation = before  # noqa: SLF001 - no public setter
 
 
-def _packable(reader: _Reader) -> bool:
+def _can_share_pass(pending: _PendingTurn) -> bool:
     """Return whether a turn can share a pass. Layers with a sliding window or a state would need their own masks."""
-    return not reader.alone and is_attention_only(reader.cache.cache)
+    return not pending.own_pass and is_attention_only(pending.cache.cache)
 
 
 @dataclass(frozen=True)

@@ -34,20 +34,20 @@ class CacheArgument:
     Attributes:
         model: The model.
         name: Name of the argument.
-        model_makes_it: Whether the model creates its own kind of cache. It then gets no cache in the first pass and
-            returns one.
+        model_creates_cache: Whether the model creates its own kind of cache. It then gets no cache in the first pass
+            and returns one.
         parameters: Names of all arguments of `forward`.
-        one_by_one: Whether a pass that continues from a cache may read only one token. With more tokens such a model
-            loses its state.
+        token_by_token: Whether a pass that continues from a cache may read only one token. With more tokens such a
+            model loses its state.
         records_past: Whether sliding windows and convolutions record their past, so that a crop can restore it. This
             has an effect only if transformers supports it.
     """
 
     model: PreTrainedModel
     name: str
-    model_makes_it: bool
+    model_creates_cache: bool
     parameters: frozenset[str]
-    one_by_one: bool = False
+    token_by_token: bool = False
     records_past: bool = True
 
     @classmethod
@@ -63,8 +63,8 @@ class CacheArgument:
         if name is None:
             msg = (
                 f"{type(model).__name__}: `forward` has no argument for a cache. Expected one of {', '.join(NAMES)}; "
-                f"its arguments are {', '.join(parameters)}. Take another model, or serve this one and use "
-                "OpenAIBackend."
+                f"its arguments are {', '.join(parameters)}. Use another model, or run this model on a server "
+                "and use OpenAIBackend."
             )
             raise ContinuationError(msg)
         return cls(
@@ -76,7 +76,7 @@ class CacheArgument:
 
     def empty_cache(self) -> Any:  # noqa: ANN401 - the type depends on the model
         """Return an empty cache of the kind that `generate` would create. None if the model creates its own cache."""
-        if self.model_makes_it:
+        if self.model_creates_cache:
             return None
         cache = DynamicCache(config=self.model.config)
         layers = cache.layers
@@ -97,7 +97,7 @@ class CacheArgument:
         Returns:
             Logits of the next token at these places, of shape (rows, vocabulary), and the cache for the next call.
         """
-        parts = [[token] for token in ids] if self.one_by_one and past else [list(ids)]
+        parts = [[token] for token in ids] if self.token_by_token and past else [list(ids)]
         scores = []
         for part in parts:
             new, cache = self._pass(part, cache, past, min(rows, len(part)))
@@ -128,7 +128,7 @@ class CacheArgument:
         last_only = {"logits_to_keep": rows} if "logits_to_keep" in self.parameters else {}
         model: Any = self.model  # torch types attributes of modules as tensors
         output = model(**self.inputs(ids, past), **{self.name: cache}, use_cache=True, **last_only)
-        if self.model_makes_it:
+        if self.model_creates_cache:
             cache = getattr(output, self.name, None)
         return output.logits[0, -rows:], cache
 
@@ -138,13 +138,13 @@ def cache_length(cache: Any) -> int:  # noqa: ANN401 - the type depends on the m
     return int(cache.get_seq_length())
 
 
-def can_crop(cache: Any, tokens: int, read_last: int) -> bool:  # noqa: ANN401
+def can_crop(cache: Any, tokens: int, read_since_crop: int) -> bool:  # noqa: ANN401
     """Return whether the last tokens can be removed from a cache without a trace.
 
     Args:
         cache: The cache.
         tokens: Number of tokens to remove.
-        read_last: Number of tokens read since the last crop. A layer that discards old tokens (sliding window,
+        read_since_crop: Number of tokens read since the last crop. A layer that discards old tokens (sliding window,
             convolution) records the past of only these tokens.
     """
     if is_attention_only(cache):
@@ -152,7 +152,7 @@ def can_crop(cache: Any, tokens: int, read_last: int) -> bool:  # noqa: ANN401
     if not isinstance(cache, DynamicCache) or not getattr(cache, "is_croppable", False):
         return False
     forgets = any(hasattr(layer, "record_past") for layer in cache.layers)
-    return all(_crops_all(layer) for layer in cache.layers) and not (forgets and tokens > read_last)
+    return all(_crops_all(layer) for layer in cache.layers) and not (forgets and tokens > read_since_crop)
 
 
 def is_attention_only(cache: Any) -> bool:  # noqa: ANN401

@@ -27,11 +27,11 @@ _NOISE = 1e-3
 """Largest difference if the same parts are read again, as a share of the spread of the logits."""
 
 
-class _WrongError(Exception):
+class _LogitsDifferError(Exception):
     """Reading in parts gives other logits than reading in one piece."""
 
 
-def checked(argument: CacheArgument) -> CacheArgument:
+def check_cache(argument: CacheArgument) -> CacheArgument:
     """Let the model read a few tokens in parts and compare the logits.
 
     Returns:
@@ -40,61 +40,63 @@ def checked(argument: CacheArgument) -> CacheArgument:
     Raises:
         ContinuationError: The model does not read parts correctly under any settings, not even token by token.
     """
-    seen, right = "", None
-    for records_past in _which_first(argument):
+    reason, working = "", None
+    for records_past in _records_past_order(argument):
         try:
-            found, cache = _right(replace(argument, records_past=records_past))
+            settings, cache = _find_working_settings(replace(argument, records_past=records_past))
         except (torch.OutOfMemoryError, MemoryError):
             raise
-        except _WrongError as e:
-            seen = str(e)
+        except _LogitsDifferError as e:
+            reason = str(e)
         except Exception as e:  # noqa: BLE001 - with a wrong cache, a model's code may raise anything
-            seen = f"{type(e).__name__}: {str(e).strip()[:200]}"
+            reason = f"{type(e).__name__}: {str(e).strip()[:200]}"
         else:
-            right = found if right is None or not records_past else right
+            working = settings if working is None or not records_past else working
             if can_crop(cache, 1, 1) if records_past else not getattr(cache, "is_croppable", False):
-                return found
-    if right:
-        return right
+                return settings
+    if working:
+        return working
     msg = (
-        f"{type(argument.model).__name__}: it cannot go on from tokens that it has read before ({seen}). Expected the "
-        f"scores of reading all at once. It was given its cache as `{argument.name}`. Take another model, another "
-        "version of transformers, or serve this one and use OpenAIBackend."
+        f"{type(argument.model).__name__}: it cannot continue from a KV cache ({reason}). Expected the logits of one "
+        f"pass over all tokens. The cache was passed as `{argument.name}`. Use another model or another version of "
+        "transformers, or run this model on a server and use OpenAIBackend."
     )
     raise ContinuationError(msg)
 
 
-def _which_first(argument: CacheArgument) -> tuple[bool, ...]:
+def _records_past_order(argument: CacheArgument) -> tuple[bool, ...]:
     """Return the values of `records_past` to try, the more likely one first.
 
     A record of the past grows with the text, and it has no use in a cache with states (convolutions).
     """
     cache = argument.empty_cache()
     has_states = any(hasattr(layer, "conv_states") for layer in getattr(cache, "layers", ()))
-    return (False,) if argument.model_makes_it else (False, True) if has_states else (True, False)
+    return (False,) if argument.model_creates_cache else (False, True) if has_states else (True, False)
 
 
 @torch.inference_mode()
-def _right(argument: CacheArgument) -> tuple[CacheArgument, Any]:
+def _find_working_settings(argument: CacheArgument) -> tuple[CacheArgument, Any]:
     """Return the settings under which the model reads parts correctly, and the cache after them."""
     model: Any = argument.model
     text, other = two_texts(argument)
-    whole = model(**argument.inputs(text), use_cache=False).logits[0]
+    expected = model(**argument.inputs(text), use_cache=False).logits[0]
     scores, cache = _in_parts(argument, text)
-    error = _distance(scores, whole)
+    error = _distance(scores, expected)
     attention_only = is_attention_only(cache)
     if not attention_only:
-        singly = replace(argument, one_by_one=True)
-        single_scores, single_cache = _in_parts(singly, text)
-        single_error = _distance(single_scores, whole)
+        by_token = replace(argument, token_by_token=True)
+        single_scores, single_cache = _in_parts(by_token, text)
+        single_error = _distance(single_scores, expected)
         # Rounding errors are about the same both ways. In bfloat16 they are too large for a small fixed limit, so
         # compare both errors.
         if error > max(4 * single_error, _NOISE):
-            argument, scores, cache, error = singly, single_scores, single_cache, single_error
+            argument, scores, cache, error = by_token, single_scores, single_cache, single_error
     if error > _tolerance(model.dtype):
-        raise _WrongError("its scores after a text that it read in parts were wrong")
+        raise _LogitsDifferError("its logits are wrong if it reads a text in parts")
     if not attention_only and _distance(_in_parts(argument, text, other)[0], scores) > _noise(model.dtype):
-        raise _WrongError("it mixes up two texts that it reads by turns: it keeps a state of its own beside the cache")
+        raise _LogitsDifferError(
+            "it mixes up two texts that it reads alternately, because it keeps a state outside the cache"
+        )
     return argument, cache
 
 

@@ -59,7 +59,7 @@ class Drafts:
             room: Largest number of tokens to return.
         """
         text, self._replaced = self._replaced, ""
-        if not self._cache.takes_drafts:
+        if not self._cache.can_check_drafts:
             text = ""
         elif not text and self._drafter and room > 0 and not self._cache.inside_character:
             text, tokens = self._drafter(self.written, min(room, self._tokens))
@@ -67,7 +67,7 @@ class Drafts:
         self._checking = self._cache.ids_of(text)[:room] if text else []
         return self._checking
 
-    def checked(self, tokens: Sequence[int]) -> bool:
+    def record_result(self, tokens: Sequence[int]) -> bool:
         """Record the result of a check.
 
         Args:

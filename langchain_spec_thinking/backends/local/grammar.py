@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _MISSING = (
-    "The answer is not held to its JSON schema: install xgrammar with "
-    "`pip install 'langchain-spec-thinking[structured]'`. The model is told the schema and may keep to it."
+    "The answer is not restricted to its JSON schema: install xgrammar with "
+    "`pip install 'langchain-spec-thinking[structured]'`. The prompt contains the schema, but nothing enforces it."
 )
 _COMPILERS: WeakKeyDictionary[PreTrainedTokenizerBase, xgrammar.GrammarCompiler] = WeakKeyDictionary()
 
@@ -54,7 +54,7 @@ class Grammar:
         self._matcher.accept_token(token)
 
 
-def grammar(
+def compile_grammar(
     schema: dict[str, Any], tokenizer: PreTrainedTokenizerBase, vocabulary: int, eos: Collection[int], begun: str
 ) -> Grammar | None:
     """Return the grammar of a JSON schema.

@@ -9,7 +9,7 @@ from transformers.cache_utils import DynamicLayer
 if TYPE_CHECKING:
     import torch
 
-_ROOM_MIN = 64
+_CAPACITY_MIN = 64
 """Initial capacity, in tokens."""
 
 
@@ -34,21 +34,21 @@ class GrowingLayer(DynamicLayer):
         """
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._room = _with_room(key_states), _with_room(value_states)
-        held = self.get_seq_length()
-        total = held + key_states.shape[-2]
-        if total > self._room[0].shape[-2]:
-            self._room = _with_room(key_states, self.keys), _with_room(value_states, self.values)
-        for room, new in zip(self._room, (key_states, value_states), strict=True):
-            room[..., held:total, :] = new
-        self.keys, self.values = (room[..., :total, :] for room in self._room)
+            self._buffers = _with_capacity(key_states), _with_capacity(value_states)
+        used = self.get_seq_length()
+        total = used + key_states.shape[-2]
+        if total > self._buffers[0].shape[-2]:
+            self._buffers = _with_capacity(key_states, self.keys), _with_capacity(value_states, self.values)
+        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[..., used:total, :] = new
+        self.keys, self.values = (buffer[..., :total, :] for buffer in self._buffers)
         return self.keys, self.values
 
 
-def _with_room(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
+def _with_capacity(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
     """Return a tensor that begins with the old tokens and has a capacity of twice the old and new tokens together."""
-    held = 0 if old is None else old.shape[-2]
-    room = new.new_empty(*new.shape[:-2], max(_ROOM_MIN, 2 * (held + new.shape[-2])), new.shape[-1])
+    used = 0 if old is None else old.shape[-2]
+    buffer = new.new_empty(*new.shape[:-2], max(_CAPACITY_MIN, 2 * (used + new.shape[-2])), new.shape[-1])
     if old is not None:
-        room[..., :held, :] = old
-    return room
+        buffer[..., :used, :] = old
+    return buffer

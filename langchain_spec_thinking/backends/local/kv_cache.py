@@ -23,7 +23,7 @@ _CONTEXT = 8
 """Number of tokens that an incremental decoder looks back. A token's text depends on at most the one before it."""
 
 
-_FOLLOWER = "A"
+_NEXT_WORD = "A"
 
 
 class TurnCache:
@@ -43,7 +43,7 @@ class TurnCache:
         ids: Token ids of the prompt and the turn.
         cached: Number of tokens in the KV cache, including tokens that were dropped from the turn since.
         writing: Whether the model is continuing the turn at the moment.
-        reading: Future of the last prefetch of the turn, which may be done. None if there was none.
+        prefetching: Future of the last prefetch of the turn, which may be done. None if there was none.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class TurnCache:
         self._argument = argument
         self._visible = visible
         self._controls = controls
-        self._prompt = len(prompt)
+        self._prompt_tokens = len(prompt)
         self._text = ""
         # End of each token of the turn in `_text`, in characters. A token that ends inside a character has an end one
         # larger, because it can only be kept together with the tokens that complete the character.
         self._ends: list[int] = []
         self._decoder = IncrementalDecoder(tokenizer, [])
-        self._put_by: tuple[list[int], list[int], str] | None = None
+        self._saved_state: tuple[list[int], list[int], str] | None = None
         self._draft: list[int] = []  # tokens of a draft that the model has read and may still keep
         self.ids = list(prompt)
         self.writing = False
-        self.reading: Future[Usage] | None = None
+        self.prefetching: Future[Usage] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -76,7 +76,7 @@ class TurnCache:
         self.cached = 0
         self._draft = []
         self._stale = 0
-        self._read = 0
+        self._read_since_crop = 0
         self.cache: Any = self._argument.empty_cache()
 
     def align(self, text: str) -> None:
@@ -85,22 +85,22 @@ class TurnCache:
         Args:
             text: Text of the turn as it stands now, in the form that follows the prompt.
         """
-        if self._put_by is None:
+        if self._saved_state is None:
             self._align(text)
             return
         read = self.ids[: self.cached - self._stale]
-        (self.ids, self._ends, self._text), self._put_by = self._put_by, None
+        (self.ids, self._ends, self._text), self._saved_state = self._saved_state, None
         self._align(text)
         self._stale = self.cached - _common_prefix(read, self.ids)
 
-    def align_ahead(self, text: str) -> None:
+    def align_temporarily(self, text: str) -> None:
         """Align the tokens for a prefetch or a draft. The next `align` gives the same tokens as without this call.
 
         Args:
             text: Text of the turn as it stands now, followed by text that another model may have written.
         """
-        if self._put_by is None:
-            self._put_by = [*self.ids], [*self._ends], self._text
+        if self._saved_state is None:
+            self._saved_state = [*self.ids], [*self._ends], self._text
         self._align(text)
 
     def _align(self, text: str) -> None:
@@ -133,9 +133,9 @@ class TurnCache:
             self._uncache(stale)
         return self.ids[self.cached :]
 
-    def read(self, draft: Sequence[int] = ()) -> None:
+    def mark_read(self, draft: Sequence[int] = ()) -> None:
         """Record that the model has read the missing tokens, and a draft after them."""
-        self._read += len(self.ids) + len(draft) - self.cached
+        self._read_since_crop += len(self.ids) + len(draft) - self.cached
         self.cached = len(self.ids) + len(draft)
         self._draft, self._stale = list(draft), len(draft)
 
@@ -144,7 +144,7 @@ class TurnCache:
         return self._encode(text)[0]
 
     @property
-    def takes_drafts(self) -> bool:
+    def can_check_drafts(self) -> bool:
         """Whether a rejected draft can be cropped. Otherwise the whole turn would have to be read again."""
         return can_crop(self.cache, 1, 1)
 
@@ -153,7 +153,7 @@ class TurnCache:
         """Whether the last token ends inside a character."""
         return bool(self._ends) and self._ends[-1] > len(self._text)
 
-    def spares(self, prompt: list[int]) -> int:
+    def reusable_tokens(self, prompt: list[int]) -> int:
         """Return the number of prompt tokens that a later turn saves by taking over this cache.
 
         Returns 0 if reuse would discard more than half of a conversation that may continue, or if the cache cannot be
@@ -164,12 +164,12 @@ class TurnCache:
         """
         common = self._common(prompt)
         cropped = max(self.cached - common, self.cached + 1 - len(prompt))
-        return 0 if 2 * common < self._prompt or not self._can_crop(cropped) else common
+        return 0 if 2 * common < self._prompt_tokens or not self._can_crop(cropped) else common
 
     def take_over(self, other: TurnCache) -> None:
         """Take over the KV cache of a finished turn, as far as both turns begin with the same tokens."""
         self._stale = other.cached - other._common(self.ids)
-        self.cache, self.cached, self._read = other.cache, other.cached, other._read
+        self.cache, self.cached, self._read_since_crop = other.cache, other.cached, other._read_since_crop
 
     def _common(self, ids: list[int]) -> int:
         """Return the length of the common prefix of the KV cache and these token ids."""
@@ -177,22 +177,22 @@ class TurnCache:
 
     def _can_crop(self, tokens: int) -> bool:
         """Return whether the last `tokens` tokens can be removed from the KV cache so that some tokens remain."""
-        return tokens < self.cached and (tokens <= 0 or can_crop(self.cache, tokens, self._read))
+        return tokens < self.cached and (tokens <= 0 or can_crop(self.cache, tokens, self._read_since_crop))
 
     def _context_start(self) -> int:
         """Return the first token from which the last tokens can be decoded. It is never inside a character."""
         start = max(0, len(self._ends) - _CONTEXT)
         while start > 0 and self._ends[start - 1] == self._ends[start]:
             start -= 1
-        return self._prompt + start if self._ends else max(0, self._prompt - _CONTEXT)
+        return self._prompt_tokens + start if self._ends else max(0, self._prompt_tokens - _CONTEXT)
 
     def _extend(self, delta: str) -> None:
         """Add the tokens of new text, split as they would be in the middle of a longer text."""
         # In vocabularies like GPT-2's, line breaks at the end of a text are one token, but several tokens before a
         # word. A word will follow here.
-        ids, ends = self._encode(delta + _FOLLOWER) if delta.endswith("\n") else self._encode(delta)
+        ids, ends = self._encode(delta + _NEXT_WORD) if delta.endswith("\n") else self._encode(delta)
         last = bisect_right(ends, len(delta))
-        if last == 0 or ends[last - 1] != len(delta):  # this vocabulary merges the follower and the line break
+        if last == 0 or ends[last - 1] != len(delta):  # this vocabulary merges the line break and the next word
             ids, ends = self._encode(delta)
             last = len(ids)
         self._ends += [len(self._text) + end for end in ends[:last]]
@@ -229,7 +229,7 @@ class TurnCache:
     def _crop(self, keep: int) -> None:
         """Keep the first `keep` tokens of the turn."""
         del self._ends[keep:]
-        del self.ids[self._prompt + keep :]
+        del self.ids[self._prompt_tokens + keep :]
         self._text = self._text[: self._ends[-1] if self._ends else 0]
         self._stale = max(self._stale, self.cached - len(self.ids))
 
@@ -240,7 +240,7 @@ class TurnCache:
             return
         self.cache.crop(-tokens)
         self.cached -= tokens
-        self._stale = self._read = 0
+        self._stale = self._read_since_crop = 0
 
 
 def _common_prefix(a: Sequence[object], b: Sequence[object]) -> int:

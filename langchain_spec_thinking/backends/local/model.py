@@ -23,10 +23,10 @@ from transformers import (
 from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.local.batched_forward import BatchedForward
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
-from langchain_spec_thinking.backends.local.cache_check import checked
-from langchain_spec_thinking.backends.local.grammar import Grammar, grammar
+from langchain_spec_thinking.backends.local.cache_check import check_cache
+from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
-from langchain_spec_thinking.backends.local.prefetching import readers
+from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
@@ -74,10 +74,10 @@ class LocalModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model.eval()
-        self._argument = checked(CacheArgument.of(self._model))
-        self._steps = BatchedForward(self._argument)
+        self._argument = check_cache(CacheArgument.of(self._model))
+        self._forward = BatchedForward(self._argument)
         self._turns: WeakKeyDictionary[Turn, dict[str, TurnCache]] = WeakKeyDictionary()  # by template source
-        self._spare = PrefixCachePool()
+        self._cache_pool = PrefixCachePool()
         self.device = str(model.device)
         text_config = model.config.get_text_config()
         self.context: int | None = getattr(text_config, "max_position_embeddings", None)
@@ -106,18 +106,18 @@ class LocalModel:
             special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
             visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
             cache = TurnCache(tokenizer, self._argument, prompt, visible, template.reply_controls)
-            if before := self._spare.take(prompt):
-                cache.take_over(before)
+            if earlier := self._cache_pool.take(prompt):
+                cache.take_over(earlier)
             caches[template.source] = cache
-            self._spare.return_after(turn, cache)
+            self._cache_pool.return_after(turn, cache)
         return cache
 
     @contextmanager
-    def written(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
+    def writing_cache(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
         """Align the cache of a turn with its text, and mark it as in use while the model continues the turn."""
         cache = self.turn_cache(turn, template)
-        if cache.reading and not cache.reading.cancel():
-            wait([cache.reading])
+        if cache.prefetching and not cache.prefetching.cancel():
+            wait([cache.prefetching])
         cache.align(template.reply_text(turn))
         cache.writing = True
         try:
@@ -125,7 +125,7 @@ class LocalModel:
         finally:
             cache.writing = False
 
-    def read_ahead(self, turn: Turn, template: ChatTemplate) -> Future[Usage] | None:
+    def prefetch(self, turn: Turn, template: ChatTemplate) -> Future[Usage] | None:
         """Start to prefill a turn as it stands.
 
         Returns:
@@ -133,19 +133,19 @@ class LocalModel:
             longer than the context.
         """
         cache = self.turn_cache(turn, template)
-        if cache.writing or (cache.reading and not cache.reading.done()):
+        if cache.writing or (cache.prefetching and not cache.prefetching.done()):
             return None
-        cache.align_ahead(template.reply_text(turn))
+        cache.align_temporarily(template.reply_text(turn))
         if self.context is not None and len(cache.ids) > self.context:
             return None
-        read = Usage(len(cache.ids), len(cache.ids) - len(cache.missing()))
+        usage = Usage(len(cache.ids), len(cache.ids) - len(cache.missing()))
 
         def run(_turn: Turn = turn) -> Usage:  # keeps the turn alive, so its cache cannot go to another turn
             self._read(cache)
-            return read
+            return usage
 
-        cache.reading = readers().submit(run)
-        return cache.reading
+        cache.prefetching = prefetch_threads().submit(run)
+        return cache.prefetching
 
     def step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int] = (), top: int = 0) -> list[Choice]:
         """Choose the next token. Keep tokens of the draft as long as the model chooses the same ones.
@@ -183,30 +183,30 @@ class LocalModel:
             The text, and the number of tokens spent on it.
         """
         text = ""
-        for written in range(tokens):
+        for count in range(tokens):
             probability, token = self._read(cache)[0].float().softmax(-1).max(-1)
             if probability < confidence or int(token) in self.eos:
-                return text, written
+                return text, count
             text += cache.append(int(token))
         return text, tokens
 
     def _read(self, cache: TurnCache, draft: Sequence[int] = ()) -> torch.Tensor:
         try:
-            return self._steps.read(cache, draft)
+            return self._forward.read(cache, draft)
         except torch.OutOfMemoryError:
-            if not self._spare.clear():
+            if not self._cache_pool.clear():
                 raise
-            return self._steps.read(cache, draft)
+            return self._forward.read(cache, draft)
 
     def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
         """Return the sampler for a request. Settings that are None come from the model's generation configuration."""
-        schema, held = template.call_schema(turn), None
+        schema, grammar = template.call_schema(turn), None
         if turn.channel == "answer" and turn.tools is None and turn.schema is not None:
             schema = turn.schema.get("schema", {})
         if schema is not None:
             begun = f"{turn.answer}{turn.pending}".lstrip()
-            held = grammar(schema, template.tokenizer, self.vocabulary, self.eos, begun)
-        return Sampler(self._model, request, held)
+            grammar = compile_grammar(schema, template.tokenizer, self.vocabulary, self.eos, begun)
+        return Sampler(self._model, request, grammar)
 
 
 def _top_logprobs(scores: torch.Tensor, count: int) -> tuple[float, ...]:
@@ -221,11 +221,11 @@ class Sampler:
     Args:
         model: The model. Its generation configuration holds the defaults.
         request: Temperature, top_p, top_k and seed.
-        held: Grammar that the text must follow.
+        grammar: Grammar that the text must follow.
     """
 
-    def __init__(self, model: PreTrainedModel, request: Request, held: Grammar | None = None) -> None:
-        self._held = held
+    def __init__(self, model: PreTrainedModel, request: Request, grammar: Grammar | None = None) -> None:
+        self._grammar = grammar
         config: Any = model.generation_config or GenerationConfig()
         temperature, top_k, top_p = request.temperature, request.top_k, request.top_p
         if temperature is None:
@@ -254,17 +254,17 @@ class Sampler:
             scores: Logits of all tokens, of shape (vocabulary,).
             ids: Ids of all tokens before it.
         """
-        if self._held:
-            scores = self._held.restrict(scores)
+        if self._grammar:
+            scores = self._grammar.restrict(scores)
         token = self._choose(scores, ids)
-        if self._held:
-            self._held.accept(token)
+        if self._grammar:
+            self._grammar.accept(token)
         return token
 
     def _choose(self, scores: torch.Tensor, ids: list[int]) -> int:
         if self._processors:
-            read: Any = torch.tensor([ids], device=scores.device)
-            scores = self._processors(read, scores.float().unsqueeze(0))[0]
+            all_ids: Any = torch.tensor([ids], device=scores.device)
+            scores = self._processors(all_ids, scores.float().unsqueeze(0))[0]
         if self._greedy:
             return int(scores.argmax())
         return int(torch.multinomial(scores.float().softmax(-1), 1, generator=self._rng))

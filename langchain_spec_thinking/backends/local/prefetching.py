@@ -20,12 +20,12 @@ _THREADS = 16
 
 
 @cache
-def readers() -> ThreadPoolExecutor:
+def prefetch_threads() -> ThreadPoolExecutor:
     """Return the thread pool for prefetching, which all backends share."""
     return ThreadPoolExecutor(_THREADS, "prefetch")
 
 
-def read_by_request(backend: Backend, turn: Turn) -> Future[Usage]:
+def prefetch_by_request(backend: Backend, turn: Turn) -> Future[Usage]:
     """Make a server prefill a turn by a request for one token.
 
     The token is dropped. After the request, the turn is in the server's prefix cache.
@@ -38,11 +38,11 @@ def read_by_request(backend: Backend, turn: Turn) -> Future[Usage]:
     def read() -> Usage:
         used = Usage()
         for event in backend.continue_turn(snapshot, Request(1, temperature=0)):
-            told = event.usage if isinstance(event, End) else event
-            used = told.completed_by(used) if isinstance(told, Usage) else used
+            usage = event.usage if isinstance(event, End) else event
+            used = usage.with_defaults_from(used) if isinstance(usage, Usage) else used
         return used
 
-    return readers().submit(read)
+    return prefetch_threads().submit(read)
 
 
 def on_own_network(url: str) -> bool:

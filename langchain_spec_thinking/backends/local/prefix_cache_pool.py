@@ -42,7 +42,9 @@ class PrefixCachePool:
         """
         self._sort_in()
         with self._mutex:
-            saved, best = max(((cache.spares(prompt), i) for i, cache in enumerate(self._kept)), default=(0, 0))
+            saved, best = max(
+                ((cache.reusable_tokens(prompt), i) for i, cache in enumerate(self._kept)), default=(0, 0)
+            )
             taken = self._kept.pop(best) if saved else None
         self._sort_in()
         return taken

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
-from langchain_spec_thinking.backends.local.prefetching import on_own_network, read_by_request
+from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients
@@ -197,9 +197,9 @@ class OpenAIBackend(Backend):
         """Request one token, so that the server's prefix cache holds the turn."""
         if self._clients.asynchronous_only:  # the blocking client lacks the user's proxy or certificates
             return None
-        return read_by_request(self, turn)
+        return prefetch_by_request(self, turn)
 
-    def prefetch_is_free(self, beside: Backend) -> bool:  # noqa: ARG002 - part of the interface
+    def prefetch_is_free(self, writer: Backend) -> bool:  # noqa: ARG002 - part of the interface
         """Return whether the server is on the local network. Hosted servers bill every request."""
         return on_own_network(self._url)
 

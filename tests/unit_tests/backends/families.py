@@ -249,22 +249,22 @@ def cells(backend: HuggingFaceBackend, cache: TurnCache) -> tuple[str, ...]:
     """Return the cells of the table in `docs/backends.md` for a model that has read some tokens."""
     model = backend._model  # noqa: SLF001
     return (
-        _held(cache.cache),
-        "one by one" if model._argument.one_by_one else "in one pass",  # noqa: SLF001
-        "cropped" if cache.takes_drafts else "read again without it",
-        "shared" if model._steps._packs else "one after the other",  # noqa: SLF001
+        _cache_contents(cache.cache),
+        "token by token" if model._argument.token_by_token else "in one pass",  # noqa: SLF001
+        "cropped" if cache.can_check_drafts else "read again without it",
+        "shared" if model._forward._can_batch else "one after the other",  # noqa: SLF001
     )
 
 
-def _held(cache: Any) -> str:
+def _cache_contents(cache: Any) -> str:
     if not isinstance(cache, DynamicCache):  # RWKV and xLSTM
         return "states"
     kinds = {type(layer) for layer in cache.layers}
-    held = []
+    contents = []
     if any(issubclass(kind, DynamicLayer) and not kind.is_sliding for kind in kinds):
-        held.append("all tokens")
+        contents.append("all tokens")
     if any(getattr(kind, "is_sliding", False) for kind in kinds):
-        held.append("windows")
+        contents.append("windows")
     if not {kind.__name__ for kind in kinds} <= _KEYS_AND_VALUES:
-        held.append("states")
-    return " and ".join(held)
+        contents.append("states")
+    return " and ".join(contents)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.backends.local.batched_forward import BatchedForward, _Reader
+from langchain_spec_thinking.backends.local.batched_forward import BatchedForward, _PendingTurn
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import PROMPTS, continued, turn
@@ -37,28 +37,28 @@ class Gathered(BatchedForward):
 
     def __init__(self, backend: HuggingFaceBackend) -> None:
         model = backend._model  # noqa: SLF001 - there is no public access to its passes
-        vars(self).update(vars(model._steps))  # noqa: SLF001
-        model._steps = self  # noqa: SLF001
+        vars(self).update(vars(model._forward))  # noqa: SLF001
+        model._forward = self  # noqa: SLF001
         self._changed = threading.Condition()
-        self._inside: list[_Reader] = []
+        self._in_wait: list[_PendingTurn] = []
         self._others = 0
 
-    def _wait(self, reader: _Reader) -> bool:
+    def _wait(self, pending: _PendingTurn) -> bool:
         with self._changed:
-            self._inside.append(reader)
+            self._in_wait.append(pending)
             self._changed.notify_all()
         try:
-            return super()._wait(reader)
+            return super()._wait(pending)
         finally:
             with self._changed:
-                self._inside.remove(reader)
+                self._in_wait.remove(pending)
 
     def gather(self, _: object = None) -> None:
         """Wait until all turns wait, except the turn that runs the pass."""
         with self._changed:
-            self._changed.wait_for(lambda: sum(not one.woken.is_set() for one in self._inside) >= self._others)
+            self._changed.wait_for(lambda: sum(not pending.woken.is_set() for pending in self._in_wait) >= self._others)
 
-    def together(self, work: Callable[[int], Any]) -> list[Any]:
+    def run_all_turns(self, work: Callable[[int], Any]) -> list[Any]:
         """Return the results of `work` for every turn. All calls begin at the same time."""
         self._others = TURNS - 1
 
@@ -70,7 +70,7 @@ class Gathered(BatchedForward):
                     self._others -= 1
                     self._changed.notify_all()
 
-        return together(begin)
+        return run_all_turns(begin)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def passes(model: PreTrainedModel, hook: Callable[[dict[str, torch.Tensor]], Non
         handle.remove()
 
 
-def together(work: Callable[[int], Any]) -> list[Any]:
+def run_all_turns(work: Callable[[int], Any]) -> list[Any]:
     """Return the results of `work` for every turn. All calls begin at the same time."""
     start = threading.Barrier(TURNS)
 
@@ -102,7 +102,7 @@ def together(work: Callable[[int], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("make", [tiny.llama, tiny.sliding])
-def test_company_changes_no_text(make: Callable[[], PreTrainedModel]) -> None:
+def test_shared_passes_change_no_text(make: Callable[[], PreTrainedModel]) -> None:
     backend = tiny.backend(make())
     policy = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=3, opening_tokens=5)
     pair = ChatSpeculativeThinking(
@@ -110,7 +110,7 @@ def test_company_changes_no_text(make: Callable[[], PreTrainedModel]) -> None:
     )
     prompts = [f"{PROMPTS[index % len(PROMPTS)]} {'so ' * index}" for index in range(TURNS)]
     alone = [pair.invoke(prompt) for prompt in prompts]
-    shared = together(lambda index: pair.invoke(prompts[index]))
+    shared = run_all_turns(lambda index: pair.invoke(prompts[index]))
     assert [message.text for message in shared] == [message.text for message in alone]
     assert [used(message) for message in shared] == [used(message) for message in alone]
 
@@ -128,14 +128,14 @@ def test_turns_that_wait_are_read_in_one_pass() -> None:
         continued(backend, turn(), max_tokens=tokens)
     model = copy.deepcopy(model)  # has no cache of that turn
     backend = tiny.backend(model)
-    steps = Gathered(backend)
-    with passes(model, steps.gather) as shared:
-        steps.together(lambda _: continued(backend, turn(), max_tokens=tokens))
+    forward = Gathered(backend)
+    with passes(model, forward.gather) as shared:
+        forward.run_all_turns(lambda _: continued(backend, turn(), max_tokens=tokens))
     assert sum(shared) == TURNS * sum(alone)
     assert len(shared) <= 2 * len(alone) + 1  # the first turn reads alone
 
 
-def test_a_turn_by_itself_never_waits() -> None:
+def test_a_single_turn_never_waits() -> None:
     model = tiny.llama()
     backend = tiny.backend(model)
     with passes(model, lambda _: None) as read:
@@ -143,33 +143,33 @@ def test_a_turn_by_itself_never_waits() -> None:
     assert len(read) == 7
 
 
-def test_a_pass_that_fails_for_several_is_tried_for_each_alone() -> None:
+def test_after_a_shared_pass_failed_each_turn_gets_its_own_pass() -> None:
     model = tiny.llama()
     backend = tiny.backend(model)
     expected = continued(backend, turn(), max_tokens=12)
 
-    steps, failed = Gathered(backend), []
+    forward, failed = Gathered(backend), []
 
-    def fail_in_company(inputs: dict[str, torch.Tensor]) -> None:
-        steps.gather()
+    def fail_if_shared(inputs: dict[str, torch.Tensor]) -> None:
+        forward.gather()
         if "turns" in inputs:
             failed.append(inputs)
             raise MemoryError
 
-    with passes(model, fail_in_company):
-        assert steps.together(lambda _: continued(backend, turn(), max_tokens=12)) == [expected] * TURNS
+    with passes(model, fail_if_shared):
+        assert forward.run_all_turns(lambda _: continued(backend, turn(), max_tokens=12)) == [expected] * TURNS
     assert failed
 
 
-def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
+def test_a_failing_turn_does_not_affect_other_turns() -> None:
     model = tiny.llama()
     backend = tiny.backend(model)
     expected = continued(backend, turn(), max_tokens=12)
 
-    steps = Gathered(backend)
+    forward = Gathered(backend)
 
     def fail_long(inputs: dict[str, torch.Tensor]) -> None:
-        steps.gather()
+        forward.gather()
         if inputs["input_ids"].shape[1] >= 100:
             raise MemoryError
 
@@ -180,31 +180,31 @@ def test_a_turn_that_fails_alone_fails_nobody_else() -> None:
             return "failed"
 
     with passes(model, fail_long):
-        assert steps.together(work) == [*[expected] * 3, "failed", *[expected] * (TURNS - 4)]
+        assert forward.run_all_turns(work) == [*[expected] * 3, "failed", *[expected] * (TURNS - 4)]
 
 
-def test_a_pass_has_room_for_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_pass_keeps_its_token_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.local.batched_forward.TOKENS_MAX", 20)
     model = tiny.llama()
     backend = tiny.backend(model)
-    steps = Gathered(backend)
-    with passes(model, steps.gather) as read:
-        steps.together(lambda _: continued(backend, turn("x " * 6), max_tokens=3))
+    forward = Gathered(backend)
+    with passes(model, forward.gather) as read:
+        forward.run_all_turns(lambda _: continued(backend, turn("x " * 6), max_tokens=3))
     assert max(read) <= 20
     assert sum(read) == TURNS * (read[0] + 2)
 
 
-def test_who_is_interrupted_while_waiting_passes_the_lead_on() -> None:
+def test_an_interrupted_waiter_wakes_the_next_turn() -> None:
     class Interrupted(threading.Event):
         def wait(self, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt
 
     backend = tiny.backend()
-    steps, cache = backend._model._steps, backend._model.turn_cache(turn(), backend._template)  # noqa: SLF001
-    leaving, next_one = _Reader(cache, [], woken=Interrupted()), _Reader(cache, [])
+    forward, cache = backend._model._forward, backend._model.turn_cache(turn(), backend._template)  # noqa: SLF001
+    leaving, next_one = _PendingTurn(cache, [], woken=Interrupted()), _PendingTurn(cache, [])
     leaving.woken.set()  # it has to run the next pass
-    steps._waiting, steps._led = [leaving, next_one], True  # noqa: SLF001
+    forward._waiting, forward._running = [leaving, next_one], True  # noqa: SLF001
     with pytest.raises(KeyboardInterrupt):
-        steps._wait(leaving)  # noqa: SLF001
-    assert steps._waiting == [next_one]  # noqa: SLF001
+        forward._wait(leaving)  # noqa: SLF001
+    assert forward._waiting == [next_one]  # noqa: SLF001
     assert next_one.woken.is_set()

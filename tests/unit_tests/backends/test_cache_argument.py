@@ -12,7 +12,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from langchain_spec_thinking.backends.local.cache_argument import NAMES, CacheArgument
-from langchain_spec_thinking.backends.local.cache_check import checked
+from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.errors import ContinuationError
 from tests.unit_tests.backends import tiny
 
@@ -47,7 +47,7 @@ OF_ANOTHER_KIND = {
 """Models without a cache argument that this package can use."""
 
 
-def named(name: str) -> Any:
+def model_with_cache_name(name: str) -> Any:
     """Return a model that takes its cache under this name and ignores unknown arguments."""
     model = tiny.llama(1)
     own = CacheArgument.of(model).name
@@ -76,27 +76,27 @@ def named(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_cache_goes_by_the_name_in_the_signature(name: str) -> None:
-    assert checked(CacheArgument.of(named(name))).name == name
+def test_the_name_comes_from_the_signature(name: str) -> None:
+    assert check_cache(CacheArgument.of(model_with_cache_name(name))).name == name
 
 
 @pytest.mark.parametrize("name", ["mems", "past_buckets_states", "use_cache", "remembered"])
-def test_a_name_that_is_not_known_is_refused(name: str) -> None:
+def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(ContinuationError, match=f"no argument for a cache. Expected one of cache, .*{name}"):
-        CacheArgument.of(named(name))
+        CacheArgument.of(model_with_cache_name(name))
 
 
-@pytest.mark.parametrize("wanted", NAMES)
-def test_a_cache_under_another_name_is_noticed(wanted: str) -> None:
+@pytest.mark.parametrize("own_name", NAMES)
+def test_a_cache_under_another_name_is_noticed(own_name: str) -> None:
     """A model ignores unknown arguments. Without its cache it sees only its newest tokens and writes wrong text."""
-    other = next(name for name in NAMES if name != wanted)
-    argument = CacheArgument.of(named(wanted))
-    with pytest.raises(ContinuationError, match="cannot go on from tokens that it has read before"):
-        checked(CacheArgument(argument.model, other, model_makes_it=False, parameters=argument.parameters))
+    other = next(name for name in NAMES if name != own_name)
+    argument = CacheArgument.of(model_with_cache_name(own_name))
+    with pytest.raises(ContinuationError, match="cannot continue from a KV cache"):
+        check_cache(CacheArgument(argument.model, other, model_creates_cache=False, parameters=argument.parameters))
 
 
 def test_a_wrapper_does_not_hide_the_signature() -> None:
-    model = named("state")
+    model = model_with_cache_name("state")
     plain = model.forward
 
     @functools.wraps(plain)

@@ -79,30 +79,30 @@ def events(model: BaseChatModel, half: Turn | None = None, **settings: Any) -> l
     return list(ChatModelBackend(model, **settings).continue_turn(half, request))
 
 
-def text(found: list[Any]) -> str:
-    return "".join(event.text for event in found if isinstance(event, Piece))
+def text(received: list[Any]) -> str:
+    return "".join(event.text for event in received if isinstance(event, Piece))
 
 
 @pytest.mark.parametrize("kind", [Plain, Streaming])
-async def test_its_words_are_pieces(kind: type[Plain]) -> None:
+async def test_the_text_arrives_in_pieces(kind: type[Plain]) -> None:
     model = kind()
-    found = events(model, request={"max_tokens": 50, "temperature": 0.0})
-    assert text(found).strip() == "One two three."
-    assert found[-1].reason == "stop"
+    received = events(model, request={"max_tokens": 50, "temperature": 0.0})
+    assert text(received).strip() == "One two three."
+    assert received[-1].reason == "stop"
     messages, settings = model.asked[0]
     assert [message.type for message in messages] == ["system", "human"]
     assert settings == {"max_tokens": 50, "temperature": 0}
     half = Turn((Message("user", "hi"),))
     again = [event async for event in ChatModelBackend(model).acontinue_turn(half, Request(50))]
-    assert text(again) == text(found)
+    assert text(again) == text(received)
 
 
 @pytest.mark.parametrize("kind", [Plain, Streaming])
-def test_it_is_stopped_where_its_class_takes_no_limit(kind: type[Plain], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_limited_if_the_class_has_no_token_limit(kind: type[Plain], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_spec_thinking.backends.chat_model._LIMITS", ())
-    found = events(kind(says="word " * 100), request={"max_tokens": 5})
-    assert 15 <= len(text(found)) <= 20
-    assert found[-1] == End("length")
+    received = events(kind(says="word " * 100), request={"max_tokens": 5})
+    assert 15 <= len(text(received)) <= 20
+    assert received[-1] == End("length")
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_it_is_stopped_where_its_class_takes_no_limit(kind: type[Plain], monkeyp
         {"content": "Five.", "additional_kwargs": {"reasoning_content": "Hm."}},
     ],
 )
-def test_reasoning_is_put_between_tags(says: dict[str, Any]) -> None:
+def test_reasoning_is_put_between_think_tags(says: dict[str, Any]) -> None:
     assert text(events(Plain(says=says), thinking=True)) == "<think>Hm.\n</think>\n\nFive."
 
 
-def test_its_usage_and_reason_are_told() -> None:
+def test_usage_and_finish_reason_are_reported() -> None:
     usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10, "input_token_details": {"cache_read": 2}}
     says = {"content": "Five.", "usage_metadata": usage, "response_metadata": {"finish_reason": "length"}}
     assert events(Plain(says=says))[-1] == End("length", Usage(7, 2, 3))
@@ -140,7 +140,7 @@ def test_a_half_written_turn_may_be_a_trailing_message() -> None:
     assert model.asked[0][0][-1] == AIMessage("I add")
 
 
-def test_a_chat_model_may_be_half_of_a_pair() -> None:
+def test_a_chat_model_can_be_the_target_of_a_pair() -> None:
     small = ScriptedBackend("One.\n\nWait, no.\n\nTwo.", name="small")
     pair = ChatSpeculativeThinking(
         speculative=small,
@@ -152,12 +152,12 @@ def test_a_chat_model_may_be_half_of_a_pair() -> None:
     report = message.response_metadata["speculative_thinking"]
     assert "Three it" in message.text
     assert report["takeovers"] >= 1
-    assert "only told to go on" in report["degraded"]
+    assert "can only be instructed to continue its interrupted reply" in report["degraded"]
     assert len(runs.traced_runs) == 1
     assert {(run.name, run.run_type) for run in runs.traced_runs[0].child_runs} == {("speculative_takeover", "chain")}
 
 
-def test_what_it_raises_is_an_error_of_ours() -> None:
+def test_errors_of_the_chat_model_become_backend_errors() -> None:
     failing = Plain(says=ModelRateLimitError("slow down"))
     with pytest.raises(BackendError, match="Plain: slow down") as caught:
         events(failing)
@@ -167,7 +167,7 @@ def test_what_it_raises_is_an_error_of_ours() -> None:
     assert not caught.value.is_retryable
 
 
-def test_usage_that_comes_in_parts_is_added_up() -> None:
+def test_usage_in_several_chunks_is_added_up() -> None:
     class Parts(Streaming):
         def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
             for prompt, completion in ((100, 0), (0, 3), (0, 4)):
@@ -177,17 +177,17 @@ def test_usage_that_comes_in_parts_is_added_up() -> None:
     assert events(Parts())[-1] == End("stop", Usage(100, None, 7))
 
 
-def test_a_class_that_takes_a_limit_is_trusted_with_it() -> None:
+def test_output_is_not_cut_if_the_class_has_a_token_limit() -> None:
     assert len(text(events(Plain(says="word " * 100), request={"max_tokens": 5}))) == 500
 
 
-def test_what_its_user_switched_off_stays_off() -> None:
+def test_disabled_streaming_stays_disabled() -> None:
     model = Streaming(says="One two.", disable_streaming=True, rate_limiter=Counted())
     assert [event.text for event in events(model) if isinstance(event, Piece)] == ["One two."]
     assert model.rate_limiter.count == 1  # type: ignore[union-attr]
 
 
-def test_mistral_gets_its_mark() -> None:
+def test_a_mistral_message_has_the_prefix_mark() -> None:
     half = Turn((Message("user", "hi"),))
     half.append("speculative", "I add ")
     model = type("ChatMistralAI", (Streaming,), {})(says="two.")
@@ -195,21 +195,21 @@ def test_mistral_gets_its_mark() -> None:
     assert model.asked[0][0][-1].additional_kwargs == {"prefix": True}
 
 
-def test_reasoning_about_being_told_to_go_on_is_none_of_the_turn() -> None:
+def test_reasoning_about_the_instruction_is_dropped() -> None:
     half = Turn((Message("user", "hi"),), thinks=True)
     half.append("speculative", "I add two")
     says = {"content": " and three.", "additional_kwargs": {"reasoning_content": "I am to go on."}}
     assert text(events(Plain(says=says), half, thinking=True)) == " and three."
 
 
-def test_it_tells_itself_apart_without_its_clients() -> None:
+def test_the_description_contains_settings_but_no_clients() -> None:
     described = ChatModelBackend(Plain(says="A")).describe()
     assert described["settings"] == {"says": "A", "client": None}
     assert ChatModelBackend(Plain(says={"a": 1})).describe() != ChatModelBackend(Plain(says={"a": 2})).describe()
 
 
-def test_what_is_no_chat_model_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected a chat model of LangChain, got str"):
+def test_a_wrong_model_or_continuation_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a LangChain chat model, got str"):
         ChatModelBackend("gpt")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="continuation: expected auto"):
         ChatModelBackend(Plain(), continuation="raw")  # type: ignore[arg-type]

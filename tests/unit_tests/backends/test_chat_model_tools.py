@@ -73,7 +73,7 @@ def pair(model: BaseChatModel) -> ChatSpeculativeThinking:
 
 @pytest.mark.parametrize("asynchronously", [False, True])
 @pytest.mark.parametrize("kind", [Calling, CallingInPieces])
-async def test_it_calls_by_its_own_means(kind: type[Calling], asynchronously: bool) -> None:
+async def test_native_tool_calls_are_used(kind: type[Calling], asynchronously: bool) -> None:
     model = kind()
     bound = pair(model).bind_tools([add], tool_choice="any", parallel_tool_calls=False)
     message: Any = await bound.ainvoke("2 + 1?") if asynchronously else bound.invoke("2 + 1?")
@@ -84,7 +84,7 @@ async def test_it_calls_by_its_own_means(kind: type[Calling], asynchronously: bo
     assert "I can call." in messages[-1].text
 
 
-def test_a_class_without_tools_is_told_of_them_in_words() -> None:
+def test_a_class_without_tools_gets_them_in_the_prompt() -> None:
     model = Toolless()
     message: Any = pair(model).bind_tools([add]).invoke("2 + 1?")
     assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
@@ -93,7 +93,7 @@ def test_a_class_without_tools_is_told_of_them_in_words() -> None:
     assert "<tools>" in messages[0].text
 
 
-def test_a_history_with_calls_is_passed_on() -> None:
+def test_a_history_with_calls_is_sent() -> None:
     model = Calling()
     broken = {"name": "add", "args": "{", "id": "c0", "error": None, "type": "invalid_tool_call"}
     history = [
@@ -104,8 +104,8 @@ def test_a_history_with_calls_is_passed_on() -> None:
         ToolMessage("3", tool_call_id="c1"),
     ]
     pair(model).bind_tools([add]).invoke(history)
-    told: Any = model.asked[0][0]
-    assert [message.type for message in told] == ["human", "ai", "tool", "ai", "tool"]
-    assert [call["args"] for call in told[1].invalid_tool_calls] == ["{"]
-    assert told[3].tool_calls[0]["args"] == {"a": 2}
-    assert told[4].tool_call_id == "c1"
+    messages: Any = model.asked[0][0]
+    assert [message.type for message in messages] == ["human", "ai", "tool", "ai", "tool"]
+    assert [call["args"] for call in messages[1].invalid_tool_calls] == ["{"]
+    assert messages[3].tool_calls[0]["args"] == {"a": 2}
+    assert messages[4].tool_call_id == "c1"

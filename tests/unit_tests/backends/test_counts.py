@@ -38,7 +38,7 @@ def hand_overs(turn: Recording) -> int:
 
 
 @pytest.mark.parametrize("tokens", [256, 512, 1024])
-def test_what_is_read_grows_as_the_text_does(scripted: Pair, tokens: int) -> None:
+def test_each_model_reads_about_the_tokens_of_the_turn(scripted: Pair, tokens: int) -> None:
     written = turn(scripted, tokens)
     assert hand_overs(written) >= 2 * (tokens // PERIOD - 1)
     for model, author in enumerate(AUTHORS):
@@ -49,7 +49,7 @@ def test_what_is_read_grows_as_the_text_does(scripted: Pair, tokens: int) -> Non
 
 @pytest.mark.parametrize("policy", [ALWAYS, DelegationPolicy(), NON_REASONING], ids=["always", "cues", "non-reasoning"])
 @pytest.mark.parametrize("number", range(3))
-def test_a_hand_over_reads_what_is_new(characters_and_words: Pair, number: int, policy: DelegationPolicy) -> None:
+def test_a_hand_over_reads_only_new_text(characters_and_words: Pair, number: int, policy: DelegationPolicy) -> None:
     """The two vocabularies differ, and takeovers end inside words."""
     written = turn(characters_and_words, 500, pocket.problems()[number].question, policy)
     assert len(written.read_again) >= 2
@@ -71,7 +71,7 @@ def test_each_kept_token_takes_one_pass_of_its_author(scripted: Pair) -> None:
         assert [step.past for step in read] == [sum(len(step.ids) for step in read[:i]) for i in range(len(read))]
 
 
-def test_a_takeover_is_one_request_to_each(scripted: Pair) -> None:
+def test_a_takeover_is_one_request_to_each_model(scripted: Pair) -> None:
     chat = scripted.chat(max_tokens=10 * PERIOD)
     report = chat.invoke("Go on.").response_metadata["speculative_thinking"]
     assert report["takeovers"] >= 9
@@ -79,7 +79,7 @@ def test_a_takeover_is_one_request_to_each(scripted: Pair) -> None:
     assert report["usage"]["speculative"]["requests"] - report["takeovers"] in {0, 1}
 
 
-def test_a_model_alone_drops_nothing_and_asks_nobody() -> None:
+def test_without_takeovers_nothing_is_dropped_and_the_target_gets_no_request() -> None:
     model = tiny.llama()
     pair = ChatSpeculativeThinking(
         speculative=tiny.backend(model), target=tiny.backend(tiny.llama(1)), temperature=0, max_tokens=60
@@ -95,7 +95,7 @@ def test_a_model_alone_drops_nothing_and_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, NON_REASONING], ids=["always", "non-reasoning"])
-def test_where_no_draft_is_needed_none_is_written(scripted: Pair, policy: DelegationPolicy) -> None:
+def test_no_draft_is_written_if_none_is_needed(scripted: Pair, policy: DelegationPolicy) -> None:
     """The only dropped token per takeover is the one that shows where the blank lines end."""
     written = turn(scripted, 10 * PERIOD, policy=policy)
     takeovers = written.usage["target"].requests

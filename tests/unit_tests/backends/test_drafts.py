@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 EVERY_LINE = DelegationPolicy(boundary="\n", takeover_every_boundary=True, takeover_tokens=12, opening_tokens=10)
-TOSSES = 1500
+SAMPLES = 1500
 
 
 def sibling(model: PreTrainedModel) -> PreTrainedModel:
@@ -63,17 +63,17 @@ def test_text_is_the_same_with_drafts_and_without(target: PreTrainedModel, kind:
                 ChatSpeculativeThinking(**pair, draft_verification=which).invoke(prompt)
                 for which in ("off", "replaced", "ahead")
             ]
-            told = [message.response_metadata["speculative_thinking"] for message in messages]
-            authors = [[(s["author"], s["kind"], s["start"]) for s in report["segments"]] for report in told]
+            reports = [message.response_metadata["speculative_thinking"] for message in messages]
+            authors = [[(s["author"], s["kind"], s["start"]) for s in report["segments"]] for report in reports]
             assert [message.text for message in messages] == 3 * [messages[0].text]
             assert authors == 3 * [authors[0]]
-            assert told[0]["drafts"] == {"accepted_tokens": 0, "written_tokens": 0}
-            accepted += told[2]["drafts"]["accepted_tokens"]
+            assert reports[0]["drafts"] == {"accepted_tokens": 0, "written_tokens": 0}
+            accepted += reports[2]["drafts"]["accepted_tokens"]
     assert accepted > 20 or kind != "sibling"
 
 
 @pytest.mark.parametrize("which", ["off", "ahead"])
-def test_what_is_written_ahead_saves_the_target_passes(which: Any) -> None:
+def test_drafts_save_passes_of_the_target(which: Any) -> None:
     """The drafter is a copy of the target. So the target keeps all confident draft tokens, several per pass."""
     model = tiny.llama(2)
     twin = copy.deepcopy(model)
@@ -106,7 +106,7 @@ def test_the_draft_that_a_takeover_replaces_is_checked_in_one_pass() -> None:
         assert len(read) == 20 - accepted
 
 
-def test_reading_a_draft_costs_its_tokens_and_no_more() -> None:
+def test_a_rejected_draft_costs_only_its_tokens() -> None:
     models = [copy.deepcopy(tiny.llama(1)) for _ in range(2)]  # copies without caches of other tests
     backends, draft = [tiny.backend(model) for model in models], "nothing of the kind"
     with counting(models) as read:
@@ -128,12 +128,12 @@ def test_sampled_text_has_the_distribution_of_the_target(draft: str) -> None:
     backend = tiny.backend(tiny.llama(1))
     half = turn()
     half.append("target", "the")
-    observed = Counter(second(backend, half, draft, seed) for seed in range(TOSSES))
+    observed = Counter(second(backend, half, draft, seed) for seed in range(SAMPLES))
     expected = probabilities(backend, half)
     assert matches(observed, expected)
     if draft:  # keeping the draft in another tenth of the cases would fail the test
         first = continued(backend, half, max_tokens=1)[:1]
-        assert not matches(observed + Counter({first: TOSSES // 10}), expected)
+        assert not matches(observed + Counter({first: SAMPLES // 10}), expected)
 
 
 def second(backend: HuggingFaceBackend, half: Turn, draft: str, seed: int) -> str:
@@ -156,15 +156,15 @@ def probabilities(backend: HuggingFaceBackend, half: Turn) -> dict[str, float]:
 
 
 def matches(observed: Counter[str], expected: dict[str, float]) -> bool:
-    common = [text for text, probability in expected.items() if probability * TOSSES >= 20 and text]
+    common = [text for text, probability in expected.items() if probability * SAMPLES >= 20 and text]
     total = observed.total()
-    seen = [observed[text] for text in common]
-    wanted = [expected[text] * total for text in common]
-    rest = total - sum(seen), total - sum(wanted)
-    return bool(chisquare([*seen, rest[0]], [*wanted, rest[1]]).pvalue > 1e-4)
+    counts = [observed[text] for text in common]
+    expected_counts = [expected[text] * total for text in common]
+    rest = total - sum(counts), total - sum(expected_counts)
+    return bool(chisquare([*counts, rest[0]], [*expected_counts, rest[1]]).pvalue > 1e-4)
 
 
-def test_a_drafter_that_cannot_go_on_writes_nothing() -> None:
+def test_a_drafter_that_fails_writes_nothing() -> None:
     model, running = copy.deepcopy(tiny.llama(0)), turn()
     write = tiny.backend(model).drafter(running)
     assert write is not None
@@ -187,11 +187,11 @@ def test_a_drafter_that_cannot_go_on_writes_nothing() -> None:
         ([True, False, True], [4, 6, 5]),
     ],
 )
-def test_drafts_grow_where_they_are_kept_and_shrink_where_not(kept: Sequence[bool], lengths: list[int]) -> None:
-    asked: list[int] = []
+def test_drafts_grow_if_kept_and_shrink_if_not(kept: Sequence[bool], lengths: list[int]) -> None:
+    requested: list[int] = []
 
     def write(_: str, tokens: int) -> tuple[str, int]:
-        asked.append(tokens)
+        requested.append(tokens)
         return "a b", tokens
 
     backend = tiny.backend()
@@ -199,6 +199,6 @@ def test_drafts_grow_where_they_are_kept_and_shrink_where_not(kept: Sequence[boo
     drafts = Drafts(Request(99, drafter=write), cache)
     for all_kept in kept:
         checking = drafts.next(50)
-        drafts.checked([*checking, 0] if all_kept else [0])
-    assert asked == lengths
-    assert asked[0] == FIRST_TOKENS
+        drafts.record_result([*checking, 0] if all_kept else [0])
+    assert requested == lengths
+    assert requested[0] == FIRST_TOKENS

@@ -32,7 +32,7 @@ def named(families: list[Family]) -> list[Any]:
 
 
 @pytest.mark.parametrize("family", named(RUN))
-def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
+def test_text_equals_that_of_generate_after_each_hand_over(family: Family) -> None:
     if family.name == "xLSTM" and not as_documented():
         pytest.skip("its own `generate` fails in transformers 5.0")
     model = family.model()
@@ -48,9 +48,9 @@ def test_text_is_that_of_generate_after_each_hand_over(family: Family) -> None:
     for read, written in pairs:
         assert written == generated(model, read)[: len(written)]
     assert sum(len(written) for _, written in pairs) > 0.5 * WRITTEN * len(pairs)
-    told = cells(backend, cache_of(backend, turns[0]))
-    assert not as_documented() or (told, family.name) in table(), (
-        f"docs/backends.md: expected {family.name} in the row {told}"
+    row = cells(backend, cache_of(backend, turns[0]))
+    assert not as_documented() or (row, family.name) in table(), (
+        f"docs/backends.md: expected {family.name} in the row {row}"
     )
 
 
@@ -102,7 +102,7 @@ def test_the_table_names_no_other_families() -> None:
 
 
 @pytest.mark.parametrize("family", named(REFUSED))
-def test_a_model_that_cannot_go_on_is_refused_at_construction(family: Family) -> None:
-    with pytest.raises(ContinuationError, match=r"ForCausalLM|LMHeadModel.*Expected.*[Tt]ake another model"):
+def test_a_model_that_cannot_continue_is_refused_at_construction(family: Family) -> None:
+    with pytest.raises(ContinuationError, match=r"ForCausalLM|LMHeadModel.*Expected.*[Uu]se another model"):
         tiny.backend(family.model())
     assert f"`{family.name}" in PAGE.read_text(encoding="utf-8")

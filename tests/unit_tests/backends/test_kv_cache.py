@@ -52,7 +52,7 @@ def test_tokens_spell_the_text(tokenizer: PreTrainedTokenizerFast, data: st.Data
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bytes", "pieces"])
-def test_half_a_character_is_not_shown_and_not_kept(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_half_a_character_is_neither_shown_nor_kept(tokenizer: PreTrainedTokenizerFast) -> None:
     cache = turn_cache(tokenizer)
     cache.align("ok ")
     ids = tokenizer.encode("\n🦜", add_special_tokens=False)
@@ -63,7 +63,7 @@ def test_half_a_character_is_not_shown_and_not_kept(tokenizer: PreTrainedTokeniz
     assert "".join(cache.append(token) for token in ids) == "🦜"
 
 
-def test_own_tokens_are_kept_as_they_are() -> None:
+def test_tokens_that_the_model_wrote_are_kept() -> None:
     tokenizer = tiny.byte_tokenizer()
     cache = turn_cache(tokenizer)
     odd = [token for letter in "the cat" for token in tokenizer.encode(letter)]  # not the tokenizer's own split
@@ -72,7 +72,7 @@ def test_own_tokens_are_kept_as_they_are() -> None:
     assert cache.ids[-len(odd) - 1 : -1] == odd
 
 
-def test_line_breaks_of_others_are_split_as_before_a_word() -> None:
+def test_line_breaks_of_other_authors_are_split_as_before_a_word() -> None:
     tokenizer = tiny.byte_tokenizer()
     cache = turn_cache(tokenizer)
     before = len(cache.ids)

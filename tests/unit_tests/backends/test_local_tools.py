@@ -53,7 +53,7 @@ def roomy(tokenizer: Any) -> HuggingFaceBackend:
     return HuggingFaceBackend(tiny.llama(vocabulary=len(tokenizer), context=4096), tokenizer)
 
 
-def test_a_template_that_knows_tools_is_given_them() -> None:
+def test_a_template_with_tools_gets_them() -> None:
     template, half = turn(QWEN)
     shown = template.prompt_text(half).replace("\u200b", "")
     assert shown.startswith(f"<|system|>{json.dumps(ADD)}<|end|><|user|>1 + 2?<|end|><|assistant|>I add.<tool_call>")
@@ -64,7 +64,7 @@ def test_a_template_that_knows_tools_is_given_them() -> None:
     assert ids.count(ends) == 5  # without those that a tool's description or result quotes
 
 
-def test_a_template_that_knows_none_is_told_in_words() -> None:
+def test_without_tools_in_the_template_the_prompt_describes_them() -> None:
     template, half = turn(tiny.TEMPLATE)
     shown = template.prompt_text(half).replace("\u200b", "")
     assert shown.startswith("<|system|># Tools")
@@ -77,7 +77,7 @@ def test_a_template_that_knows_none_is_told_in_words() -> None:
 
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, tiny.THINKING_TEMPLATE])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_call_that_must_be_made_is_made_as_its_schema_says(template: str, seed: int) -> None:
+def test_a_required_call_follows_its_schema(template: str, seed: int) -> None:
     """Even a model with random weights writes a valid call."""
     backend = roomy(tiny.byte_tokenizer(template))
     pair = ChatSpeculativeThinking(
@@ -116,21 +116,21 @@ TREE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, f"{QWEN}{{# [TOOL_CALLS] #}}"])
-def test_some_call_that_must_be_made_is_made_as_its_schema_says(template: str) -> None:
+def test_a_required_call_of_any_tool_follows_its_schema(template: str) -> None:
     """Even a model with random weights writes a valid call of one of the tools."""
     backend = roomy(tiny.byte_tokenizer(template))
     pair = ChatSpeculativeThinking(
         speculative=backend, target=backend, temperature=1, max_tokens=80, think_before_tools=False
     )
-    made = {}
+    arguments = {}
     for seed in range(8):
         message = pair.bind_tools([ADD, TREE], tool_choice="any").invoke("1 + 2?", seed=seed)
         [call] = message.tool_calls
-        made[call["name"]] = call["args"]
+        arguments[call["name"]] = call["args"]
         assert message.text == ""
-    assert made.keys() == {"add", "plant"}
-    assert made["add"]["how"] in {"exactly", "about"}
-    assert made["plant"] in [{"tree": {"leaf": 1}}, {"tree": {"leaf": 2}}]
+    assert arguments.keys() == {"add", "plant"}
+    assert arguments["add"]["how"] in {"exactly", "about"}
+    assert arguments["plant"] in [{"tree": {"leaf": 1}}, {"tree": {"leaf": 2}}]
 
 
 class Verdict(BaseModel):
@@ -142,13 +142,13 @@ class Verdict(BaseModel):
 
 @pytest.mark.parametrize("tokenizer", [tiny.byte_tokenizer(), tiny.piece_tokenizer()])
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_an_answer_is_held_to_its_schema(tokenizer: Any, method: Any) -> None:
+def test_an_answer_follows_its_schema(tokenizer: Any, method: Any) -> None:
     backend = roomy(tokenizer)
     pair = ChatSpeculativeThinking(speculative=backend, target=backend, temperature=1, seed=1, max_tokens=80)
     assert isinstance(pair.with_structured_output(Verdict, method=method).invoke("Is it?"), Verdict)
 
 
-def test_any_json_is_an_object() -> None:
+def test_a_json_answer_is_an_object() -> None:
     backend = roomy(tiny.byte_tokenizer())
     pair = ChatSpeculativeThinking(speculative=backend, target=backend, temperature=0, max_tokens=80)
     message = pair.invoke("Is it?", response_format={"type": "json_object"})

@@ -51,7 +51,7 @@ def reference(prompt: list[int], count: int) -> Iterator[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("prompt", ["hi", "你好 🤖", "the cat sat"])
-def test_local_ones_are_those_of_the_scores(prompt: str) -> None:
+def test_local_logprobs_equal_those_of_the_logits(prompt: str) -> None:
     tokenizer = tiny.byte_tokenizer(foreign=True)
     backend = tiny.backend(tiny.llama(vocabulary=len(tokenizer)), tokenizer)
     half = Turn((Message("user", prompt),))
@@ -68,7 +68,7 @@ def test_local_ones_are_those_of_the_scores(prompt: str) -> None:
     assert written > 30
 
 
-def test_local_ones_are_before_temperature_and_nucleus() -> None:
+def test_local_logprobs_are_before_temperature_and_nucleus() -> None:
     first = [
         next(
             event.top_logprobs
@@ -85,12 +85,12 @@ def test_local_ones_are_before_temperature_and_nucleus() -> None:
     assert list(first[0]) == sorted(first[0], reverse=True)
 
 
-def test_nothing_is_told_that_nobody_asked_for() -> None:
+def test_no_logprobs_without_a_request() -> None:
     events = tiny.backend().continue_turn(turn(), Request(9, temperature=0))
     assert {event.top_logprobs for event in events if isinstance(event, Piece)} == {None}
 
 
-def test_a_local_pair_is_led_by_entropy() -> None:
+def test_entropy_triggers_takeovers_in_a_local_pair() -> None:
     """Random weights are uncertain, so the threshold decides how much the target writes: all, a part or nothing."""
     shares = []
     for threshold in (0.0, 0.5, 99.0):
@@ -111,7 +111,7 @@ def test_a_local_pair_is_led_by_entropy() -> None:
     ("settings", "asked"),
     [({}, {"logprobs": 7}), ({"continuation": "chat_flag", "tokenizer": None}, {"logprobs": True, "top_logprobs": 7})],
 )
-def test_each_endpoint_is_asked_in_its_own_way(settings: dict[str, Any], asked: dict[str, Any]) -> None:
+def test_each_endpoint_has_its_own_request_fields(settings: dict[str, Any], asked: dict[str, Any]) -> None:
     for wanted in (7, 0):
         server = Server(sse(text("A", "stop")))
         continued(server.backend(**settings), top_logprobs=wanted)
@@ -139,7 +139,7 @@ def chat(*tokens: tuple[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def told(chunk: dict[str, Any], logprobs: Any) -> dict[str, Any]:
+def with_logprobs(chunk: dict[str, Any], logprobs: Any) -> dict[str, Any]:
     chunk["choices"][0]["logprobs"] = logprobs
     return chunk
 
@@ -150,41 +150,50 @@ def pieces_of(*chunks: dict[str, Any], half: Turn | None = None, **settings: Any
 
 
 @pytest.mark.parametrize("form", [completion, chat])
-def test_completions_tell_them_in_either_form(form: Any) -> None:
-    chunks = [told(text("So"), form(("So", FLAT))), told(text(" five.", "stop"), form((" five", PEAKED), (".", FLAT)))]
+def test_completions_with_logprobs_in_either_form(form: Any) -> None:
+    chunks = [
+        with_logprobs(text("So"), form(("So", FLAT))),
+        with_logprobs(text(" five.", "stop"), form((" five", PEAKED), (".", FLAT))),
+    ]
     assert pieces_of(*chunks) == [("So", tuple(FLAT)), (" five", tuple(PEAKED)), (".", tuple(FLAT))]
 
 
 @pytest.mark.parametrize("form", [completion, chat])
-def test_chats_tell_them_in_either_form(form: Any) -> None:
+def test_chats_with_logprobs_in_either_form(form: Any) -> None:
     """llama-cpp-python's chat completions use the form of completions."""
     found = pieces_of(
-        told(delta(content="So"), form(("So", FLAT))),
-        told(delta("stop", content=" five."), form((" five", PEAKED), (".", FLAT))),
+        with_logprobs(delta(content="So"), form(("So", FLAT))),
+        with_logprobs(delta("stop", content=" five."), form((" five", PEAKED), (".", FLAT))),
         continuation="chat_flag",
         tokenizer=None,
     )
     assert found == [("So", tuple(FLAT)), (" five", tuple(PEAKED)), (".", tuple(FLAT))]
 
 
-def test_a_chunk_that_is_not_its_tokens_has_the_numbers_of_the_first() -> None:
+def test_a_chunk_that_differs_from_its_tokens_has_the_logprobs_of_the_first() -> None:
     chunks = [
-        told(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag precedes it
-        told(delta(content="So"), chat(("<S>", PEAKED), ("o", FLAT))),
+        with_logprobs(delta(reasoning="Hm"), chat(("Hm", FLAT))),  # a tag precedes it
+        with_logprobs(delta(content="So"), chat(("<S>", PEAKED), ("o", FLAT))),
     ]
     found = pieces_of(*chunks, continuation="chat_flag", tokenizer=None)
     assert found == [("<think>Hm", tuple(FLAT)), ("\n</think>\n\nSo", tuple(PEAKED))]
 
 
-def test_a_character_in_two_chunks_has_the_numbers_of_its_first_half() -> None:
-    chunks = [told(text(""), completion(("\ufffd", FLAT))), told(text("é"), completion(("\ufffd", PEAKED)))]
+def test_a_character_in_two_chunks_has_the_logprobs_of_its_first_half() -> None:
+    chunks = [
+        with_logprobs(text(""), completion(("\ufffd", FLAT))),
+        with_logprobs(text("é"), completion(("\ufffd", PEAKED))),
+    ]
     assert pieces_of(*chunks) == [("é", tuple(FLAT))]
 
 
-def test_what_a_server_repeats_has_numbers_of_its_own() -> None:
+def test_logprobs_of_repeated_text_are_dropped_with_it() -> None:
     said = "I add two and three.\n\n"
-    chunks = [told(text(said[:6]), completion((said[:6], FLAT))), told(text(said[6:]), completion((said[6:], FLAT)))]
-    found = pieces_of(*chunks, told(text("So"), completion(("So", PEAKED))), half=turn(said))
+    chunks = [
+        with_logprobs(text(said[:6]), completion((said[:6], FLAT))),
+        with_logprobs(text(said[6:]), completion((said[6:], FLAT))),
+    ]
+    found = pieces_of(*chunks, with_logprobs(text("So"), completion(("So", PEAKED))), half=turn(said))
     assert found == [("So", tuple(PEAKED))]
 
 
@@ -194,15 +203,15 @@ def test_what_a_server_repeats_has_numbers_of_its_own() -> None:
     + [{"tokens": ["A"], "top_logprobs": [None]}, {"content": [{"token": "A", "top_logprobs": None}]}]
     + [{"tokens": ["A"], "top_logprobs": [{"t": "x"}]}, {"tokens": [1], "top_logprobs": [{"t": -1.0}]}],
 )
-def test_numbers_that_cannot_be_read_cost_no_text(logprobs: Any) -> None:
+def test_invalid_logprobs_cost_no_text(logprobs: Any) -> None:
     found = split_at_tokens("A", SimpleNamespace(logprobs=logprobs))
     assert "".join(part for part, _ in found) == "A"
     assert {top for _, top in found} <= {None}
 
 
-def test_a_remote_step_that_begins_uncertainly_is_written_by_the_target() -> None:
-    draft = [told(text(t), completion((t, top))) for t, top in [("One.", FLAT), ("\n\n", FLAT), ("Two", FLAT)]]
-    last = told(text("Three.", "stop"), completion(("Three.", PEAKED)))
+def test_the_target_writes_a_remote_step_that_begins_uncertainly() -> None:
+    draft = [with_logprobs(text(t), completion((t, top))) for t, top in [("One.", FLAT), ("\n\n", FLAT), ("Two", FLAT)]]
+    last = with_logprobs(text("Three.", "stop"), completion(("Three.", PEAKED)))
     server = Server(sse(*draft, *[text(" on")] * 9), sse(last))
     target = ScriptedBackend("It is two.\n\nNext.")
     message = ChatSpeculativeThinking(speculative=server.backend(), target=target, policy=ENTROPY).invoke("x")
@@ -213,7 +222,7 @@ def test_a_remote_step_that_begins_uncertainly_is_written_by_the_target() -> Non
 
 
 @pytest.mark.parametrize("says", ["logprobs is not supported", "Unrecognized fields: logprobs"])
-def test_a_server_that_refuses_to_be_asked_writes_without_and_that_is_told(says: str) -> None:
+def test_a_server_that_refuses_logprobs_is_used_without_them(says: str) -> None:
     server = Server(refused(400, says), sse(text("One.\n\nTwo."), text("", "stop")))
     backend = server.backend()
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
@@ -242,7 +251,7 @@ def hosted(url: str) -> OpenAIBackend:
     ],
 )
 @pytest.mark.parametrize("trigger", [FirstTokenEntropy(), AllOf(CueTrigger(), FirstTokenEntropy())])
-def test_a_trigger_that_needs_what_a_backend_lacks_says_so(speculative: Backend, says: str, trigger: Any) -> None:
+def test_a_trigger_is_refused_if_the_backend_has_no_logprobs(speculative: Backend, says: str, trigger: Any) -> None:
     with pytest.raises(ValueError, match="needs the log-probabilities of the 20 likeliest tokens") as caught:
         ChatSpeculativeThinking(
             speculative=speculative, target=ScriptedBackend(), policy=DelegationPolicy(trigger=trigger)
@@ -251,14 +260,14 @@ def test_a_trigger_that_needs_what_a_backend_lacks_says_so(speculative: Backend,
     assert "gives none" in str(caught.value)
 
 
-def test_a_trigger_that_needs_more_than_a_backend_gives_says_so() -> None:
+def test_a_trigger_is_refused_if_the_backend_has_too_few_logprobs() -> None:
     speculative = ScriptedBackend(logprobs=lambda _: (-1.0,))
     policy = DelegationPolicy(trigger=FirstTokenEntropy(top=21))
     with pytest.raises(ValueError, match=r"21 likeliest tokens .* gives 20 at most"):
         ChatSpeculativeThinking(speculative=speculative, target=ScriptedBackend(), policy=policy)
 
 
-def test_the_target_need_not_tell_any() -> None:
+def test_the_target_needs_no_logprobs() -> None:
     speculative = ScriptedBackend("One.\n\nTwo.", logprobs=lambda word: (-2.0,) * (3 if word == "Two." else 1))
     pair = ChatSpeculativeThinking(speculative=speculative, target=ScriptedBackend("2."), policy=ENTROPY)
     assert pair.invoke("x").text == "One.\n\n2."

@@ -52,11 +52,11 @@ class Awaited(HuggingFaceBackend):
 
 @pytest.mark.parametrize("vocabulary", ["same", "other"])
 @pytest.mark.parametrize("target", [tiny.llama(1), tiny.sliding(1)], ids=["llama", "sliding"])
-def test_text_is_the_same_with_and_without(target: PreTrainedModel, vocabulary: str) -> None:
+def test_text_is_the_same_with_prefetching_and_without(target: PreTrainedModel, vocabulary: str) -> None:
     tokenizer = tiny.piece_tokenizer()
     other = tiny.backend(tiny.llama(0, vocabulary=len(tokenizer)), tokenizer)
     small = tiny.backend(sibling(target)) if vocabulary == "same" else other
-    read_ahead = 0
+    prefetches = 0
     awaited = Awaited(target, tokenizer=tiny.byte_tokenizer())
     for prompt in PROMPTS[:3]:
         without, reading, waiting = (
@@ -76,11 +76,11 @@ def test_text_is_the_same_with_and_without(target: PreTrainedModel, vocabulary: 
             for message in (without, waiting)
         ]
         assert reading.text == waiting.text == without.text
-        read_ahead += requests[1] - requests[0]
-    assert read_ahead > 3
+        prefetches += requests[1] - requests[0]
+    assert prefetches > 3
 
 
-def test_what_was_read_ahead_is_not_read_again() -> None:
+def test_prefetched_tokens_are_not_read_again() -> None:
     model = copy.deepcopy(tiny.llama(1))
     backend, running = tiny.backend(model), turn()
     running.append("speculative", "the cat sat on the mat, and then the cat ate the rat.\n")
@@ -89,13 +89,13 @@ def test_what_was_read_ahead_is_not_read_again() -> None:
         assert reading is not None
         wait([reading])
         ahead = read[0]
-        told = next(backend.continue_turn(running, Request(1)))
+        usage = next(backend.continue_turn(running, Request(1)))
     used = reading.result()
     assert (used.prompt_tokens, used.cached_tokens) == (ahead, 0)
-    assert told == Usage(ahead, ahead - 1)
+    assert usage == Usage(ahead, ahead - 1)
 
 
-def test_a_model_that_writes_does_not_read_the_same_turn_ahead() -> None:
+def test_a_model_does_not_prefetch_the_turn_that_it_writes() -> None:
     backend, running = tiny.backend(), turn()
     events = backend.continue_turn(running, Request(5))
     next(events)
@@ -121,7 +121,7 @@ class Patient(ScriptedBackend):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_server_is_asked_for_one_token_at_each_boundary(fails: bool) -> None:
+def test_a_server_gets_a_request_for_one_token_at_each_boundary(fails: bool) -> None:
     def answer() -> httpx2.Response:
         if server.requests[-1][1]["max_tokens"] > 1:
             return sse(text("Hold on.</think>Done."), usage(10, 6, cached=9))
@@ -134,14 +134,14 @@ def test_a_server_is_asked_for_one_token_at_each_boundary(fails: bool) -> None:
     )
     small.run = run = model.new_run([HumanMessage("hi")])
     list(drive(run))
-    asked = [(body["prompt"].partition("<think>\n")[2], body["max_tokens"]) for _, body in server.requests]
+    requested = [(body["prompt"].partition("<think>\n")[2], body["max_tokens"]) for _, body in server.requests]
     steps = ["One.\n\n", "One.\n\nTwo two.\n\n", "One.\n\nTwo two.\n\nThree three.\n\n"]
-    assert asked == [*[(step, 1) for step in (steps[:1] if fails else steps)], (steps[-1], 20)]
-    told = run.report.usage["target"]
-    read_ahead = 0 if fails else 3
-    assert told.requests == 1 + read_ahead
-    assert (told.prompt_tokens, told.cached_tokens) == (10 + 9 * read_ahead, 9 + 8 * read_ahead)
-    assert told.discarded_tokens == read_ahead
+    assert requested == [*[(step, 1) for step in (steps[:1] if fails else steps)], (steps[-1], 20)]
+    target = run.report.usage["target"]
+    prefetches = 0 if fails else 3
+    assert target.requests == 1 + prefetches
+    assert (target.prompt_tokens, target.cached_tokens) == (10 + 9 * prefetches, 9 + 8 * prefetches)
+    assert target.discarded_tokens == prefetches
     assert run.report.degraded is None
     assert run.turn.answer == "Done."
 
@@ -159,7 +159,7 @@ def test_a_server_is_asked_for_one_token_at_each_boundary(fails: bool) -> None:
         ("https://8.8.8.8/v1", False),
     ],
 )
-def test_auto_reads_ahead_where_it_is_free(url: str, own: bool) -> None:
+def test_auto_prefetches_if_it_is_free(url: str, own: bool) -> None:
     assert on_own_network(url) is own
     remote, local = OpenAIBackend("m", base_url=url, api_key="x"), tiny.backend()
     assert remote.prefetch_is_free(local) is own

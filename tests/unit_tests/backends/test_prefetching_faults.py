@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend, TargetLeads
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
-from langchain_spec_thinking.backends.local.prefetching import readers
+from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
 from langchain_spec_thinking.drivers import Run, drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -36,10 +36,10 @@ THOUGHT = "One.\n\nTwo two.\n\nThree three.\n\nFour.</think>Done."
 class Reading(ScriptedBackend):
     """A backend that prefetches at once and counts its prefetches."""
 
-    ahead: int = 0
+    prefetches: int = 0
 
     def prefetch(self, turn: Turn) -> Future[Usage]:
-        self.ahead += 1
+        self.prefetches += 1
         done: Future[Usage] = Future()
         done.set_result(Usage(9, 0, 1))
         return done
@@ -87,34 +87,34 @@ def driven(target: ScriptedBackend, small: ScriptedBackend | None = None, **sett
         (DelegationPolicy(trigger=TargetLeads()), 0),  # the target writes first
     ],
 )
-def test_who_may_not_take_over_reads_nothing(policy: DelegationPolicy, times: int) -> None:
+def test_a_target_that_may_not_take_over_prefetches_nothing(policy: DelegationPolicy, times: int) -> None:
     target = Reading(rest, thinks=True)
     driven(target, policy=policy)
-    assert target.ahead == times
+    assert target.prefetches == times
 
 
-def test_a_target_that_refuses_the_conversation_is_done_without() -> None:
+def test_the_turn_continues_if_the_target_refuses_the_conversation() -> None:
     assert driven(Refusing("x")).turn.answer == "Done."
 
 
 @pytest.mark.parametrize("prefetch", ["off", "on"])
-def test_the_prompt_is_counted_by_who_was_asked_first(prefetch: str) -> None:
+def test_the_model_that_writes_first_counts_the_prompt(prefetch: str) -> None:
     assert driven(Reading("x"), Late(rest, thinks=True), prefetch=prefetch).report.prompt_tokens == 12
 
 
 @contextmanager
-def all_readers_busy() -> Iterator[threading.Event]:
+def all_prefetch_threads_busy() -> Iterator[threading.Event]:
     """Occupy all threads for prefetching until the event is set."""
     gate = threading.Event()
-    for _ in range(readers()._max_workers):  # noqa: SLF001 - there is no public name
-        readers().submit(gate.wait)
+    for _ in range(prefetch_threads()._max_workers):  # noqa: SLF001 - there is no public name
+        prefetch_threads().submit(gate.wait)
     try:
         yield gate
     finally:
         gate.set()
 
 
-def test_a_turn_that_is_over_keeps_its_cache_while_it_is_read() -> None:
+def test_a_finished_turn_keeps_its_cache_during_a_prefetch() -> None:
     """Otherwise the next turn of the conversation would take over the cache during the prefetch."""
     backend, other = (tiny.backend(copy.deepcopy(tiny.llama(1))) for _ in range(2))
     expected = continued(other, turn("What is 2 + 3?"))
@@ -124,7 +124,7 @@ def test_a_turn_that_is_over_keeps_its_cache_while_it_is_read() -> None:
     assert first is not None
     wait([first])
     running.append("speculative", "and then the cat ate the rat, so we add two and three.")
-    with all_readers_busy() as gate:
+    with all_prefetch_threads_busy() as gate:
         second = backend.prefetch(running)
         assert second is not None
         del running
@@ -137,17 +137,17 @@ def test_a_turn_that_is_over_keeps_its_cache_while_it_is_read() -> None:
     assert "".join(text) == expected
 
 
-def test_a_takeover_does_not_wait_for_what_has_not_begun() -> None:
+def test_a_takeover_does_not_wait_for_a_prefetch_that_has_not_begun() -> None:
     backend, running = tiny.backend(copy.deepcopy(tiny.llama(1))), turn()
     running.append("speculative", "the cat sat")
-    with all_readers_busy():
+    with all_prefetch_threads_busy():
         reading = backend.prefetch(running)
         assert continued(backend, running, max_tokens=3)
         assert reading is not None
         assert reading.cancelled()
 
 
-def test_no_more_is_read_than_the_context_holds() -> None:
+def test_a_turn_longer_than_the_context_is_not_prefetched() -> None:
     model, running = copy.deepcopy(tiny.llama(1)), turn()
     running.append("speculative", "the cat sat on the mat " * 200)
     backend = tiny.backend(model)
@@ -156,7 +156,7 @@ def test_no_more_is_read_than_the_context_holds() -> None:
     assert read == [0]
 
 
-def test_the_way_that_only_the_asynchronous_client_knows_is_left_to_it() -> None:
+def test_no_prefetch_with_only_an_asynchronous_client() -> None:
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: sse(delta("stop", content="Hi"))))
     backend = OpenAIBackend("m", base_url="http://127.0.0.1:9/v1", api_key="x", http_async_client=client)
     assert backend.prefetch(turn()) is None

@@ -34,7 +34,7 @@ def key_of(backend: Backend) -> str:
     return backend._api_key.get_secret_value()  # noqa: SLF001
 
 
-def test_a_folder_is_a_local_model(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_creates_a_local_backend(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for spec in (folder, f"huggingface:{folder}"):
         backend = backend_of(spec)
         assert isinstance(backend, HuggingFaceBackend)
@@ -43,7 +43,7 @@ def test_a_folder_is_a_local_model(folder: str, monkeypatch: pytest.MonkeyPatch)
     assert backend_of(folder.rsplit("/", 1)[1]).name == folder.rsplit("/", 1)[1]
 
 
-def test_a_server_is_named_by_its_address(folder: str) -> None:
+def test_an_openai_spec_creates_a_server_backend(folder: str) -> None:
     backend = backend_of(SERVER)
     assert isinstance(backend, OpenAIBackend)
     assert backend.describe()["name"] == "org/name"
@@ -52,14 +52,14 @@ def test_a_server_is_named_by_its_address(folder: str) -> None:
     assert backend_of(f"{SERVER}#{folder}").thinks  # detected from the chat template
 
 
-def test_the_key_of_openai_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_of_openai_goes_only_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     assert key_of(backend_of("openai:m@https://api.openai.com/v1/")) == "sk-mine"
     assert key_of(backend_of(SERVER)) == "none"
     assert key_of(backend_of(SERVER, api_key="sk-theirs")) == "sk-theirs"
 
 
-def test_any_chat_model_of_langchain_is_named_as_langchain_does() -> None:
+def test_a_provider_and_model_create_a_chat_model_backend() -> None:
     backend = backend_of("anthropic:claude-sonnet-4-5")
     assert isinstance(backend, ChatModelBackend)
     assert backend.name == "claude-sonnet-4-5"
@@ -72,7 +72,7 @@ def _a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "message"),
     [
         ("gpt-5", r"^gpt-5: expected huggingface:ID_OR_FOLDER, openai:NAME@URL"),
         ("huggingface:", r"^huggingface:: expected huggingface:ID_OR_FOLDER"),
@@ -80,35 +80,35 @@ def _a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("openai:name", "expected openai:NAME@URL.*OpenAI itself is at https://api.openai.com/v1"),
         ("openai:@http://127.0.0.1/v1", "expected openai:NAME@URL"),
         ("openai:name@127.0.0.1", "expected openai:NAME@URL"),
-        ("nobody:model", r"^nobody:model: expected .* LangChain says: Unsupported provider"),
+        ("nobody:model", r"^nobody:model: expected .* LangChain message: Unsupported provider"),
     ],
 )
-def test_what_names_no_backend_is_told(spec: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_spec_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         backend_of(spec)
     with pytest.raises(ValidationError, match=r"(?s)target.*expected"):
         ChatSpeculativeThinking(speculative=SERVER, target=spec)
 
 
-def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="cannot be loaded"):
         ChatSpeculativeThinking(speculative=SERVER, target=f"huggingface:{tmp_path}")
 
 
 @pytest.mark.parametrize(
-    ("spec", "missing", "says"),
+    ("spec", "missing", "message"),
     [
         ("groq:llama", "langchain_groq", "pip install langchain-groq"),
         ("groq:llama", "langchain.chat_models", "pip install langchain`"),
     ],
 )
-def test_what_is_not_installed_is_told(spec: str, missing: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(spec: str, missing: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=says):
+    with pytest.raises(ImportError, match=message):
         backend_of(spec)
 
 
-def test_a_pair_is_named_in_two_words(folder: str) -> None:
+def test_a_pair_can_be_created_from_two_specs(folder: str) -> None:
     pair = ChatSpeculativeThinking(speculative=f"huggingface:{folder}", target=SERVER)
     assert isinstance(pair.speculative, HuggingFaceBackend)
     assert isinstance(pair.target, OpenAIBackend)

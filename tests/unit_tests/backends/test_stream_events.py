@@ -8,7 +8,7 @@ from langchain_spec_thinking.backends.replies.continuation import Payload
 from langchain_spec_thinking.turn import Turn
 
 
-def test_text_that_was_held_for_an_echo_to_the_end_is_counted_in_full() -> None:
+def test_text_checked_for_an_echo_until_the_end_is_counted_in_full() -> None:
     """Found with a real server: repetitive text equals its prefill, and is held until the stream ends."""
     payload = Payload("completions", {}, prefills=("one two one two one two ",))
     reader = ChunkReader(payload, Turn(()), 4, lambda text: len(text.split()))
