@@ -243,7 +243,7 @@ def hosted(url: str) -> OpenAIBackend:
 )
 @pytest.mark.parametrize("trigger", [FirstTokenEntropy(), AllOf(CueTrigger(), FirstTokenEntropy())])
 def test_a_trigger_that_needs_what_a_backend_lacks_says_so(speculative: Backend, says: str, trigger: Any) -> None:
-    with pytest.raises(ValueError, match="needs the log-probabilities of the 20 likeliest tokens") as caught:
+    with pytest.raises(ValueError, match="needs the log-probabilities of the 20 most likely tokens") as caught:
         ChatSpeculativeThinking(
             speculative=speculative, target=ScriptedBackend(), policy=DelegationPolicy(trigger=trigger)
         )
@@ -254,7 +254,7 @@ def test_a_trigger_that_needs_what_a_backend_lacks_says_so(speculative: Backend,
 def test_a_trigger_that_needs_more_than_a_backend_gives_says_so() -> None:
     speculative = ScriptedBackend(logprobs=lambda _: (-1.0,))
     policy = DelegationPolicy(trigger=FirstTokenEntropy(top=21))
-    with pytest.raises(ValueError, match=r"21 likeliest tokens .* gives 20 at most"):
+    with pytest.raises(ValueError, match=r"21 most likely tokens .* returns at most 20"):
         ChatSpeculativeThinking(speculative=speculative, target=ScriptedBackend(), policy=policy)
 
 
