@@ -37,7 +37,7 @@ def server() -> Iterator[str]:
         yield url
 
 
-def disturbed(server: str, faults: int, kind: type[OpenAIBackend] = OpenAIBackend) -> dict[str, Any]:
+def run_with_faults(server: str, faults: int, kind: type[OpenAIBackend] = OpenAIBackend) -> dict[str, Any]:
     def client(url: str) -> OpenAIBackend:
         return kind(MODEL, base_url=url, tokenizer=MODEL, timeout=run.TIMEOUT, max_retries=10)
 
@@ -46,15 +46,15 @@ def disturbed(server: str, faults: int, kind: type[OpenAIBackend] = OpenAIBacken
     return run.report(turns, 0)
 
 
-def test_faults_leave_no_trace(server: str) -> None:
-    found = disturbed(server, 60)
-    assert run.passed(found), found["wrong_turns"]
-    assert set(found["by_kind"]) == set(Kind)
-    assert sum(figures["faults"] for figures in found["by_kind"].values()) == found["faults"] >= 60
-    json.dumps(found)
+def test_faults_do_not_change_the_text(server: str) -> None:
+    result = run_with_faults(server, 60)
+    assert run.passed(result), result["wrong_turns"]
+    assert set(result["by_kind"]) == set(Kind)
+    assert sum(figures["faults"] for figures in result["by_kind"].values()) == result["faults"] >= 60
+    json.dumps(result)
 
 
-def test_a_careless_client_is_found_out(server: str) -> None:
-    found = disturbed(server, 5, Forgetful)
-    assert found["lost"] > 0
-    assert not run.passed(found)
+def test_lost_text_is_detected(server: str) -> None:
+    result = run_with_faults(server, 5, Forgetful)
+    assert result["lost"] > 0
+    assert not run.passed(result)

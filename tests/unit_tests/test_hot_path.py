@@ -179,8 +179,8 @@ class Watched(Lexicon):
 
 
 @pytest.mark.parametrize("size", [5, 80, sys.maxsize], ids=["tokens", "lines", "all at once"])
-def test_no_character_is_looked_at_more_often_in_a_long_text(size: int) -> None:
-    def looks(tokens: int) -> float:
+def test_characters_are_not_read_more_often_in_a_long_text(size: int) -> None:
+    def reads(tokens: int) -> float:
         text, lexicon = Manner(tokens, thinks=False).story(), Watched()
         machine = Delegation(DelegationPolicy(trigger=CueTrigger(lexicon)), thinks=True, max_tokens=10**6)
         machine.start()
@@ -188,7 +188,7 @@ def test_no_character_is_looked_at_more_often_in_a_long_text(size: int) -> None:
             machine.receive(text[start : start + size])
         return sum(lexicon.seen) / len(text)
 
-    assert looks(8000) == pytest.approx(looks(2000), rel=0.1)
+    assert reads(8000) == pytest.approx(reads(2000), rel=0.1)
 
 
 def test_a_word_is_tokenized_once() -> None:
