@@ -165,7 +165,7 @@ class Servers:
         program, *options = engine.command.split()
         executable = _REPOSITORY / f".venv-{engine.name}" / "bin" / program
         if not executable.exists():
-            message = f"{executable} is not there: `make servers` installs it"
+            message = f"{executable} does not exist; run `make servers`"
             (pytest.fail if os.environ.get("SPEC_THINKING_REQUIRE_MODELS") else pytest.skip)(message)
         home = self._folder / f"{engine.name}-{model}"
         home.mkdir()
