@@ -221,7 +221,7 @@ def test_a_server_that_refuses_to_be_asked_writes_without_and_that_is_told(says:
     assert message.text == "One.\n\nTwo."
     assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
     assert ["logprobs" in body for _, body in server.asked] == [True, False]
-    with pytest.raises(ValueError, match="gives none"):  # the backend knows it from now on
+    with pytest.raises(ValueError, match="returns none"):  # the backend knows it from now on
         ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
 
 
@@ -248,7 +248,7 @@ def test_a_trigger_that_needs_what_a_backend_lacks_says_so(speculative: Backend,
             speculative=speculative, target=ScriptedBackend(), policy=DelegationPolicy(trigger=trigger)
         )
     assert says in str(caught.value)
-    assert "gives none" in str(caught.value)
+    assert "returns none" in str(caught.value)
 
 
 def test_a_trigger_that_needs_more_than_a_backend_gives_says_so() -> None:
