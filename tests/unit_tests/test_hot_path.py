@@ -161,7 +161,7 @@ async def test_a_takeover_takes_two_requests(cue_every: int, way: str) -> None:
 
 @dataclass(frozen=True)
 class Watched(Lexicon):
-    """A lexicon that counts the characters it reads."""
+    """A lexicon that counts the characters it looks."""
 
     seen: list[int] = field(default_factory=list, compare=False)
 
@@ -180,7 +180,7 @@ class Watched(Lexicon):
 
 @pytest.mark.parametrize("size", [5, 80, sys.maxsize], ids=["tokens", "lines", "all at once"])
 def test_characters_are_not_read_more_often_in_a_long_text(size: int) -> None:
-    def reads(tokens: int) -> float:
+    def looks(tokens: int) -> float:
         text, lexicon = Manner(tokens, thinks=False).story(), Watched()
         machine = Delegation(DelegationPolicy(trigger=CueTrigger(lexicon)), thinks=True, max_tokens=10**6)
         machine.start()
@@ -188,7 +188,7 @@ def test_characters_are_not_read_more_often_in_a_long_text(size: int) -> None:
             machine.receive(text[start : start + size])
         return sum(lexicon.seen) / len(text)
 
-    assert reads(8000) == pytest.approx(reads(2000), rel=0.1)
+    assert looks(8000) == pytest.approx(looks(2000), rel=0.1)
 
 
 def test_a_word_is_tokenized_once() -> None:
