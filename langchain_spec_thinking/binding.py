@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
-BOUND = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+BINDABLE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 """Arguments that a call accepts besides the settings of a turn."""
 _CHOICES = {"auto", "none", "required"}
 
@@ -67,15 +67,15 @@ def schema_of(call: dict[str, Any]) -> dict[str, Any] | None:
     Raises:
         ValueError: `response_format` is not in a format of OpenAI's API.
     """
-    wanted = call.get("response_format")
-    match wanted:
+    requested = call.get("response_format")
+    match requested:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
             return {}
         case {"type": "json_schema", "json_schema": {"schema": {}}}:
-            return dict(wanted["json_schema"])
-    msg = f"response_format: expected a json_schema or json_object in the form of OpenAI's API, got {wanted!r}"
+            return dict(requested["json_schema"])
+    msg = f"response_format: expected a json_schema or json_object in the format of OpenAI's API, got {requested!r}"
     raise ValueError(msg)
 
 
@@ -93,18 +93,18 @@ def structured(
         ValueError: The method is unknown.
     """
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    told = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
+    tracing_kwargs = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
     parser: Any
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
-        bound = model.bind_tools([schema], tool_choice=name, parallel_tool_calls=False, strict=strict, **told)
+        bound = model.bind_tools([schema], tool_choice=name, parallel_tool_calls=False, strict=strict, **tracing_kwargs)
         parser = (
             PydanticToolsParser(tools=[schema], first_tool_only=True)
             if is_pydantic
             else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         )
     elif method in {"json_schema", "json_mode"}:
-        bound = model.bind(response_format=response_format(schema, method, strict), **told)
+        bound = model.bind(response_format=response_format(schema, method, strict), **tracing_kwargs)
         parser = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
     else:
         msg = f"method: expected json_schema, function_calling or json_mode, got {method!r}"
@@ -130,7 +130,7 @@ def response_format(schema: dict[str, Any] | type, method: Method, strict: bool 
 def _schema(tool: Tool, strict: bool | None) -> dict[str, Any]:  # noqa: FBT001 - as in `bound_tools`
     schema = convert_to_openai_tool(tool, strict=strict)
     if schema.get("type") != "function" or "function" not in schema:
-        msg = f"tools: expected functions, got {schema.get('type')!r}, which only its own service can run"
+        msg = f"tools: expected functions, got {schema.get('type')!r}, a tool that only its provider can run"
         raise ValueError(msg)
     return schema
 

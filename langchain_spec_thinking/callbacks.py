@@ -42,45 +42,45 @@ TAKEOVER = "speculative_takeover"
 Manager = TypeVar("Manager", CallbackManager, AsyncCallbackManager)
 
 
-def drive_with_callbacks(run: Run, listeners: CallbackManager | None) -> Generator[Delta, None, None]:
+def drive_with_callbacks(run: Run, manager: CallbackManager | None) -> Generator[Delta, None, None]:
     """Write a turn, yield its text, and report its takeovers to callbacks.
 
     Args:
         run: The turn.
-        listeners: Callback manager for children of the model's run. None: there are no callbacks.
+        manager: Callback manager for children of the model's run. None: there are no callbacks.
     """
     child = None
-    with closing(drive(run)) as happenings:
+    with closing(drive(run)) as events:
         try:
-            for happening in happenings:
-                if isinstance(happening, Delta):
-                    yield happening
-                elif listeners and isinstance(happening, TakeoverStart):
-                    child = listeners.on_chain_start(None, asdict(happening), name=TAKEOVER)
-                elif listeners and child:
-                    child.on_chain_end(asdict(happening))
+            for event in events:
+                if isinstance(event, Delta):
+                    yield event
+                elif manager and isinstance(event, TakeoverStart):
+                    child = manager.on_chain_start(None, asdict(event), name=TAKEOVER)
+                elif manager and child:
+                    child.on_chain_end(asdict(event))
                     child = None
-                    listeners.on_custom_event(TAKEOVER, asdict(happening), run_id=listeners.parent_run_id)
+                    manager.on_custom_event(TAKEOVER, asdict(event), run_id=manager.parent_run_id)
         except BaseException as e:
             if child:
                 child.on_chain_error(e)
             raise
 
 
-async def adrive_with_callbacks(run: Run, listeners: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
+async def adrive_with_callbacks(run: Run, manager: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
     """Do the same as `drive_with_callbacks`, asynchronously."""
     child = None
-    async with aclosing(adrive(run)) as happenings:
+    async with aclosing(adrive(run)) as events:
         try:
-            async for happening in happenings:
-                if isinstance(happening, Delta):
-                    yield happening
-                elif listeners and isinstance(happening, TakeoverStart):
-                    child = await listeners.on_chain_start(None, asdict(happening), name=TAKEOVER)
-                elif listeners and child:
-                    await child.on_chain_end(asdict(happening))
+            async for event in events:
+                if isinstance(event, Delta):
+                    yield event
+                elif manager and isinstance(event, TakeoverStart):
+                    child = await manager.on_chain_start(None, asdict(event), name=TAKEOVER)
+                elif manager and child:
+                    await child.on_chain_end(asdict(event))
                     child = None
-                    await listeners.on_custom_event(TAKEOVER, asdict(happening), run_id=listeners.parent_run_id)
+                    await manager.on_custom_event(TAKEOVER, asdict(event), run_id=manager.parent_run_id)
         except BaseException as e:
             if child:
                 await child.on_chain_error(e)
@@ -95,18 +95,18 @@ class CallbackAwareChatModel(BaseChatModel):
     carries out such calls. The model itself therefore keeps no state if the caller drops a half-read stream.
     """
 
-    _listeners: CallbackManager | AsyncCallbackManager | None = PrivateAttr(default=None)
+    _callback_manager: CallbackManager | AsyncCallbackManager | None = PrivateAttr(default=None)
 
-    def _heard_by(self, run_manager: CallbackManagerForLLMRun | None) -> CallbackManager | None:
+    def _child_callbacks(self, run_manager: CallbackManagerForLLMRun | None) -> CallbackManager | None:
         """Return the callback manager for children of the current run, or None if there are no callbacks."""
         if run_manager:
-            return _within(CallbackManager, run_manager, run_manager.run_id)
-        return self._listeners if isinstance(self._listeners, CallbackManager) else None
+            return _child_manager(CallbackManager, run_manager, run_manager.run_id)
+        return self._callback_manager if isinstance(self._callback_manager, CallbackManager) else None
 
-    def _aheard_by(self, run_manager: AsyncCallbackManagerForLLMRun | None) -> AsyncCallbackManager | None:
+    def _achild_callbacks(self, run_manager: AsyncCallbackManagerForLLMRun | None) -> AsyncCallbackManager | None:
         if run_manager:
-            return _within(AsyncCallbackManager, run_manager, run_manager.run_id)
-        return self._listeners if isinstance(self._listeners, AsyncCallbackManager) else None
+            return _child_manager(AsyncCallbackManager, run_manager, run_manager.run_id)
+        return self._callback_manager if isinstance(self._callback_manager, AsyncCallbackManager) else None
 
     def stream(
         self,
@@ -117,7 +117,7 @@ class CallbackAwareChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream a message."""
-        config, model = self._listened_to(CallbackManager, config)
+        config, model = self._with_callbacks(CallbackManager, config)
         yield from super(CallbackAwareChatModel, model).stream(input, config, stop=stop, **kwargs)
 
     async def astream(
@@ -129,7 +129,7 @@ class CallbackAwareChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream a message asynchronously."""
-        config, model = self._listened_to(AsyncCallbackManager, config)
+        config, model = self._with_callbacks(AsyncCallbackManager, config)
         chunks = super(CallbackAwareChatModel, model).astream(input, config, stop=stop, **kwargs)
         async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", chunks)):
             async for chunk in chunks:
@@ -142,7 +142,7 @@ class CallbackAwareChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        model = self._copy(self._heard_by(run_manager))
+        model = self._copy(self._child_callbacks(run_manager))
         return super(CallbackAwareChatModel, model)._generate_with_cache(messages, stop, run_manager, **kwargs)
 
     async def _agenerate_with_cache(
@@ -152,17 +152,17 @@ class CallbackAwareChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        model = self._copy(self._aheard_by(run_manager))
+        model = self._copy(self._achild_callbacks(run_manager))
         return await super(CallbackAwareChatModel, model)._agenerate_with_cache(messages, stop, run_manager, **kwargs)
 
-    def _copy(self, listeners: CallbackManager | AsyncCallbackManager | None) -> CallbackAwareChatModel:
-        if listeners is None:
+    def _copy(self, manager: CallbackManager | AsyncCallbackManager | None) -> CallbackAwareChatModel:
+        if manager is None:
             return self
         model = self.model_copy()
-        model._listeners = listeners  # noqa: SLF001
+        model._callback_manager = manager  # noqa: SLF001
         return model
 
-    def _listened_to(
+    def _with_callbacks(
         self, kind: type[Manager], config: RunnableConfig | None
     ) -> tuple[RunnableConfig, CallbackAwareChatModel]:
         """Return a config that fixes the callbacks and the run's id, and a model that knows these callbacks.
@@ -170,14 +170,14 @@ class CallbackAwareChatModel(BaseChatModel):
         LangChain then takes both from the config instead of choosing them itself.
         """
         config = ensure_config(config)
-        told_to = config.get("callbacks"), self.callbacks, self.verbose
-        manager = kind.configure(*told_to, config.get("tags"), None, config.get("metadata"))
+        callback_sources = config.get("callbacks"), self.callbacks, self.verbose
+        manager = kind.configure(*callback_sources, config.get("tags"), None, config.get("metadata"))
         run_id = config.get("run_id") or uuid7()
-        model = self._copy(_within(kind, manager, run_id))
+        model = self._copy(_child_manager(kind, manager, run_id))
         return {**config, "callbacks": manager, "run_id": run_id}, model
 
 
-def _within(kind: type[Manager], outer: BaseRunManager | BaseCallbackManager, run_id: UUID) -> Manager | None:
+def _child_manager(kind: type[Manager], outer: BaseRunManager | BaseCallbackManager, run_id: UUID) -> Manager | None:
     """Return a callback manager for the children of a run, or None if the run has no handlers."""
     if not outer.handlers:
         return None

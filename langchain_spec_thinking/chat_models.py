@@ -17,10 +17,10 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
-from langchain_spec_thinking.binding import BOUND, Method, Tool, bound_tools, schema_of, structured, tools_of
+from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
 from langchain_spec_thinking.drivers import Delta, DraftVerification, OnTargetFailure, Run
-from langchain_spec_thinking.messages import chunk_of, history_of, joined, last_chunk
+from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.recording.recorder import current_recorder
 from langchain_spec_thinking.turn import Turn
@@ -191,19 +191,19 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             return ChatModelBackend(value)
         if not isinstance(value, Backend):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
-            msg = f"expected a backend ({known}), a chat model or the name of one, got {type(value).__name__}"
+            msg = f"expected a backend ({known}), a chat model or the name of a model, got {type(value).__name__}"
             raise ValueError(msg)  # noqa: TRY004 - pydantic adds the name of the field only to a ValueError
         return value
 
     @model_validator(mode="after")
     def _require_logprobs(self) -> ChatSpeculativeThinking:
-        needed, given = self.policy.trigger.top_logprobs, self.speculative.top_logprobs_max
-        if needed > given:
+        needed, available = self.policy.trigger.top_logprobs, self.speculative.top_logprobs_max
+        if needed > available:
             trigger = type(self.policy.trigger).__name__
             msg = (
-                f"policy: {trigger} needs the log-probabilities of the {needed} likeliest tokens from the speculative "
-                f"model, and {self.speculative!r} gives {f'{given} at most' if given else 'none'}. Take a "
-                "HuggingFaceBackend, an OpenAIBackend for a server that gives them, or another trigger."
+                f"policy: {trigger} needs the log-probabilities of the {needed} most likely tokens from the small "
+                f"model, but {self.speculative!r} returns {f'at most {available}' if available else 'none'}. Use a "
+                "HuggingFaceBackend, an OpenAIBackend whose server returns log-probabilities, or another trigger."
             )
             raise ValueError(msg)
         return self
@@ -263,7 +263,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         return params
 
     def get_num_tokens(self, text: str) -> int:
-        """Return the number of tokens of a text in the vocabulary of the speculative model."""
+        """Return the number of tokens of a text in the vocabulary of the small model."""
         return self.speculative.count_tokens(text)
 
     def _generate(
@@ -274,7 +274,9 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        return generate_from_stream(self._chunks(joined(drive_with_callbacks(run, self._heard_by(run_manager))), run))
+        return generate_from_stream(
+            self._chunks(join_blocks(drive_with_callbacks(run, self._child_callbacks(run_manager))), run)
+        )
 
     async def _agenerate(
         self,
@@ -284,8 +286,8 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        deltas = [delta async for delta in adrive_with_callbacks(run, self._aheard_by(run_manager))]
-        return generate_from_stream(self._chunks(joined(deltas), run))
+        deltas = [delta async for delta in adrive_with_callbacks(run, self._achild_callbacks(run_manager))]
+        return generate_from_stream(self._chunks(join_blocks(deltas), run))
 
     def _stream(
         self,
@@ -295,7 +297,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        with closing(drive_with_callbacks(run, self._heard_by(run_manager))) as deltas:
+        with closing(drive_with_callbacks(run, self._child_callbacks(run_manager))) as deltas:
             for chunk in self._chunks(deltas, run):
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -309,7 +311,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        async with aclosing(adrive_with_callbacks(run, self._aheard_by(run_manager))) as deltas:
+        async with aclosing(adrive_with_callbacks(run, self._achild_callbacks(run_manager))) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
                 if run_manager:
@@ -372,7 +374,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             ValueError: The method or an argument is unknown.
         """
         if kwargs:
-            msg = f"{', '.join(sorted(kwargs))}: not an argument of with_structured_output"
+            msg = f"{', '.join(sorted(kwargs))}: unknown argument of with_structured_output"
             raise ValueError(msg)
         return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
 
@@ -411,14 +413,14 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         Raises:
             ValueError: A message or a setting cannot be used.
         """
-        bound = {name: overrides.pop(name) for name in BOUND if name in overrides}
+        bound = {name: overrides.pop(name) for name in BINDABLE if name in overrides}
         tools, schema = tools_of(bound), schema_of(bound)
         settings = self._settings(overrides)
         max_tokens = settings.pop("max_tokens")
         stops = _stop_strings(self.stop if stop is None else stop)
         thinks = (self.speculative.thinks or self.target.thinks) and (tools is None or self.think_before_tools)
         turn = Turn(history_of(messages), thinks=thinks, tools=tools, schema=schema)
-        of_machine = {
+        machine_settings = {
             "thinks": thinks,
             "answer_by": self.answer_by,
             "max_tokens": max_tokens,
@@ -426,10 +428,10 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             "structured_answer": turn.structured_answer,
         }
         recorder = current_recorder()
-        new = recorder.new_run(self._identifying_params, of_machine, self.policy) if recorder else Run
-        return new(
+        make_run = recorder.new_run(self._identifying_params, machine_settings, self.policy) if recorder else Run
+        return make_run(
             turn,
-            Delegation(self.policy, **of_machine),
+            Delegation(self.policy, **machine_settings),
             {"speculative": self.speculative, "target": self.target},
             Request(max_tokens, stop=stops, **settings),
             self.on_target_failure,
@@ -446,7 +448,9 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
         unknown = overrides.keys() - _PER_CALL - {"stream"}
         if unknown:
-            msg = f"{', '.join(sorted(unknown))}: not a setting of a call; expected {', '.join(sorted(_PER_CALL))}"
+            msg = (
+                f"{', '.join(sorted(unknown))}: cannot be set per call; expected one of {', '.join(sorted(_PER_CALL))}"
+            )
             raise ValueError(msg)
         settings = {name: overrides.get(name, getattr(self, name)) for name in _PER_CALL}
         if overrides:  # settings of a call obey the same rules as the fields

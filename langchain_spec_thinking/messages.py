@@ -35,9 +35,9 @@ _ROLES: dict[type[BaseMessage], Role] = {
     ToolMessage: "tool",
 }
 _CHAT_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_NOT_TOLD = {"reasoning", "thinking", "redacted_thinking", "reasoning_content"}
+_LEFT_OUT_BLOCKS = {"reasoning", "thinking", "redacted_thinking", "reasoning_content"}
 """Block types of past turns that models do not see again. Reasoning models are trained without their old thoughts."""
-_CALLS = {"tool_call", "tool_use", "function_call", "invalid_tool_call"}
+_CALL_BLOCKS = {"tool_call", "tool_use", "function_call", "invalid_tool_call"}
 """Block types whose content is also in the message's `tool_calls`."""
 
 
@@ -112,7 +112,7 @@ def last_chunk(run: Run, *, model_name: str, prompt_tokens: int) -> ChatGenerati
     return ChatGenerationChunk(message=message, generation_info=None)
 
 
-def joined(deltas: Iterable[Delta]) -> list[Delta]:
+def join_blocks(deltas: Iterable[Delta]) -> list[Delta]:
     """Join neighbouring deltas that belong to the same content block."""
     return [
         replace(group[0], text="".join(delta.text for delta in group))
@@ -161,7 +161,7 @@ def _text(message: BaseMessage) -> str:
             parts.append(block)
         elif block.get("type") == "text":
             parts.append(str(block["text"]))
-        elif block.get("type") not in _NOT_TOLD | _CALLS:
+        elif block.get("type") not in _LEFT_OUT_BLOCKS | _CALL_BLOCKS:
             msg = f"messages: expected text, got a block of type {block.get('type')!r} in a {message.type} message"
             raise ValueError(msg)
     return "".join(parts)

@@ -73,20 +73,23 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         """Start the span of a turn."""
-        asked = invocation_params or {}
-        if asked.get("_type") != "speculative-thinking":
+        settings = invocation_params or {}
+        if settings.get("_type") != "speculative-thinking":
             return
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "spec-thinking"}
-        attributes |= {name: asked[key] for name, key in _REQUEST.items() if asked.get(key) is not None}
-        name = f"chat {asked['model_name']}"
+        attributes |= {name: settings[key] for name, key in _REQUEST.items() if settings.get(key) is not None}
+        name = f"chat {settings['model_name']}"
         self._spans[run_id] = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        self._targets[run_id] = asked["target"]["name"]
+        self._targets[run_id] = settings["target"]["name"]
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
         """End the span of a turn."""
         generation = response.generations[0][0]
         if run_id in self._spans and isinstance(generation, ChatGeneration):
-            self._end(run_id, dict(_told(generation.message)) if isinstance(generation.message, AIMessage) else {})
+            self._end(
+                run_id,
+                dict(_message_attributes(generation.message)) if isinstance(generation.message, AIMessage) else {},
+            )
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
         """End the span of a turn that failed."""
@@ -117,11 +120,11 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         """End the span of a takeover that failed. Ignore other chains."""
         self._fail(run_id, error)
 
-    def _takeover(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _takeover(self, data: Mapping[str, Any]) -> dict[str, Any]:
         hidden = set() if self._texts else {"draft", "text"}
         return {
             f"spec_thinking.takeover.{name}": value
-            for name, value in told.items()
+            for name, value in data.items()
             if value is not None and name not in hidden
         }
 
@@ -140,7 +143,7 @@ class OpenTelemetryHandler(BaseCallbackHandler):
         self._end(run_id, {"error.type": type(error).__qualname__} if failed else {})
 
 
-def _told(message: AIMessage) -> Iterator[tuple[str, Any]]:
+def _message_attributes(message: AIMessage) -> Iterator[tuple[str, Any]]:
     metadata, usage = message.response_metadata, message.usage_metadata
     yield "gen_ai.response.model", metadata["model_name"]
     yield "gen_ai.response.finish_reasons", [metadata["finish_reason"]]

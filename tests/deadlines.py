@@ -43,8 +43,8 @@ class Settings(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting `timeout_grace`."""
-    told = "Seconds from the cancellation of a coroutine to the end of the process."
-    parser.addini("timeout_grace", told, default="30")
+    description = "Seconds from the cancellation of a coroutine to the end of the process."
+    parser.addini("timeout_grace", description, default="30")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -112,6 +112,6 @@ def _within(seconds: float, test: Coroutine) -> Coroutine:
             if limit.expired():
                 for task in asyncio.all_tasks():
                     task.print_stack()
-                pytest.fail(f"The test was not done after {seconds:g} seconds. Captured stderr shows its tasks.")
+                pytest.fail(f"The test did not finish within {seconds:g} seconds. Captured stderr shows its tasks.")
 
     return limited

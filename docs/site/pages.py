@@ -36,20 +36,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs passes these by name
     """Change the links of a page from paths in the repository to paths on the site, and insert the help."""
-    lies = PurePosixPath(Path(page.file.abs_src_path or "").relative_to(ROOT)).parent
-    stands = PurePosixPath(page.file.src_uri).parent
+    source_folder = PurePosixPath(Path(page.file.abs_src_path or "").relative_to(ROOT)).parent
+    page_folder = PurePosixPath(page.file.src_uri).parent
 
-    def turned(link: re.Match[str]) -> str:
-        place = normpath(str(lies / link[1])).removeprefix("docs/")
-        return relpath(place, str(stands))
+    def site_link(link: re.Match[str]) -> str:
+        place = normpath(str(source_folder / link[1])).removeprefix("docs/")
+        return relpath(place, str(page_folder))
 
     if COMMANDS in markdown:
         markdown = markdown.replace(COMMANDS, commands())
-    return _LINK.sub(turned, markdown)
+    return _LINK.sub(site_link, markdown)
 
 
 def commands() -> str:
     """Return the help of `spec-thinking` and its commands."""
     docs = [sys.executable, "-m", "typer", "langchain_spec_thinking.cli.commands", "utils", "docs"]
-    told = subprocess.run([*docs, "--name", "spec-thinking"], check=True, capture_output=True, text=True).stdout  # noqa: S603 - a fixed command
-    return told.partition("\n")[2]  # without the first line, because the page has its own title
+    help_text = subprocess.run([*docs, "--name", "spec-thinking"], check=True, capture_output=True, text=True).stdout  # noqa: S603 - a fixed command
+    return help_text.partition("\n")[2]  # without the first line, because the page has its own title

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepagents import create_deep_agent
 
-from integrations.watching import watch
+from integrations.watch_agent import watch
 from langchain_spec_thinking import ChatSpeculativeThinking
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def leap_years(first: int, last: int) -> int:
 
 
 def build(speculative: Backend | str, target: Backend | str, **settings: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Make the agent. Its files are in its state, not on this machine."""
+    """Make the agent. Its files are in its state, not on disk."""
     model = ChatSpeculativeThinking(speculative=speculative, target=target, **settings)
     return create_deep_agent(
         model=model,

@@ -8,7 +8,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 
-from integrations.watching import watch
+from integrations.watch_agent import watch
 from langchain_spec_thinking import ChatSpeculativeThinking
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def order(item: str, quantity: int) -> str:
 
 
 def build(speculative: Backend | str, target: Backend | str, **settings: Any) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Make the agent: it remembers its conversations, and sums them up where they grow long."""
+    """Make the agent. It remembers its conversations and summarizes them when they get long."""
     model = ChatSpeculativeThinking(speculative=speculative, target=target, **settings)
     return create_agent(
         model,

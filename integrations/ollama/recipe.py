@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from integrations.asking import ask
+from integrations.ask_pair import ask
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 
 
@@ -14,7 +14,7 @@ def build(
     url: str = "http://127.0.0.1:11434/v1",
     **client: Any,
 ) -> ChatSpeculativeThinking:
-    """Make the pair. Without tokenizers: Ollama's completions are chats."""
+    """Make the pair. It uses no tokenizers, because Ollama's completions endpoint wraps prompts in chat messages."""
     return ChatSpeculativeThinking(
         speculative=OpenAIBackend(small, base_url=url, **client),
         target=OpenAIBackend(large, base_url=url, **client),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from integrations.asking import ask
+from integrations.ask_pair import ask
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 
 SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
@@ -19,7 +19,7 @@ def build(
     small_tokenizer: str = SMALL,
     **client: Any,
 ) -> ChatSpeculativeThinking:
-    """Make the pair; the key is in OPENROUTER_API_KEY."""
+    """Make the pair. The API key comes from the environment variable OPENROUTER_API_KEY."""
     key = os.environ.get("OPENROUTER_API_KEY", "")
     return ChatSpeculativeThinking(
         speculative=OpenAIBackend(small, base_url=small_url, tokenizer=small_tokenizer, **client),

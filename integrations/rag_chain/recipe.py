@@ -12,7 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
 from integrations.rag_chain.retriever import BM25Retriever
-from integrations.watching import LARGE, SMALL
+from integrations.watch_agent import LARGE, SMALL
 from langchain_spec_thinking import ChatSpeculativeThinking
 
 if TYPE_CHECKING:
@@ -34,18 +34,18 @@ PROMPT = ChatPromptTemplate(
 
 def passages(folder: Path) -> list[Document]:
     """Split the pages of a folder into paragraphs. Each paragraph has its heading and the name of its page."""
-    cut = []
+    documents = []
     for page in sorted(folder.rglob("*.md")):
         heading = ""
         for paragraph in page.read_text(encoding="utf-8").split("\n\n"):
             if paragraph.startswith("#"):
                 heading = paragraph.lstrip("# ").splitlines()[0]
             elif paragraph.strip():
-                cut.append(Document(f"{heading}: {paragraph.strip()}", metadata={"page": page.name}))
-    return cut
+                documents.append(Document(f"{heading}: {paragraph.strip()}", metadata={"page": page.name}))
+    return documents
 
 
-def numbered(found: Iterable[Document]) -> str:
+def format_passages(found: Iterable[Document]) -> str:
     """Return one text that contains all passages with their numbers and pages."""
     return "\n\n".join(f"[{i}] ({d.metadata['page']}) {d.page_content}" for i, d in enumerate(found, 1))
 
@@ -53,9 +53,9 @@ def numbered(found: Iterable[Document]) -> str:
 def build(
     speculative: Backend | str, target: Backend | str, folder: Path = DOCUMENTS, k: int = 4, **settings: Any
 ) -> Runnable[str, dict[str, Any]]:
-    """Make the chain: from a question to a dict of the question, the passages found and the answer, a message."""
+    """Make the chain. It returns a dict with the question, the passages found and the answer message."""
     model = ChatSpeculativeThinking(speculative=speculative, target=target, **settings)
-    answer = RunnablePassthrough.assign(passages=lambda x: numbered(x["found"])) | PROMPT | model
+    answer = RunnablePassthrough.assign(passages=lambda x: format_passages(x["found"])) | PROMPT | model
     found = itemgetter("question") | BM25Retriever(passages(folder), k=k)
     return {"question": RunnablePassthrough()} | RunnablePassthrough.assign(found=found).assign(answer=answer)
 
@@ -68,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=DOCUMENTS)
     parser.add_argument("--question", default=QUESTION)
     given = parser.parse_args(arguments)
-    told = build(given.speculative, given.target, given.folder).invoke(given.question)
-    print(told["answer"].text)
-    for i, passage in enumerate(told["found"], 1):
+    result = build(given.speculative, given.target, given.folder).invoke(given.question)
+    print(result["answer"].text)
+    for i, passage in enumerate(result["found"], 1):
         print(f"[{i}] {passage.metadata['page']}: {passage.page_content.splitlines()[0]}")
 
 

@@ -40,9 +40,9 @@ class BM25Retriever(BaseRetriever):
         super().__init__(**settings)
         self._documents = list(documents)
         self._counts = [Counter(_words(document.page_content)) for document in documents]
-        holding = Counter(word for counts in self._counts for word in counts)
+        document_counts = Counter(word for counts in self._counts for word in counts)
         total = len(documents)
-        self._weights = {word: math.log(1 + (total - n + 0.5) / (n + 0.5)) for word, n in holding.items()}
+        self._weights = {word: math.log(1 + (total - n + 0.5) / (n + 0.5)) for word, n in document_counts.items()}
 
     def _get_relevant_documents(
         self,
@@ -55,11 +55,11 @@ class BM25Retriever(BaseRetriever):
         best = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[: self.k]
         return [self._documents[i] for i in best if scores[i] > 0]
 
-    def _score(self, asked: Sequence[str], counts: Counter[str], mean: float) -> float:
-        slack = _SATURATION * (1 - _LENGTH + _LENGTH * counts.total() / mean)
+    def _score(self, words: Sequence[str], counts: Counter[str], mean: float) -> float:
+        length_norm = _SATURATION * (1 - _LENGTH + _LENGTH * counts.total() / mean)
         return sum(
-            self._weights[word] * counts[word] * (_SATURATION + 1) / (counts[word] + slack)
-            for word in set(asked)
+            self._weights[word] * counts[word] * (_SATURATION + 1) / (counts[word] + length_norm)
+            for word in set(words)
             if word in counts
         )
 

@@ -38,7 +38,7 @@ def build(
         # The key comes from the environment of the cluster, so that the application does not contain it.
         key = os.environ["SPEC_THINKING_API_KEY"]
         app = build_server(speculative, target, api_key=key, max_tokens=max_tokens)
-        return _signed(app, serve.get_replica_context().replica_tag)
+        return _with_replica_header(app, serve.get_replica_context().replica_tag)
 
     deployment = serve.deployment(
         serve.ingress(replica)(),
@@ -50,18 +50,18 @@ def build(
     return deployment.bind()
 
 
-def _signed(app: ASGIApp, replica: str) -> ASGIApp:
+def _with_replica_header(app: ASGIApp, replica: str) -> ASGIApp:
     """Add the name of the replica to the headers of each response."""
 
-    async def signed(scope: Scope, receive: Receive, send: Send) -> None:
-        async def sign(message: Message) -> None:
+    async def with_header(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_header(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-replica", replica.encode())]
             await send(message)
 
-        await app(scope, receive, sign)
+        await app(scope, receive, send_with_header)
 
-    return signed
+    return with_header
 
 
 def main() -> None:
@@ -70,8 +70,8 @@ def main() -> None:
     parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")
     parser.add_argument("--target", help="the large model")
     parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=4096, help="the most that a reply may have")
-    parser.add_argument("--num-gpus", type=float, default=0, help="of each replica, where its models are local")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="the maximum length of a reply, in tokens")
+    parser.add_argument("--num-gpus", type=float, default=0, help="GPUs of each replica, if its models are local")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     given = parser.parse_args()

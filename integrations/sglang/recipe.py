@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from integrations.asking import ask
+from integrations.ask_pair import ask
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 
 SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
@@ -20,7 +20,7 @@ def build(
     large_tokenizer: str = LARGE,
     **client: Any,
 ) -> ChatSpeculativeThinking:
-    """Make the pair; each tokenizer is a Hub id or a folder."""
+    """Make the pair. Each tokenizer is a Hub id or a folder."""
     return ChatSpeculativeThinking(
         speculative=OpenAIBackend(small, base_url=small_url, tokenizer=small_tokenizer, **client),
         target=OpenAIBackend(large, base_url=large_url, tokenizer=large_tokenizer, **client),

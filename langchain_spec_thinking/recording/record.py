@@ -109,12 +109,12 @@ class Record:
         return replace(
             self,
             history=tuple(Message(message.role, "") for message in self.history),
-            inputs=tuple(_without_text(one) for one in self.inputs),
+            inputs=tuple(_without_text(entry) for entry in self.inputs),
             thinking="",
             answer="",
-            decisions=tuple(_without_question(one) for one in self.decisions),
+            decisions=tuple(_without_question(entry) for entry in self.decisions),
             calls=tuple(ToolCall(call.id, call.name, "") for call in self.calls),
-            error=self.error and "an error, which may quote texts",
+            error=self.error and "an error; its text is not recorded",
             report={**self.report, "dropped": dropped, "degraded": degraded},
             texts=False,
         )
@@ -122,8 +122,8 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """Return the record as a dict that JSON can hold."""
         streams = [
-            {"author": author, "inputs": [_packed(one) for one in inputs]}
-            for author, inputs in groupby(self.inputs, key=lambda one: one.author)
+            {"author": author, "inputs": [_to_list(entry) for entry in inputs]}
+            for author, inputs in groupby(self.inputs, key=lambda entry: entry.author)
         ]
         decisions = [[d.input, d.written, type(d.command).__name__.lower(), asdict(d.command)] for d in self.decisions]
         # Empty fields are left out, since most messages have no tool calls and no tool's name.
@@ -140,24 +140,24 @@ class Record:
         }
 
     @classmethod
-    def from_dict(cls, held: Mapping[str, Any]) -> Record:
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
         """Make a record from the dict that `as_dict` returned.
 
         Raises:
             ValueError: The dict is not in the format of `as_dict`.
         """
         try:
-            held = upgraded(held)
-            streams, decisions = held.pop("streams"), held.pop("decisions")
+            data = upgraded(data)
+            streams, decisions = data.pop("streams"), data.pop("decisions")
             return cls(
-                history=tuple(_message(message) for message in held.pop("history")),
-                calls=tuple(ToolCall(**call) for call in held.pop("calls")),
-                inputs=tuple(_unpacked(stream["author"], one) for stream in streams for one in stream["inputs"]),
+                history=tuple(_message(message) for message in data.pop("history")),
+                calls=tuple(ToolCall(**call) for call in data.pop("calls")),
+                inputs=tuple(_from_list(stream["author"], entry) for stream in streams for entry in stream["inputs"]),
                 decisions=tuple(Decision(at, written, _DECISIONS[kind](**d)) for at, written, kind, d in decisions),
-                **held,
+                **data,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as e:
-            msg = f"expected a record of version 1 to {VERSION}, as `recording` writes it"
+            msg = f"expected a record of version 1 to {VERSION}, as written by `recording`"
             raise ValueError(msg) from e
 
     def to_json(self) -> str:
@@ -168,21 +168,21 @@ class Record:
 _RESULTS = ("thinking", "answer", "finish_reason", "error", "report", "texts")
 
 
-def _packed(one: Input) -> list[Any]:
+def _to_list(entry: Input) -> list[Any]:
     """Return an input as a short list, because a turn has hundreds of inputs."""
-    named = [{"keywords": as_data(one.keywords)}] if one.keywords else []
-    return [round(one.seconds, 4), INPUTS[one.call], *(as_data(argument) for argument in one.arguments), *named]
+    named = [{"keywords": as_data(entry.keywords)}] if entry.keywords else []
+    return [round(entry.seconds, 4), INPUTS[entry.call], *(as_data(argument) for argument in entry.arguments), *named]
 
 
-def _unpacked(author: Author | None, packed: Sequence[Any]) -> Input:
-    seconds, name, *rest = packed
+def _from_list(author: Author | None, data: Sequence[Any]) -> Input:
+    seconds, name, *rest = data
     keywords = rest.pop()["keywords"] if rest and isinstance(rest[-1], dict) and "keywords" in rest[-1] else {}
     return Input(seconds, author, METHODS[name], tuple(of_data(value) for value in rest), of_data(keywords))
 
 
-def _message(held: Mapping[str, Any]) -> Message:
-    calls = tuple(ToolCall(**call) for call in held.get("tool_calls", ()))
-    return Message(**{"content": "", **held, "tool_calls": calls})
+def _message(data: Mapping[str, Any]) -> Message:
+    calls = tuple(ToolCall(**call) for call in data.get("tool_calls", ()))
+    return Message(**{"content": "", **data, "tool_calls": calls})
 
 
 def _without_question(decision: Decision) -> Decision:
@@ -192,9 +192,9 @@ def _without_question(decision: Decision) -> Decision:
     return replace(decision, command=replace(decision.command, prompt_suffix=""))
 
 
-def _without_text(one: Input) -> Input:
-    if one.call == "end":  # the only string among its arguments is the finish reason
-        return one
-    arguments = tuple(len(value) if isinstance(value, str) else value for value in one.arguments)
-    numbers = {name: value for name, value in one.keywords.items() if isinstance(value, (int, float))}
-    return replace(one, arguments=arguments, keywords=numbers)
+def _without_text(entry: Input) -> Input:
+    if entry.call == "end":  # the only string among its arguments is the finish reason
+        return entry
+    arguments = tuple(len(value) if isinstance(value, str) else value for value in entry.arguments)
+    numbers = {name: value for name, value in entry.keywords.items() if isinstance(value, (int, float))}
+    return replace(entry, arguments=arguments, keywords=numbers)

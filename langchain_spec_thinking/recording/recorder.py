@@ -36,7 +36,7 @@ def recording(to: str | PathLike[str] | Callable[[Record], object], *, texts: bo
     ```
 
     It does not matter how the model is called: by `invoke`, `stream`, `batch`, or in a chain. A turn is written to the
-    file when it ends. A turn that was broken off and never ended is written at the end of the block.
+    file when it ends. A turn that never ended is written at the end of the block.
 
     Args:
         to: A file to which lines of JSON are appended, or a function that takes each record.
@@ -60,9 +60,9 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
         OSError: The file cannot be read.
     """
     records = []
-    for place, held in read_lines(path, growing=True):
+    for place, data in read_lines(path, growing=True):
         try:
-            records.append(Record.from_dict(held))
+            records.append(Record.from_dict(data))
         except ValueError as e:
             msg = f"{place}: {e}"
             raise ValueError(msg) from e
@@ -85,7 +85,7 @@ class Recorder:
     def __init__(self, keep: Callable[[Record], object], *, texts: bool = True) -> None:
         self._keep = keep
         self._texts = texts
-        self._unfinished: set[NotedRun] = set()
+        self._unfinished: set[RecordedRun] = set()
 
     def new_run(self, model: dict[str, Any], machine: dict[str, Any], policy: DelegationPolicy) -> Callable[..., Run]:
         """Return a function that makes a recorded run and takes the same arguments as `Run`.
@@ -95,11 +95,11 @@ class Recorder:
             machine: Settings of the state machine, without the policy.
             policy: The policy.
         """
-        told = {name: value for name, value in model.items() if name != "policy"}
-        settings = {"model": as_data(told), "machine": as_data(machine), "policy": as_data(policy)}
+        model_settings = {name: value for name, value in model.items() if name != "policy"}
+        settings = {"model": as_data(model_settings), "machine": as_data(machine), "policy": as_data(policy)}
 
         def new_run(turn: Turn, delegation: Delegation, *rest: Any, **named: Any) -> Run:
-            run = NotedRun(settings, self._over, turn, delegation, *rest, **named)
+            run = RecordedRun(settings, self._finish, turn, delegation, *rest, **named)
             self._unfinished.add(run)
             return run
 
@@ -108,21 +108,21 @@ class Recorder:
     def close(self) -> None:
         """Record the turns that never ended."""
         for run in list(self._unfinished):
-            self._over(run, "broken off")
+            self._finish(run, "the turn did not finish")
 
-    def _over(self, run: NotedRun, error: str | None) -> None:
+    def _finish(self, run: RecordedRun, error: str | None) -> None:
         if run in self._unfinished:
             self._unfinished.discard(run)
             record = run.record(error)
             self._keep(record if self._texts else record.without_texts())
 
 
-class NotedRun(Run):
+class RecordedRun(Run):
     """A run that keeps every input of its state machine, with its time.
 
     Args:
         settings: The fields of the record that hold settings: `model`, `machine` and `policy`.
-        over: Called at the end of the turn with the run and the error that ended it, if any.
+        on_end: Called at the end of the turn with the run and the error that ended it, if any.
         turn: The turn to write.
         machine: The policy, not started yet.
         *rest: Further positional arguments of `Run`.
@@ -132,15 +132,15 @@ class NotedRun(Run):
     def __init__(
         self,
         settings: dict[str, Any],
-        over: Callable[[NotedRun, str | None], None],
+        on_end: Callable[[RecordedRun, str | None], None],
         turn: Turn,
         machine: Delegation,
         *rest: Any,
         **named: Any,
     ) -> None:
-        super().__init__(turn, cast("Delegation", _Noted(machine, self._note)), *rest, **named)
+        super().__init__(turn, cast("Delegation", _RecordingMachine(machine, self._record_call)), *rest, **named)
         self._settings = settings
-        self._over = over
+        self._on_end = on_end
         self._began = time.time()
         self._inputs: list[Input] = []
         self._decisions: list[Decision] = []
@@ -148,19 +148,19 @@ class NotedRun(Run):
 
     def receive(self, event: Event) -> list[TurnEvent]:
         """Process an event of the backend, and record the turn if it has ended."""
-        happened = super().receive(event)
-        self._look_whether_over()
-        return happened
+        events = super().receive(event)
+        self._record_if_finished()
+        return events
 
     def recover(self, error: BackendError) -> list[TurnEvent]:
         """Continue after the running request failed, or record the turn and raise the error."""
         try:
-            happened = super().recover(error)
+            events = super().recover(error)
         except BackendError as e:
-            self._over(self, f"{type(e).__name__}: {e}")
+            self._on_end(self, f"{type(e).__name__}: {e}")
             raise
-        self._look_whether_over()
-        return happened
+        self._record_if_finished()
+        return events
 
     def record(self, error: str | None) -> Record:
         """Return the record of the turn up to now."""
@@ -178,11 +178,11 @@ class NotedRun(Run):
             report=self.report.as_dict(),
         )
 
-    def _look_whether_over(self) -> None:
+    def _record_if_finished(self) -> None:
         if self.wanted is None:
-            self._over(self, None)
+            self._on_end(self, None)
 
-    def _note(self, call: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def _record_call(self, call: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         author = self.author if self.wanted else None
         self._inputs.append(Input(self.report.seconds, author, call, arguments, keywords))
 
@@ -195,23 +195,25 @@ class NotedRun(Run):
         return super()._apply(commands)
 
 
-class _Noted:
+class _RecordingMachine:
     """A wrapper of a state machine that reports every method call, independent of names and arguments."""
 
-    def __init__(self, machine: Delegation, note: Callable[[str, tuple[Any, ...], dict[str, Any]], None]) -> None:
+    def __init__(
+        self, machine: Delegation, record_call: Callable[[str, tuple[Any, ...], dict[str, Any]], None]
+    ) -> None:
         self._machine = machine
-        self._note = note
+        self._record_call = record_call
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the machine
-        held = getattr(self._machine, name)
-        if not callable(held):
-            return held
+        attribute = getattr(self._machine, name)
+        if not callable(attribute):
+            return attribute
 
-        def noted(*arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401
-            self._note(name, arguments, keywords)
-            return held(*arguments, **keywords)
+        def recorded(*arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401
+            self._record_call(name, arguments, keywords)
+            return attribute(*arguments, **keywords)
 
-        return noted
+        return recorded
 
 
 def _appending(path: str | PathLike[str]) -> Callable[[Record], None]:

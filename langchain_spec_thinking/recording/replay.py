@@ -39,8 +39,8 @@ class Difference:
     def __str__(self) -> str:
         """Describe the difference in one line."""
         return (
-            f"after {self.written} characters (input {self.input}): in the record {self.recorded}, "
-            f"by the policy {self.replayed}"
+            f"after {self.written} characters (input {self.input}): recorded: {self.recorded}; "
+            f"replayed: {self.replayed}"
         )
 
 
@@ -85,7 +85,7 @@ def replay(record: Record, policy: DelegationPolicy | None = None) -> Replay:
         msg = "a record without texts cannot be replayed; record with texts=True"
         raise ValueError(msg)
     if policy is not None and as_data(policy.budget) != record.policy["budget"]:
-        msg = "budget: expected that of the recorded policy, since a replay spends nothing"
+        msg = "budget: expected the budget of the recorded policy, because a replay cannot measure spending"
         raise ValueError(msg)
     player = _Player(record, policy or policy_of(record.policy), exact=policy is None)
     difference = player.play()
@@ -105,44 +105,46 @@ class _Player(Run):
         self._exact = exact
         self._text = ""
         self._index = 0
-        self._wrote: Author = "speculative"
+        self._recorded_author: Author = "speculative"
         self._limits = (0, 0)  # token limits of the running request: recorded, replayed
         self._tokens = 0  # written by the running request so far
 
     @property
     def author(self) -> Author:
         """The recorded author. It differs from the author in the policy's command if one model stood in for another."""
-        return self._wrote
+        return self._recorded_author
 
     def play(self) -> Difference | None:
         """Give the policy the recorded inputs, and return the first difference, or None if there is none."""
         decided: dict[int, list[Decision]] = {}
         for decision in self._record.decisions:
             decided.setdefault(decision.input, []).append(decision)
-        for index, one in enumerate(self._record.inputs):
+        for index, entry in enumerate(self._record.inputs):
             self._index = index
-            if difference := self._compare_limits(one):
+            if difference := self._compare_limits(entry):
                 return difference
-            self._now, self._wrote = one.seconds, one.author or "speculative"
-            self._tokens += one.tokens
-            commands = getattr(self._machine, one.call)(*one.arguments, **one.keywords) or []
+            self._now, self._recorded_author = entry.seconds, entry.author or "speculative"
+            self._tokens += entry.tokens
+            commands = getattr(self._machine, entry.call)(*entry.arguments, **entry.keywords) or []
             if difference := self._compare(decided.get(self._index, []), commands):
                 return difference
             self.commands += commands
             self._apply(commands)
-            if one.call == "call":
-                self.report.call(self._wrote, one.tokens)
+            if entry.call == "call":
+                self.report.call(self._recorded_author, entry.tokens)
                 self.turn.calls.append(self._record.calls[len(self.turn.calls)])
         return None
 
-    def _compare_limits(self, one: Input) -> Difference | None:
+    def _compare_limits(self, entry: Input) -> Difference | None:
         """Check whether the replayed limit stops the model before this input or lets it continue after this input."""
         recorded, replayed = self._limits
-        ends = one.call == "end"
-        stopped = replayed < recorded and (self._tokens + one.tokens > replayed or (ends and self._tokens >= replayed))
-        full = ends and one.arguments[0] == "length" and self._tokens + one.tokens >= recorded
-        if stopped or (replayed > recorded and full):
-            return self._difference(f"a limit of {recorded} tokens", f"one of {replayed}")
+        ends = entry.call == "end"
+        stopped = replayed < recorded and (
+            self._tokens + entry.tokens > replayed or (ends and self._tokens >= replayed)
+        )
+        reached = ends and entry.arguments[0] == "length" and self._tokens + entry.tokens >= recorded
+        if stopped or (replayed > recorded and reached):
+            return self._difference(f"a limit of {recorded} tokens", f"a limit of {replayed} tokens")
         return None
 
     def _compare(self, recorded: Sequence[Decision], commands: Sequence[Command]) -> Difference | None:
@@ -158,7 +160,7 @@ class _Player(Run):
                 if not self._agree(decision.command, command):
                     return self._difference(decision.command, command)
                 if len(text) != decision.written or text != all_text[: decision.written]:
-                    return self._difference("another text", repr(text[-40:]))
+                    return self._difference("different text", repr(text[-40:]))
                 if isinstance(command, Generate) and isinstance(decision.command, Generate):
                     self._limits, self._tokens = (decision.command.max_tokens, command.max_tokens), 0
         if missing := next(expected, None):
@@ -170,20 +172,20 @@ class _Player(Run):
         """Return whether both commands ask a model for the same text. `_compare_limits` compares their limits."""
         if self._exact or isinstance(recorded, Finish) or isinstance(replayed, Finish):
             return recorded == replayed
-        asked_alike = (recorded.author, recorded.prompt_suffix) == (replayed.author, replayed.prompt_suffix)
-        return asked_alike and replayed.top_logprobs <= recorded.top_logprobs
+        same_request = (recorded.author, recorded.prompt_suffix) == (replayed.author, replayed.prompt_suffix)
+        return same_request and replayed.top_logprobs <= recorded.top_logprobs
 
     def _difference(self, recorded: Command | str | None, replayed: Command | str | None) -> Difference:
-        return Difference(self._index, len(self._text), _words(recorded), _words(replayed))
+        return Difference(self._index, len(self._text), _describe(recorded), _describe(replayed))
 
 
-def _words(command: Command | str | None) -> str:
+def _describe(command: Command | str | None) -> str:
     match command:
         case Generate(author, tokens, kind, cue):
             return f"{author} for {tokens} tokens ({kind}{f': {cue}' if cue else ''})"
         case Finish(reason):
-            return f"the end ({reason})"
+            return f"the turn ends ({reason})"
         case None:
-            return "the same model goes on"
+            return "the same model continues"
         case _:
             return str(command)

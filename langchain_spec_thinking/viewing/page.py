@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LEGEND: dict[Author, str] = {
     "speculative": "the small model",
     "target": "the large model",
-    "inserted": "put in by the method",
+    "inserted": "inserted by the policy",
 }
 _LANES: dict[Author, tuple[int, int]] = {"speculative": (4, 24), "target": (34, 24), "inserted": (0, 62)}
 """Top and height of each author's bars, in pixels. Inserted text takes no time, so its bar is a thin mark."""
@@ -86,7 +86,9 @@ def fragment(trace: FinishedTurn) -> str:
 def _head(trace: FinishedTurn) -> str:
     question = f"<h1>{escape(trace.question)}</h1>\n" if trace.question else ""
     degraded = trace.report.degraded
-    warning = f'<p class="degraded"><strong>Not as set up:</strong> {escape(degraded)}</p>\n' if degraded else ""
+    warning = (
+        f'<p class="degraded"><strong>Limitations in this run:</strong> {escape(degraded)}</p>\n' if degraded else ""
+    )
     models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
     return f'<header>\n{question}<p class="models">{escape(models)}</p>\n{warning}</header>\n'
 
@@ -94,7 +96,7 @@ def _head(trace: FinishedTurn) -> str:
 def _figures(report: Report) -> str:
     figures = {
         "takeovers": f"{report.takeovers}",
-        "tokens by the large model": f"{report.target_share:.0%}",
+        "share of tokens by the large model": f"{report.target_share:.0%}",
         "tokens kept": f"{report.completion_tokens}",
         "seconds": f"{_seconds(report.segments):.1f}",
     }
@@ -123,8 +125,8 @@ def _timeline(trace: FinishedTurn, name: str) -> str:
     return (
         f'<section aria-label="Timeline">\n<h2>Timeline</h2>\n<svg class="names" width="84" height="{_HEIGHT}">{lanes}'
         f'</svg><svg class="timeline" height="{_HEIGHT}" role="group" aria-label="Who wrote when">'
-        f'{_axis(whole)}{"".join([*bars, *crosses])}</svg>\n<p class="note">Seconds spent on the text that was kept; '
-        "&times; is a draft that was dropped. Follow a bar to its text.</p>\n</section>\n"
+        f'{_axis(whole)}{"".join([*bars, *crosses])}</svg>\n<p class="note">Seconds spent on the final text. '
+        "&times; marks a dropped draft. Click a bar to go to its text.</p>\n</section>\n"
     )
 
 
@@ -148,9 +150,9 @@ def _bar(segment: Segment, text: str, left: float, width: float) -> str:
 
 
 def _cross(dropped: Dropped, left: float) -> str:
-    says = f"dropped, {dropped.author}: {_shortened(dropped.text, 120)}"
+    description = f"dropped, {dropped.author}: {_shortened(dropped.text, 120)}"
     top = _LANES[dropped.author][0] + 17
-    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{escape(says)}</title></text>'
+    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{escape(description)}</title></text>'
 
 
 # -- text
@@ -158,7 +160,9 @@ def _cross(dropped: Dropped, left: float) -> str:
 
 def _text(trace: FinishedTurn, name: str) -> str:
     legend = "".join(f'<li><span class="{author}">{author}</span>: {who}</li>' for author, who in _LEGEND.items())
-    legend += '<li><span class="dropped">&times;</span>: a draft that was dropped; point at it, or go there by Tab</li>'
+    legend += (
+        '<li><span class="dropped">&times;</span>: a dropped draft; point at it, or reach it with Tab, to read it</li>'
+    )
     numbers = {id(segment): f"{name}-{number}" for number, segment in enumerate(trace.report.segments)}
     channels: list[tuple[Channel, str]] = [("thinking", "Thought"), ("answer", "Answer")]
     sections = [
@@ -174,15 +178,19 @@ def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, st
     shown = []
     for piece, text in pieces:
         if isinstance(piece, Segment):
-            why = f'<small class="why">{escape(_why(piece))}</small>' if piece.kind not in {"draft", "answer"} else ""
+            reason = (
+                f'<small class="reason">{escape(_reason(piece))}</small>'
+                if piece.kind not in {"draft", "answer"}
+                else ""
+            )
             label = escape(_label(piece), quote=True)
             shown.append(
-                f'<span class="{piece.author}" id="{names[id(piece)]}" title="{label}">{why}{escape(text)}</span>'
+                f'<span class="{piece.author}" id="{names[id(piece)]}" title="{label}">{reason}{escape(text)}</span>'
             )
         else:
-            says = f"<small>dropped, {piece.author}, {_tokens(piece.tokens)}</small>{escape(text)}"
+            description = f"<small>dropped, {piece.author}, {_tokens(piece.tokens)}</small>{escape(text)}"
             shown.append(
-                f'<span class="dropped" tabindex="0">&times;<span class="tip" role="note">{says}</span></span>'
+                f'<span class="dropped" tabindex="0">&times;<span class="tip" role="note">{description}</span></span>'
             )
     return "".join(shown)
 
@@ -197,12 +205,12 @@ def _takeovers(trace: FinishedTurn) -> str:
             draft = piece.text if piece.author == "speculative" else ""
         elif piece.author != "inserted":
             if piece.is_takeover:
-                rows.append((_why(piece), draft, text, str(piece.tokens), f"{piece.seconds:.2f}"))
+                rows.append((_reason(piece), draft, text, str(piece.tokens), f"{piece.seconds:.2f}"))
             draft = ""
     if not rows:
         return ""
-    table = _table(("why", "the draft that was dropped", "what the target wrote", "tokens", "seconds"), rows, numbers=2)
-    return f"<details>\n<summary>All takeovers, one by one ({len(rows)})</summary>\n{table}</details>\n"
+    table = _table(("reason", "dropped draft", "text of the large model", "tokens", "seconds"), rows, numbers=2)
+    return f"<details>\n<summary>All takeovers ({len(rows)})</summary>\n{table}</details>\n"
 
 
 def _usage(report: Report) -> str:
@@ -213,34 +221,43 @@ def _usage(report: Report) -> str:
         counts = (tokens, usage.discarded_tokens, usage.requests, usage.prompt_tokens, usage.cached_tokens)
         speed = f"{tokens / seconds:.0f}" if seconds else "-"
         rows.append((author, *(str(count) for count in counts), f"{seconds:.1f}", speed))
-    heads = ("author", "tokens kept", "dropped", "requests", "prompt tokens", "of them cached", "seconds", "tokens/s")
-    return f"<h2>What it took</h2>\n{_table(heads, rows, numbers=7)}"
+    heads = (
+        "author",
+        "tokens kept",
+        "dropped",
+        "requests",
+        "prompt tokens",
+        "cached prompt tokens",
+        "seconds",
+        "tokens/s",
+    )
+    return f"<h2>Usage</h2>\n{_table(heads, rows, numbers=7)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:
     """Return an HTML table whose last `numbers` columns are figures."""
-    words = len(heads) - numbers
+    text_columns = len(heads) - numbers
 
     def row(cells: Sequence[str], tag: str) -> str:
-        kinds = ["" if place < words else ' class="number"' for place in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        classes = ["" if column < text_columns else ' class="number"' for column in range(len(cells))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(classes, cells, strict=True))
 
     body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
     return f'<div class="scroll"><table>\n<tr>{row(heads, "th")}</tr>\n{body}</table></div>\n'
 
 
-# -- words
+# -- descriptions
 
 
-def _why(segment: Segment) -> str:
+def _reason(segment: Segment) -> str:
     kind = segment.kind.replace("_", " ")
     return f"{kind}: {segment.cue}" if segment.cue else kind
 
 
 def _label(segment: Segment) -> str:
     if segment.author == "inserted":
-        return f"inserted, {_why(segment)}"
-    return f"{segment.author}, {_why(segment)}, {_tokens(segment.tokens)}, {segment.seconds:.2f} s"
+        return f"inserted, {_reason(segment)}"
+    return f"{segment.author}, {_reason(segment)}, {_tokens(segment.tokens)}, {segment.seconds:.2f} s"
 
 
 def _tokens(count: int) -> str:

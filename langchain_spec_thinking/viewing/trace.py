@@ -67,8 +67,11 @@ class Trace:
         """
         metadata = message.response_metadata
         if "speculative_thinking" not in metadata:
-            told = ", ".join(sorted(metadata)) or "nothing"
-            msg = f"expected a message of ChatSpeculativeThinking; this one's response_metadata holds {told}"
+            keys = sorted(metadata)
+            msg = (
+                "expected a message of ChatSpeculativeThinking, got a message whose response_metadata has only the "
+                f"keys {keys}"
+            )
             raise ValueError(msg)
         [plain] = history_of([message])
         return cls(
@@ -99,8 +102,8 @@ class Trace:
         """Write the trace to a JSON file."""
         texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _OBJECTS}
         calls = [asdict(call) for call in self.calls]
-        held = {"version": _VERSION, **texts, "calls": calls, "speculative_thinking": self.report.as_dict()}
-        Path(path).write_text(json.dumps(held, ensure_ascii=False, indent=1), encoding="utf-8")
+        data = {"version": _VERSION, **texts, "calls": calls, "speculative_thinking": self.report.as_dict()}
+        Path(path).write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Trace:
@@ -110,14 +113,14 @@ class Trace:
             ValueError: The file is not in the format of `save`.
         """
         try:
-            held: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            if held.pop("version") != _VERSION:
+            data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            if data.pop("version") != _VERSION:
                 raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
-            report = Report.from_dict(held.pop("speculative_thinking"))
-            calls = tuple(ToolCall(**call) for call in held.pop("calls"))
-            return cls(report=report, calls=calls, **held)
+            report = Report.from_dict(data.pop("speculative_thinking"))
+            calls = tuple(ToolCall(**call) for call in data.pop("calls"))
+            return cls(report=report, calls=calls, **data)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
-            msg = f"{path}: expected what Trace.save or `spec-thinking chat --save` of this version writes"
+            msg = f"{path}: expected a file written by Trace.save or `spec-thinking chat --save` of this version"
             raise ValueError(msg) from e
 
     def pieces(self, channel: Channel) -> list[tuple[Segment | Dropped, str]]:

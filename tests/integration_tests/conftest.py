@@ -29,10 +29,10 @@ SMALL, LARGE = "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
 def model_path(name: str) -> Path:
     path = MODELS / name
     if not path.exists():
-        told = f"{name} is not in {MODELS}; point SPEC_THINKING_MODELS at a folder with the test models"
+        message = f"{name} is not in {MODELS}; set SPEC_THINKING_MODELS to a folder with the test models"
         if os.environ.get("SPEC_THINKING_REQUIRE_MODELS"):
-            pytest.fail(told)
-        pytest.skip(told)  # for developers without the models; CI sets SPEC_THINKING_REQUIRE_MODELS
+            pytest.fail(message)
+        pytest.skip(message)  # for developers without the models; CI sets SPEC_THINKING_REQUIRE_MODELS
     return path
 
 

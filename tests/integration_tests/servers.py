@@ -39,13 +39,14 @@ class Engine:
         exact: Strategies that continue a turn exactly. The server reads the half-written text as it is, each token
             once.
         auto: The strategy that `auto` finds if no tokenizer is given.
-        tells_usage: Whether a stream ends with the usage.
-        tells_cached: Whether the usage contains the number of cached tokens.
-        repeats: Whether greedy text is the same each time. llama.cpp rounds differently if part of a prompt is in its
-            cache. How much of the prompt is there depends on when the server notices that a stream was closed.
+        reports_usage: Whether a stream ends with the usage.
+        reports_cached_tokens: Whether the usage contains the number of cached tokens.
+        greedy_is_repeatable: Whether greedy text is the same each time. llama.cpp rounds differently if part of a
+            prompt is in its cache. How much of the prompt is there depends on when the server notices that a stream
+            was closed.
         samples: Whether a temperature is enough for sampling. `transformers serve` samples only if the model's own
             configuration says so.
-        keeps_stop: Whether the text contains the stop string.
+        keeps_stop_string: Whether the text contains the stop string.
         unknown_model: The error if a request names another model. None if the server accepts any name.
         checks_key: Whether the server refuses a wrong key.
     """
@@ -57,11 +58,11 @@ class Engine:
     model: str = "{model}"
     exact: tuple[StrategyName, ...] = ("raw",)
     auto: StrategyName = "chat_instruct"
-    tells_usage: bool = True
-    tells_cached: bool = False
-    repeats: bool = True
+    reports_usage: bool = True
+    reports_cached_tokens: bool = False
+    greedy_is_repeatable: bool = True
     samples: bool = True
-    keeps_stop: bool = False
+    keeps_stop_string: bool = False
     unknown_model: type[Exception] | None = None
     checks_key: bool = True
 
@@ -74,8 +75,8 @@ ENGINES = {
             command="python -m llama_cpp.server --model {weights} --model_alias {model} --n_ctx 4096 --n_threads 1"
             " --n_threads_batch 1 --api_key {key}",
             weights="{model}/model.gguf",
-            tells_usage=False,
-            repeats=False,
+            reports_usage=False,
+            greedy_is_repeatable=False,
         ),
         Engine(
             name="transformers-serve",
@@ -84,7 +85,7 @@ ENGINES = {
             environment={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": "{home}"},
             model="{weights}",
             samples=False,
-            keeps_stop=True,
+            keeps_stop_string=True,
             unknown_model=ModelInvalidRequestError,
             checks_key=False,
         ),
@@ -101,7 +102,7 @@ ENGINES = {
             },
             exact=("raw", "chat_flag"),
             auto="chat_flag",
-            tells_cached=True,
+            reports_cached_tokens=True,
             unknown_model=ModelNotFoundError,
         ),
     )
@@ -164,8 +165,8 @@ class Servers:
         program, *options = engine.command.split()
         executable = _REPOSITORY / f".venv-{engine.name}" / "bin" / program
         if not executable.exists():
-            told = f"{executable} is not there: `make servers` installs it"
-            (pytest.fail if os.environ.get("SPEC_THINKING_REQUIRE_MODELS") else pytest.skip)(told)
+            message = f"{executable} does not exist; run `make servers`"
+            (pytest.fail if os.environ.get("SPEC_THINKING_REQUIRE_MODELS") else pytest.skip)(message)
         home = self._folder / f"{engine.name}-{model}"
         home.mkdir()
         filled = {"weights": str(weights), "model": model, "home": str(home), "key": KEY}

@@ -14,7 +14,7 @@ from tests.integration_tests.conftest import LARGE
 if TYPE_CHECKING:
     from tests.integration_tests.servers import Servers
 
-ERRANDS = [
+TASKS = [
     "Get the weather in Paris, get the time in Paris, then send both to Anna as a message.",
     "Send Anna a message with the weather and the time in Paris.",
     "What is the weather in Paris, and what time is it there? Send the answer to Anna.",
@@ -22,7 +22,7 @@ ERRANDS = [
 PROMPT = "Call one tool after the other until all is done, then say that it is done. Never call a tool twice."
 
 
-def run_errand(model: ChatSpeculativeThinking, errand: str) -> list[tuple[str, ...]]:
+def run_task(model: ChatSpeculativeThinking, task: str) -> list[tuple[str, ...]]:
     """Return the tool calls with their arguments. Return an empty list if the agent did not finish."""
     called: list[tuple[str, ...]] = []
 
@@ -43,14 +43,14 @@ def run_errand(model: ChatSpeculativeThinking, errand: str) -> list[tuple[str, .
 
     agent: Any = create_agent(model, [get_weather, get_time, send_message], system_prompt=PROMPT)
     try:
-        messages = agent.invoke({"messages": [("user", errand)]}, {"recursion_limit": 14})["messages"]
+        messages = agent.invoke({"messages": [("user", task)]}, {"recursion_limit": 14})["messages"]
     except GraphRecursionError:
         return []
     return [] if messages[-1].tool_calls else called
 
 
 def test_an_agent_finishes_a_task_of_three_tools(servers: Servers, small: HuggingFaceBackend) -> None:
-    """The agent finishes at least one of three errands. The model that answers has half a billion parameters."""
+    """The agent finishes at least one of three tasks. The model that answers has half a billion parameters."""
     model = ChatSpeculativeThinking(
         speculative=small,
         target=servers.get("llama-cpp", LARGE).backend(),
@@ -59,8 +59,8 @@ def test_an_agent_finishes_a_task_of_three_tools(servers: Servers, small: Huggin
         max_tokens=200,
     )
     done: list[list[tuple[str, ...]]] = []
-    for errand in ERRANDS:
-        done.append(run_errand(model, errand))
+    for task in TASKS:
+        done.append(run_task(model, task))
         if {("weather", "Paris"), ("time", "Paris"), ("message", "Anna")} <= {call[:2] for call in done[-1]}:
             return
-    pytest.fail(f"no errand was finished: {done}")
+    pytest.fail(f"no task was finished: {done}")

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
     from tests.integration_tests.servers import Servers
 
-WAYS: list[tuple[str, StrategyName]] = [(engine.name, way) for engine in ENGINES.values() for way in engine.exact]
+EXACT_STRATEGIES: list[tuple[str, StrategyName]] = [
+    (engine.name, strategy) for engine in ENGINES.values() for strategy in engine.exact
+]
 COUNT = "Count from 1 to 60."
 COUNTED = "1, 2, 3, 4,"
-SOON = 10.0
+TIME_LIMIT = 10.0
 """Time limit in seconds. One token takes less on a busy machine, the thousands of cancelled tokens would take more."""
 
 
@@ -40,15 +42,15 @@ def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
     return servers.get(request.param, SMALL)
 
 
-@pytest.fixture(params=WAYS, ids="-".join, scope="session")
+@pytest.fixture(params=EXACT_STRATEGIES, ids="-".join, scope="session")
 def exact(request: pytest.FixtureRequest, servers: Servers) -> tuple[Server, OpenAIBackend]:
     """A server, and a backend that continues turns on it with an exact strategy."""
-    engine, way = request.param
+    engine, strategy = request.param
     server = servers.get(engine, SMALL)
-    return server, server.backend_for(way)
+    return server, server.backend_for(strategy)
 
 
-def begun(question: str, reply: str) -> Turn:
+def turn_with(question: str, reply: str) -> Turn:
     turn = Turn((Message("user", question),))
     if reply:
         turn.append("speculative", reply)
@@ -74,11 +76,11 @@ def text_of(events: Iterable[Event]) -> str:
         ("用中文回答。", "你好世界。🎉"),
     ],
 )
-def test_the_prompt_is_read_as_it_was_written(exact: tuple[Server, OpenAIBackend], question: str, reply: str) -> None:
+def test_the_server_reads_the_prompt_unchanged(exact: tuple[Server, OpenAIBackend], question: str, reply: str) -> None:
     """The server adds no second template and no second start token, and loses no part of the reply."""
     server, backend = exact
     tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
-    turn = begun(question, reply)
+    turn = turn_with(question, reply)
     raw = Raw(ChatTemplate(tokenizer)).payload(turn)
     with OpenAI(base_url=server.url, api_key=KEY) as client:
         if backend.describe()["continuation"] == "raw":
@@ -92,15 +94,15 @@ def test_the_prompt_is_read_as_it_was_written(exact: tuple[Server, OpenAIBackend
 
 def test_half_a_word_is_finished(exact: tuple[Server, OpenAIBackend]) -> None:
     _, backend = exact
-    turn = begun("Name the days of the week, in order.", "Monday, Tuesday, Wednes")
+    turn = turn_with("Name the days of the week, in order.", "Monday, Tuesday, Wednes")
     assert text_of(backend.continue_turn(turn, greedy(4))).startswith("day")
 
 
-def test_hand_overs_leave_no_trace(exact: tuple[Server, OpenAIBackend]) -> None:
+def test_hand_overs_do_not_change_the_text(exact: tuple[Server, OpenAIBackend]) -> None:
     """The model is certain of this text, so differences in rounding do not change it."""
     _, backend = exact
-    alone = text_of(backend.continue_turn(begun(COUNT, COUNTED), greedy(50)))
-    turn = begun(COUNT, COUNTED)
+    alone = text_of(backend.continue_turn(turn_with(COUNT, COUNTED), greedy(50)))
+    turn = turn_with(COUNT, COUNTED)
     while len(turn.answer) < len(COUNTED + alone):
         written = text_of(backend.continue_turn(turn, greedy(13)))
         kept = written[: written.rindex(",") + 1]
@@ -109,9 +111,9 @@ def test_hand_overs_leave_no_trace(exact: tuple[Server, OpenAIBackend]) -> None:
     assert len(turn.spans) >= 5
 
 
-async def test_text_comes_in_pieces_and_is_counted(exact: tuple[Server, OpenAIBackend]) -> None:
+async def test_text_is_streamed_and_counted(exact: tuple[Server, OpenAIBackend]) -> None:
     server, backend = exact
-    turn, request = begun(COUNT, COUNTED), greedy(20)
+    turn, request = turn_with(COUNT, COUNTED), greedy(20)
     events = list(backend.continue_turn(turn, request))
     pieces, end = [event for event in events if isinstance(event, Piece)], events[-1]
     assert len(pieces) > 10
@@ -121,10 +123,10 @@ async def test_text_comes_in_pieces_and_is_counted(exact: tuple[Server, OpenAIBa
     assert end.reason == "length"
     tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
     prompt = Raw(ChatTemplate(tokenizer)).payload(turn).body["prompt"]
-    if server.engine.tells_usage:
+    if server.engine.reports_usage:
         assert end.usage
         assert (end.usage.prompt_tokens, end.usage.completion_tokens) == (len(tokenizer.encode(prompt)), 20)
-        assert (end.usage.cached_tokens is not None) == server.engine.tells_cached
+        assert (end.usage.cached_tokens is not None) == server.engine.reports_cached_tokens
     else:
         assert end.usage is None
     assert text_of([event async for event in backend.acontinue_turn(turn, request)]) == text_of(events)
@@ -132,11 +134,11 @@ async def test_text_comes_in_pieces_and_is_counted(exact: tuple[Server, OpenAIBa
 
 def test_a_stop_string_ends_the_text(exact: tuple[Server, OpenAIBackend]) -> None:
     server, backend = exact
-    events = list(backend.continue_turn(begun(COUNT, COUNTED), greedy(60, stop=(" 9,",))))
+    events = list(backend.continue_turn(turn_with(COUNT, COUNTED), greedy(60, stop=(" 9,",))))
     written, end = text_of(events), events[-1]
     assert isinstance(end, End)
     assert end.reason == "stop"
-    assert written == " 5, 6, 7, 8," + (" 9," if server.engine.keeps_stop else "")
+    assert written == " 5, 6, 7, 8," + (" 9," if server.engine.keeps_stop_string else "")
 
 
 def test_stop_strings_of_the_user_are_left_out(exact: tuple[Server, OpenAIBackend]) -> None:
@@ -153,21 +155,21 @@ def test_stop_strings_of_the_user_are_left_out(exact: tuple[Server, OpenAIBacken
     ("question", "reply", "expected"),
     [("Repeat these: 🎉🌍", "🎉🌍 🎉🌍 🎉🌍 ", "🎉🌍"), ("Repeat: 你好世界。", "你好世界。" * 3 + "你好", "世界")],
 )
-def test_characters_of_several_tokens_come_whole(
+def test_characters_of_several_tokens_are_not_split(
     exact: tuple[Server, OpenAIBackend], question: str, reply: str, expected: str
 ) -> None:
     """A limit may cut the text anywhere, but half a character is never shown."""
     server, backend = exact
-    texts = [text_of(backend.continue_turn(begun(question, reply), greedy(n))) for n in (1, 2, 3, 5, 6, 12)]
+    texts = [text_of(backend.continue_turn(turn_with(question, reply), greedy(n))) for n in (1, 2, 3, 5, 6, 12)]
     assert expected in texts[-1]
     assert "\ufffd" not in "".join(texts)
-    if server.engine.repeats:
+    if server.engine.greedy_is_repeatable:
         assert all(longer.startswith(shorter) for shorter, longer in pairwise(texts))
 
 
-def test_a_seed_repeats_what_was_sampled(exact: tuple[Server, OpenAIBackend]) -> None:
+def test_a_seed_repeats_the_sample(exact: tuple[Server, OpenAIBackend]) -> None:
     server, backend = exact
-    turn = begun("Tell me a story.", "")
+    turn = turn_with("Tell me a story.", "")
 
     def sampled(seed: int) -> str:
         return text_of(backend.continue_turn(turn, Request(16, temperature=1.0, seed=seed)))
@@ -179,7 +181,7 @@ def test_a_seed_repeats_what_was_sampled(exact: tuple[Server, OpenAIBackend]) ->
 
 async def test_a_closed_stream_frees_the_server(exact: tuple[Server, OpenAIBackend]) -> None:
     server, backend = exact
-    turn, endless = begun("Write a long story.", ""), Request(3000, temperature=1.0, seed=1)
+    turn, endless = turn_with("Write a long story.", ""), Request(3000, temperature=1.0, seed=1)
     for _ in range(3):
         events = backend.continue_turn(turn, endless)
         next(event for event in events if isinstance(event, Piece))
@@ -193,13 +195,13 @@ async def test_a_closed_stream_frees_the_server(exact: tuple[Server, OpenAIBacke
     closed = time.monotonic()
     if server.engine.name == "vllm":
         while server.metric("num_requests_running"):
-            assert time.monotonic() - closed < SOON
+            assert time.monotonic() - closed < TIME_LIMIT
             await asyncio.sleep(0.05)
-    assert text_of(backend.continue_turn(begun(COUNT, COUNTED), greedy(4)))
-    assert time.monotonic() - closed < SOON
+    assert text_of(backend.continue_turn(turn_with(COUNT, COUNTED), greedy(4)))
+    assert time.monotonic() - closed < TIME_LIMIT
 
 
-def test_what_auto_finds_out(server: Server) -> None:
+def test_auto_finds_the_best_strategy(server: Server) -> None:
     """Without a tokenizer, `auto` uses the flag if it works. Otherwise it uses the emulation, as the report says."""
     backend = server.backend(tokenizer=None)
     message = ChatSpeculativeThinking(speculative=backend, target=backend, max_tokens=24).invoke("hi")
@@ -209,9 +211,9 @@ def test_what_auto_finds_out(server: Server) -> None:
     assert bool(degraded) == (server.engine.auto == "chat_instruct")
 
 
-def test_what_is_wrong_is_told(server: Server) -> None:
+def test_errors_name_the_cause_and_hide_the_key(server: Server) -> None:
     """Servers that check the key or the model name report an error. The error never contains the key."""
-    turn = begun("hi", "")
+    turn = turn_with("hi", "")
     if server.engine.checks_key:
         wrong = server.backend(api_key="sk-another-secret")
         with pytest.raises(ModelAuthenticationError, match=r"at http://127.0.0.1:\d+/v1: .*Check `api_key`") as caught:

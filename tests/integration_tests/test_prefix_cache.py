@@ -47,13 +47,13 @@ class Read:
     Attributes:
         prompt: Tokens of the prompt.
         cached: Number of prompt tokens from the cache, by the server's own counter.
-        told: Number of prompt tokens from the cache, by the request's usage. None if the stream was closed before it
-            reported the usage.
+        reported: Number of prompt tokens from the cache, by the request's usage. None if the stream was closed before
+            it reported the usage.
     """
 
     prompt: list[int]
     cached: float
-    told: int | None
+    reported: int | None
 
 
 class Recorder(Backend):
@@ -81,7 +81,7 @@ class Recorder(Backend):
 
 
 @pytest.mark.parametrize("continuation", ["raw", "chat_flag"])
-def test_a_server_reads_only_what_is_new_to_it(servers: Servers, continuation: StrategyName) -> None:
+def test_a_server_reads_only_new_text(servers: Servers, continuation: StrategyName) -> None:
     small, large = (Recorder(servers.get("vllm", model), continuation) for model in (SMALL, LARGE))
     policy = DelegationPolicy.non_reasoning(opening_tokens=20, takeover_tokens=12, boundary="\n")
     pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, temperature=0, max_tokens=250)
@@ -95,10 +95,10 @@ def test_a_server_reads_only_what_is_new_to_it(servers: Servers, continuation: S
             assert common >= len(before.prompt) - SEAM_MAX  # a prompt grows only at its end
             assert read.cached > common - BLOCK
         assert len(reads[0].prompt) > 2 * BLOCK
-        told = [read for read in reads if read.told is not None]
-        assert [read.told for read in told] == [read.cached for read in told]
-        assert report["usage"][author]["cached_tokens"] == sum(read.told or 0 for read in told)
-    assert all(read.told is not None for read in large.reads)  # no takeover is closed early
+        reported = [read for read in reads if read.reported is not None]
+        assert [read.reported for read in reported] == [read.cached for read in reported]
+        assert report["usage"][author]["cached_tokens"] == sum(read.reported or 0 for read in reported)
+    assert all(read.reported is not None for read in large.reads)  # no takeover is closed early
 
 
 def _common(one: list[int], other: list[int]) -> int:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)  # Ray starts slowly
 KEY = "sk-ray"
 NAME = "speculative-thinking"
 PROBLEM = pocket.problems()[2]
-ASKED: Any = {"model": NAME, "messages": [{"role": "user", "content": PROBLEM.question}], "temperature": 0}
+REQUEST: Any = {"model": NAME, "messages": [{"role": "user", "content": PROBLEM.question}], "temperature": 0}
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +30,15 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     settings = {"SPEC_THINKING_API_KEY": KEY, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     with (
         serving(command, settings, tmp_path_factory.mktemp("ray") / "log", key=KEY) as url,
-        openai.OpenAI(api_key=KEY, base_url=url, max_retries=0) as asking,
+        openai.OpenAI(api_key=KEY, base_url=url, max_retries=0) as openai_client,
     ):
-        yield asking
+        yield openai_client
 
 
 def test_every_replica_answers(client: openai.OpenAI) -> None:
     replicas = set()
     for _ in range(20):
-        raw = client.chat.completions.with_raw_response.create(**ASKED)
+        raw = client.chat.completions.with_raw_response.create(**REQUEST)
         reply: Any = raw.parse()
         assert pocket.boxed(reply.choices[0].message.content) == PROBLEM.answer
         assert reply.choices[0].message.reasoning_content
@@ -48,15 +48,15 @@ def test_every_replica_answers(client: openai.OpenAI) -> None:
     assert len(replicas) == 2
 
 
-def test_a_stream_comes_as_it_is_written(client: openai.OpenAI) -> None:
-    came: list[float] = []
+def test_a_reply_is_streamed_while_it_is_written(client: openai.OpenAI) -> None:
+    times: list[float] = []
     text = ""
-    for part in client.chat.completions.create(**ASKED, stream=True):
-        came.append(time.monotonic())
+    for part in client.chat.completions.create(**REQUEST, stream=True):
+        times.append(time.monotonic())
         text += part.choices[0].delta.content or ""
     assert pocket.boxed(text) == PROBLEM.answer
-    assert len(came) > 50
-    assert came[-1] - came[0] > 0.1
+    assert len(times) > 50
+    assert times[-1] - times[0] > 0.1
 
 
 def test_a_wrong_key_is_refused(client: openai.OpenAI) -> None:

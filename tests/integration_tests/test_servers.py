@@ -60,22 +60,22 @@ def check(message: AIMessage) -> None:
 
 
 @pytest.mark.parametrize(("speculative", "target"), PAIRS)
-async def test_pairs_write_the_same_however_they_are_asked(
+async def test_pairs_write_the_same_for_every_way_to_call_them(
     speculative: str, target: str, small: HuggingFaceBackend, large: HuggingFaceBackend, servers: Servers
 ) -> None:
-    small_one = small if speculative == "local" else servers.get(speculative, SMALL).backend()
-    large_one = large if target == "local" else servers.get(target, LARGE).backend()
-    model = pair(small_one, large_one)
+    small_backend = small if speculative == "local" else servers.get(speculative, SMALL).backend()
+    large_backend = large if target == "local" else servers.get(target, LARGE).backend()
+    model = pair(small_backend, large_backend)
     streamed = reduce(add, model.stream(QUESTION))
     astreamed = reduce(add, [chunk async for chunk in model.astream(QUESTION)])
     messages = [model.invoke(QUESTION), await model.ainvoke(QUESTION), streamed, astreamed]
     for message in messages:
         check(message)
-    if all(place == "local" or ENGINES[place].repeats for place in (speculative, target)):
+    if all(place == "local" or ENGINES[place].greedy_is_repeatable for place in (speculative, target)):
         assert len({message.text for message in messages}) == 1
 
 
-def test_a_server_goes_on_serving_after_turns_were_cut(servers: Servers) -> None:
+def test_a_server_still_answers_after_turns_were_cut(servers: Servers) -> None:
     server = servers.get("llama-cpp", LARGE)
     model = pair(server.backend(), server.backend(), max_tokens=400)
     for _ in range(5):
@@ -85,7 +85,7 @@ def test_a_server_goes_on_serving_after_turns_were_cut(servers: Servers) -> None
     check(model.invoke(QUESTION, max_tokens=50))
 
 
-def test_a_server_that_is_not_there(servers: Servers) -> None:
+def test_an_error_says_that_the_server_is_not_running(servers: Servers) -> None:
     gone = servers.get("llama-cpp", SMALL)._replace(url="http://127.0.0.1:9/v1").backend(max_retries=0)
     with pytest.raises(ModelConnectionError, match="Check that the server is running") as refused:
         asyncio.run(pair(gone, gone).ainvoke("hi"))

@@ -38,7 +38,7 @@ def entropies(backend: Backend) -> dict[str, float]:
     ("engine", "settings"),
     [("llama-cpp", {}), ("vllm", {}), ("vllm", {"continuation": "chat_flag", "tokenizer": None})],
 )
-def test_servers_tell_what_the_model_says(
+def test_a_server_and_the_local_model_agree_on_entropies(
     engine: str, settings: dict[str, Any], small: HuggingFaceBackend, servers: Servers
 ) -> None:
     """The engines round the weights differently, so greedy texts may differ at some point. Up to there they agree."""
@@ -50,7 +50,7 @@ def test_servers_tell_what_the_model_says(
         assert remote[text] == pytest.approx(local[text], abs=0.25)
 
 
-def test_a_server_that_tells_none_writes_all_the_same(large: HuggingFaceBackend, servers: Servers) -> None:
+def test_a_server_without_log_probabilities_still_writes(large: HuggingFaceBackend, servers: Servers) -> None:
     backend = servers.get("transformers-serve", SMALL).backend()
     policy = DelegationPolicy(trigger=FirstTokenEntropy(), boundary="\n")
     pair = ChatSpeculativeThinking(speculative=backend, target=large, policy=policy, max_tokens=60, temperature=0)
@@ -59,7 +59,7 @@ def test_a_server_that_tells_none_writes_all_the_same(large: HuggingFaceBackend,
     assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
 
 
-def test_a_real_model_answers_with_a_digit(small: HuggingFaceBackend, large: HuggingFaceBackend) -> None:
+def test_a_real_model_scores_with_a_digit(small: HuggingFaceBackend, large: HuggingFaceBackend) -> None:
     policy = DelegationPolicy(trigger=ScoreAndAccept(), boundary="\n")
     pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, max_tokens=120, temperature=0)
     report = pair.invoke(QUESTION).response_metadata["speculative_thinking"]

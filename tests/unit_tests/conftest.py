@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_found_out_before() -> Iterator[None]:
+def _clear_process_state() -> Iterator[None]:
     """Clear the state of the process: the capabilities of servers, and the failures that were logged."""
     capabilities.cache_clear()
     _REPORTED.clear()

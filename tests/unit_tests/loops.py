@@ -6,7 +6,7 @@ import asyncio
 import gc
 
 
-async def at_rest() -> None:
+async def wait_for_tasks() -> None:
     """Wait until no other task is left.
 
     Generators that are no longer referenced are collected first. The loop closes them in tasks.

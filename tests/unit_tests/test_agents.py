@@ -21,13 +21,13 @@ from pydantic import BaseModel
 
 from langchain_spec_thinking import ChatSpeculativeThinking, pocket
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests import errand
+from tests.unit_tests import tool_task
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.errand import (
+from tests.unit_tests.tool_task import (
     ANSWER,
-    ERRAND,
     QUESTION,
     RECEIPT,
+    TASK_STEPS,
     TOOLS,
     Receipt,
     only_the_receipt,
@@ -54,35 +54,35 @@ async def test_an_agent_finishes_a_task_of_three_tools(answer_by: str, think_bef
     agent = create_agent(pair(**settings), tools=TOOLS)
     for state in (agent.invoke(QUESTION), await agent.ainvoke(QUESTION)):
         messages = state["messages"]
-        assert steps(messages) == ERRAND
+        assert steps(messages) == TASK_STEPS
         replies = [message for message in messages if isinstance(message, AIMessage)]
         assert [report(reply)["takeovers"] for reply in replies] == [int(think_before_tools)] * 4
         assert {report(reply)["segments"][-1]["author"] for reply in replies} == {answer_by}
 
 
 def answering_target(turn: Turn) -> str:
-    return errand.small(turn) if turn.channel == "answer" else errand.TAKEN_OVER
+    return tool_task.small(turn) if turn.channel == "answer" else tool_task.TAKEN_OVER
 
 
 @pytest.mark.parametrize("strategy", [ToolStrategy(Receipt), ProviderStrategy(Receipt), Receipt])
 @pytest.mark.parametrize("tools", [TOOLS, []], ids=["with tools", "without"])
-def test_an_agents_answer_has_a_form(strategy: Any, tools: list[Any]) -> None:
+def test_an_agent_returns_structured_output(strategy: Any, tools: list[Any]) -> None:
     model = pair() if tools else pair(speculative=ScriptedBackend(only_the_receipt, name="small"))
     state = create_agent(model, tools=tools, response_format=strategy).invoke(QUESTION)
     assert state["structured_response"] == RECEIPT
 
 
-def test_a_form_is_asked_for_as_the_profile_says_it_can_be() -> None:
+def test_the_profile_decides_how_structured_output_is_requested() -> None:
     """`create_agent` reads the profile. Without the profile, it would use a tool for structured output."""
-    asked: list[Any] = []
-    model = pair(speculative=ScriptedBackend(lambda turn: asked.append(turn.schema) or "{}", name="small"))  # type: ignore[func-returns-value]
+    schemas: list[Any] = []
+    model = pair(speculative=ScriptedBackend(lambda turn: schemas.append(turn.schema) or "{}", name="small"))  # type: ignore[func-returns-value]
     agent = create_agent(model, tools=[], response_format=ToolStrategy(Receipt))
     with pytest.raises(Exception, match="GRAPH_RECURSION_LIMIT"):  # because the model never calls the tool
         agent.invoke(QUESTION, {"recursion_limit": 3})
-    assert asked.pop() is None
+    assert schemas.pop() is None
     with pytest.raises(Exception, match="Receipt"):
         create_agent(model, tools=[], response_format=Receipt).invoke(QUESTION)
-    assert asked.pop()["name"] == "Receipt"
+    assert schemas.pop()["name"] == "Receipt"
 
 
 class Verdict(BaseModel):
@@ -93,7 +93,7 @@ class Verdict(BaseModel):
 
 
 @pytest.mark.parametrize("strategy", [ToolStrategy(Verdict), ProviderStrategy(Verdict)])
-def test_a_pair_without_a_word_of_json_fills_in_a_form(strategy: Any) -> None:
+def test_a_pair_that_never_learned_json_returns_structured_output(strategy: Any) -> None:
     """The pocket models have learned only word problems. A grammar makes them follow the schema."""
     agent = create_agent(ChatSpeculativeThinking.pocket(think_before_tools=False), tools=[], response_format=strategy)
     state = agent.invoke({"messages": [HumanMessage(pocket.problems()[0].question)]})
@@ -102,17 +102,17 @@ def test_a_pair_without_a_word_of_json_fills_in_a_form(strategy: Any) -> None:
 
 def test_a_deep_agent_plans_and_keeps_files() -> None:
     script = {
-        0: errand.call("write_file", file_path="/plan.md", content="Ask for the price."),
-        1: errand.call("task", description="Say what tea costs.", subagent_type="general-purpose"),
-        2: errand.call("read_file", file_path="/plan.md"),
+        0: tool_task.call("write_file", file_path="/plan.md", content="Ask for the price."),
+        1: tool_task.call("task", description="Say what tea costs.", subagent_type="general-purpose"),
+        2: tool_task.call("read_file", file_path="/plan.md"),
     }
 
     def small(turn: Turn) -> str:
-        asked = next(message.content for message in turn.history if message.role == "user")
+        question = next(message.content for message in turn.history if message.role == "user")
         results = [message for message in turn.history if message.role == "tool"]
-        if asked == "Say what tea costs.":  # this is the turn of the subagent
-            return errand.thinking(turn, "Tea costs 3.5." if results else errand.call("price", item="tea"))
-        return errand.thinking(turn, script.get(len(results), ANSWER))
+        if question == "Say what tea costs.":  # this is the turn of the subagent
+            return tool_task.thinking(turn, "Tea costs 3.5." if results else tool_task.call("price", item="tea"))
+        return tool_task.thinking(turn, script.get(len(results), ANSWER))
 
     agent = create_deep_agent(model=pair(speculative=ScriptedBackend(small, name="small", thinks=True)), tools=TOOLS)
     state = agent.invoke(QUESTION)
@@ -138,9 +138,9 @@ def test_a_local_pair_is_an_agents_model() -> None:
 
     model = ChatSpeculativeThinking(speculative=backend, target=backend, max_tokens=60, seed=1)
     agent = create_agent(model, tools=[pick], middleware=[must_call_first])
-    *_, told, last = agent.invoke({"messages": [HumanMessage("hi")]})["messages"]
+    *_, result, last = agent.invoke({"messages": [HumanMessage("hi")]})["messages"]
     assert picked[0] in itertools.product((1, 2), ("red", "green"))
-    assert told.content == f"picked {picked[0][1]}"
+    assert result.content == f"picked {picked[0][1]}"
     assert isinstance(last, AIMessage)
 
 
@@ -174,7 +174,7 @@ def thought(message: AIMessage) -> str:
     return "".join(str(b["reasoning"]) for b in message.content_blocks if b["type"] == "reasoning")
 
 
-def checked(chunks: list[Any], state: dict[str, Any]) -> None:
+def check_stream(chunks: list[Any], state: dict[str, Any]) -> None:
     """Check that the stream holds each token and each usage of the agent's messages once, and nothing else."""
     tokens = [chunk for chunk in chunks if isinstance(chunk, AIMessageChunk)]
     replies = {message.id: message for message in state["messages"] if isinstance(message, AIMessage)}
@@ -183,17 +183,17 @@ def checked(chunks: list[Any], state: dict[str, Any]) -> None:
     for id_, reply in replies.items():
         whole = streamed[id_]
         assert whole.text == reply.text
-        assert thought(whole) == thought(reply) == "".join(errand.THOUGHT)
+        assert thought(whole) == thought(reply) == "".join(tool_task.THOUGHT)
         assert [call["name"] for call in whole.tool_calls] == [call["name"] for call in reply.tool_calls]
         assert whole.usage_metadata == reply.usage_metadata
         assert sum(chunk.usage_metadata is not None for chunk in tokens if chunk.id == id_) == 1
     others = [chunk for chunk in chunks if not isinstance(chunk, AIMessageChunk)]
     assert all(isinstance(other, ToolMessage) for other in others)
     assert len(others) == 3
-    assert len([chunk for chunk in tokens if chunk.text]) == len(errand_words(replies.values()))
+    assert len([chunk for chunk in tokens if chunk.text]) == len(answer_words(replies.values()))
 
 
-def errand_words(replies: Iterable[AIMessage]) -> list[str]:
+def answer_words(replies: Iterable[AIMessage]) -> list[str]:
     """Return the tokens of the answers in the vocabulary of the scripted models."""
     return [word for reply in replies for word in ScriptedBackend().tokenize(reply.text) if word.strip()]
 
@@ -211,12 +211,12 @@ async def test_langgraph_streams_every_token_once(
     ]
     for run in runs:
         last = [data for mode, data in run if mode == "values"][-1]
-        assert steps(last["messages"]) == ERRAND
-        checked([data[0] for mode, data in run if mode == "messages"], last)
+        assert steps(last["messages"]) == TASK_STEPS
+        check_stream([data[0] for mode, data in run if mode == "messages"], last)
 
 
 @pytest.mark.parametrize("how", ["invoke", "stream"])
-def test_callbacks_count_what_was_used_once(how: str) -> None:
+def test_callbacks_count_usage_once(how: str) -> None:
     counter = UsageMetadataCallbackHandler()
     agent: Any = create_agent(pair(), tools=TOOLS)
     if how == "invoke":
@@ -231,7 +231,7 @@ def test_callbacks_count_what_was_used_once(how: str) -> None:
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
-def test_nothing_of_chat_models_inside_a_pair_is_streamed(output_version: str) -> None:
+def test_messages_of_inner_chat_models_are_not_streamed(output_version: str) -> None:
     """The inner models also write text that is dropped. The stream holds only the message of the pair."""
     inner = [
         GenericFakeChatModel(messages=itertools.repeat(AIMessage(text)))
@@ -260,7 +260,7 @@ def summarizing(model: ChatSpeculativeThinking, **settings: Any) -> Summarizatio
     return SummarizationMiddleware(model=model, token_counter=lambda _: 0, keep=("messages", 2), **settings)
 
 
-def test_usage_is_that_of_the_history_and_not_what_was_paid() -> None:
+def test_usage_metadata_counts_the_history_and_not_the_billed_tokens() -> None:
     """Every takeover reads the prompt again. These tokens are billed, but they are not in the history."""
     model = pair()
     reply = create_agent(model, tools=TOOLS).invoke(QUESTION)["messages"][-1]
@@ -275,10 +275,10 @@ def test_a_history_is_summarized_when_it_is_long(threshold: int, summarized: boo
     summaries: list[str] = []
 
     def small(turn: Turn) -> str:
-        asked = turn.history[-1].content
-        if asked.startswith("What of tea"):
+        question = turn.history[-1].content
+        if question.startswith("What of tea"):
             return "Tea is fine. " * 3
-        summaries.append(asked)
+        summaries.append(question)
         return "We spoke of tea."
 
     model = ChatSpeculativeThinking(speculative=ScriptedBackend(small), target=ScriptedBackend())
@@ -297,7 +297,7 @@ def context_of(model: ChatSpeculativeThinking) -> int | None:
     return (model.profile or {}).get("max_input_tokens")
 
 
-def test_a_share_of_the_context_is_a_share_of_the_smaller_one() -> None:
+def test_the_context_of_a_pair_is_the_smaller_one() -> None:
     models: list[Any] = [
         tiny.backend(tiny.llama(context=2048)),
         tiny.backend(tiny.llama(context=512)),

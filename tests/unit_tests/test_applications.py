@@ -17,10 +17,10 @@ from integrations.deepagents import recipe as deepagents
 from integrations.langgraph_agent import recipe as langgraph_agent
 from integrations.rag_chain import recipe as rag_chain
 from integrations.rag_chain.retriever import BM25Retriever
-from integrations.watching import shown, watch
+from integrations.watch_agent import agent_output, watch
 from langchain_spec_thinking.policy import DelegationPolicy
 from langchain_spec_thinking.testing import ScriptedBackend, words
-from tests.unit_tests.errand import TAKEN_OVER, call, thinking
+from tests.unit_tests.tool_task import TAKEN_OVER, call, thinking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +42,8 @@ def pair(small: Callable[[Turn], str]) -> dict[str, Any]:
 
 
 def buyer(turn: Turn) -> str:
-    told = [message.content for message in turn.history if message.role == "tool"]
-    match told:
+    results = [message.content for message in turn.history if message.role == "tool"]
+    match results:
         case []:
             return call("exchange", amount=20, source="EUR", to="USD")
         case [dollars]:
@@ -57,7 +57,7 @@ def buyer(turn: Turn) -> str:
 
 def test_an_agent_orders_tea_and_remembers_it() -> None:
     agent = langgraph_agent.build(**pair(buyer))
-    text = "".join(shown(agent, langgraph_agent.QUESTION))
+    text = "".join(agent_output(agent, langgraph_agent.QUESTION))
     assert 'exchange({"amount": 20, "source": "EUR", "to": "USD"})' in text
     assert "exchange -> 25.0" in text
     assert "divide -> 7" in text
@@ -71,11 +71,11 @@ def test_an_agent_orders_tea_and_remembers_it() -> None:
 
 
 def counter(turn: Turn) -> str:
-    asked = next(message.content for message in turn.history if message.role == "user")
-    told = [message.content for message in turn.history if message.role == "tool"]
-    if asked.startswith("Count"):
-        return f"There are {told[0]}." if told else call("leap_years", first=1890, last=2026)
-    match told:
+    question = next(message.content for message in turn.history if message.role == "user")
+    results = [message.content for message in turn.history if message.role == "tool"]
+    if question.startswith("Count"):
+        return f"There are {results[0]}." if results else call("leap_years", first=1890, last=2026)
+    match results:
         case []:
             return call("write_file", file_path="/plan.md", content="1. Count. 2. Report.")
         case [_]:
@@ -93,7 +93,7 @@ def test_a_deep_agent_writes_a_report() -> None:
     assert "There are 33." in str(state["files"]["/report.md"])
 
 
-def test_a_chain_answers_from_the_passages_that_fit() -> None:
+def test_a_chain_answers_from_the_passages_found() -> None:
     seen: list[str] = []
 
     def reader(turn: Turn) -> str:
@@ -101,11 +101,11 @@ def test_a_chain_answers_from_the_passages_that_fit() -> None:
         return "The small model goes on alone [1]."
 
     chain = rag_chain.build(**pair(reader))
-    told = chain.invoke(rag_chain.QUESTION)
-    assert isinstance(told["answer"], AIMessage)
-    assert told["answer"].text == "The small model goes on alone [1]."
-    assert len(told["found"]) == 4
-    for i, passage in enumerate(told["found"], 1):
+    result = chain.invoke(rag_chain.QUESTION)
+    assert isinstance(result["answer"], AIMessage)
+    assert result["answer"].text == "The small model goes on alone [1]."
+    assert len(result["found"]) == 4
+    for i, passage in enumerate(result["found"], 1):
         assert f"[{i}] ({passage.metadata['page']}) {passage.page_content}" in seen[0]
     *_, last = chain.stream(rag_chain.QUESTION)
     assert "answer" in last
@@ -118,12 +118,12 @@ PASSAGES = ["the cat sat on the mat", "the dog", "a cat and another cat, cat, ca
     ("question", "found"),
     [("Where is the cat?", [2, 0]), ("moon", [4]), ("nothing of it", []), ("", []), ("THE DOG", [1, 4])],
 )
-def test_rare_words_tell_more_than_common_ones(question: str, found: list[int]) -> None:
+def test_rare_words_weigh_more_than_common_ones(question: str, found: list[int]) -> None:
     retriever = BM25Retriever([Document(text) for text in PASSAGES], k=2)
     assert [PASSAGES.index(document.page_content) for document in retriever.invoke(question)] == found
 
 
-def test_no_documents_hold_no_answer() -> None:
+def test_without_documents_nothing_is_found() -> None:
     assert BM25Retriever([]).invoke("anything") == []
 
 

@@ -23,7 +23,7 @@ from langchain_spec_thinking.drivers import Delta, adrive, drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.report import Takeover, TakeoverStart
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.loops import at_rest
+from tests.unit_tests.loops import wait_for_tasks
 from tests.unit_tests.test_chat_models import TEXTS, pair
 
 if TYPE_CHECKING:
@@ -48,29 +48,29 @@ EVENT = {
 """The data of the takeover in a turn of `pair`."""
 
 
-class Listener(BaseCallbackHandler):
+class EventRecorder(BaseCallbackHandler):
     """A handler that keeps custom events, and the starts and ends of runs."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any], UUID]] = []
         self.tags: list[str] = []
         self.model: UUID | None = None
-        self.began: list[str] = []
+        self.started: list[str] = []
 
     def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self.model = run_id
-        self.began.append("model")
+        self.started.append("model")
 
     def on_chain_start(self, serialized: Any, inputs: Any, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
         if parent_run_id is not None and parent_run_id == self.model:
-            self.began.append(kwargs["name"])
+            self.started.append(kwargs["name"])
 
     def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **kwargs: Any) -> None:
         self.events.append((name, data, run_id))
         self.tags = kwargs["tags"]
 
 
-class StreamingListener(Listener, _StreamingCallbackHandler[Any]):
+class StreamingEventRecorder(EventRecorder, _StreamingCallbackHandler[Any]):
     """A handler that turns `invoke` into streaming, like the handlers of LangGraph and `astream_events`."""
 
     def tap_output_iter(self, run_id: UUID, output: Iterator[Any]) -> Iterator[Any]:
@@ -94,7 +94,7 @@ async def astream_events(model: ChatSpeculativeThinking, config: Any) -> None:
         async for _ in stream:
             pass
     finally:
-        await at_rest()  # LangChain ends the run after the end of the stream
+        await wait_for_tasks()  # LangChain ends the run after the end of the stream
 
 
 WAYS: dict[str, Way] = {
@@ -110,23 +110,23 @@ WAYS: dict[str, Way] = {
 }
 
 
-@pytest.mark.parametrize("listener", [Listener, StreamingListener])
+@pytest.mark.parametrize("recorder_type", [EventRecorder, StreamingEventRecorder])
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_a_takeover_is_a_custom_event_and_a_child_run(way: Way, listener: type[Listener]) -> None:
-    heard = listener()
-    way(pair(), {"callbacks": [heard], "tags": ["mine"]})
-    [(name, data, run_id)] = heard.events
+def test_a_takeover_is_a_custom_event_and_a_child_run(way: Way, recorder_type: type[EventRecorder]) -> None:
+    recorder = recorder_type()
+    way(pair(), {"callbacks": [recorder], "tags": ["mine"]})
+    [(name, data, run_id)] = recorder.events
     assert data.pop("seconds") > 0
-    assert (name, data, run_id) == (TAKEOVER, EVENT, heard.model)
-    assert heard.began == ["model", TAKEOVER]
-    assert "mine" in heard.tags
+    assert (name, data, run_id) == (TAKEOVER, EVENT, recorder.model)
+    assert recorder.started == ["model", TAKEOVER]
+    assert "mine" in recorder.tags
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_the_models_own_callbacks_hear_of_it_too(way: Way) -> None:
-    heard = Listener()
-    way(pair(callbacks=[heard]), {})
-    assert [name for name, _, _ in heard.events] == [TAKEOVER]
+def test_callbacks_of_the_model_get_the_event_too(way: Way) -> None:
+    recorder = EventRecorder()
+    way(pair(callbacks=[recorder]), {})
+    assert [name for name, _, _ in recorder.events] == [TAKEOVER]
 
 
 async def test_events_of_astream_events() -> None:
@@ -190,19 +190,19 @@ def test_a_takeover_that_fails_is_an_error_of_its_run(way: Way) -> None:
     assert "gone" in (child.error or "")
 
 
-def test_a_takeover_that_brought_nothing_says_so() -> None:
-    heard = Listener()
-    message = pair(target=Breaking()).invoke("2 + 3?", {"callbacks": [heard]})
-    assert [(data["text"], data["tokens"]) for _, data, _ in heard.events] == [("", 0)]
+def test_a_takeover_without_text_is_reported() -> None:
+    recorder = EventRecorder()
+    message = pair(target=Breaking()).invoke("2 + 3?", {"callbacks": [recorder]})
+    assert [(data["text"], data["tokens"]) for _, data, _ in recorder.events] == [("", 0)]
     assert message.response_metadata["speculative_thinking"]["takeovers"] == 0
 
 
-def test_what_the_target_wrote_too_much_is_no_draft() -> None:
-    heard = Listener()
+def test_surplus_text_of_the_target_is_not_a_draft() -> None:
+    recorder = EventRecorder()
     target = ScriptedBackend("Hm, let me verify it.\n\nMore.", name="large")
-    pair(target=target, policy=DelegationPolicy(takeover_tokens=None)).invoke("2 + 3?", {"callbacks": [heard]})
-    told = [(data["kind"], data["draft"]) for _, data, _ in heard.events]
-    assert told[:2] == [("reflection", "Wait,"), ("verification", "")]
+    pair(target=target, policy=DelegationPolicy(takeover_tokens=None)).invoke("2 + 3?", {"callbacks": [recorder]})
+    drafts = [(data["kind"], data["draft"]) for _, data, _ in recorder.events]
+    assert drafts[:2] == [("reflection", "Wait,"), ("verification", "")]
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
@@ -215,7 +215,7 @@ def test_closing_a_stream_in_a_takeover_ends_its_run(way: str) -> None:
             if "Hm" in str(chunk.content):
                 break
         await stream.aclose()  # type: ignore[attr-defined]
-        await at_rest()  # LangChain lets the event loop close its inner generator
+        await wait_for_tasks()  # LangChain lets the event loop close its inner generator
 
     if way == "stream":
         stream = pair().stream("2 + 3?", {"callbacks": [tracer]})
@@ -245,20 +245,20 @@ class ABroken(AsyncCallbackHandler):
 
 @pytest.mark.parametrize("handler", [Broken, ABroken])
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_a_callback_that_fails_breaks_no_turn(way: Way, handler: type[BaseCallbackHandler]) -> None:
-    heard = Listener()
-    way(pair(), {"callbacks": [handler(), heard]})
-    assert len(heard.events) == 1
+def test_a_failing_callback_does_not_break_the_turn(way: Way, handler: type[BaseCallbackHandler]) -> None:
+    recorder = EventRecorder()
+    way(pair(), {"callbacks": [handler(), recorder]})
+    assert len(recorder.events) == 1
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_nothing_is_made_ready_where_nobody_listens(way: Way) -> None:
+def test_without_callbacks_no_manager_is_made(way: Way) -> None:
     seen = []
 
     class Watched(ChatSpeculativeThinking):
-        def _copy(self, listeners: Any) -> Any:
-            seen.append(listeners)
-            return super()._copy(listeners)
+        def _copy(self, manager: Any) -> Any:
+            seen.append(manager)
+            return super()._copy(manager)
 
     base = pair()
     way(Watched(speculative=base.speculative, target=base.target), {})
@@ -266,7 +266,7 @@ def test_nothing_is_made_ready_where_nobody_listens(way: Way) -> None:
 
 
 @given(TEXTS, TEXTS)
-def test_each_takeover_that_wrote_is_told_once(written: str, taken_over: str) -> None:
+def test_each_takeover_with_text_is_reported_once(written: str, taken_over: str) -> None:
     models = ScriptedBackend(written, thinks=True), ScriptedBackend(taken_over)
     policies = [
         DelegationPolicy(takeover_tokens=4, reflection_limit=1),
@@ -275,9 +275,9 @@ def test_each_takeover_that_wrote_is_told_once(written: str, taken_over: str) ->
     for policy in [*policies, DelegationPolicy(takeover_tokens=None, budget=Budget(target_tokens=9))]:
         model = ChatSpeculativeThinking(speculative=models[0], target=models[1], policy=policy, max_tokens=60)
         run = model.new_run([HumanMessage("x")])
-        happened = list(drive(run))
-        takeovers = [each for each in happened if isinstance(each, Takeover)]
-        assert len(takeovers) == sum(isinstance(each, TakeoverStart) for each in happened)
+        events = list(drive(run))
+        takeovers = [each for each in events if isinstance(each, Takeover)]
+        assert len(takeovers) == sum(isinstance(each, TakeoverStart) for each in events)
         assert sum(bool(takeover.text) for takeover in takeovers) == run.report.takeovers
         for takeover in takeovers:
             assert takeover.text == run.turn.text(takeover.channel)[takeover.start : takeover.end]
@@ -287,22 +287,22 @@ def test_each_takeover_that_wrote_is_told_once(written: str, taken_over: str) ->
         assert sum(dropped.tokens for dropped in run.report.dropped) <= discarded
 
 
-async def test_both_loops_tell_the_same() -> None:
-    happened = [each async for each in adrive(pair().new_run([HumanMessage("x")]))]
+async def test_synchronous_and_asynchronous_drivers_yield_the_same_events() -> None:
+    events = [each async for each in adrive(pair().new_run([HumanMessage("x")]))]
     expected = list(drive(pair().new_run([HumanMessage("x")])))
-    assert [type(each) for each in happened] == [type(each) for each in expected]
+    assert [type(each) for each in events] == [type(each) for each in expected]
     texts = [each.text for each in drive_with_callbacks(pair().new_run([HumanMessage("x")]), None)]
     assert texts == [each.text for each in expected if isinstance(each, Delta)]
 
 
-def test_the_report_keeps_what_was_dropped() -> None:
+def test_the_report_holds_dropped_drafts() -> None:
     report = pair().invoke("2 + 3?").response_metadata["speculative_thinking"]
     assert report["dropped"] == [
         {"author": "speculative", "channel": "thinking", "at": 16, "text": "Wait,", "tokens": 1}
     ]
 
 
-def test_a_draft_that_came_in_one_huge_piece_is_kept_in_part() -> None:
+def test_a_huge_dropped_draft_is_shortened() -> None:
     whole = ScriptedBackend("One.\n\nWait " + "x" * 5000, thinks=True, tokenize=lambda text: [text])
     report = pair(speculative=whole).invoke("2 + 3?").response_metadata["speculative_thinking"]
     assert len(report["dropped"][0]["text"]) == 1000

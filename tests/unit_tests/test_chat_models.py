@@ -76,7 +76,7 @@ def block(text: str, index: int, author: str, kind: str) -> dict[str, Any]:
     return {"type": "reasoning", "reasoning": text, "index": index, "extras": {"author": author, "kind": kind}}
 
 
-def test_the_report_tells_who_wrote_what_and_what_it_cost() -> None:
+def test_the_report_holds_authors_and_usage() -> None:
     metadata = pair().invoke("2 + 3?").response_metadata
     report = metadata["speculative_thinking"]
     assert metadata["model_name"] == "small + large"
@@ -165,7 +165,7 @@ def reasoning(message: AIMessage) -> str:
     return "".join(str(b["reasoning"]) for b in message.content_blocks if b["type"] == "reasoning")
 
 
-def test_text_comes_before_the_turn_is_over() -> None:
+def test_text_is_streamed_before_the_turn_ends() -> None:
     model = pair()
     with_text = next(chunk for chunk in model.stream("2 + 3?") if chunk.content)
     assert with_text.content == [block("I", 0, "speculative", "draft")]
@@ -195,12 +195,12 @@ def test_a_call_may_override_settings() -> None:
         {"nonsense": 1},
     ],
 )
-def test_a_call_with_a_bad_setting_names_it(setting: dict[str, Any]) -> None:
+def test_an_error_names_the_bad_setting_of_a_call(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         pair().invoke("2 + 3?", **setting)
 
 
-def test_what_a_call_gives_is_converted_as_the_fields_are() -> None:
+def test_settings_of_a_call_are_converted_like_fields() -> None:
     assert pair().invoke("2 + 3?", max_tokens="10").response_metadata["finish_reason"] == "length"
 
 
@@ -216,37 +216,37 @@ class CountingBackend(Backend):
         yield End("length", Usage(completion_tokens=request.max_tokens))
 
 
-class LeadingBackend(Backend):
+class ReadAheadBackend(Backend):
     """A backend that records, for each piece, by how many pieces it is ahead of its reader.
 
     Attributes:
         read: Number of pieces that were read.
-        leads: Distance to the reader at the start of each piece, in pieces.
+        distances: Distance to the reader at the start of each piece, in pieces.
     """
 
-    name = "leading"
+    name = "read-ahead"
 
     def __init__(self) -> None:
         self.read = 0
-        self.leads: list[int] = []
+        self.distances: list[int] = []
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         for written in range(request.max_tokens):
-            self.leads.append(written - self.read)
+            self.distances.append(written - self.read)
             yield Piece("on ")
 
 
 async def test_a_thread_is_one_piece_ahead_at_most() -> None:
     """The thread starts to write a piece only after the reader has taken the piece before it."""
-    backend = LeadingBackend()
+    backend = ReadAheadBackend()
     events = backend.acontinue_turn(Turn(()), Request(200))
     async for _ in events:
         backend.read += 1
-    assert len(backend.leads) == 200
-    assert max(backend.leads) <= 2
+    assert len(backend.distances) == 200
+    assert max(backend.distances) <= 2
 
 
-def test_usage_told_in_part_is_completed() -> None:
+def test_usage_reported_in_parts_is_merged() -> None:
     usage = (
         pair(speculative=CountingBackend(), max_tokens=3).invoke("x").response_metadata["speculative_thinking"]["usage"]
     )
@@ -254,7 +254,7 @@ def test_usage_told_in_part_is_completed() -> None:
     assert usage["speculative"]["cached_tokens"] == 50
 
 
-def test_each_request_has_a_seed_of_its_own() -> None:
+def test_each_request_has_its_own_seed() -> None:
     model = pair(seed=40)
     model.invoke("2 + 3?")
     seeds = [r.seed for r, _ in [*model.speculative.requests, *model.target.requests]]  # type: ignore[attr-defined]
@@ -293,15 +293,15 @@ def test_a_wrong_setting_fails_at_construction_and_is_named(field: str, value: o
 
 
 @pytest.mark.parametrize(
-    ("messages", "says"),
+    ("messages", "message"),
     [
         ([], "at least one message"),
         ([FunctionMessage(content="5", name="f")], "got FunctionMessage"),
         ([HumanMessage([{"type": "image", "url": "x"}])], "a block of type 'image' in a human message"),
     ],
 )
-def test_a_message_that_cannot_be_told_is_named(messages: list[Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_message_that_cannot_be_converted_is_named(messages: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         pair().invoke(messages)
 
 
@@ -358,7 +358,7 @@ class EndlessBackend(Backend):
 
     def __init__(self) -> None:
         self.open = 0
-        self.begun = asyncio.Event()
+        self.started = asyncio.Event()
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         self.open += 1
@@ -370,7 +370,7 @@ class EndlessBackend(Backend):
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         self.open += 1
-        self.begun.set()
+        self.started.set()
         try:
             yield Piece("on ")
             await asyncio.Event().wait()
@@ -390,7 +390,7 @@ def test_closing_a_stream_closes_the_backend() -> None:
 async def test_cancelling_a_task_closes_the_backend() -> None:
     backend = EndlessBackend()
     task = asyncio.create_task(pair(speculative=backend, max_tokens=10**9).ainvoke("x"))
-    await backend.begun.wait()
+    await backend.started.wait()
     assert backend.open == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -398,7 +398,7 @@ async def test_cancelling_a_task_closes_the_backend() -> None:
     assert backend.open == 0
 
 
-def test_a_backend_that_does_not_say_why_it_ended_has_ended_the_turn() -> None:
+def test_a_stream_without_an_end_event_ends_the_turn() -> None:
     class Terse(Backend):
         name = "terse"
 

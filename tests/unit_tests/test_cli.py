@@ -17,7 +17,7 @@ from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.pairs import backend
 from langchain_spec_thinking.cli.view import show, table
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.complaints import heard
+from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
 
 
@@ -73,10 +73,10 @@ def test_a_conversation_keeps_its_latest_turn(tmp_path: Path) -> None:
     folder, file = Path(pocket.__file__).parent, tmp_path / "run.json"
     pair_of = ["--speculative", str(folder / "pocket-small"), "--target", str(folder / "pocket-large")]
     asked = ["chat", *pair_of, "--max-tokens", "40", "--temperature", "0", "--save", str(file)]
-    with heard() as complaints:
+    with collect_output() as output:
         result = CliRunner().invoke(app, asked, input="First?\nSecond?\n\n")
     assert result.exit_code == 0
-    assert (complaints, result.stderr) == ([], "")
+    assert (output, result.stderr) == ([], "")
     kept = Trace.load(file)
     assert (kept.question, kept.finish_reason) == ("Second?", "length")
     assert kept.thinking
@@ -84,10 +84,10 @@ def test_a_conversation_keeps_its_latest_turn(tmp_path: Path) -> None:
 
 
 def test_the_demo_streams_a_problem_and_compares() -> None:
-    with heard() as complaints:
+    with collect_output() as output:
         result = CliRunner().invoke(app, ["demo", "--problems", "1"])
     assert result.exit_code == 0
-    assert (complaints, result.stderr) == ([], "")
+    assert (output, result.stderr) == ([], "")
     assert pocket.problems()[0].question.split(".")[0] in result.output
     assert "\\boxed{" in result.output
     assert "Side by side" in result.output

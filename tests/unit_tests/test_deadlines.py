@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 CANCELLED = {
-    "a coroutine waits for ever": """
+    "a coroutine waits forever": """
         async def test_it():
             await asyncio.Event().wait()
     """,
-    "a callback of the loop swallows what is raised in it": """
+    "a callback of the loop swallows exceptions raised in it": """
         async def test_it():
             def again():
                 loop.call_soon(again)
@@ -31,12 +31,12 @@ CANCELLED = {
             again()
             await asyncio.Event().wait()
     """,
-    "a method waits for ever": """
+    "a method waits forever": """
         class TestIt:
             async def test_it(self):
                 await asyncio.Event().wait()
     """,
-    "an example of Hypothesis waits for ever": """
+    "an example of Hypothesis waits forever": """
         from hypothesis import given, strategies
 
         @given(strategies.just(1))
@@ -58,7 +58,7 @@ ENDED = {
                 with suppress(asyncio.CancelledError):
                     await asyncio.Event().wait()
     """,
-    "a task is left that swallows every cancellation": """
+    "a leftover task swallows every cancellation": """
         async def test_it():
             async def stay():
                 while True:
@@ -115,7 +115,7 @@ ENDED = {
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(threading.Event().wait)
     """,
-    "a loop of its own runs for ever": """
+    "a loop of its own runs forever": """
         def test_it():
             asyncio.run(asyncio.Event().wait())
     """,
@@ -130,7 +130,7 @@ from contextlib import suppress
 PLUGINS = ("pytest_asyncio.plugin", "pytest_timeout", "tests.deadlines")
 
 
-def ran(folder: Path, tests: Iterable[str], *options: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(folder: Path, tests: Iterable[str], *options: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on the tests, each in its own file. A run that hangs raises `TimeoutExpired`."""
     for number, test in enumerate(tests):
         (folder / f"test_{number}.py").write_text(BEGIN + dedent(test), encoding="utf-8")
@@ -145,46 +145,46 @@ def ran(folder: Path, tests: Iterable[str], *options: str) -> subprocess.Complet
 
 def test_coroutines_are_cancelled_and_the_run_goes_on(tmp_path: Path) -> None:
     options = ("--tb=line", "-p", "_hypothesis_pytestplugin")
-    found = ran(tmp_path, CANCELLED.values(), "--timeout=80", "-o", "timeout_grace=79.8", *options)
-    assert found.stdout.count(": Failed: The test was not done after 0.2 seconds") == len(CANCELLED)
-    assert f"{len(CANCELLED)} failed in" in found.stdout
-    assert found.returncode == pytest.ExitCode.TESTS_FAILED
+    result = run_pytest(tmp_path, CANCELLED.values(), "--timeout=80", "-o", "timeout_grace=79.8", *options)
+    assert result.stdout.count(": Failed: The test did not finish within 0.2 seconds") == len(CANCELLED)
+    assert f"{len(CANCELLED)} failed in" in result.stdout
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.mark.parametrize("test", ENDED.values(), ids=ENDED)
-def test_what_cannot_be_cancelled_ends_the_process_and_shows_its_stacks(test: str, tmp_path: Path) -> None:
-    found = ran(tmp_path, [test], "--timeout=0.5", "-o", "timeout_grace=0.3")
-    assert "Timeout (0:00:0" in found.stderr
-    assert "most recent call first" in found.stderr
-    assert found.returncode == 1
+def test_a_test_that_cannot_be_cancelled_ends_the_process_and_shows_its_stacks(test: str, tmp_path: Path) -> None:
+    result = run_pytest(tmp_path, [test], "--timeout=0.5", "-o", "timeout_grace=0.3")
+    assert "Timeout (0:00:0" in result.stderr
+    assert "most recent call first" in result.stderr
+    assert result.returncode == 1
 
 
-def test_the_end_of_a_worker_is_the_failure_of_its_test(tmp_path: Path) -> None:
+def test_a_test_fails_if_its_worker_ends(tmp_path: Path) -> None:
     hangs, passes = ENDED["a loop is busy"], "def test_next(): pass"
-    found = ran(tmp_path, [hangs, passes], "--timeout=1", "-p", "xdist", "--numprocesses=1")
-    assert "crashed while running 'test_0.py::test_it'" in found.stdout
-    assert "1 failed, 1 passed" in found.stdout
+    result = run_pytest(tmp_path, [hangs, passes], "--timeout=1", "-p", "xdist", "--numprocesses=1")
+    assert "crashed while running 'test_0.py::test_it'" in result.stdout
+    assert "1 failed, 1 passed" in result.stdout
 
 
-def test_a_worker_that_is_done_waits_for_the_others(tmp_path: Path) -> None:
+def test_an_idle_worker_waits_for_the_others(tmp_path: Path) -> None:
     """The second worker waits for longer than a process may take to end."""
     slow = """
         def test_it():
             time.sleep(2)
     """
     options = ("--timeout=80", "-o", "timeout_grace=0.5", "-p", "xdist", "--numprocesses=2")
-    found = ran(tmp_path, [slow, "def test_next(): pass"], *options)
-    assert "2 passed" in found.stdout
-    assert "Timeout" not in found.stderr
-    assert found.returncode == 0
+    result = run_pytest(tmp_path, [slow, "def test_next(): pass"], *options)
+    assert "2 passed" in result.stdout
+    assert "Timeout" not in result.stderr
+    assert result.returncode == 0
 
 
-def test_a_thread_that_outlives_the_tests_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_a_leftover_thread_does_not_block_the_end(tmp_path: Path) -> None:
     thread = """
         def test_it():
             threading.Thread(target=threading.Event().wait).start()
     """
-    found = ran(tmp_path, [thread], "--timeout=80", "-o", "timeout_grace=0.5")
-    assert "1 passed" in found.stdout
-    assert found.returncode == 1
-    assert "most recent call first" in found.stderr
+    result = run_pytest(tmp_path, [thread], "--timeout=80", "-o", "timeout_grace=0.5")
+    assert "1 passed" in result.stdout
+    assert result.returncode == 1
+    assert "most recent call first" in result.stderr

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.unit_tests.complaints import heard
+from tests.unit_tests.library_output import collect_output
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -59,8 +59,8 @@ async def check(text: str, folder: Path) -> int:
             running = eval(code, session)  # noqa: S307 - runs the code as readers do
             if inspect.isawaitable(running):
                 await running
-        said = _SAID.findall(block["code"]) if block["shown"] is None else block["shown"].splitlines()
-        assert [printed_line.rstrip() for printed_line in printed.getvalue().splitlines()] == said
+        expected = _SAID.findall(block["code"]) if block["shown"] is None else block["shown"].splitlines()
+        assert [printed_line.rstrip() for printed_line in printed.getvalue().splitlines()] == expected
         ran += 1
     return ran
 
@@ -68,14 +68,14 @@ async def check(text: str, folder: Path) -> int:
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in read(page)])
 async def test_the_code_of_a_page_does_what_the_page_says(page: str, tmp_path: Path) -> None:
     text = read(page)
-    with heard() as complaints:
+    with collect_output() as output:
         ran = await check(text, tmp_path)
-    assert complaints == []
+    assert output == []
     assert ran + text.count("<!-- not run: ") == text.count("```python")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_links_have_existing_targets(page: str) -> None:
     for link in _LINK.findall(_FENCED.sub("", read(page))):
         address = urlsplit(link)
         if address.scheme:  # tests have no network, so only the form of external links is checked
@@ -98,6 +98,6 @@ def test_links_lead_somewhere(page: str) -> None:
         ("<!-- not run: it needs a server -->\n```python\nnonsense\n```\n", None),
     ],
 )
-async def test_a_page_that_says_something_else_fails(text: str, fails: type[Exception] | None, tmp_path: Path) -> None:
+async def test_a_page_with_other_output_fails(text: str, fails: type[Exception] | None, tmp_path: Path) -> None:
     with pytest.raises(fails) if fails else contextlib.nullcontext():
         await check(text, tmp_path)

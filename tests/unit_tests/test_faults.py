@@ -115,13 +115,13 @@ class Watched(Flaky):
     """A backend that notifies the event loop when a request is closed."""
 
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    over: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    closed: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         try:
             yield from super().continue_turn(turn, request)
         finally:
-            self.loop.call_soon_threadsafe(self.over.put_nowait, None)
+            self.loop.call_soon_threadsafe(self.closed.put_nowait, None)
 
 
 def pair(small: Backend, large: Backend, **settings: Any) -> ChatSpeculativeThinking:
@@ -151,7 +151,7 @@ POLICIES = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(small=BREAKS, large=BREAKS, policy=POLICIES, answer_by=st.sampled_from(["speculative", "target"]))
-def test_broken_streams_leave_no_trace_in_the_text(
+def test_broken_streams_do_not_change_the_text(
     small: list[int | None], large: list[int | None], policy: DelegationPolicy, answer_by: str
 ) -> None:
     """Each request continues at the end of the received text. The whole text is that of a turn without faults."""
@@ -161,7 +161,7 @@ def test_broken_streams_leave_no_trace_in_the_text(
 
 
 @given(parts=st.tuples(st.integers(1, 9), st.none() | st.integers(1, 9)), breaks=BREAKS, policy=POLICIES)
-def test_text_that_is_asked_for_little_by_little_is_the_same(
+def test_text_requested_in_small_parts_is_the_same(
     parts: tuple[int, int | None], breaks: list[int | None], policy: DelegationPolicy
 ) -> None:
     """Some services bill tokens that they write after the client has closed the connection."""
@@ -184,7 +184,7 @@ async def test_broken_streams_are_resumed_asynchronously_too() -> None:
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
 
 
-def test_a_stream_goes_on_from_the_text_received() -> None:
+def test_a_stream_resumes_after_the_text_received() -> None:
     """No received text is requested again. This includes drafts."""
     text = "<think>\nOne.\n\nTwo is fine and so is three.\n</think>\n\nFour."
     small = Flaky([4], text=text)
@@ -216,11 +216,11 @@ def test_without_the_target_the_small_model_goes_on_alone(
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)
     assert "the target failed and the speculative model went on alone: hung up" in report(message)["degraded"]
     assert len(large.bodies) <= len(breaks) + 1
-    asked = len(large.bodies)
-    assert report(message)["usage"]["target"]["requests"] == asked
+    requests = len(large.bodies)
+    assert report(message)["usage"]["target"]["requests"] == requests
 
 
-def test_a_target_that_is_gone_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_target_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     model = pair(Flaky(), Flaky([0] * 50, name="gone for good"))
     for _ in range(3):
@@ -247,7 +247,7 @@ def test_without_the_small_model_the_error_carries_the_text(breaks: list[int | N
     assert small.bodies[-1].startswith(f"<think>\n{caught.value.thinking}")
 
 
-def test_what_no_retry_mends_is_not_resumed() -> None:
+def test_errors_that_are_not_retryable_are_not_resumed() -> None:
     small = Flaky([4], error=RefusedError)
     with pytest.raises(RefusedError) as caught:
         pair(small, Flaky()).invoke("2 + 3?")
@@ -264,11 +264,11 @@ async def test_cancelling_during_a_resumed_stream_closes_it() -> None:
     assert small.closed == [True, False]
     await stream.aclose()  # type: ignore[attr-defined]
     for _ in small.closed:
-        await small.over.get()  # LangChain lets the event loop close its inner generator
+        await small.closed.get()  # LangChain lets the event loop close its inner generator
     assert small.closed == [True, True]
 
 
-def test_a_broken_stream_that_had_brought_all_it_was_to_bring_has_ended() -> None:
+def test_a_stream_that_breaks_after_its_last_token_has_ended() -> None:
     large = Flaky([3, None])
     message = pair(Flaky(), large, policy=DelegationPolicy(takeover_tokens=3, recap_sentence="")).invoke("2 + 3?")
     assert (thought(message).rstrip(), message.text) == (THOUGHT, ANSWER)

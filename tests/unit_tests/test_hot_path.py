@@ -163,7 +163,7 @@ async def test_a_takeover_takes_two_requests(cue_every: int, way: str) -> None:
 
 @dataclass(frozen=True)
 class Watched(Lexicon):
-    """A lexicon that counts the characters it reads."""
+    """A lexicon that counts the characters it looks."""
 
     seen: list[int] = field(default_factory=list, compare=False)
 
@@ -181,7 +181,7 @@ class Watched(Lexicon):
 
 
 @pytest.mark.parametrize("size", [5, 80, sys.maxsize], ids=["tokens", "lines", "all at once"])
-def test_no_character_is_looked_at_more_often_in_a_long_text(size: int) -> None:
+def test_characters_are_not_read_more_often_in_a_long_text(size: int) -> None:
     def looks(tokens: int) -> float:
         text, lexicon = StreamSettings(tokens, thinks=False).story(), Watched()
         machine = Delegation(DelegationPolicy(trigger=CueTrigger(lexicon)), thinks=True, max_tokens=10**6)

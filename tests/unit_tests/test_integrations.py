@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from integrations.asking import ask, told
+from integrations.ask_pair import answer_with_authors, ask
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
@@ -50,16 +50,16 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def built(name: str, tokenizer: str) -> ChatSpeculativeThinking:
+def build_recipe(name: str, tokenizer: str) -> ChatSpeculativeThinking:
     """Return the recipe's pair. The fake at each address answers its requests in this process."""
     build = recipe(name).build
     defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
     urls = [url for setting, url in defaults.items() if setting.endswith("url")]
     kinds = dict(zip([urls[0], urls[-1]], RECIPES[name][:2], strict=True))
-    servers = {_place(httpx2.URL(url)): _at(kind, url) for url, kind in kinds.items()}
+    servers = {_address(httpx2.URL(url)): _provider_at(kind, url) for url, kind in kinds.items()}
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        return servers[_place(request.url)](request)
+        return servers[_address(request.url)](request)
 
     async def aanswer(request: httpx2.Request) -> httpx2.Response:
         return answer(request)
@@ -74,25 +74,25 @@ def built(name: str, tokenizer: str) -> ChatSpeculativeThinking:
     return pair
 
 
-def _at(kind: type[Provider], url: str) -> Provider:
+def _provider_at(kind: type[Provider], url: str) -> Provider:
     """Return a fake provider at another address."""
     moved: type[Provider] = type(kind.__name__, (kind,), {"url": url})
     return moved(TEXTS["thinking"])
 
 
-def _place(url: httpx2.URL) -> tuple[str, int | None]:
+def _address(url: httpx2.URL) -> tuple[str, int | None]:
     return url.host, url.port
 
 
 @pytest.mark.parametrize("name", RECIPES)
 async def test_a_recipe_makes_a_pair_that_answers(name: str, tokenizer: str) -> None:
-    pair = built(name, tokenizer)
+    pair = build_recipe(name, tokenizer)
     for message in (pair.invoke("2 + 3?"), await pair.ainvoke("2 + 3?")):
         assert message.text == ANSWER
         report = message.response_metadata["speculative_thinking"]
         assert {segment["author"] for segment in report["segments"]} == {"speculative", "target"}
         assert report["degraded"] is None
-        assert re.search(r"\d takeovers, \d+% by the target\nspeculative +thinking", told(message))
+        assert re.search(r"\d takeovers, \d+% by the large model\nspeculative +thinking", answer_with_authors(message))
     assert pair.target.describe()["continuation"] == RECIPES[name][2]
 
 
@@ -117,12 +117,12 @@ def test_all_folders_are_tested() -> None:
 
 
 def test_settings_come_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    asked: list[dict[str, Any]] = []
+    settings: list[dict[str, Any]] = []
 
     def build(small: str = "a", small_url: str = "b", **client: Any) -> ChatSpeculativeThinking:
-        asked.append({"small": small, "small_url": small_url, **client})
+        settings.append({"small": small, "small_url": small_url, **client})
         return ChatSpeculativeThinking(speculative=ScriptedBackend("Seven."), target=ScriptedBackend())
 
     ask(build, ["--small", "x", "--question", "What is 3 plus 4?"])
-    assert asked == [{"small": "x", "small_url": "b"}]
-    assert capsys.readouterr().out.startswith("Seven.\n\n0 takeovers, 0% by the target\nspeculative answer ")
+    assert settings == [{"small": "x", "small_url": "b"}]
+    assert capsys.readouterr().out.startswith("Seven.\n\n0 takeovers, 0% by the large model\nspeculative answer ")

@@ -20,9 +20,9 @@ from langchain_spec_thinking import ChatSpeculativeThinking, pocket
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests import errand
+from tests.unit_tests import tool_task
 from tests.unit_tests.asgi import Transport
-from tests.unit_tests.errand import THOUGHT, pair
+from tests.unit_tests.tool_task import THOUGHT, pair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-right"
 NAME = "speculative-thinking"
-TOOLS: Any = [convert_to_openai_tool(tool_) for tool_ in errand.TOOLS]
+TOOLS: Any = [convert_to_openai_tool(tool_) for tool_ in tool_task.TOOLS]
 ASKED: Any = {"model": NAME, "messages": [{"role": "user", "content": "Order tea."}]}
 
 
@@ -100,12 +100,12 @@ async def test_an_agent_works_through_the_server() -> None:
     """`ChatOpenAI` stands for any client. The tools' results come back in OpenAI's form."""
     remote = ChatOpenAI(
         model=NAME, api_key=SecretStr(KEY), base_url="http://pair.test/v1", http_async_client=http(pair())
-    ).bind_tools(errand.TOOLS)
+    ).bind_tools(tool_task.TOOLS)
     messages: list[Any] = [HumanMessage("Order tea.")]
-    by_name = {tool_.name: tool_ for tool_ in errand.TOOLS}
+    by_name = {tool_.name: tool_ for tool_ in tool_task.TOOLS}
     while (reply := await remote.ainvoke(messages)).tool_calls:
         messages += [reply, *[await by_name[call["name"]].ainvoke(call) for call in reply.tool_calls]]
-    assert reply.text == errand.ANSWER
+    assert reply.text == tool_task.ANSWER
     assert len(messages) == 7
 
 

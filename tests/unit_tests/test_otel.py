@@ -46,7 +46,7 @@ def test_a_turn_is_a_span_and_a_takeover_a_span_within_it(way: Way) -> None:
     assert turn.end_time is not None
     assert takeover.end_time is not None
     assert takeover.end_time <= turn.end_time
-    asked, told = dict(turn.attributes or {}), dict(takeover.attributes or {})
+    turn_attributes, takeover_attributes = dict(turn.attributes or {}), dict(takeover.attributes or {})
     expected = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "spec-thinking",
@@ -63,9 +63,9 @@ def test_a_turn_is_a_span_and_a_takeover_a_span_within_it(way: Way) -> None:
         "spec_thinking.target.requests": 1,
         "spec_thinking.speculative.discarded_tokens": 1,
     }
-    assert {name: asked.get(name) for name in expected} == expected
-    assert told.pop("spec_thinking.takeover.seconds")
-    assert told == {
+    assert {name: turn_attributes.get(name) for name in expected} == expected
+    assert takeover_attributes.pop("spec_thinking.takeover.seconds")
+    assert takeover_attributes == {
         "gen_ai.request.model": "large",
         "spec_thinking.takeover.kind": "reflection",
         "spec_thinking.takeover.cue": "wait",
@@ -77,12 +77,12 @@ def test_a_turn_is_a_span_and_a_takeover_a_span_within_it(way: Way) -> None:
     }
 
 
-def test_texts_are_told_where_they_are_asked_for() -> None:
+def test_spans_hold_texts_if_requested() -> None:
     collector = Collector(texts=True)
     pair().invoke("2 + 3?", {"callbacks": [collector.handler]})
-    told = collector.spans()[1].attributes or {}
-    assert told["spec_thinking.takeover.draft"] == "Wait,"
-    assert told["spec_thinking.takeover.text"] == "Hm, two and three make five indeed."
+    takeover_attributes = collector.spans()[1].attributes or {}
+    assert takeover_attributes["spec_thinking.takeover.draft"] == "Wait,"
+    assert takeover_attributes["spec_thinking.takeover.text"] == "Hm, two and three make five indeed."
 
 
 def test_a_turn_belongs_to_the_span_it_is_called_in() -> None:
@@ -93,7 +93,7 @@ def test_a_turn_belongs_to_the_span_it_is_called_in() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_what_fails_is_an_error(way: Way) -> None:
+def test_a_failed_turn_has_error_spans(way: Way) -> None:
     collector = Collector()
     with suppress(BackendError):
         way(pair(target=Breaking(), on_target_failure="raise"), {"callbacks": [collector.handler]})
@@ -103,7 +103,7 @@ def test_what_fails_is_an_error(way: Way) -> None:
         assert (span.attributes or {})["error.type"] == "BackendError"
 
 
-def test_a_reader_who_has_read_enough_is_no_error() -> None:
+def test_closing_a_stream_is_no_error() -> None:
     collector = Collector()
     stream = pair().stream("2 + 3?", {"callbacks": [collector.handler]})
     next(chunk for chunk in stream if "Hm" in str(chunk.content))
@@ -113,7 +113,7 @@ def test_a_reader_who_has_read_enough_is_no_error() -> None:
     assert not collector.handler._targets  # noqa: SLF001
 
 
-def test_other_models_are_left_to_others() -> None:
+def test_other_models_make_no_spans() -> None:
     collector = Collector()
     FakeListChatModel(responses=["x"]).invoke("y", {"callbacks": [collector.handler]})
     assert collector.spans() == []

@@ -33,7 +33,7 @@ def solved() -> list[Any]:
     return model.batch([problem.question for problem in pocket.problems()], config={"max_concurrency": 20})
 
 
-def test_the_problems_are_held_out_ones() -> None:
+def test_the_problems_come_from_the_held_out_set() -> None:
     expected = [(problem.text, problem.answer) for problem in islice(problems(2, "held_out"), 20)]
     assert [(problem.question, problem.answer) for problem in pocket.problems()] == expected
 
@@ -43,25 +43,25 @@ def test_the_checkpoints_are_small_enough_to_ship() -> None:
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < LARGEST
 
 
-def test_the_two_do_not_share_a_vocabulary() -> None:
+def test_the_models_have_different_vocabularies() -> None:
     assert pocket.speculative().count_tokens("hold on") > pocket.target().count_tokens("hold on")
 
 
-def test_threads_that_come_at_the_same_time_share_one_model() -> None:
+def test_concurrent_threads_share_one_model() -> None:
     pocket._loaded.cache_clear()  # noqa: SLF001
     with ThreadPoolExecutor(8) as pool:
         loaded = list(pool.map(lambda number: (pocket.speculative, pocket.target)[number % 2](), range(8)))
     assert len({id(backend) for backend in loaded}) == 2
 
 
-def test_both_write_one_thought_and_one_answer(solved: list[Any]) -> None:
+def test_each_turn_has_one_thought_and_one_answer(solved: list[Any]) -> None:
     for message in solved:
         assert "</think>" not in thought(message) + message.text
         assert pocket.boxed(message.text) is not None
         assert thought(message).count("\n\n") >= 2
 
 
-def test_the_target_takes_over_where_the_small_one_reflects(solved: list[Any]) -> None:
+def test_the_target_takes_over_if_the_small_model_reflects(solved: list[Any]) -> None:
     """Every turn verifies before it answers, and the target writes that."""
     kinds: set[str] = set()
     for message in solved:
@@ -91,7 +91,7 @@ def test_most_answers_are_right(solved: list[Any]) -> None:
     assert sum(right) >= 16  # the small one alone: 13 or 14
 
 
-def test_streaming_and_asking_give_the_same(solved: list[Any]) -> None:
+def test_streaming_and_invoking_give_the_same_message(solved: list[Any]) -> None:
     chunks = list(ChatSpeculativeThinking.pocket().stream(QUESTION))
     whole = chunks[0]
     for chunk in chunks[1:]:
@@ -100,7 +100,7 @@ def test_streaming_and_asking_give_the_same(solved: list[Any]) -> None:
     assert (thought(whole), whole.text) == (thought(solved[0]), solved[0].text)
 
 
-def test_a_model_that_takes_over_from_itself_writes_what_it_writes_alone() -> None:
+def test_a_model_paired_with_itself_writes_the_same_as_alone() -> None:
     large = pocket.target()
     never = DelegationPolicy(trigger=RandomTrigger(0))
     for question in [problem.question for problem in pocket.problems()[:2]]:
@@ -120,13 +120,13 @@ def test_too_much_reflection_is_cut_off() -> None:
     assert message.text.strip()
 
 
-def test_settings_may_differ() -> None:
+def test_settings_override_the_defaults() -> None:
     model = ChatSpeculativeThinking.pocket(answer_by="target", max_tokens=900, temperature=0.7)
     assert (model.answer_by, model.max_tokens, model.temperature) == ("target", 900, 0.7)
     answer = [segment for segment in report(model.invoke(QUESTION, seed=1))["segments"] if segment["kind"] == "answer"]
     assert {segment["author"] for segment in answer} == {"target"}
 
 
-async def test_it_streams_asynchronously(solved: list[Any]) -> None:
+async def test_a_turn_is_streamed_asynchronously(solved: list[Any]) -> None:
     texts = [chunk.text async for chunk in ChatSpeculativeThinking.pocket().astream(QUESTION)]
     assert "".join(texts) == solved[0].text

@@ -15,7 +15,7 @@ from langchain_spec_thinking import ChatSpeculativeThinking, pocket
 from langchain_spec_thinking.backends.local.backend import load_model
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.complaints import heard
+from tests.unit_tests.library_output import collect_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +36,10 @@ def show_bars(*, shown: bool) -> None:
     set_it()
 
 
-def test_a_pair_is_made_and_writes_without_a_word(bars: bool) -> None:
-    with heard() as complaints:
+def test_a_pair_prints_nothing(bars: bool) -> None:
+    with collect_output() as output:
         ChatSpeculativeThinking.pocket(max_tokens=20).invoke("What is 2 + 3?")
-    assert complaints == []
+    assert output == []
     assert logging.is_progress_bar_enabled() is bars
 
 
@@ -66,12 +66,12 @@ def logged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loud", "said"),
+    ("loud", "expected"),
     [(old_name, "`past_key_values` is deprecated"), (loading, "Loading weights"), (logged, "something is deprecated")],
 )
 @pytest.mark.usefixtures("bars")
-def test_these_tests_would_hear_it(loud: Callable[[], None], said: str) -> None:
-    for _ in range(2):  # `heard` also collects a message that the library logs only once
-        with heard() as complaints:
+def test_unwanted_output_is_collected(loud: Callable[[], None], expected: str) -> None:
+    for _ in range(2):  # `collect_output` also collects a message that the library logs only once
+        with collect_output() as output:
             loud()
-        assert said in "\n".join(complaints)
+        assert expected in "\n".join(output)

@@ -37,8 +37,8 @@ def test_the_file_holds_turns_of_every_kind() -> None:
     assert any(record.calls for record in RECORDS)
 
 
-def test_every_input_has_a_name_that_stays() -> None:
-    public = {name for name, held in vars(Delegation).items() if callable(held) and not name.startswith("_")}
+def test_every_input_has_a_name_in_files() -> None:
+    public = {name for name, value in vars(Delegation).items() if callable(value) and not name.startswith("_")}
     assert set(METHODS.values()) == public
 
 

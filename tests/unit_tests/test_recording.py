@@ -37,9 +37,9 @@ from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.policy.data import as_data, policy_of
 from langchain_spec_thinking.recording.record import Input
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.errand import THOUGHT, TOOLS, call
 from tests.unit_tests.policy.test_properties import POLICIES, TEXTS
 from tests.unit_tests.test_chat_models import pair
+from tests.unit_tests.tool_task import THOUGHT, TOOLS, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -63,11 +63,11 @@ class GoneError(BackendError):
 
 
 @dataclass
-class Whatever(Backend):
+class FixedTexts(Backend):
     """A backend that writes its texts one after the other and ignores the turn. It raises the errors in its list."""
 
     streams: list[tuple[str, EndReason | Exception]] = field(default_factory=list)
-    name: str = "whatever"
+    name: str = "fixed texts"
     thinks: bool = True
     top_logprobs_max: int = 20
 
@@ -111,8 +111,8 @@ def test_any_turn_is_replayed_bit_for_bit(
     answer_by: str,
 ) -> None:
     model = ChatSpeculativeThinking(
-        speculative=Whatever(list(small)),
-        target=Whatever(list(large)),
+        speculative=FixedTexts(list(small)),
+        target=FixedTexts(list(large)),
         policy=replace(policy, budget=budget),
         answer_by=answer_by,
         max_tokens=150,
@@ -124,11 +124,11 @@ def test_any_turn_is_replayed_bit_for_bit(
         run = model.new_run([HumanMessage(QUESTION)])
         apply_commands = run._apply  # noqa: SLF001 - everything that the machine says
 
-        def listening(commands: Sequence[Command]) -> list[TurnEvent]:
+        def apply_and_collect(commands: Sequence[Command]) -> list[TurnEvent]:
             live.extend(commands)
             return apply_commands(commands)
 
-        run._apply = listening  # type: ignore[method-assign]  # noqa: SLF001
+        run._apply = apply_and_collect  # type: ignore[method-assign]  # noqa: SLF001
         for _ in drive(run):
             pass
     (record,) = records
@@ -141,7 +141,7 @@ def test_any_turn_is_replayed_bit_for_bit(
     assert again.report.takeovers == record.report["takeovers"]
 
 
-def test_a_record_tells_what_was_asked_set_and_answered() -> None:
+def test_a_record_holds_the_conversation_the_settings_and_the_result() -> None:
     model = pair(seed=3)
     record = recorded(model)
     assert [message.content for message in record.history] == [QUESTION]
@@ -151,13 +151,13 @@ def test_a_record_tells_what_was_asked_set_and_answered() -> None:
     assert policy_of(record.policy) == model.policy
     assert record.thinking.startswith("I add 2 and 3.")
     assert (record.finish_reason, record.error) == ("stop", None)
-    assert {one.author for one in record.inputs} == {None, "speculative", "target"}
+    assert {entry.author for entry in record.inputs} == {None, "speculative", "target"}
     assert record.inputs[0].call == "start"
     assert record.report["usage"]["target"]["requests"] == 1
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"])
-def test_turns_are_kept_however_the_model_is_called(how: str, tmp_path: Path) -> None:
+def test_turns_are_recorded_for_every_way_to_call_the_model(how: str, tmp_path: Path) -> None:
     file = tmp_path / "deep" / "runs.jsonl"
     model = pair()
 
@@ -175,7 +175,7 @@ def test_turns_are_kept_however_the_model_is_called(how: str, tmp_path: Path) ->
     }
     with recording(file):
         calls[how]()
-    model.invoke("Nobody listens.")
+    model.invoke("This is not recorded.")
     records = read_records(file)
     assert len(records) == (3 if "batch" in how else 1)
     for record in records:
@@ -183,32 +183,32 @@ def test_turns_are_kept_however_the_model_is_called(how: str, tmp_path: Path) ->
         assert record.finish_reason == "stop"
 
 
-def test_what_is_dropped_halfway_is_written_at_the_end(tmp_path: Path) -> None:
+def test_an_unfinished_turn_is_written_at_the_end_of_the_block(tmp_path: Path) -> None:
     with recording(tmp_path / "runs.jsonl"):
         stream = cast("Generator[AIMessageChunk, None, None]", pair().stream(QUESTION))
         first = next(stream)
         stream.close()
     (record,) = read_records(tmp_path / "runs.jsonl")
-    assert record.error == "broken off"
+    assert record.error == "the turn did not finish"
     assert record.finish_reason is None
     assert record.thinking.startswith(first.content_blocks[0]["reasoning"])  # type: ignore[typeddict-item]
     assert replay(record).valid
 
 
-def test_an_error_is_told_with_the_text_so_far() -> None:
-    record = recorded(pair(speculative=Whatever([("I add ", BackendError("the server is gone"))])))
+def test_a_failed_turn_is_recorded_with_its_error_and_text() -> None:
+    record = recorded(pair(speculative=FixedTexts([("I add ", BackendError("the server is gone"))])))
     assert record.error == "BackendError: the server is gone"
     assert record.thinking == "I add "
     assert replay(record).turn.thinking == "I add "
 
 
-def test_without_texts_nothing_said_is_told() -> None:
+def test_a_record_without_texts_holds_no_text() -> None:
     with_texts, without = recorded(pair()), recorded(pair(), texts=False)
     line = without.to_json()
     for said in (QUESTION, "I add", "Hm,", "indeed", "say."):
         assert said in with_texts.to_json()
         assert said not in line
-    assert [one.tokens for one in without.inputs] == [one.tokens for one in with_texts.inputs]
+    assert [entry.tokens for entry in without.inputs] == [entry.tokens for entry in with_texts.inputs]
     assert without.decisions == with_texts.decisions
     assert segments(without.report) == segments(with_texts.report)
     with pytest.raises(ValueError, match="without texts cannot be replayed"):
@@ -233,7 +233,7 @@ def test_tool_calls_are_replayed() -> None:
     with recording(records.append):
         message = model.invoke("tea")
     (record,) = records
-    assert [held.name for held in record.calls] == [held["name"] for held in message.tool_calls] == ["price"]
+    assert [made.name for made in record.calls] == [made["name"] for made in message.tool_calls] == ["price"]
     again = replay(Record.from_dict(json.loads(record.to_json())))
     assert again.turn.calls == list(record.calls)
     assert segments(again.report.as_dict()) == segments(record.report)
@@ -243,25 +243,25 @@ def test_tool_calls_are_replayed() -> None:
 OTHERS = {
     "no cue": (
         DelegationPolicy(CueTrigger(Lexicon(reflection=("never",))), 7),
-        "in the record target for 7 tokens (reflection: wait), by the policy the same model goes on",
+        "recorded: target for 7 tokens (reflection: wait); replayed: the same model continues",
     ),
     "another cue at another place": (
         DelegationPolicy(CueTrigger(Lexicon(reflection=("it",))), 7),
-        "in the record target for 7 tokens",
+        "recorded: target for 7 tokens",
     ),
-    "longer": (DelegationPolicy(takeover_tokens=9), "in the record a limit of 7 tokens, by the policy one of 9"),
-    "shorter": (DelegationPolicy(takeover_tokens=3), "in the record a limit of 7 tokens, by the policy one of 3"),
-    "opening": (DelegationPolicy(opening_tokens=5), "by the policy target for 5 tokens (opening)"),
-    "a coin that never falls": (DelegationPolicy(RandomTrigger(0), 7), "in the record target for 7 tokens"),
+    "longer": (DelegationPolicy(takeover_tokens=9), "recorded: a limit of 7 tokens; replayed: a limit of 9 tokens"),
+    "shorter": (DelegationPolicy(takeover_tokens=3), "recorded: a limit of 7 tokens; replayed: a limit of 3 tokens"),
+    "opening": (DelegationPolicy(opening_tokens=5), "replayed: target for 5 tokens (opening)"),
+    "a random trigger that never fires": (DelegationPolicy(RandomTrigger(0), 7), "recorded: target for 7 tokens"),
 }
 
 
-@pytest.mark.parametrize(("policy", "told"), OTHERS.values(), ids=OTHERS)
-def test_another_policy_is_followed_to_where_it_differs(policy: DelegationPolicy, told: str) -> None:
+@pytest.mark.parametrize(("policy", "message"), OTHERS.values(), ids=OTHERS)
+def test_another_policy_is_replayed_up_to_the_first_difference(policy: DelegationPolicy, message: str) -> None:
     record = recorded(pair())
     again = replay(record, policy)
     assert not again.valid
-    assert told in str(again.difference)
+    assert message in str(again.difference)
     assert again.difference
     assert record.thinking.startswith(again.turn.thinking)
     assert len(again.turn.thinking) == again.difference.written
@@ -277,7 +277,7 @@ def test_another_policy_is_followed_to_where_it_differs(policy: DelegationPolicy
         {},
     ],
 )
-def test_another_policy_that_decides_alike_is_valid_to_the_end(changes: dict[str, Any]) -> None:
+def test_another_policy_with_the_same_decisions_is_valid(changes: dict[str, Any]) -> None:
     record = recorded(pair())
     again = replay(record, replace(pair().policy, **changes))
     assert again.valid
@@ -294,7 +294,7 @@ def test_a_limit_that_was_not_reached_makes_no_difference(limit: int, *, valid: 
 
 
 @dataclass(frozen=True)
-class Mine(Trigger):
+class UserTrigger(Trigger):
     """A trigger that a user has written."""
 
     letter: str = "W"
@@ -304,24 +304,24 @@ class Mine(Trigger):
         return None
 
 
-def test_a_trigger_of_ones_own_has_to_be_given() -> None:
-    policy = DelegationPolicy(trigger=Mine())
+def test_a_users_trigger_must_be_passed_to_replay() -> None:
+    policy = DelegationPolicy(trigger=UserTrigger())
     record = recorded(pair(policy=policy))
-    with pytest.raises(ValueError, match=r"Mine: expected one of .*RandomTrigger"):
+    with pytest.raises(ValueError, match=r"UserTrigger: expected one of .*RandomTrigger"):
         replay(record)
     assert replay(record, policy).valid
 
 
 @given(POLICIES, BUDGETS)
-def test_policies_come_back_from_data(policy: DelegationPolicy, budget: Budget | None) -> None:
+def test_a_policy_is_restored_from_data(policy: DelegationPolicy, budget: Budget | None) -> None:
     policy = replace(policy, budget=budget)
-    held = json.loads(json.dumps(as_data(policy)))
-    assert policy_of(held) == policy
+    data = json.loads(json.dumps(as_data(policy)))
+    assert policy_of(data) == policy
     assert asdict(policy_of({})) == asdict(DelegationPolicy())
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"trigger": {"type": "os.system"}}, "os.system: expected one of"),
         ({"takeover": 3}, "DelegationPolicy: expected fields among trigger, takeover_tokens"),
@@ -329,19 +329,19 @@ def test_policies_come_back_from_data(policy: DelegationPolicy, budget: Budget |
         ({"takeover_tokens": -1}, "takeover_tokens: expected a whole number"),
     ],
 )
-def test_data_that_is_no_policy_is_refused(data: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_data_of_something_else_is_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         policy_of(data)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [("{}", "line 2: expected a record"), ("[1]", "line 2: expected a JSON object"), ("{", "line 2: expected a JSON")],
 )
-def test_a_bad_line_is_named(line: str, told: str, tmp_path: Path) -> None:
+def test_a_bad_line_is_named(line: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
     file.write_text(f"{recorded(pair()).to_json()}\n{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read_records(file)
 
 
@@ -355,17 +355,17 @@ def test_a_half_written_line_is_cut_off(rest: str, tmp_path: Path) -> None:
     assert len(read_records(file)) == 2
 
 
-def test_arguments_of_any_kind_come_back() -> None:
+def test_other_arguments_are_restored() -> None:
     """Other triggers may need further arguments with a text. A record holds such arguments by name."""
-    one = Input(0.5, "speculative", "receive", ("Wait", 1), {"top_logprobs": ({"Wait": -0.1, "So": -2.5},)})
-    record = replace(recorded(pair()), inputs=(one,), decisions=())
+    entry = Input(0.5, "speculative", "receive", ("Wait", 1), {"top_logprobs": ({"Wait": -0.1, "So": -2.5},)})
+    record = replace(recorded(pair()), inputs=(entry,), decisions=())
     (again,) = Record.from_dict(json.loads(record.to_json())).inputs
-    assert again == one
+    assert again == entry
     (scrubbed,) = record.without_texts().inputs
     assert (scrubbed.arguments, scrubbed.keywords) == ((4, 1), {})
 
 
-def test_a_run_that_is_driven_by_hand_is_kept() -> None:
+def test_a_run_driven_by_the_caller_is_recorded() -> None:
     records: list[Record] = []
     with recording(records.append):
         run = pair().new_run([HumanMessage(QUESTION)])
@@ -375,7 +375,7 @@ def test_a_run_that_is_driven_by_hand_is_kept() -> None:
     assert records[0].report == run.report.as_dict()
 
 
-def test_the_command_keeps_a_conversation(tmp_path: Path) -> None:
+def test_the_chat_command_records_a_conversation(tmp_path: Path) -> None:
     from langchain_spec_thinking import pocket  # noqa: PLC0415
 
     folder = pocket.__path__[0]

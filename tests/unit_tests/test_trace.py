@@ -64,7 +64,7 @@ class Reader(HTMLParser):
         return "".join(text for where, text in self.texts if where == kind)
 
 
-def full() -> Trace:
+def full_trace() -> Trace:
     """Return a trace with everything that a page can show. Its texts are malicious HTML."""
     segments = [
         Segment("speculative", "thinking", "draft", 0, 4, 2, None, 0.5),
@@ -81,7 +81,7 @@ def full() -> Trace:
 
 
 def test_a_file_holds_the_whole_turn(tmp_path: Path) -> None:
-    trace = full()
+    trace = full_trace()
     trace.save(tmp_path / "run.json")
     loaded = Trace.load(tmp_path / "run.json")
     assert loaded.report.as_dict() == trace.report.as_dict()
@@ -89,17 +89,17 @@ def test_a_file_holds_the_whole_turn(tmp_path: Path) -> None:
     assert (loaded.calls, loaded.finish_reason) == (trace.calls, "stop")
 
 
-@pytest.mark.parametrize("held", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "speculative_thinking": {}}'])
-def test_a_file_of_something_else_is_refused(held: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2}', '{"version": 1, "speculative_thinking": {}}'])
+def test_a_file_of_something_else_is_refused(content: str, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
-    file.write_text(held, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"run\.json: expected what Trace\.save"):
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"run\.json: expected a file written by Trace\.save"):
         Trace.load(file)
 
 
 @pytest.mark.parametrize("output_version", ["v0", "v1"])
 @pytest.mark.parametrize("make", [pair, plain])
-def test_a_message_and_its_run_tell_the_same(make: Any, output_version: str) -> None:
+def test_a_message_and_its_run_give_the_same_trace(make: Any, output_version: str) -> None:
     model = make(output_version=output_version)
     messages = [model.invoke("2 + 3?"), merged(model.stream("2 + 3?"))]
     run = model.new_run([HumanMessage("2 + 3?")])
@@ -114,7 +114,7 @@ def test_a_message_and_its_run_tell_the_same(make: Any, output_version: str) -> 
 
 
 def test_a_message_of_another_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="response_metadata holds model_name"):
+    with pytest.raises(ValueError, match=r"only the keys \['model_name'\]"):
         Trace.of(AIMessage("x", response_metadata={"model_name": "m"}))
 
 
@@ -128,7 +128,7 @@ def test_tool_calls_are_kept() -> None:
 
 
 @given(TEXTS, TEXTS)
-def test_what_was_dropped_stands_where_it_was(written: str, taken_over: str) -> None:
+def test_dropped_drafts_are_at_their_places(written: str, taken_over: str) -> None:
     models = ScriptedBackend(written, thinks=True), ScriptedBackend(taken_over)
     policy = DelegationPolicy(takeover_tokens=4, reflection_limit=1)
     model = ChatSpeculativeThinking(speculative=models[0], target=models[1], policy=policy, max_tokens=60)
@@ -148,8 +148,8 @@ def test_what_was_dropped_stands_where_it_was(written: str, taken_over: str) -> 
     Reader(trace.html())
 
 
-def test_what_a_model_wrote_is_text_on_the_page() -> None:
-    page = Reader(full().html())
+def test_the_page_escapes_the_text_of_models() -> None:
+    page = Reader(full_trace().html())
     assert not {"script", "img", "link", "iframe"} & set(page.tags)
     assert {name for name, _ in page.attributes} & {"src", "onerror", "style"} == set()
     assert page.text("speculative").startswith("speculativeOne.")
@@ -158,22 +158,22 @@ def test_what_a_model_wrote_is_text_on_the_page() -> None:
     assert "Hold!" in page.text("inserted")
 
 
-def test_the_page_needs_nothing_from_anywhere() -> None:
-    page = full().html()
+def test_the_page_loads_no_other_files() -> None:
+    page = full_trace().html()
     assert not re.search(r"https?:|url\(|@import|//", page.replace("</", ""))
 
 
-def test_each_segment_has_a_bar_that_leads_to_it_and_each_draft_can_be_reached_by_keyboard() -> None:
-    page = Reader(full().html())
+def test_bars_link_to_segments_and_drafts_are_reachable_by_keyboard() -> None:
+    page = Reader(full_trace().html())
     links = [value for name, value in page.attributes if name == "href"]
     assert links == [f"#{name}" for name in page.ids]
-    assert len(links) == len(full().report.segments)
-    assert page.attributes.count(("tabindex", "0")) == len(full().report.dropped)
+    assert len(links) == len(full_trace().report.segments)
+    assert page.attributes.count(("tabindex", "0")) == len(full_trace().report.dropped)
 
 
-def test_where_models_lie_is_not_told() -> None:
-    assert "/home/me" not in full().html()
-    assert "large" in Reader(full().html()).text("models")
+def test_the_page_hides_folder_paths() -> None:
+    assert "/home/me" not in full_trace().html()
+    assert "large" in Reader(full_trace().html()).text("models")
 
 
 def test_two_runs_in_a_notebook_do_not_share_ids() -> None:
@@ -195,7 +195,7 @@ def test_the_timeline_stays_within_its_axis(seconds: list[float]) -> None:
     assert len(places) <= 12 + len(seconds)
 
 
-def test_show_prints_a_run_or_draws_it(tmp_path: Path) -> None:
+def test_show_prints_a_run_or_writes_a_page(tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "run.json", tmp_path / "page.html"
     Trace.of(pair().invoke("2 + 3?"), "2 + 3?").save(file)
     shown = CliRunner().invoke(app, ["show", str(file)])

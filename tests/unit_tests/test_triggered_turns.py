@@ -56,7 +56,7 @@ def scored(policy: DelegationPolicy = SCORE, target: Backend | None = None, **se
     return ChatSpeculativeThinking(speculative=ScriptedBackend(small), target=target, policy=policy, **settings)
 
 
-def test_bad_steps_are_written_anew_and_scores_are_paid_for_by_the_target() -> None:
+def test_bad_steps_are_rewritten_and_scores_are_usage_of_the_target() -> None:
     target = ScriptedBackend(large, name="large")
     message = scored(target=target).invoke("2 + 2?")
     step = "It is 4, and more.\n\n"
@@ -75,8 +75,8 @@ def test_bad_steps_are_written_anew_and_scores_are_paid_for_by_the_target() -> N
     # Two steps of six tokens, each with the first word of the next step, and three scores of one word each.
     assert report["usage"]["target"]["completion_tokens"] == 2 * (6 + 1) + 3
     assert report["usage"]["target"]["discarded_tokens"] == 2 + 3
-    said = [(d["author"], d["text"]) for d in report["dropped"] if d["author"] == "target"]
-    assert said == [("target", " 2."), ("target", "Next"), ("target", " 2."), ("target", "Next"), ("target", " 9.")]
+    written = [(d["author"], d["text"]) for d in report["dropped"] if d["author"] == "target"]
+    assert written == [("target", " 2."), ("target", "Next"), ("target", " 2."), ("target", "Next"), ("target", " 9.")]
     assert report["degraded"] is None
 
 
@@ -93,8 +93,8 @@ def test_streaming_shows_no_step_before_its_score() -> None:
     shown = ""
     for chunk in scored(target=target).stream("2 + 2?"):
         shown += chunk.text
-        asked = [body for _, body in target.requests if body.endswith(QUESTION)]
-        assert shown.count("\n\n") <= len(asked) + 1  # the first step has no boundary before it
+        score_requests = [body for _, body in target.requests if body.endswith(QUESTION)]
+        assert shown.count("\n\n") <= len(score_requests) + 1  # the first step has no boundary before it
     assert shown == scored().invoke("2 + 2?").text
 
 
@@ -102,13 +102,13 @@ async def test_asynchronous_turns_are_the_same() -> None:
     assert (await scored().ainvoke("2 + 2?")).text == scored().invoke("2 + 2?").text
 
 
-def test_what_was_dropped_is_told_with_the_takeover() -> None:
+def test_a_takeover_event_holds_the_dropped_draft() -> None:
     run = scored().new_run([HumanMessage("2 + 2?")])
-    takeovers = [happening for happening in drive(run) if isinstance(happening, Takeover)]
+    takeovers = [event for event in drive(run) if isinstance(event, Takeover)]
     assert [takeover.draft for takeover in takeovers] == STEPS[1:3]
 
 
-def test_a_target_that_gives_no_digit_accepts_and_that_is_told() -> None:
+def test_a_step_without_a_digit_as_score_is_accepted_and_reported() -> None:
     message = scored(target=ScriptedBackend("Hm, well, you see")).invoke("2 + 2?")
     assert message.text == "".join(STEPS)
     assert message.response_metadata["speculative_thinking"]["degraded"] == NO_DIGIT
@@ -117,43 +117,43 @@ def test_a_target_that_gives_no_digit_accepts_and_that_is_told() -> None:
 class Broken(ScriptedBackend):
     """A target that fails if it is asked for a score."""
 
-    def __init__(self, error: BackendError, said: str = "") -> None:
+    def __init__(self, error: BackendError, written: str = "") -> None:
         super().__init__()
-        self.error, self.said = error, said
+        self.error, self.written = error, written
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         self.requests.append((request, turn.body()))
-        if self.said:
-            yield Piece(self.said)
+        if self.written:
+            yield Piece(self.written)
         raise self.error
 
 
 @pytest.mark.parametrize("error", [BackendError("gone"), StreamCutError("large", "here")])
-@pytest.mark.parametrize("said", ["", "Well"])
-def test_a_target_that_fails_at_a_score_costs_no_step(error: BackendError, said: str) -> None:
-    target = Broken(error, said)
+@pytest.mark.parametrize("written", ["", "Well"])
+def test_a_failed_score_keeps_the_step(error: BackendError, written: str) -> None:
+    target = Broken(error, written)
     message = scored(target=target).invoke("2 + 2?")
     assert message.text == "".join(STEPS)
     assert "the target failed" in message.response_metadata["speculative_thinking"]["degraded"]
     assert len(target.requests) <= 2  # a broken stream may be requested once more
 
 
-def test_or_it_is_an_error_that_carries_the_text() -> None:
+def test_a_failed_score_can_raise_an_error_with_the_text() -> None:
     with pytest.raises(BackendError, match="gone") as caught:
         scored(target=Broken(BackendError("gone")), on_target_failure="raise").invoke("2 + 2?")
     assert caught.value.answer == STEPS[0]
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 2, 9])
-@pytest.mark.parametrize("says", [large, "Well, I say 9."])
-def test_scores_are_within_the_budget_and_nobody_scores_in_the_target_s_place(tokens: int, says: Script | str) -> None:
-    speculative, target = ScriptedBackend(small), ScriptedBackend(says, name="large")
+@pytest.mark.parametrize("script", [large, "Well, I say 9."])
+def test_scores_stay_within_the_budget_and_only_the_target_scores(tokens: int, script: Script | str) -> None:
+    speculative, target = ScriptedBackend(small), ScriptedBackend(script, name="large")
     policy = DelegationPolicy(trigger=SCORE.trigger, budget=Budget(target_tokens=tokens))
     pair = ChatSpeculativeThinking(speculative=speculative, target=target, policy=policy)
     report = pair.invoke("2 + 2?").response_metadata["speculative_thinking"]
     assert report["usage"]["target"]["completion_tokens"] <= tokens
     assert report["usage"]["target"]["requests"] == len(target.requests)
-    assert "the budget is spent" in report["degraded"] or says != large
+    assert "the budget is spent" in report["degraded"] or script != large
     assert not any(QUESTION in body for _, body in speculative.requests)
     assert all(request.max_tokens > 4 for request, _ in speculative.requests)
 
@@ -166,7 +166,7 @@ class Billed(ScriptedBackend):
         return 2
 
 
-def test_a_score_is_asked_for_once() -> None:
+def test_a_score_is_requested_once() -> None:
     target = Billed("Well, I say 9.", name="large")
     message = scored(target=target).invoke("2 + 2?")
     assert message.text == "".join(STEPS)
@@ -192,12 +192,12 @@ def test_a_local_target_reads_each_step_once() -> None:
 def test_a_leading_target_hands_over_easy_steps_without_a_takeover() -> None:
     """Each step of the small model begins with the cue that the target wrote."""
 
-    def lead(turn: Turn) -> str:
+    def leading_target(turn: Turn) -> str:
         return "Let x be 3.\n\nSo it is, as I say.\n\n" if "So" not in turn.answer else "Done."
 
     pair = ChatSpeculativeThinking(
         speculative=ScriptedBackend(" x is 3.\n\nNext"),
-        target=ScriptedBackend(lead),
+        target=ScriptedBackend(leading_target),
         policy=DelegationPolicy(trigger=TargetLeads()),
     )
     message = pair.invoke("x?")
@@ -226,7 +226,7 @@ def test_a_leading_target_keeps_to_its_budget() -> None:
     assert "the budget is spent" in report["degraded"]
 
 
-def test_a_leading_target_that_fails_is_stood_in_for() -> None:
+def test_the_small_model_replaces_a_leading_target_that_fails() -> None:
     pair = ChatSpeculativeThinking(
         speculative=ScriptedBackend("One.\n\nSo two."),
         target=Broken(BackendError("gone")),

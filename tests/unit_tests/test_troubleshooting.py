@@ -44,7 +44,7 @@ def covers(key: str, said: str) -> bool:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_heading_stands_in_the_source(key: str) -> None:
+def test_a_heading_matches_a_message_in_the_source(key: str) -> None:
     assert any(covers(key, said) for said in STRINGS), f"no message of the package is like {key!r} any more"
 
 

@@ -20,7 +20,17 @@ from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.policy import DelegationPolicy
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.errand import ERRAND, QUESTION, RECEIPT, TOOLS, Receipt, only_the_receipt, pair, report, steps
+from tests.unit_tests.tool_task import (
+    QUESTION,
+    RECEIPT,
+    TASK_STEPS,
+    TOOLS,
+    Receipt,
+    only_the_receipt,
+    pair,
+    report,
+    steps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -48,7 +58,7 @@ class Down(Backend):
         yield Piece("Here I am.")
 
 
-def test_a_fallback_answers_where_the_target_is_down() -> None:
+def test_a_fallback_answers_if_the_target_is_down() -> None:
     model = pair(target=Down(), on_target_failure="raise")
     with pytest.raises(BackendError, match="nobody is there"):
         model.invoke("hi")
@@ -57,18 +67,18 @@ def test_a_fallback_answers_where_the_target_is_down() -> None:
     assert pair(target=Down()).invoke("hi", max_tokens=90).response_metadata["speculative_thinking"]["degraded"]
 
 
-def test_a_fallback_has_the_same_tools_and_forms() -> None:
+def test_a_fallback_has_the_same_tools_and_schemas() -> None:
     model = pair(target=Down(), on_target_failure="raise").with_fallbacks([pair()])
     assert [call["name"] for call in model.bind_tools(TOOLS).invoke("tea").tool_calls] == ["price"]
-    form = pair(speculative=ScriptedBackend(only_the_receipt))
+    other = pair(speculative=ScriptedBackend(only_the_receipt))
     down = pair(target=Down(), answer_by="target", on_target_failure="raise")
-    assert down.with_fallbacks([form]).with_structured_output(Receipt).invoke("tea") == RECEIPT
+    assert down.with_fallbacks([other]).with_structured_output(Receipt).invoke("tea") == RECEIPT
 
 
-def test_middleware_falls_back_and_tries_again() -> None:
+def test_middleware_falls_back_and_retries() -> None:
     down = pair(target=Down(), on_target_failure="raise")
     agent = create_agent(down, tools=TOOLS, middleware=[ModelFallbackMiddleware(pair())])
-    assert steps(agent.invoke(QUESTION)["messages"]) == ERRAND
+    assert steps(agent.invoke(QUESTION)["messages"]) == TASK_STEPS
     shaky = pair(speculative=Down(failures=2))
     again = ModelRetryMiddleware(max_retries=2, retry_on=(ModelError,), initial_delay=0, jitter=False)
     assert create_agent(shaky, middleware=[again]).invoke(QUESTION)["messages"][-1].text == "Here I am."
@@ -141,8 +151,8 @@ VARIANTS: dict[str, Any] = {
     "fewer tools": lambda model: model.bind_tools(TOOLS[:1]),
     "choice": lambda model: model.bind_tools(TOOLS, tool_choice="none"),
     "one at a time": lambda model: model.bind_tools(TOOLS, parallel_tool_calls=False),
-    "form": lambda model: model.bind(response_format={"type": "json_object"}),
-    "another form": lambda model: model.with_structured_output(Receipt, include_raw=True),
+    "JSON": lambda model: model.bind(response_format={"type": "json_object"}),
+    "schema": lambda model: model.with_structured_output(Receipt, include_raw=True),
     "call's setting": lambda model: model.bind(temperature=0),
     "stop": lambda model: model.bind(stop=["x"]),
     "answer_by": lambda model: model.model_copy(update={"answer_by": "target"}),
@@ -152,13 +162,13 @@ VARIANTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kept", [InMemoryCache, SQLiteCache])
-def test_a_cache_tells_apart_all_that_changes_the_answer(kept: type[BaseCache]) -> None:
-    cache, asked = kept(), itertools.count(1)
+@pytest.mark.parametrize("cache_type", [InMemoryCache, SQLiteCache])
+def test_a_cache_distinguishes_every_setting_that_changes_the_answer(cache_type: type[BaseCache]) -> None:
+    cache, numbers = cache_type(), itertools.count(1)
     written: list[int] = []
 
     def small(_: Turn) -> str:
-        written.append(next(asked))
+        written.append(next(numbers))
         return '{"item": "tea", "euros": 1}'
 
     model = pair(speculative=ScriptedBackend(small, name="small"), target=ScriptedBackend(small, name="large"))
@@ -175,9 +185,9 @@ def test_a_cache_tells_apart_all_that_changes_the_answer(kept: type[BaseCache]) 
         cache.close()
 
 
-@pytest.mark.parametrize("kept", [InMemoryCache, SQLiteCache])
-def test_what_a_cache_gives_back_is_the_message(kept: type[BaseCache]) -> None:
-    cache = kept()
+@pytest.mark.parametrize("cache_type", [InMemoryCache, SQLiteCache])
+def test_a_cache_returns_the_whole_message(cache_type: type[BaseCache]) -> None:
+    cache = cache_type()
     model = pair(cache=cache)
     first, second = (model.bind_tools(TOOLS).invoke("tea") for _ in range(2))
     assert second.content == first.content

@@ -230,7 +230,7 @@ def test_a_server_that_refuses_logprobs_is_used_without_them(says: str) -> None:
     assert message.text == "One.\n\nTwo."
     assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
     assert ["logprobs" in body for _, body in server.requests] == [True, False]
-    with pytest.raises(ValueError, match="gives none"):  # the backend knows it from now on
+    with pytest.raises(ValueError, match="returns none"):  # the backend knows it from now on
         ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
 
 
@@ -252,18 +252,18 @@ def hosted(url: str) -> OpenAIBackend:
 )
 @pytest.mark.parametrize("trigger", [FirstTokenEntropy(), AllOf(CueTrigger(), FirstTokenEntropy())])
 def test_a_trigger_is_refused_if_the_backend_has_no_logprobs(speculative: Backend, says: str, trigger: Any) -> None:
-    with pytest.raises(ValueError, match="needs the log-probabilities of the 20 likeliest tokens") as caught:
+    with pytest.raises(ValueError, match="needs the log-probabilities of the 20 most likely tokens") as caught:
         ChatSpeculativeThinking(
             speculative=speculative, target=ScriptedBackend(), policy=DelegationPolicy(trigger=trigger)
         )
     assert says in str(caught.value)
-    assert "gives none" in str(caught.value)
+    assert "returns none" in str(caught.value)
 
 
 def test_a_trigger_is_refused_if_the_backend_has_too_few_logprobs() -> None:
     speculative = ScriptedBackend(logprobs=lambda _: (-1.0,))
     policy = DelegationPolicy(trigger=FirstTokenEntropy(top=21))
-    with pytest.raises(ValueError, match=r"21 likeliest tokens .* gives 20 at most"):
+    with pytest.raises(ValueError, match=r"21 most likely tokens .* returns at most 20"):
         ChatSpeculativeThinking(speculative=speculative, target=ScriptedBackend(), policy=policy)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
-from tests.unit_tests.loops import at_rest
+from tests.unit_tests.loops import wait_for_tasks
 from tests.unit_tests.wire import Server, sse, text
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_nothing_is_left_running(leave: Callable[[Any], Awaitable[None]], caplog
 
     async def main() -> None:
         await leave(pair())
-        await at_rest()
+        await wait_for_tasks()
 
     asyncio.run(main(), debug=True)
     assert opened

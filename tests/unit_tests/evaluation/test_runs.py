@@ -21,8 +21,8 @@ from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.tables import markdown
 from langchain_spec_thinking.evaluation.variants import reseeded
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.complaints import heard
 from tests.unit_tests.evaluation.sums import HARD, NUMBER, large, pair, small, sums, sums_file
+from tests.unit_tests.library_output import collect_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -301,9 +301,9 @@ def test_the_command_on_the_pocket_pair(tmp_path: Path) -> None:
     ]
     options += ["--policy", "never:trigger=random,probability=0"]
     options += ["--speculative-price", "0,0", "--target-price", "1,2,0.5"]
-    with heard() as complaints:
+    with collect_output() as output:
         result = run(*options)
-    assert complaints == []
+    assert output == []
     assert result.exit_code == 0, result.output
     for told in ("small: 2 of 2", "never: 2 of 2", "coin as pair", "coin:0.5", "McNemar", "results.json", "cost"):
         assert told in result.output

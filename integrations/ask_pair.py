@@ -30,13 +30,13 @@ def ask(build: Callable[..., ChatSpeculativeThinking], arguments: Sequence[str] 
             parser.add_argument(f"--{setting.name.replace('_', '-')}", default=setting.default)
     settings = vars(parser.parse_args(arguments))
     question = settings.pop("question")
-    print(told(build(**settings).invoke(question)))
+    print(answer_with_authors(build(**settings).invoke(question)))
 
 
-def told(message: AIMessage) -> str:
+def answer_with_authors(message: AIMessage) -> str:
     """Return the answer, then a line for each segment of text with its author and its kind."""
     report = message.response_metadata["speculative_thinking"]
-    lines = [message.text, "", f"{report['takeovers']} takeovers, {report['target_share']:.0%} by the target"]
+    lines = [message.text, "", f"{report['takeovers']} takeovers, {report['target_share']:.0%} by the large model"]
     lines += [f"{s['author']:<12}{s['channel']:<9}{s['tokens']:>5} tokens  {s['kind']}" for s in report["segments"]]
     if report["degraded"]:
         lines.append(f"degraded: {report['degraded']}")

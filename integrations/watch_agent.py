@@ -27,16 +27,16 @@ def watch(build: Callable[[str, str], Any], question: str, arguments: Sequence[s
     parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
     parser.add_argument("--question", default=question)
     given = parser.parse_args(arguments)
-    for text in shown(build(given.speculative, given.target), given.question):
+    for text in agent_output(build(given.speculative, given.target), given.question):
         print(text, end="", flush=True)
     print()
 
 
-def shown(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph with any type of state
+def agent_output(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph with any type of state
     """Yield the thoughts (with the author in brackets), tool calls, tool results and answers of an agent."""
-    asked = {"messages": [{"role": "user", "content": question}]}
+    inputs = {"messages": [{"role": "user", "content": question}]}
     settings = {"configurable": {"thread_id": "1"}}
-    for message, _ in agent.stream(asked, settings, stream_mode="messages"):
+    for message, _ in agent.stream(inputs, settings, stream_mode="messages"):
         if isinstance(message, ToolMessage):
             yield f"\n{message.name} -> {message.text}\n"
         elif isinstance(message, AIMessageChunk):
@@ -56,4 +56,4 @@ def _parts(chunk: AIMessageChunk) -> Iterator[str]:
                 yield f"\n{name}({arguments})"
     if chunk.chunk_position == "last":
         report = chunk.response_metadata["speculative_thinking"]
-        yield f"\n({report['takeovers']} takeovers, {report['target_share']:.0%} by the target)\n"
+        yield f"\n({report['takeovers']} takeovers, {report['target_share']:.0%} by the large model)\n"

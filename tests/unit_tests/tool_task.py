@@ -26,7 +26,7 @@ THOUGHT = "They want tea.\n\n", TAKEN_OVER, " so I go on.\n"
 QUESTION: Any = {
     "messages": "Order tea, and tell me what it costs in euros."
 }  # LangGraph's type for inputs is narrower than the inputs it accepts
-ERRAND = ["price", "exchange", "order", "3.5", "7.0", "ordered tea for 7.0", ANSWER]
+TASK_STEPS = ["price", "exchange", "order", "3.5", "7.0", "ordered tea for 7.0", ANSWER]
 """The result of `steps` for the whole task."""
 
 
@@ -109,8 +109,8 @@ def steps(messages: Sequence[BaseMessage]) -> list[str]:
 
 
 def report(message: AIMessage) -> dict[str, Any]:
-    told: dict[str, Any] = message.response_metadata["speculative_thinking"]
-    return told
+    data: dict[str, Any] = message.response_metadata["speculative_thinking"]
+    return data
 
 
 def only_the_receipt(turn: Turn) -> str:

@@ -17,7 +17,7 @@ _LOGGERS = ("transformers", "torch", "accelerate", "huggingface_hub")
 _CATEGORIES = (FutureWarning, DeprecationWarning, UserWarning)
 
 
-class _Kept(logging.Handler):
+class _CollectingHandler(logging.Handler):
     def __init__(self, lines: list[str]) -> None:
         super().__init__(logging.WARNING)
         self._lines = lines
@@ -27,10 +27,10 @@ class _Kept(logging.Handler):
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
+def collect_output() -> Iterator[list[str]]:
     """Collect the output of the libraries inside the `with` block. The list is complete at the end of the block."""
-    complaints: list[str] = []
-    handler, screen = _Kept(complaints), io.StringIO()
+    output: list[str] = []
+    handler, screen = _CollectingHandler(output), io.StringIO()
     once = transformers.utils.logging.warning_once  # its cache remembers the warnings that it has logged
     once.cache_clear()
     before = transformers.utils.logging.get_verbosity()
@@ -41,10 +41,10 @@ def heard() -> Iterator[list[str]]:
     try:
         with warnings.catch_warnings(record=True) as warned, redirect_stderr(screen):
             warnings.simplefilter("always")
-            yield complaints
+            yield output
     finally:
         transformers.utils.logging.set_verbosity(before)
         for logger in loggers:
             logger.removeHandler(handler)
-    complaints += [f"{w.category.__name__}: {w.message}" for w in warned if issubclass(w.category, _CATEGORIES)]
-    complaints += [line for line in screen.getvalue().splitlines() if line.strip()]
+    output += [f"{w.category.__name__}: {w.message}" for w in warned if issubclass(w.category, _CATEGORIES)]
+    output += [line for line in screen.getvalue().splitlines() if line.strip()]
