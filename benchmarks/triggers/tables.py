@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from benchmarks.triggers.contests import Answered
+    from benchmarks.triggers.trials import VariantAnswers
     from langchain_spec_thinking.evaluation.results import Figures
 
 HEADING = (
@@ -26,7 +26,7 @@ HEADING = (
 )
 
 
-def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
+def figures(found: Sequence[VariantAnswers]) -> list[dict[str, Any]]:
     """Return the figures of every variant, each compared with two coins, question by question.
 
     The first coin is drawn at every boundary (`at_the_same_share`). The second coin is drawn once for each question. It
@@ -42,7 +42,7 @@ def figures(found: Sequence[Answered]) -> list[dict[str, Any]]:
     return [_of(one, evaluation, names[one.name, one.share], coins) for one in found]
 
 
-def _of(one: Answered, evaluation: Evaluation, name: str, coins: Sequence[Figures]) -> dict[str, Any]:
+def _of(one: VariantAnswers, evaluation: Evaluation, name: str, coins: Sequence[Figures]) -> dict[str, Any]:
     mine = evaluation.figures[name]
     found: dict[str, Any] = {
         "trigger": one.name,
@@ -56,11 +56,11 @@ def _of(one: Answered, evaluation: Evaluation, name: str, coins: Sequence[Figure
     }
     if evaluation.alone[name] is None:
         share = mine.target_share.value
-        _, difference = evaluation.against_coin(name, share)
+        _, difference = evaluation.compare_with_coin(name, share)
         found["less_whole_questions"] = difference.as_dict()
         if one.name != COIN:
             expected = at_the_same_share(share, coins)
-            found["less_coin"] = mean([a - b for a, b in zip(mine.rights, expected, strict=True)]).as_dict()
+            found["less_coin"] = mean([a - b for a, b in zip(mine.is_right, expected, strict=True)]).as_dict()
     return found
 
 
@@ -80,7 +80,7 @@ def at_the_same_share(share: float, coins: Sequence[Figures]) -> list[float]:
     low, high = ordered[above - 1], ordered[above]
     (low_target, low_all), (high_target, high_all) = ((run.tokens("target"), run.length) for run in (low, high))
     weight = (share * low_all - low_target) / (high_target - low_target - share * (high_all - low_all))
-    return [weight * b + (1 - weight) * a for a, b in zip(low.rights, high.rights, strict=True)]
+    return [weight * b + (1 - weight) * a for a, b in zip(low.is_right, high.is_right, strict=True)]
 
 
 def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -127,5 +127,5 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
     plt.close(figure)
 
 
-def _percent(form: str, held: dict[str, float] | None) -> str:
-    return form.format(**{name: 100 * value for name, value in held.items()}) if held else ""
+def _percent(form: str, interval: dict[str, float] | None) -> str:
+    return form.format(**{name: 100 * value for name, value in interval.items()}) if interval else ""

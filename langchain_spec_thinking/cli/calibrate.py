@@ -16,9 +16,9 @@ from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import load_questions
 from langchain_spec_thinking.evaluation.calibration import (
     TUNABLE_PARAMETERS,
-    calibrated,
+    calibrate_to_share,
+    measure_share,
     parse_trigger,
-    share_of,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine
@@ -87,7 +87,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 
             def share_at(value: float) -> Any:  # noqa: ANN401 - an interval
                 bar = progress.add_task(f"{parameter.field} {value:g}", total=len(questions))
-                share = share_of(
+                share = measure_share(
                     model, with_value(policy, parameter, value), questions, concurrency, lambda: progress.advance(bar)
                 )
                 console.print(
@@ -97,8 +97,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
                 )
                 return share
 
-            measured = calibrated(share_at, target_share, parameter)
-        _conclude(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
+            measured = calibrate_to_share(share_at, target_share, parameter)
+        _report_result(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
     except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -122,7 +122,7 @@ def cues(
         console.print("No opening tells wrong answers from right ones here, so no cue list is proposed. Try more runs.")
         return
     policy = DelegationPolicy(trigger=CueTrigger(Lexicon(affirmation=(), reflection=mined.cues)))
-    _tell_policy("mined", policy, out)
+    _print_policy("mined", policy, out)
 
 
 @app.command(name="sweep")
@@ -142,34 +142,34 @@ def sweep_numbers(
     _show_swept(swept)
 
 
-def _conclude(
+def _report_result(
     name: str,
     policy: DelegationPolicy,
-    wanted: float,
+    wanted_share: float,
     measured: Sequence[Measured],
     parameter: TunableParameter,
     out: Path | None,
 ) -> None:
     best = measured[0]
-    if best.value == parameter.always and best.share.value < wanted:
+    if best.value == parameter.highest and best.share.value < wanted_share:
         hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) give it more."
         console.print(
             f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens.{hint}",
             style="yellow",
         )
-    elif best.value == parameter.never and best.share.value > wanted:
+    elif best.value == parameter.lowest and best.share.value > wanted_share:
         console.print(
             f"Less cannot be had: at the least, the target writes {best.share.value:.1%} of the tokens.", style="yellow"
         )
-    elif not best.share.low <= wanted <= best.share.high:
+    elif not best.share.low <= wanted_share <= best.share.high:
         console.print(
-            f"The nearest that was found gives {best.share.value:.1%}, not {wanted:.1%}.",
+            f"The nearest that was found gives {best.share.value:.1%}, not {wanted_share:.1%}.",
             style="yellow",
         )
-    _tell_policy(name, policy, out)
+    _print_policy(name, policy, out)
 
 
-def _tell_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
+def _print_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
     if out:
         save_policy(policy, out)
     try:
@@ -224,6 +224,6 @@ def _show_swept(swept: Sequence[Swept]) -> None:
         "and what it would have written then is not known: run such a value with `evaluate --policy`.",
         style="dim",
     )
-    silent = [name for name in VALUES if all(s.valid == s.turns for s in swept if s.field == name)]
-    if silent:
-        console.print(f"Makes no difference in these runs, whatever it is set to: {', '.join(silent)}.")
+    ineffective = [name for name in VALUES if all(s.valid == s.turns for s in swept if s.field == name)]
+    if ineffective:
+        console.print(f"Makes no difference in these runs, whatever it is set to: {', '.join(ineffective)}.")

@@ -77,13 +77,13 @@ def chat(
 
 def _converse(model: ChatSpeculativeThinking, save: Path | None) -> None:
     messages: list[BaseMessage] = []
-    while question := _asked():
+    while question := _read_question():
         messages.append(HumanMessage(question))
         try:
             run = show(console, model, messages)
         except (BackendError, KeyboardInterrupt) as e:
-            told = "interrupted" if isinstance(e, KeyboardInterrupt) else str(e)
-            console.print(f"\n{told}", style="red", markup=False)
+            error = "interrupted" if isinstance(e, KeyboardInterrupt) else str(e)
+            console.print(f"\n{error}", style="red", markup=False)
             messages.pop()
             continue
         messages.append(AIMessage(run.turn.answer))
@@ -140,7 +140,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _asked() -> str:
+def _read_question() -> str:
     try:
         return console.input("[bold]> [/bold]").strip()
     except (EOFError, KeyboardInterrupt):

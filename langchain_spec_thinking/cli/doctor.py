@@ -22,8 +22,8 @@ def show(console: Console, sides: dict[str, Diagnosis]) -> None:
     for role, side in sides.items():
         console.print(_table(role, side))
     if all(side.error is None for side in sides.values()):
-        _say(console, "What the pair will do", list(prospects(sides)))
-    _say(console, "What to change, or to know", list(changes(sides)))
+        _print_list(console, "What the pair will do", list(expected_behaviour(sides)))
+    _print_list(console, "What to change, or to know", list(recommendations(sides)))
 
 
 def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
@@ -31,12 +31,12 @@ def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
     able = all(side.error is None for side in sides.values())
     return {
         **{role: side.as_dict() for role, side in sides.items()},
-        "pair": list(prospects(sides)) if able else [],
-        "changes": list(changes(sides)),
+        "pair": list(expected_behaviour(sides)) if able else [],
+        "changes": list(recommendations(sides)),
     }
 
 
-def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
+def expected_behaviour(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Describe what a pair of these models will do."""
     small = sides.get("speculative")
     if small and small.thinks:
@@ -50,7 +50,7 @@ def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
             f"the beginning of every paragraph, {small.name} the rest."
         )
     for role, side in sides.items():
-        yield f"{role}: {_continuation(side)} {_rereading(side)}"
+        yield f"{role}: {_continuation(side)} {_prefill_cost(side)}"
         if side.stops_on_hangup is False:
             yield f"{role}: it is asked for 256 tokens at a time, since it goes on writing and billing after a hang-up."
     lengths = [side.context for side in sides.values() if side.context]
@@ -58,7 +58,7 @@ def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
         yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
 
 
-def changes(sides: dict[str, Diagnosis]) -> Iterator[str]:
+def recommendations(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Describe what would improve the pair."""
     for role, side in sides.items():
         if side.error:
@@ -80,7 +80,7 @@ def _continuation(side: Diagnosis) -> str:
     return f"{way}."
 
 
-def _rereading(side: Diagnosis) -> str:
+def _prefill_cost(side: Diagnosis) -> str:
     if side.place == "in this process":
         return "A hand-over costs the reading of the new text only."
     if side.cached_tokens is None:
@@ -121,7 +121,7 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "context", f"{side.context} tokens" if side.context else _MARKS[None]
 
 
-def _say(console: Console, title: str, lines: list[str]) -> None:
+def _print_list(console: Console, title: str, lines: list[str]) -> None:
     if lines:
         console.print(f"\n[bold]{title}[/]")
         for line in lines:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.console import console
-from langchain_spec_thinking.cli.watching import watching
+from langchain_spec_thinking.cli.progress import show_progress
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
 from langchain_spec_thinking.evaluation import evaluate as run
@@ -67,13 +67,13 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
                 seed=seed,
                 answer_by=answer_by,
             )
-        variants = _contestants(model, policy or ["pair"])
+        variants = _variants(model, policy or ["pair"])
         _require_coins(coin or [], variants)
-        with watching(console, [variant.name for variant in variants], len(questions)) as watch:
-            found = run(questions, variants, out, check=check, concurrency=concurrency, watch=watch)
+        with show_progress(console, [variant.name for variant in variants], len(questions)) as on_outcome:
+            found = run(questions, variants, out, check=check, concurrency=concurrency, on_outcome=on_outcome)
         found = replace(found, prices=prices)
-        for drawn in dict.fromkeys(coin or []):
-            found = _with_coin(found, drawn, seed or 0)
+        for value in dict.fromkeys(coin or []):
+            found = _with_coin(found, value, seed or 0)
         files = save(found, out)
     except (BackendError, ImportError, OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
@@ -108,7 +108,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
             )
 
 
-def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:
+def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:
     variants = [alone(model, "speculative", "small"), alone(model, "target", "target")]
     for line in policies:
         name, policy = parse_policy(line)

@@ -53,7 +53,7 @@ def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
 def _by_the_answered(
     evaluation: Evaluation, judge: Callable[[Evaluation, str], Iterable[Verdict]], name: str, *others: str
 ) -> Iterator[Verdict]:
-    among = evaluation.among(name, *others)
+    among = evaluation.restricted_to(name, *others)
     if not among.count:
         yield Verdict(f"Nothing to compare: every question ended in an error with {' or '.join((name, *others))}.")
     elif among.count < FEW:
@@ -139,7 +139,7 @@ def _against_coin(among: Evaluation, name: str) -> Iterator[Verdict]:
     if (same_cost := among.cost_share(name)) is not None:
         shares["a coin of the same cost,"] = same_cost
     for which, share in shares.items():
-        coin, difference = among.against_coin(name, share)
+        coin, difference = among.compare_with_coin(name, share)
         what = (
             f"{which} that sends {share:.1%} of the questions whole to the target ({coin.value:.1%} right on average)"
         )

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from langchain_spec_thinking import pocket
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.diagnosis import examine
-from langchain_spec_thinking.cli.doctor import changes, prospects, report, show
+from langchain_spec_thinking.cli.doctor import expected_behaviour, recommendations, report, show
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCppPython, Ollama, TransformersServe
 from tests.unit_tests.providers.model import ANSWER
@@ -76,7 +76,7 @@ def test_advice_that_is_followed_is_not_given(kind: type[Provider], settings: di
 def test_a_service_that_bills_on_is_named() -> None:
     sides = {"target": examine(Groq(ANSWER).backend())}
     assert sides["target"].stops_on_hangup is False
-    assert any("256 tokens at a time" in line for line in prospects(sides))
+    assert any("256 tokens at a time" in line for line in expected_behaviour(sides))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_cannot_be_reached_is_told_in_a_line(answer: Any, says: str) -> Non
     found = examine(Server(answer).backend(max_retries=0))
     assert says in str(found.error)
     assert KEY not in json.dumps(found.as_dict())
-    assert list(changes({"target": found})) == [f"target: {found.error}"]
+    assert list(recommendations({"target": found})) == [f"target: {found.error}"]
     assert report({"target": found})["pair"] == []
 
 
@@ -114,7 +114,7 @@ def test_a_local_model_is_examined_too() -> None:
     assert found.prompt_tokens is not None
     assert 0 < found.cached_tokens < found.prompt_tokens
     assert found.context
-    [mode, side, *_] = prospects({"speculative": found})
+    [mode, side, *_] = expected_behaviour({"speculative": found})
     assert mode.startswith("Reasoning mode")
     assert "the reading of the new text only" in side
 

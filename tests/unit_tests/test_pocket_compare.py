@@ -91,9 +91,13 @@ def test_a_pair_shares_its_tokens_and_a_model_alone_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "level", "wish"), [([], POCKET, ""), (["--harder"], HARDER, data_set.WISH)], ids=["pocket", "harder"]
+    ("options", "level", "instruction"),
+    [([], POCKET, ""), (["--harder"], HARDER, data_set.INSTRUCTION)],
+    ids=["pocket", "harder"],
 )
-def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, wish: str) -> None:
+def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, instruction: str) -> None:
     data_set.main([str(tmp_path / "deep" / "p.jsonl"), "--count", "3", "--seed", "3", *options])
-    expected = [(problem.text + wish, str(problem.answer)) for problem in islice(problems(3, "held_out", level), 3)]
+    expected = [
+        (problem.text + instruction, str(problem.answer)) for problem in islice(problems(3, "held_out", level), 3)
+    ]
     assert [(q.question, q.answer) for q in load_questions(str(tmp_path / "deep" / "p.jsonl"))] == expected

@@ -17,9 +17,9 @@ from langchain_spec_thinking.evaluation import Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import (
     TUNABLE_PARAMETERS,
     TunableParameter,
-    calibrated,
+    calibrate_to_share,
+    measure_share,
     parse_trigger,
-    share_of,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
@@ -57,11 +57,11 @@ def test_a_parameter_is_tuned_to_a_share(
         asked.append(value)
         return Interval(shape(value), 0, 1)
 
-    best = calibrated(share_at, wanted, parameter, rounds=9)[0]
-    assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.whole else 0.011)
+    best = calibrate_to_share(share_at, wanted, parameter, rounds=9)[0]
+    assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.integer else 0.011)
     assert len(asked) == len(set(asked)) <= 9
-    assert asked[0] == parameter.always
-    assert not parameter.whole or all(value == int(value) for value in asked)
+    assert asked[0] == parameter.highest
+    assert not parameter.integer or all(value == int(value) for value in asked)
 
 
 def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
@@ -69,16 +69,18 @@ def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
         policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
         assert (
-            with_value(policy, parameter, parameter.always)
+            with_value(policy, parameter, parameter.highest)
             == policy
-            != with_value(policy, parameter, 4 if parameter.whole else 0.25)
+            != with_value(policy, parameter, 4 if parameter.integer else 0.25)
         )
 
 
 def test_more_than_all_and_less_than_the_least_cannot_be_had() -> None:
-    measured = calibrated(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
+    measured = calibrate_to_share(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
     assert [one.value for one in measured] == [1]
-    measured = calibrated(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"])
+    measured = calibrate_to_share(
+        lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"]
+    )
     assert [one.value for one in measured] == [1, 256]
 
 
@@ -89,7 +91,7 @@ def test_what_is_set_is_not_typed() -> None:
 
 @given(st.floats(0.001, 0.999), st.floats(0.05, 1), st.floats(0.2, 5))
 def test_a_search_ends_and_stays_within_its_bounds(wanted: float, most: float, power: float) -> None:
-    measured = calibrated(lambda p: Interval(most * p**power, 0, 1), wanted, COIN)
+    measured = calibrate_to_share(lambda p: Interval(most * p**power, 0, 1), wanted, COIN)
     assert len(measured) <= 6
     assert all(0 <= one.value <= 1 for one in measured)
 
@@ -97,13 +99,13 @@ def test_a_search_ends_and_stays_within_its_bounds(wanted: float, most: float, p
 def test_a_share_is_measured_on_turns() -> None:
     always = with_value(DelegationPolicy(trigger=RandomTrigger(0.5)), COIN, 1)
     done: list[int] = []
-    share = share_of(pair(), always, sums(4), 2, lambda: done.append(1))
+    share = measure_share(pair(), always, sums(4), 2, lambda: done.append(1))
     assert 0 < share.value < 1
     assert len(done) == 4
-    assert share_of(pair(), with_value(always, COIN, 0), sums(4), 2).value == 0
+    assert measure_share(pair(), with_value(always, COIN, 0), sums(4), 2).value == 0
     broken = pair(speculative=ScriptedBackend(lambda _: 1 / 0, thinks=True))  # type: ignore[arg-type,return-value]
     with pytest.raises(RuntimeError, match=r"What is 0.*ended in an error: ZeroDivisionError"):
-        share_of(broken, always, sums(1), 1)
+        measure_share(broken, always, sums(1), 1)
 
 
 OPENINGS = {
@@ -141,7 +143,7 @@ def test_cues_are_mined_from_right_and_wrong_answers(folder: Path) -> None:
     # Computed by hand, with 0.5 added to each count.
     assert mined.openings[0].log_odds.value == pytest.approx(math.log(11.5 * 9.5 / (0.5 * 0.5)))
     assert "so it" not in found  # "it" follows every "so"
-    assert mine(read_runs(folder / "runs.jsonl", "small"), least=12).cues == ()
+    assert mine(read_runs(folder / "runs.jsonl", "small"), min_turns=12).cues == ()
     with pytest.raises(ValueError, match="got 20 right and 0 wrong"):
         mine(read_runs(folder / "runs.jsonl", "pair"))
 

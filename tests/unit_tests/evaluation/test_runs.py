@@ -45,7 +45,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 def test_each_contestant_answers_each_question(tmp_path: Path) -> None:
     found = evaluate(SUMS, variants(), tmp_path)
-    rights = {name: sum(figures.rights) for name, figures in found.figures.items()}
+    rights = {name: sum(figures.is_right) for name, figures in found.figures.items()}
     assert rights == {"small": HARD - 1, "target": NUMBER, "pair": NUMBER}
     figures = found.figures["pair"]
     assert [o.question for o in figures.outcomes] == [q.id for q in SUMS]
@@ -90,14 +90,14 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
         backends = {"speculative": counting("small", small), "target": counting("large", large)}
         seen = 0
 
-        def watch(_name: str, _outcome: Outcome, kept: int = kept, after: int = after) -> None:
+        def on_outcome(_name: str, _outcome: Outcome, kept: int = kept, after: int = after) -> None:
             nonlocal seen
             seen += 1
             if seen > kept + after:
                 raise _KilledError
 
         try:
-            evaluate(SUMS, variants(**backends), tmp_path, concurrency=1, watch=watch)
+            evaluate(SUMS, variants(**backends), tmp_path, concurrency=1, on_outcome=on_outcome)
         except _KilledError:
             assert seen == kept + after + 1
         kept = len(lines(tmp_path))
@@ -119,7 +119,7 @@ class Endless(Backend):
 
 @pytest.mark.timeout(60)
 def test_turns_that_run_are_broken_off_when_an_evaluation_is(tmp_path: Path) -> None:
-    def watch(_name: str, _outcome: Outcome) -> None:
+    def on_outcome(_name: str, _outcome: Outcome) -> None:
         raise _KilledError
 
     class Mixed(Endless):
@@ -129,7 +129,7 @@ def test_turns_that_run_are_broken_off_when_an_evaluation_is(tmp_path: Path) -> 
 
     one = alone(pair(target=Mixed()), "target", "target")
     with pytest.raises(_KilledError):
-        evaluate(SUMS, [one], tmp_path, concurrency=4, watch=watch)
+        evaluate(SUMS, [one], tmp_path, concurrency=4, on_outcome=on_outcome)
     assert [line["id"] for line in lines(tmp_path)] == ["q0"]
 
 
@@ -184,10 +184,10 @@ def test_a_question_that_fails_is_told_counted_wrong_and_tried_again(tmp_path: P
 
     failing = variants(speculative=ScriptedBackend(broken, name="small", thinks=True))
     told: list[str | None] = []
-    found = evaluate(SUMS, failing, tmp_path, watch=lambda _, outcome: told.append(outcome.error))
+    found = evaluate(SUMS, failing, tmp_path, on_outcome=lambda _, outcome: told.append(outcome.error))
     figures = found.figures["small"]
     assert figures.errors == 2
-    assert sum(figures.rights) == HARD - 3
+    assert sum(figures.is_right) == HARD - 3
     assert [o.error for o in figures.outcomes[7:9]] == ["BackendError: the server is gone", "KeyError: 'a defect'"]
     assert [error for error in told if error].count("BackendError: the server is gone") == 2
     assert "| errors |" in markdown(found)
@@ -236,7 +236,7 @@ def test_a_coin_over_whole_questions(tmp_path: Path) -> None:
         assert "coin" not in mixed.pairs
         assert mixed.figures["coin"].tokens_per_second is None
     share = found.figures["pair"].target_share.value
-    expected, difference = found.against_coin("pair", share)
+    expected, difference = found.compare_with_coin("pair", share)
     little = found.figures["small"].accuracy.value
     assert expected.value == pytest.approx(share + (1 - share) * little)
     assert difference.value == pytest.approx(1 - expected.value)
