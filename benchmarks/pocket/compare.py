@@ -67,9 +67,8 @@ def compare(count: int) -> dict[str, Result]:
             return ratio([outcome.target_tokens for outcome in found], [outcome.tokens for outcome in found])
 
         results = {name: run(NAMES[name], pair, asked) for name, pair in variants.items()}
-        probability = calibrate_to_share(share_at, results["pair"].target_share, TUNABLE_PARAMETERS["RandomTrigger"])[
-            0
-        ].value
+        parameter, share = TUNABLE_PARAMETERS["RandomTrigger"], results["pair"].target_share
+        probability = calibrate_to_share(share_at, share, parameter)[0].value
         results["random"] = run(NAMES["random"], Pair(policy=random_takeovers(probability)), asked)
     return results
 
@@ -139,7 +138,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
         low, high = (100 * bound for bound in figures["ci95"])
         axes.errorbar(share, accuracy, [[accuracy - low], [high - accuracy]], fmt="o", capsize=3, label=NAMES[name])
     axes.set(
-        xlabel="tokens by the large model (%)",
+        xlabel="tokens of the large model (%)",
         ylabel="right answers (%)",
         title=f"Pocket pair, {found['n']} held-out problems",
         xlim=(-4, 104),

@@ -21,8 +21,8 @@ HEADING = (
     "setting",
     "target share",
     "right",
-    "less a coin at boundaries",
-    "less a coin over questions",
+    "minus coin at boundaries",
+    "minus coin over questions",
 )
 
 
@@ -120,7 +120,7 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
         x, y = ([100 * o[key]["value"] for o in line] for key in ("target_share", "accuracy"))
         bars = [[100 * abs(o["accuracy"][end] - o["accuracy"]["value"]) for o in line] for end in ("low", "high")]
         axes.errorbar(x, y, bars, fmt="o--" if name.startswith("coin") else "o-", capsize=3, alpha=0.85, label=name)
-    axes.set(xlabel="tokens by the target (%)", ylabel="right answers (%)")
+    axes.set(xlabel="tokens of the large model (%)", ylabel="right answers (%)")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     figure.savefig(file, dpi=130)

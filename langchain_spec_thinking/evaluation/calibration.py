@@ -70,7 +70,7 @@ def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
         raise ValueError(msg)
     parameter = TUNABLE_PARAMETERS[kinds[name].__name__]
     if any(setting.partition("=")[0].strip() == parameter.field for setting in settings):
-        msg = f"--trigger {line}: expected no {parameter.field}, which is what is set"
+        msg = f"--trigger {line}: leave out {parameter.field}, because calibration sets it"
         raise ValueError(msg)
     return parse_policy(f"{name}:trigger={line},{parameter.field}={parameter.highest}")[1], parameter
 

@@ -61,7 +61,7 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
     line = ",".join(f"{setting}={_format_value(value)}" for setting, value in settings.items())
     line = f"{name}:{line}" if line else name
     if not _round_trips(line, policy):
-        msg = f"{name}: it cannot be written in a line; keep it as JSON"
+        msg = f"{name}: this policy does not fit in a line. Save it as JSON"
         raise ValueError(msg)
     return line
 
@@ -112,8 +112,8 @@ def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
         trigger["lexicon"] = Lexicon(**lists)
     if mode == "non_reasoning" and kind is not CueTrigger:
         msg = (
-            "trigger: expected none with mode=non_reasoning, where the target begins every paragraph. To give it the "
-            "beginning of the turn alone: opening_tokens=100"
+            "with mode=non_reasoning, leave out trigger, because the large model begins every paragraph. To give it "
+            "only the beginning of the turn, use opening_tokens=100"
         )
         raise ValueError(msg)
     new = DelegationPolicy.non_reasoning if mode == "non_reasoning" else DelegationPolicy

@@ -157,7 +157,7 @@ class _Store:
             if outcome.error is None:
                 self.done[line["variant"], outcome.question] = outcome
         except (KeyError, TypeError) as e:
-            msg = f"{place}: expected a line of this version's `evaluate`, which this is not ({e!r})"
+            msg = f"{place}: this line was not written by this version of `evaluate` ({e!r})"
             raise ValueError(msg) from e
 
 
@@ -189,12 +189,12 @@ def read_runs(path: str | PathLike[str], variant: str) -> list[tuple[Record, boo
     names: set[str] = set()
     for place, line in read_lines(path, growing=True):
         if "variant" not in line:
-            msg = f"{place}: expected a line of `evaluate`; does the file come of `recording`, which knows no answers?"
+            msg = f"{place}: expected a line written by `evaluate`. Files of `recording` do not hold right answers"
             raise ValueError(msg)
         names.add(line["variant"])
         if line["variant"] == variant and line["error"] is None:
             found[line["id"]] = (Record.from_dict(line["record"]), line["right"])
     if not found:
-        msg = f"{path}: {variant} has answered nothing there; those who have are {', '.join(sorted(names))}"
+        msg = f"{path}: no answers of {variant}; it has answers of {', '.join(sorted(names))}"
         raise ValueError(msg)
     return list(found.values())

@@ -58,7 +58,7 @@ def found() -> list[VariantAnswers]:
     return [answered(name, share, rights) for (name, share), rights in RIGHTS.items()]
 
 
-def test_each_is_compared_with_its_coin_and_with_whole_questions(found: list[VariantAnswers]) -> None:
+def test_each_trigger_is_compared_with_both_coins(found: list[VariantAnswers]) -> None:
     small, target, coin, entropy = figures(found)
     assert [one["accuracy"]["value"] for one in (small, target, coin, entropy)] == [0.25, 1, 0.5, 0.75]
     assert "less_coin" not in small | target | coin
@@ -71,7 +71,7 @@ def test_each_is_compared_with_its_coin_and_with_whole_questions(found: list[Var
 
 
 @given(st.floats(0, 1))
-def test_the_coin_has_the_share_it_is_asked_for(share: float) -> None:
+def test_the_mixture_of_coins_has_the_given_share(share: float) -> None:
     """Three runs answer one question. If only one run is right, the result is its weight in the mixture."""
     by_target, by_small = (0, 40, 100), (300, 120, 0)
 
@@ -86,24 +86,24 @@ def test_the_coin_has_the_share_it_is_asked_for(share: float) -> None:
     assert target / (target + small) == pytest.approx(share)
 
 
-def test_the_table_and_the_picture(found: list[VariantAnswers], tmp_path: Path) -> None:
-    told = figures(found)
-    assert all(len(row) == len(HEADING) for row in rows(told))
-    last = markdown(told).splitlines()[-1]
+def test_the_table_and_the_plot(found: list[VariantAnswers], tmp_path: Path) -> None:
+    computed = figures(found)
+    assert all(len(row) == len(HEADING) for row in rows(computed))
+    last = markdown(computed).splitlines()[-1]
     assert last.startswith("| 20% | entropy | trigger=entropy | 25.0% | 75.0 (")
     assert " | +25.0 (" in last
     assert " | +31.2 (" in last
-    draw(told, tmp_path / "triggers.png")
+    draw(computed, tmp_path / "triggers.png")
     assert (tmp_path / "triggers.png").stat().st_size > 10_000
 
 
-def test_every_trigger_takes_part() -> None:
+def test_every_trigger_has_an_entry() -> None:
     kinds = {type(entry.at(entry.parameter.highest).trigger) for entry in ENTRIES.values()}
     assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("cue", 32, "takeover_tokens 32"),
         ("score", 3, "threshold 3"),
@@ -111,8 +111,8 @@ def test_every_trigger_takes_part() -> None:
         ("any of cue, entropy", 0.31, "threshold 0.31"),
     ],
 )
-def test_how_a_knob_stands_is_told(name: str, value: float, told: str) -> None:
-    assert _describe_parameter(ENTRIES[name].at(value), ENTRIES[name].parameter) == told
+def test_the_value_of_a_parameter_is_described(name: str, value: float, expected: str) -> None:
+    assert _describe_parameter(ENTRIES[name].at(value), ENTRIES[name].parameter) == expected
 
 
 def scripted() -> ChatSpeculativeThinking:
@@ -131,7 +131,7 @@ def scripted() -> ChatSpeculativeThinking:
     )
 
 
-def test_a_contest_is_set_and_run_once(tmp_path: Path) -> None:
+def test_a_trial_is_calibrated_and_run_once(tmp_path: Path) -> None:
     trial = Trial(tmp_path, count=2, sample=1, trigger=CUE, share=0.2, pair=scripted)
     cue, coin = trial.run()
     assert (cue.name, coin.name) == (CUE, AS_LONG)
