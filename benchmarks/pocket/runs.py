@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Model = Literal["small", "large"]
 
-AT_ONCE = 48
+CONCURRENCY = 48
 """Number of turns that run at the same time in a process."""
 MAX_TOKENS = 1400
 """Maximum number of tokens of a turn, about twice the longest good turn."""
@@ -176,5 +176,5 @@ def _solve(pair: Pair, numbered: Sequence[tuple[int, Problem]]) -> tuple[list[Ou
         return outcome
 
     began = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         return list(pool.map(one, numbered)), time.monotonic() - began

@@ -64,7 +64,7 @@ def _target_leads(openings: float) -> DelegationPolicy:
 
 OPENINGS = ("let", "hmm", "he", "wait", "a", "with", "hold on", "each", "she", "there", "half", "the", "4", "max", "at")
 """First words of the large pocket model's steps, the most frequent ones first."""
-CUE, AS_LONG, COIN = "cue", "coin, as long", "coin, whole steps"
+CUE, COIN_SAME_LENGTH, COIN = "cue", "coin, as long", "coin, whole steps"
 ENTRIES = {
     CUE: Entry.of_line("cue"),
     COIN: Entry.of_line("random,takeover_tokens=None"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.triggers.trials import VariantAnswers
     from langchain_spec_thinking.evaluation.results import Figures
 
+_ALONE = {"speculative": "small model alone", "target": "large model alone"}
 HEADING = (
     "wanted",
     "trigger",
@@ -29,7 +30,7 @@ HEADING = (
 def figures(found: Sequence[VariantAnswers]) -> list[dict[str, Any]]:
     """Return the figures of every variant, each compared with two coins, question by question.
 
-    The first coin is drawn at every boundary (`at_the_same_share`). The second coin is drawn once for each question. It
+    The first coin is drawn at every boundary (`interpolate_coins`). The second coin is drawn once for each question. It
     sends a share of the questions to the target that equals the variant's share of the tokens.
     """
     names = {(one.name, one.share): f"{one.name} {one.share}" for one in found}
@@ -59,12 +60,12 @@ def _of(one: VariantAnswers, evaluation: Evaluation, name: str, coins: Sequence[
         _, difference = evaluation.compare_with_coin(name, share)
         found["less_whole_questions"] = difference.as_dict()
         if one.name != COIN:
-            expected = at_the_same_share(share, coins)
+            expected = interpolate_coins(share, coins)
             found["less_coin"] = mean([a - b for a, b in zip(mine.is_right, expected, strict=True)]).as_dict()
     return found
 
 
-def at_the_same_share(share: float, coins: Sequence[Figures]) -> list[float]:
+def interpolate_coins(share: float, coins: Sequence[Figures]) -> list[float]:
     """Return for each question how likely a right answer is with a coin at every boundary and a share of the target.
 
     The coin was run at a few probabilities, and both models alone are the ends of this range. For a share between two
@@ -88,7 +89,7 @@ def rows(found: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [
         [
             f"{one['wanted']:.0%}" if one["setting"] else "",
-            f"{one['trigger']}" if one["setting"] else f"{one['trigger']} alone",
+            _ALONE.get(one["trigger"], one["trigger"]),
             one["setting"],
             f"{one['target_share']['value']:.1%}",
             _percent("{value:.1f} ({low:.1f} to {high:.1f})", one["accuracy"]),
@@ -114,7 +115,7 @@ def draw(found: Sequence[dict[str, Any]], file: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     ends = [(100 * o["target_share"]["value"], 100 * o["accuracy"]["value"]) for o in found if not o["setting"]]
-    axes.plot(*zip(*ends, strict=True), "s:", color="0.4", label="whole questions by a coin")
+    axes.plot(*zip(*ends, strict=True), "s:", color="0.4", label="coins over whole questions")
     for name in dict.fromkeys(one["trigger"] for one in found if one["setting"]):
         line = sorted((o for o in found if o["trigger"] == name), key=lambda o: o["target_share"]["value"])
         x, y = ([100 * o[key]["value"] for o in line] for key in ("target_share", "accuracy"))

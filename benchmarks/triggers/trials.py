@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import AT_ONCE, MAX_TOKENS
-from benchmarks.triggers.entries import AS_LONG, CUE, ENTRIES, Entry
+from benchmarks.pocket.runs import CONCURRENCY, MAX_TOKENS
+from benchmarks.triggers.entries import COIN_SAME_LENGTH, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Question, Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import calibrate_to_share, measure_share
@@ -77,7 +77,7 @@ class Trial:
         entries = {self.trigger: ENTRIES[self.trigger]}
         if self.trigger == CUE:
             length = self._calibrated_policy(CUE, entries[CUE]).takeover_tokens
-            entries[AS_LONG] = Entry.of_line(f"random,takeover_tokens={length}")
+            entries[COIN_SAME_LENGTH] = Entry.of_line(f"random,takeover_tokens={length}")
         found = []
         for name, entry in entries.items():
             policy = self._calibrated_policy(name, entry)
@@ -91,7 +91,7 @@ class Trial:
         return self.folder / (f"{self.trigger} {self.share:.0%}" if self.trigger else "alone").replace(" ", "_")
 
     def _answers(self, variant: Variant) -> tuple[Outcome, ...]:
-        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=AT_ONCE)
+        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=CONCURRENCY)
         return found.outcomes[variant.name]
 
     def _calibrated_policy(self, name: str, entry: Entry) -> DelegationPolicy:
@@ -100,7 +100,7 @@ class Trial:
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrate_to_share(
-                lambda value: measure_share(self.pair(), entry.at(value), questions, AT_ONCE),
+                lambda value: measure_share(self.pair(), entry.at(value), questions, CONCURRENCY),
                 self.share,
                 entry.parameter,
             )[0]

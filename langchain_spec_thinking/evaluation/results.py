@@ -165,8 +165,8 @@ class Evaluation:
         Raises:
             ValueError: The runs of a model alone are missing, the name is taken, or the share is not from 0 to 1.
         """
-        small, target = self.side("speculative"), self.side("target")
-        if small is None or target is None:
+        small, large = self.side("speculative"), self.side("target")
+        if small is None or large is None:
             msg = f"{name}: a coin over whole questions needs the runs of both models alone"
             raise ValueError(msg)
         if not 0 <= share <= 1 or name in self.outcomes:
@@ -174,8 +174,8 @@ class Evaluation:
             raise ValueError(msg)
         count = len(self.outcomes[small])
         drawn = set(random.Random(seed).sample(range(count), round(share * count)))  # noqa: S311 - repeatable, not secret
-        pairs = zip(self.outcomes[small], self.outcomes[target], strict=True)
-        mixed = tuple(large if number in drawn else little for number, (little, large) in enumerate(pairs))
+        pairs = zip(self.outcomes[small], self.outcomes[large], strict=True)
+        mixed = tuple(by_large if number in drawn else by_small for number, (by_small, by_large) in enumerate(pairs))
         outcomes = {**self.outcomes, name: mixed}
         return replace(self, outcomes=outcomes, alone={**self.alone, name: None}, coins=(*self.coins, name))
 
@@ -189,8 +189,8 @@ class Evaluation:
         Returns:
             The coin's accuracy, averaged over all possible draws, and the paired difference of the pair to it.
         """
-        little, large = (self.figures[self.side(side) or ""].is_right for side in SIDES)
-        expected = [share * b + (1 - share) * a for a, b in zip(little, large, strict=True)]
+        small, large = (self.figures[self.side(side) or ""].is_right for side in SIDES)
+        expected = [share * b + (1 - share) * a for a, b in zip(small, large, strict=True)]
         differences = [mine - coin for mine, coin in zip(self.figures[name].is_right, expected, strict=True)]
         return mean(expected), mean(differences)
 

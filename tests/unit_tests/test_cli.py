@@ -28,7 +28,7 @@ def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[36mI\x1b[0m\x1b[36m add\x1b[0m" in shown
     assert "\x1b[1;33mHm,\x1b[0m" in shown
-    assert "1 takeovers, 29% of the text's tokens by the target" in shown
+    assert "1 takeovers, 29% of the tokens by the large model" in shown
     assert "1 reflection (wait)" in shown
 
 

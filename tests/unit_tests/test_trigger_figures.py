@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.triggers.entries import AS_LONG, COIN, CUE, ENTRIES
-from benchmarks.triggers.tables import HEADING, at_the_same_share, draw, figures, markdown, rows
+from benchmarks.triggers.entries import COIN, COIN_SAME_LENGTH, CUE, ENTRIES
+from benchmarks.triggers.tables import HEADING, draw, figures, interpolate_coins, markdown, rows
 from benchmarks.triggers.trials import Trial, VariantAnswers, _describe_parameter
 from langchain_spec_thinking import (
     AllOf,
@@ -79,7 +79,7 @@ def test_the_mixture_of_coins_has_the_given_share(share: float) -> None:
         tokens: dict[Author, int] = {"speculative": by_small[number], "target": by_target[number]}
         return Figures((Outcome("0", right, None, tokens, {}),))
 
-    weights = [at_the_same_share(share, [run(n, right=n == one) for n in range(3)])[0] for one in range(3)]
+    weights = [interpolate_coins(share, [run(n, right=n == one) for n in range(3)])[0] for one in range(3)]
     assert sum(weights) == pytest.approx(1)
     assert min(weights) > -1e-9
     target, small = (sum(map(operator.mul, weights, tokens)) for tokens in (by_target, by_small))
@@ -134,7 +134,7 @@ def scripted() -> ChatSpeculativeThinking:
 def test_a_trial_is_calibrated_and_run_once(tmp_path: Path) -> None:
     trial = Trial(tmp_path, count=2, sample=1, trigger=CUE, share=0.2, pair=scripted)
     cue, coin = trial.run()
-    assert (cue.name, coin.name) == (CUE, AS_LONG)
+    assert (cue.name, coin.name) == (CUE, COIN_SAME_LENGTH)
     assert cue.setting.startswith("takeover_tokens ")
     assert coin.setting.startswith("probability ")
     lengths = {parse_policy(f"x:{file}")[1].takeover_tokens for file in trial.place.glob("*_1.json")}
@@ -142,6 +142,11 @@ def test_a_trial_is_calibrated_and_run_once(tmp_path: Path) -> None:
     lines = (trial.place / "runs.jsonl").read_text(encoding="utf-8")
     assert trial.run() == [cue, coin]
     assert (trial.place / "runs.jsonl").read_text(encoding="utf-8") == lines
-    assert [json.loads(line)["variant"] for line in lines.splitlines()] == [CUE, CUE, AS_LONG, AS_LONG]
+    assert [json.loads(line)["variant"] for line in lines.splitlines()] == [
+        CUE,
+        CUE,
+        COIN_SAME_LENGTH,
+        COIN_SAME_LENGTH,
+    ]
     alone = Trial(tmp_path, count=1, sample=1, pair=scripted).run()
     assert [(one.name, one.share, one.setting) for one in alone] == [("speculative", 0, ""), ("target", 1, "")]
