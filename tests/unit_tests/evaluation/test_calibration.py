@@ -210,7 +210,7 @@ def test_the_command_proposes_cues_and_sweeps(folder: Path) -> None:
     result = run("sweep", *runs)
     assert result.exit_code == 0, result.output
     assert "20 turns, replayed with other numbers" in result.output
-    assert "No value of recap_tokens" in " ".join(result.output.split())
+    assert "reflection_limit changes these runs" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
