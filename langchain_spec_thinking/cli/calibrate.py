@@ -209,7 +209,7 @@ def _show_mined(mined: Mined) -> None:
 
 def _show_swept(swept: Sequence[Swept]) -> None:
     table = Table(title=f"{swept[0].turns} turns, replayed with other numbers", title_justify="left")
-    for heading in ("number", "value", "valid to the end", "takeovers", "target share", "else valid for"):
+    for heading in ("number", "value", "valid to the end", "takeovers", "target share", "valid up to"):
         table.add_column(heading, justify="left" if heading == "number" else "right", no_wrap=heading == "number")
     for number, one in enumerate(swept):
         table.add_row(
