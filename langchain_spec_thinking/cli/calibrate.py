@@ -15,14 +15,13 @@ from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import load_questions
 from langchain_spec_thinking.evaluation.calibration import (
-    TUNABLE_PARAMETERS,
     calibrate_to_share,
     measure_share,
     parse_trigger,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy, triggers
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
 
@@ -39,7 +38,7 @@ console = Console(highlight=False)
 Runs = Annotated[Path, typer.Option(help="The runs.jsonl that `evaluate` wrote.")]
 Out = Annotated[Path | None, typer.Option(help="Save the policy to this file, for `--policy NAME:FILE.json`.")]
 _SHOWN = 20
-_SETTINGS = ", ".join(kind for kind in TUNABLE_PARAMETERS)
+_TRIGGERS = ", ".join(sorted(triggers()))
 
 
 @app.callback()
@@ -49,7 +48,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
         float | None, typer.Option(help="Share of the tokens that the large model should write.", min=0.001, max=1)
     ] = None,
     trigger: Annotated[
-        str, typer.Option(help=f"Short name of one of {_SETTINGS}; further settings may follow after a comma.")
+        str, typer.Option(help=f"One of {_TRIGGERS}. Further settings may follow after a comma.")
     ] = "random",
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,

@@ -98,7 +98,7 @@ def _converse(model: ChatSpeculativeThinking, save: Path | None) -> None:
 def show_file(
     run: Annotated[Path, typer.Argument(help="File that `chat --save` or `Trace.save` wrote.")],
     page: Annotated[Path | None, typer.Argument(help="Output file. Default: beside RUN.")] = None,
-    html: Annotated[bool, typer.Option("--html", help="Draw it as a page.")] = False,  # noqa: FBT002 - a flag
+    html: Annotated[bool, typer.Option("--html", help="Write an HTML page.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show a saved turn: who wrote what, why, and what it cost."""
     try:
