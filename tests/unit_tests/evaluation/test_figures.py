@@ -195,10 +195,10 @@ def test_a_pair_is_compared_with_a_coin(right: str, target: int, expected: str) 
         },
         {"small": "speculative", "target": "target", "pair": None},
     )
-    against_target, against_small, against_coin = verdicts(found, "pair")
-    assert "the large model alone" in against_target.text
-    assert "the small model alone" in against_small.text
-    assert against_coin.text.startswith(expected)
+    with_target, with_small, with_coin = verdicts(found, "pair")
+    assert "the large model alone" in with_target.text
+    assert "the small model alone" in with_small.text
+    assert with_coin.text.startswith(expected)
 
 
 @pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, None), (100, 1.0), (200, None)])
