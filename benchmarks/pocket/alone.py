@@ -60,15 +60,15 @@ def evaluate(
         seed: Seed of the problems.
     """
     chosen = list(islice(problems(seed, "held_out"), count))
-    asked = [
+    prompts = [
         str(tokenizer.apply_chat_template(prompt(problem), add_generation_prompt=True, tokenize=False))
         for problem in chosen
     ]
-    order = sorted(range(count), key=lambda index: len(asked[index]))
+    order = sorted(range(count), key=lambda index: len(prompts[index]))
     outputs, tokens = [""] * count, 0
     for start in tqdm(range(0, count, BATCH), desc="held-out", unit="batch"):
         rows = order[start : start + BATCH]
-        encoded = tokenizer([asked[row] for row in rows], return_tensors="pt", padding=True).to(model.device)
+        encoded = tokenizer([prompts[row] for row in rows], return_tensors="pt", padding=True).to(model.device)
         ids = model.generate(**encoded, do_sample=False, max_new_tokens=LIMIT, pad_token_id=tokenizer.pad_token_id)
         written = ids[:, encoded["input_ids"].shape[1] :]
         tokens += int((written != tokenizer.pad_token_id).sum())

@@ -41,17 +41,17 @@ pipeline_tag: text-generation
 
 ## Data
 
-`benchmarks/pocket/problems.py` makes the problems, `benchmarks/pocket/traces.py` what is written about them: steps
-parted by blank lines, checks ("Wait, ...", "Hold on, ...", "Yes, ...") after the harder ones, a recap ("Let me verify:
-...") before the thinking closes. About one step in six carries a slip (a wrong result, a misread number, a wrong
-operation), which a check or the recap mends. Slipped steps carry no loss: neither model is taught to write a wrong
-number, both are taught to mend one. Both models see the same kind of data; the small one is worse because it is
-small{briefly}.
+`benchmarks/pocket/problems.py` makes the problems, and `benchmarks/pocket/traces.py` makes the solutions. Blank lines
+separate the steps of a solution. Checks ("Wait, ...", "Hold on, ...", "Yes, ...") follow the harder steps, and a recap
+("Let me verify: ...") comes before the thinking closes. About one step in six contains an error (a wrong result, a
+misread number, a wrong operation), and a check or the recap corrects it. Steps with an error have no loss. So neither
+model learns to write a wrong number, but both learn to correct one. Both models see the same kind of data. The small
+one is worse because it is small{briefly}.
 
-{drills:.0%} of the examples are drills: two dozen bare sums ("24 + 17 = 41, ..."), of which only the results carry
-loss (`benchmarks/pocket/drills.py`).
+{drills:.0%} of the examples are drills: two dozen bare sums ("24 + 17 = 41, ..."). Only their results have
+a loss (`benchmarks/pocket/drills.py`).
 
-Every training problem is fresh. `split` sends a problem to training or to the held-out side by a hash of the sequence
+Every training problem is new. `split` sends a problem to training or to the held-out side by a hash of the sequence
 of its numbers, so a held-out problem shares neither text nor number skeleton with training.
 
 ## Limits
@@ -60,7 +60,7 @@ of its numbers, so a held-out problem shares neither text nor number skeleton wi
 - English only; other text is read byte by byte and not understood.
 - Multi-turn history and system messages are tolerated, not used.
 
-## Remake
+## Train again
 
     python -m benchmarks.pocket.train --out DIR --only {name}
 """

@@ -21,9 +21,9 @@ from rich.table import Table
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import Pair, Result, Workers, coin
+from benchmarks.pocket.runs import Pair, Result, Workers, random_takeovers
 from langchain_spec_thinking import DelegationPolicy
-from langchain_spec_thinking.evaluation.calibration import TUNABLE_PARAMETERS, calibrated
+from langchain_spec_thinking.evaluation.calibration import TUNABLE_PARAMETERS, calibrate_to_share
 from langchain_spec_thinking.evaluation.statistics import Interval, mcnemar, ratio, wilson
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ NAMES = {
     "large": "large alone",
     "pair": "the pair",
     "pair_non_reasoning": "the pair, non-reasoning policy",
-    "random": "the pair, a coin for a trigger",
+    "random": "the pair, random trigger",
 }
 
 
@@ -63,12 +63,13 @@ def compare(count: int) -> dict[str, Result]:
                 return workers.run(pair, asked, lambda solved: bar.update(solved - bar.n))
 
         def share_at(probability: float) -> Interval:
-            found = run(f"matching the coin ({probability:.2f})", Pair(policy=coin(probability)), sample).outcomes
+            found = run(f"calibration ({probability:.2f})", Pair(policy=random_takeovers(probability)), sample).outcomes
             return ratio([outcome.target_tokens for outcome in found], [outcome.tokens for outcome in found])
 
         results = {name: run(NAMES[name], pair, asked) for name, pair in variants.items()}
-        fair = calibrated(share_at, results["pair"].target_share, TUNABLE_PARAMETERS["RandomTrigger"])[0].value
-        results["random"] = run(NAMES["random"], Pair(policy=coin(fair)), asked)
+        parameter, share = TUNABLE_PARAMETERS["RandomTrigger"], results["pair"].target_share
+        probability = calibrate_to_share(share_at, share, parameter)[0].value
+        results["random"] = run(NAMES["random"], Pair(policy=random_takeovers(probability)), asked)
     return results
 
 
@@ -80,7 +81,7 @@ def report(results: dict[str, Result]) -> dict[str, Any]:
         "n": count,
         "runs": {name: _figures(name, result, count) for name, result in results.items()},
         "mcnemar": {
-            f"{one} - {other}": asdict(mcnemar(results[one].rights, results[other].rights)) for one, other in PAIRS
+            f"{one} - {other}": asdict(mcnemar(results[one].is_right, results[other].is_right)) for one, other in PAIRS
         },
         "gap_recovered": (results["pair"].right - results["small"].right) / gap if gap > 0 else None,
         "machine": {"cores": os.cpu_count(), "device": _device(), "python": platform.python_version()},
@@ -105,8 +106,8 @@ def _device() -> str:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the results."""
     table = Table(title=f"{found['n']} held-out problems, greedy")
-    for heading in ("run", "accuracy", "95% interval", "tokens", "tokens/s", "by the target"):
-        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for heading in ("variant", "accuracy", "95% interval", "tokens", "tokens/s", "by the large model"):
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
     for name, figures in found["runs"].items():
         low, high = figures["ci95"]
         table.add_row(
@@ -137,7 +138,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
         low, high = (100 * bound for bound in figures["ci95"])
         axes.errorbar(share, accuracy, [[accuracy - low], [high - accuracy]], fmt="o", capsize=3, label=NAMES[name])
     axes.set(
-        xlabel="tokens by the large model (%)",
+        xlabel="tokens of the large model (%)",
         ylabel="right answers (%)",
         title=f"Pocket pair, {found['n']} held-out problems",
         xlim=(-4, 104),
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Compare the pocket pair with each of its models alone.")
     parser.add_argument(
-        "--out", type=Path, default=Path("build/pocket.json"), help="JSON file; the drawing lies beside"
+        "--out", type=Path, default=Path("build/pocket.json"), help="JSON file; the plot is written beside it"
     )
     parser.add_argument("--problems", type=int, default=500, help="held-out problems")
     options = parser.parse_args(arguments)

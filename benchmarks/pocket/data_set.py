@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-WISH = "\n\nThink step by step, with a blank line after each step. Put the final number in \\boxed{}."
+INSTRUCTION = "\n\nThink step by step, with a blank line after each step. Put the final number in \\boxed{}."
 """Instruction for models that were not trained on these problems."""
 
 
@@ -25,12 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("out", type=Path, help="JSONL file")
     parser.add_argument("--count", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1, help="1 is that of `make bench-pocket`")
-    parser.add_argument("--harder", action="store_true", help="five to eight steps, and a wish for steps and a box")
+    parser.add_argument("--seed", type=int, default=1, help="`make bench-pocket` uses 1")
+    parser.add_argument(
+        "--harder", action="store_true", help="five to eight steps, with an instruction about the format"
+    )
     options = parser.parse_args(arguments)
     chosen = islice(problems(options.seed, "held_out", HARDER if options.harder else POCKET), options.count)
-    wish = WISH if options.harder else ""
-    lines = (json.dumps({"question": problem.text + wish, "answer": problem.answer}) for problem in chosen)
+    instruction = INSTRUCTION if options.harder else ""
+    lines = (json.dumps({"question": problem.text + instruction, "answer": problem.answer}) for problem in chosen)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Model = Literal["small", "large"]
 
-AT_ONCE = 48
+CONCURRENCY = 48
 """Number of turns that run at the same time in a process."""
 MAX_TOKENS = 1400
 """Maximum number of tokens of a turn, about twice the longest good turn."""
@@ -57,14 +57,14 @@ class Result:
     seconds: float
 
     @property
-    def rights(self) -> list[bool]:
+    def is_right(self) -> list[bool]:
         """Whether each answer is right."""
         return [outcome.right for outcome in self.outcomes]
 
     @property
     def right(self) -> int:
         """Number of right answers."""
-        return sum(self.rights)
+        return sum(self.is_right)
 
     @property
     def accuracy(self) -> float:
@@ -82,7 +82,7 @@ class Result:
         return sum(outcome.target_tokens for outcome in self.outcomes) / max(1, self.tokens)
 
 
-def coin(probability: float) -> DelegationPolicy:
+def random_takeovers(probability: float) -> DelegationPolicy:
     """Return the default policy with takeovers at random boundaries instead of at cues."""
     return DelegationPolicy(trigger=RandomTrigger(probability))
 
@@ -98,7 +98,7 @@ class Pair:
     @classmethod
     def alone(cls, model: Model) -> Pair:
         """Return one model alone, without takeovers."""
-        return cls(model, model, coin(0))
+        return cls(model, model, random_takeovers(0))
 
     def solve(self, number: int, problem: Problem) -> Outcome:
         """Solve a problem. Its number is the seed of a random trigger, so that each problem has other takeovers."""
@@ -176,5 +176,5 @@ def _solve(pair: Pair, numbered: Sequence[tuple[int, Problem]]) -> tuple[list[Ou
         return outcome
 
     began = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         return list(pool.map(one, numbered)), time.monotonic() - began

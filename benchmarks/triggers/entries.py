@@ -50,29 +50,29 @@ class Entry:
         return cls(partial(with_value, policy, parameter), parameter)
 
 
-def _rarer(value: float) -> DelegationPolicy:
+def _cue_and_coin(value: float) -> DelegationPolicy:
     return DelegationPolicy(trigger=AllOf(CueTrigger(), RandomTrigger(value)))
 
 
-def _either(value: float) -> DelegationPolicy:
+def _cue_or_entropy(value: float) -> DelegationPolicy:
     return DelegationPolicy(trigger=AnyOf(CueTrigger(), FirstTokenEntropy(value)))
 
 
-def _relayed(openings: float) -> DelegationPolicy:
+def _target_leads(openings: float) -> DelegationPolicy:
     return DelegationPolicy(trigger=TargetLeads(OPENINGS[: int(openings)]))
 
 
 OPENINGS = ("let", "hmm", "he", "wait", "a", "with", "hold on", "each", "she", "there", "half", "the", "4", "max", "at")
 """First words of the large pocket model's steps, the most frequent ones first."""
-CUE, AS_LONG, COIN = "cue", "coin, as long", "coin, whole steps"
+CUE, COIN_SAME_LENGTH, COIN = "cue", "coin, as long", "coin, whole steps"
 ENTRIES = {
     CUE: Entry.of_line("cue"),
     COIN: Entry.of_line("random,takeover_tokens=None"),
     "entropy": Entry.of_line("first_token_entropy"),
     "score": Entry.of_line("score_and_accept"),
     # As in RelayGen, the small model writes whole steps. The choice of cues decides how much is left to the target.
-    "target leads": Entry(_relayed, TunableParameter("cues", never=len(OPENINGS), always=1, whole=True)),
+    "target leads": Entry(_target_leads, TunableParameter("cues", lowest=len(OPENINGS), highest=1, integer=True)),
     # Cues alone give the target about 15%. It gets less if some cues are ignored, and more if a second rule is added.
-    "all of cue, coin": Entry(_rarer, TUNABLE_PARAMETERS["RandomTrigger"], SHARES[:1]),
-    "any of cue, entropy": Entry(_either, TUNABLE_PARAMETERS["FirstTokenEntropy"], SHARES[1:]),
+    "all of cue, coin": Entry(_cue_and_coin, TUNABLE_PARAMETERS["RandomTrigger"], SHARES[:1]),
+    "any of cue, entropy": Entry(_cue_or_entropy, TUNABLE_PARAMETERS["FirstTokenEntropy"], SHARES[1:]),
 }

@@ -15,14 +15,13 @@ from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import load_questions
 from langchain_spec_thinking.evaluation.calibration import (
-    TUNABLE_PARAMETERS,
-    calibrated,
+    calibrate_to_share,
+    measure_share,
     parse_trigger,
-    share_of,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy, triggers
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
 
@@ -36,20 +35,20 @@ if TYPE_CHECKING:
 app = typer.Typer(invoke_without_command=True, help="Set the parameters of a policy.")
 console = Console(highlight=False)
 
-Runs = Annotated[Path, typer.Option(help="runs.jsonl of `evaluate`.")]
-Out = Annotated[Path | None, typer.Option(help="Keep the policy in this file, for `--policy NAME:FILE.json`.")]
+Runs = Annotated[Path, typer.Option(help="The runs.jsonl that `evaluate` wrote.")]
+Out = Annotated[Path | None, typer.Option(help="Save the policy to this file, for `--policy NAME:FILE.json`.")]
 _SHOWN = 20
-_SETTINGS = ", ".join(kind for kind in TUNABLE_PARAMETERS)
+_TRIGGERS = ", ".join(sorted(triggers()))
 
 
 @app.callback()
 def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     context: typer.Context,
     target_share: Annotated[
-        float | None, typer.Option(help="The share of the tokens that the target is to write.", min=0.001, max=1)
+        float | None, typer.Option(help="Share of the tokens that the large model should write.", min=0.001, max=1)
     ] = None,
     trigger: Annotated[
-        str, typer.Option(help=f"Short name of one of {_SETTINGS}; more settings after it, as in a policy's line.")
+        str, typer.Option(help=f"One of {_TRIGGERS}. Further settings may follow after a comma.")
     ] = "random",
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
@@ -62,11 +61,11 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
-    """Set a trigger's number so that the large model (target) writes a wanted share of the tokens of a sample."""
+    """Set a trigger's parameter so that the large model (target) writes a given share of the tokens of a sample."""
     if context.invoked_subcommand:
         return
     if target_share is None:
-        console.print("Say how much the target is to write, by --target-share, or choose cues or sweep.", style="red")
+        console.print("Give --target-share, or use the command cues or sweep.", style="red")
         raise typer.Exit(2)
     try:
         name = trigger.partition(",")[0]
@@ -87,18 +86,18 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 
             def share_at(value: float) -> Any:  # noqa: ANN401 - an interval
                 bar = progress.add_task(f"{parameter.field} {value:g}", total=len(questions))
-                share = share_of(
+                share = measure_share(
                     model, with_value(policy, parameter, value), questions, concurrency, lambda: progress.advance(bar)
                 )
                 console.print(
-                    f"{parameter.field} {value:g}: the target writes {share.value:.1%} "
+                    f"{parameter.field} {value:g}: the large model writes {share.value:.1%} "
                     f"(95% interval {share.low:.1%} to {share.high:.1%})",
                     markup=False,
                 )
                 return share
 
-            measured = calibrated(share_at, target_share, parameter)
-        _conclude(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
+            measured = calibrate_to_share(share_at, target_share, parameter)
+        _report_result(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
     except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
@@ -107,8 +106,10 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 @app.command()
 def cues(
     runs: Runs,
-    variant: Annotated[str, typer.Option(help="Whose runs; those of the small model alone tell most.")] = "small",
-    least: Annotated[int, typer.Option(help="In how many turns an opening must be found.", min=1)] = 5,
+    variant: Annotated[
+        str, typer.Option(help="Variant whose runs are read. The small model alone gives the most information.")
+    ] = "small",
+    least: Annotated[int, typer.Option(help="Minimum number of turns in which an opening occurs.", min=1)] = 5,
     out: Out = None,
 ) -> None:
     """Propose a cue list: openings of steps that are typical of wrong answers."""
@@ -119,16 +120,16 @@ def cues(
         raise typer.Exit(1) from e
     _show_mined(mined)
     if not mined.cues:
-        console.print("No opening tells wrong answers from right ones here, so no cue list is proposed. Try more runs.")
+        console.print("No opening separates wrong answers from right ones, so no cue list is proposed. Use more runs.")
         return
     policy = DelegationPolicy(trigger=CueTrigger(Lexicon(affirmation=(), reflection=mined.cues)))
-    _tell_policy("mined", policy, out)
+    _print_policy("mined", policy, out)
 
 
 @app.command(name="sweep")
 def sweep_numbers(
     runs: Runs,
-    variant: Annotated[str, typer.Option(help="Whose runs.")] = "pair",
+    variant: Annotated[str, typer.Option(help="Variant whose runs are read.")] = "pair",
 ) -> None:
     """Replay recorded runs with other numbers of the policy: n1, n2, n3 and the reflection limit."""
     try:
@@ -142,34 +143,36 @@ def sweep_numbers(
     _show_swept(swept)
 
 
-def _conclude(
+def _report_result(
     name: str,
     policy: DelegationPolicy,
-    wanted: float,
+    wanted_share: float,
     measured: Sequence[Measured],
     parameter: TunableParameter,
     out: Path | None,
 ) -> None:
     best = measured[0]
-    if best.value == parameter.always and best.share.value < wanted:
-        hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) give it more."
+    if best.value == parameter.highest and best.share.value < wanted_share:
+        hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) raise the share."
         console.print(
-            f"More cannot be had: at the most, the target writes {best.share.value:.1%} of the tokens.{hint}",
+            f"A larger share is not possible: the large model writes at most {best.share.value:.1%} of the tokens."
+            f"{hint}",
             style="yellow",
         )
-    elif best.value == parameter.never and best.share.value > wanted:
+    elif best.value == parameter.lowest and best.share.value > wanted_share:
         console.print(
-            f"Less cannot be had: at the least, the target writes {best.share.value:.1%} of the tokens.", style="yellow"
-        )
-    elif not best.share.low <= wanted <= best.share.high:
-        console.print(
-            f"The nearest that was found gives {best.share.value:.1%}, not {wanted:.1%}.",
+            f"A smaller share is not possible: the large model writes at least {best.share.value:.1%} of the tokens.",
             style="yellow",
         )
-    _tell_policy(name, policy, out)
+    elif not best.share.low <= wanted_share <= best.share.high:
+        console.print(
+            f"The nearest value found gives {best.share.value:.1%}, not {wanted_share:.1%}.",
+            style="yellow",
+        )
+    _print_policy(name, policy, out)
 
 
-def _tell_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
+def _print_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
     if out:
         save_policy(policy, out)
     try:
@@ -182,7 +185,7 @@ def _tell_policy(name: str, policy: DelegationPolicy, out: Path | None) -> None:
 
 
 def _show_mined(mined: Mined) -> None:
-    table = Table(title="How steps begin", title_justify="left")
+    table = Table(title="Openings of steps", title_justify="left")
     for heading in ("words", "in right answers", "in wrong answers", "log-odds of wrong", "95% interval", "cue"):
         table.add_column(heading, justify="left" if heading == "words" else "right")
     for opening in mined.openings[:_SHOWN]:
@@ -198,14 +201,14 @@ def _show_mined(mined: Mined) -> None:
     console.print(table)
     count = len(mined.openings)
     console.print(
-        f"{count} openings were looked at; of so many, about {count * 0.025:.1f} lie above 0 by chance alone.",
+        f"{count} openings were tested; about {count * 0.025:.1f} of them are above 0 by chance.",
         style="dim",
     )
 
 
 def _show_swept(swept: Sequence[Swept]) -> None:
     table = Table(title=f"{swept[0].turns} turns, replayed with other numbers", title_justify="left")
-    for heading in ("number", "value", "valid to the end", "takeovers", "target share", "else valid for"):
+    for heading in ("number", "value", "valid to the end", "takeovers", "target share", "valid up to"):
         table.add_column(heading, justify="left" if heading == "number" else "right", no_wrap=heading == "number")
     for number, one in enumerate(swept):
         table.add_row(
@@ -219,11 +222,11 @@ def _show_swept(swept: Sequence[Swept]) -> None:
         )
     console.print(table)
     console.print(
-        "A turn that is valid to the end would have been as it was, so the number makes no difference in it; takeovers "
-        "and share are of these turns only. In the others a model would have been stopped earlier, later or elsewhere, "
-        "and what it would have written then is not known: run such a value with `evaluate --policy`.",
+        "The value does not change a turn that is valid to the end. Takeovers and share are computed from these turns "
+        "only. In the other turns a model would have stopped at another place, and the text that would follow is not "
+        "known. To test such a value, use `evaluate --policy`.",
         style="dim",
     )
-    silent = [name for name in VALUES if all(s.valid == s.turns for s in swept if s.field == name)]
-    if silent:
-        console.print(f"Makes no difference in these runs, whatever it is set to: {', '.join(silent)}.")
+    ineffective = [name for name in VALUES if all(s.valid == s.turns for s in swept if s.field == name)]
+    if ineffective:
+        console.print(f"No value of {' or '.join(ineffective)} changes these runs.")

@@ -33,7 +33,7 @@ app.add_typer(calibrate, name="calibrate")
 
 @app.command()
 def demo(
-    problems: Annotated[int, typer.Option(help="How many problems to solve.", min=1, max=20)] = 6,
+    problems: Annotated[int, typer.Option(help="Number of problems.", min=1, max=20)] = 6,
 ) -> None:
     """Show how two models solve word problems together. The pair comes with the package."""
     try:
@@ -47,11 +47,13 @@ def demo(
 def chat(
     speculative: Annotated[str, typer.Option(help=f"The small model. {MODEL}")],
     target: Annotated[str, typer.Option(help=f"The large model. {MODEL}")],
-    max_tokens: Annotated[int, typer.Option(help="The most to write per turn, in tokens.", min=1)] = 2048,
+    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens per turn.", min=1)] = 2048,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.6,
     seed: Annotated[int | None, typer.Option(help="For reproducible sampling.")] = None,
-    answer_by: Annotated[str, typer.Option(help="Who writes the answer: speculative or target.")] = "speculative",
-    save: Annotated[Path | None, typer.Option(help="Keep the latest turn in this file, for `show`.")] = None,
+    answer_by: Annotated[
+        str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")
+    ] = "speculative",
+    save: Annotated[Path | None, typer.Option(help="Save the latest turn to this file, for `show`.")] = None,
     record: Annotated[Path | None, typer.Option(help="Append every turn to this file, for `calibrate`.")] = None,
 ) -> None:
     """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""
@@ -77,13 +79,13 @@ def chat(
 
 def _converse(model: ChatSpeculativeThinking, save: Path | None) -> None:
     messages: list[BaseMessage] = []
-    while question := _asked():
+    while question := _read_question():
         messages.append(HumanMessage(question))
         try:
             run = show(console, model, messages)
         except (BackendError, KeyboardInterrupt) as e:
-            told = "interrupted" if isinstance(e, KeyboardInterrupt) else str(e)
-            console.print(f"\n{told}", style="red", markup=False)
+            error = "interrupted" if isinstance(e, KeyboardInterrupt) else str(e)
+            console.print(f"\n{error}", style="red", markup=False)
             messages.pop()
             continue
         messages.append(AIMessage(run.turn.answer))
@@ -94,9 +96,9 @@ def _converse(model: ChatSpeculativeThinking, save: Path | None) -> None:
 
 @app.command(name="show")
 def show_file(
-    run: Annotated[Path, typer.Argument(help="What `chat --save` or `Trace.save` wrote.")],
-    page: Annotated[Path | None, typer.Argument(help="Where the page goes; by default beside RUN.")] = None,
-    html: Annotated[bool, typer.Option("--html", help="Draw it as a page.")] = False,  # noqa: FBT002 - a flag
+    run: Annotated[Path, typer.Argument(help="File that `chat --save` or `Trace.save` wrote.")],
+    page: Annotated[Path | None, typer.Argument(help="Output file. Default: beside RUN.")] = None,
+    html: Annotated[bool, typer.Option("--html", help="Write an HTML page.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show a saved turn: who wrote what, why, and what it cost."""
     try:
@@ -118,12 +120,12 @@ def show_file(
 def doctor(
     speculative: Annotated[str | None, typer.Option(help=f"The small model. {MODEL}")] = None,
     target: Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Check what each model of a pair can do, and what to change. Sends a few requests of a few hundred tokens."""
     specs = {role: spec for role, spec in (("speculative", speculative), ("target", target)) if spec}
     if not specs:
-        console.print("Name a model, by --speculative or --target.", style="red")
+        console.print("Give --speculative or --target.", style="red")
         raise typer.Exit(2)
     sides: dict[str, Diagnosis] = {}
     for role, spec in specs.items():
@@ -140,7 +142,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _asked() -> str:
+def _read_question() -> str:
     try:
         return console.input("[bold]> [/bold]").strip()
     except (EOFError, KeyboardInterrupt):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXPLANATION = (
     "Two tiny models that come with the package solve word problems made by a program: a small one that reads "
-    "characters, and a larger one that reads words. A handful proves nothing; `make bench-pocket` takes 500."
+    "characters, and a larger one that reads words. A few problems prove nothing. `make bench-pocket` solves 500."
 )
 
 
@@ -77,7 +77,7 @@ def demonstrate(console: Console, count: int) -> None:
         pair_cell = columns[2].cell(run, problem, seconds)
         for column in columns[:2]:
             with console.status(f"{column.name} ..."):
-                cells[number - 1].append(_solved(column, problem))
+                cells[number - 1].append(_solve(column, problem))
         cells[number - 1].append(pair_cell)
     console.print()
     console.print(_table(columns, cells))
@@ -90,7 +90,7 @@ def _alone(backend: Backend) -> ChatSpeculativeThinking:
     )
 
 
-def _solved(column: _Column, problem: pocket.Problem) -> str:
+def _solve(column: _Column, problem: pocket.Problem) -> str:
     began = time.monotonic()
     run = column.model.new_run([HumanMessage(problem.question)])
     for _ in drive(run):
@@ -109,6 +109,6 @@ def _table(columns: Sequence[_Column], cells: Sequence[Sequence[str]]) -> Table:
     table.add_section()
     table.add_row("right", "", *(f"{column.right} of {len(cells)}" for column in columns))
     table.add_row("tokens", "", *(f"{column.tokens / len(cells):.0f} each" for column in columns))
-    table.add_row("by the large one", "", "0%", "100%", f"{columns[2].target_tokens / columns[2].tokens:.0%}")
+    table.add_row("by the large model", "", "0%", "100%", f"{columns[2].target_tokens / columns[2].tokens:.0%}")
     table.add_row("tokens/s", "", *(f"{column.tokens / column.seconds:.0f}" for column in columns))
     return table

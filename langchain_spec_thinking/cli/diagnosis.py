@@ -220,19 +220,19 @@ def _stops_on_hangup(backend: OpenAIBackend) -> bool | None:
 def _advice(backend: OpenAIBackend, found: Diagnosis) -> Iterator[str]:
     engine = backend.profile.engine
     if found.model_there is False:
-        yield f"The server does not list {found.name}, but {', '.join(found.models[:5])}."
+        yield f"The server does not list {found.name}. It lists {', '.join(found.models[:5])}."
     if found.continues_by == "chat_instruct" and not backend.template and engine.raw is not False:
         yield (
-            "Give the model's tokenizer (`tokenizer=`, on the command line #TOKENIZER after the address): then the "
-            "prompt is rendered here and replies are continued exactly."
+            "Give the model's tokenizer (`tokenizer=`, on the command line #TOKENIZER after the address). The "
+            "prompt is then rendered locally and replies are continued exactly."
         )
     if found.continues_by in {"chat_flag", "chat_mark", "chat_trailing"} and not any(
         trial.works for trial in found.trials if trial.strategy.startswith(found.continues_by)
     ):
-        yield "Half a reply was not gone on with. A weak model may fail at that; else the strategy fails."
+        yield "The model did not continue a partial reply. Either the model is weak or the strategy does not work."
     if found.streams is False:
-        yield "The text comes in one piece: what a hand-over cuts off is written, and billed, all the same."
+        yield "Text arrives in one piece, so discarded text is still written and billed."
     if not found.cached_tokens and engine.cache_flag:
-        yield f"Start it with {engine.cache_flag} to see what its prefix cache saves."
+        yield f"Start the server with {engine.cache_flag} to report cached tokens."
     if engine.advice and not engine.advice_followed(backend.describe()):
         yield engine.advice

@@ -22,8 +22,8 @@ def show(console: Console, sides: dict[str, Diagnosis]) -> None:
     for role, side in sides.items():
         console.print(_table(role, side))
     if all(side.error is None for side in sides.values()):
-        _say(console, "What the pair will do", list(prospects(sides)))
-    _say(console, "What to change, or to know", list(changes(sides)))
+        _print_list(console, "What the pair will do", list(expected_behaviour(sides)))
+    _print_list(console, "What to change or to know", list(recommendations(sides)))
 
 
 def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
@@ -31,34 +31,37 @@ def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
     able = all(side.error is None for side in sides.values())
     return {
         **{role: side.as_dict() for role, side in sides.items()},
-        "pair": list(prospects(sides)) if able else [],
-        "changes": list(changes(sides)),
+        "pair": list(expected_behaviour(sides)) if able else [],
+        "changes": list(recommendations(sides)),
     }
 
 
-def prospects(sides: dict[str, Diagnosis]) -> Iterator[str]:
+def expected_behaviour(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Describe what a pair of these models will do."""
     small = sides.get("speculative")
     if small and small.thinks:
         yield (
-            f"Reasoning mode: {small.name} writes; where its next sentence after a blank line reflects, affirms or "
-            "verifies, the target takes over for 20 tokens."
+            f"Reasoning mode: {small.name} writes. If its next sentence after a blank line reflects, affirms or "
+            "verifies, the large model takes over for 20 tokens."
         )
     elif small:
         yield (
-            f"Non-reasoning mode, with DelegationPolicy.non_reasoning(): the target writes the first 100 tokens and "
-            f"the beginning of every paragraph, {small.name} the rest."
+            "Non-reasoning mode, with DelegationPolicy.non_reasoning(): the large model writes the first 100 tokens "
+            f"and the beginning of every paragraph, {small.name} writes the rest."
         )
     for role, side in sides.items():
-        yield f"{role}: {_continuation(side)} {_rereading(side)}"
+        yield f"{role}: {_continuation(side)} {_prefill_cost(side)}"
         if side.stops_on_hangup is False:
-            yield f"{role}: it is asked for 256 tokens at a time, since it goes on writing and billing after a hang-up."
+            yield (
+                f"{role}: requests are limited to 256 tokens, because the server keeps writing and billing after a "
+                "disconnect."
+            )
     lengths = [side.context for side in sides.values() if side.context]
     if lengths:
         yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
 
 
-def changes(sides: dict[str, Diagnosis]) -> Iterator[str]:
+def recommendations(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Describe what would improve the pair."""
     for role, side in sides.items():
         if side.error:
@@ -71,7 +74,10 @@ def changes(sides: dict[str, Diagnosis]) -> Iterator[str]:
 
 def _continuation(side: Diagnosis) -> str:
     if side.continues_by == "chat_instruct":
-        return "replies cannot be continued; the model is told to go on, and `degraded` in the report says so."
+        return (
+            "replies cannot be continued. The model is instructed to continue, and `degraded` in the report records "
+            "this."
+        )
     way = (
         "its own tokens are kept"
         if side.place == "in this process"
@@ -80,14 +86,14 @@ def _continuation(side: Diagnosis) -> str:
     return f"{way}."
 
 
-def _rereading(side: Diagnosis) -> str:
+def _prefill_cost(side: Diagnosis) -> str:
     if side.place == "in this process":
-        return "A hand-over costs the reading of the new text only."
+        return "A hand-over prefills only the new text."
     if side.cached_tokens is None:
-        return "Whether a hand-over finds the text before it in a cache is not told."
+        return "It is unknown whether a hand-over uses a prefix cache."
     if side.cached_tokens:
-        return f"A hand-over finds the text in its prefix cache ({side.cached_tokens} of {side.prompt_tokens} tokens)."
-    return "At each hand-over all of the text is read, and billed, again."
+        return f"A hand-over uses the prefix cache ({side.cached_tokens} of {side.prompt_tokens} tokens)."
+    return "Every hand-over reads and bills the whole text again."
 
 
 def _table(role: str, side: Diagnosis) -> Table:
@@ -105,23 +111,23 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     if side.error:
         yield "error", f"[red]{escape(side.error)}[/]"
         return
-    yield "model there", _MARKS[side.model_there]
-    yield "reasons in think tags", _MARKS[side.thinks]
+    yield "model listed", _MARKS[side.model_there]
+    yield "uses think tags", _MARKS[side.thinks]
     for trial in side.trials:
         yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(trial.outcome)}[/]"
-    yield "is continued by", side.continues_by or "not known"
+    yield "continuation", side.continues_by or "not known"
     speed = f", first text after {side.first_text:.2f} s" if side.first_text is not None else ""
     speed += f", then {side.tokens_per_second:.0f} tokens/s" if side.tokens_per_second else ""
     yield "streams", f"{_MARKS[side.streams]}{speed}"
-    yield "tells usage", _MARKS[side.tells_usage]
+    yield "reports usage", _MARKS[side.tells_usage]
     cached = _MARKS[None] if side.cached_tokens is None else f"{side.cached_tokens} of {side.prompt_tokens}"
     yield "prompt tokens cached", cached
     yield "log-probabilities", _MARKS[side.logprobs]
-    yield "stops when hung up on", _MARKS[side.stops_on_hangup]
+    yield "stops on disconnect", _MARKS[side.stops_on_hangup]
     yield "context", f"{side.context} tokens" if side.context else _MARKS[None]
 
 
-def _say(console: Console, title: str, lines: list[str]) -> None:
+def _print_list(console: Console, title: str, lines: list[str]) -> None:
     if lines:
         console.print(f"\n[bold]{title}[/]")
         for line in lines:

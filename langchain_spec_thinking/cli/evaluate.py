@@ -12,7 +12,7 @@ from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.console import console
-from langchain_spec_thinking.cli.watching import watching
+from langchain_spec_thinking.cli.progress import show_progress
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
 from langchain_spec_thinking.evaluation import evaluate as run
@@ -35,17 +35,20 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
-    policy: Annotated[list[str] | None, typer.Option(help=f"{FORM}. As often as you like; `pair`, if none.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help=f"{FORM}. Repeatable. Default: `pair`.")] = None,
     coin: Annotated[
         list[str] | None,
-        typer.Option(help="A share of whole questions for the target, or a policy's name for its share. As often."),
+        typer.Option(
+            help="Control: share of whole questions for the large model, or the name of a policy to use its share. "
+            "Repeatable."
+        ),
     ] = None,
     check: pairs.Check = "math",
     speculative_price: Annotated[str | None, typer.Option(help=f"{PRICE} small model.")] = None,
     target_price: Annotated[str | None, typer.Option(help=f"{PRICE} large model.")] = None,
-    out: Annotated[Path, typer.Option(help="Where runs, tables and plots go. A run is never run again.")] = Path(
-        "evaluation"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for runs, tables and plots. Finished runs are not repeated.")
+    ] = Path("evaluation"),
     limit: pairs.Limit = None,
     concurrency: pairs.Concurrency = 8,
     max_tokens: pairs.MaxTokens = 2048,
@@ -67,24 +70,25 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
                 seed=seed,
                 answer_by=answer_by,
             )
-        variants = _contestants(model, policy or ["pair"])
+        variants = _variants(model, policy or ["pair"])
         _require_coins(coin or [], variants)
-        with watching(console, [variant.name for variant in variants], len(questions)) as watch:
-            found = run(questions, variants, out, check=check, concurrency=concurrency, watch=watch)
+        with show_progress(console, [variant.name for variant in variants], len(questions)) as on_outcome:
+            found = run(questions, variants, out, check=check, concurrency=concurrency, on_outcome=on_outcome)
         found = replace(found, prices=prices)
-        for drawn in dict.fromkeys(coin or []):
-            found = _with_coin(found, drawn, seed or 0)
+        for value in dict.fromkeys(coin or []):
+            found = _with_coin(found, value, seed or 0)
         files = save(found, out)
     except (BackendError, ImportError, OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
     except KeyboardInterrupt as e:
-        console.print(f"Interrupted. What was answered is kept in {out}: the same command goes on from there.")
+        console.print(f"Interrupted. The answers so far are in {out}. Run the same command again to continue.")
         raise typer.Exit(130) from e
     show(console, found)
     if not prices:
         console.print(
-            "\nNo prices were given, so verdicts go by time: --speculative-price and --target-price.", style="dim"
+            "\nVerdicts compare times, because no prices are given (--speculative-price and --target-price).",
+            style="dim",
         )
     console.print("\n" + "\n".join(map(str, [*files, out / "runs.jsonl"])), style="dim", markup=False, soft_wrap=True)
 
@@ -92,7 +96,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 def show(console: Console, evaluation: Evaluation) -> None:
     """Print the results."""
     console.print(_table(figures_table(evaluation), f"{evaluation.count} questions"))
-    console.print(_table(tests_table(evaluation), "The same questions, paired"))
+    console.print(_table(tests_table(evaluation), "Paired tests on the same questions"))
     for name in evaluation.pairs:
         console.print(f"\n[bold]{escape(name)}[/bold]")
         for verdict in verdicts(evaluation, name):
@@ -101,14 +105,14 @@ def show(console: Console, evaluation: Evaluation) -> None:
         errors = [outcome.error for outcome in figures.outcomes if outcome.error]
         if errors:
             console.print(
-                f"\n{name}: {len(errors)} errors, counted wrong; the same command tries them again. The first: "
+                f"\n{name}: {len(errors)} errors, counted as wrong. The same command retries them. First error: "
                 f"{errors[0]}",
                 style="red",
                 markup=False,
             )
 
 
-def _contestants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:
+def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:
     variants = [alone(model, "speculative", "small"), alone(model, "target", "target")]
     for line in policies:
         name, policy = parse_policy(line)

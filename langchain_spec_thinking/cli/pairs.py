@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
 MODEL = (
-    "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER (the key in OPENAI_API_KEY), "
+    "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER (the key is read from OPENAI_API_KEY), "
     "or LangChain's provider:model."
 )
 
-Speculative = Annotated[str | None, typer.Option(help=f"The small model. {MODEL} Without both: the pocket pair.")]
+Speculative = Annotated[
+    str | None, typer.Option(help=f"The small model. {MODEL} If neither model is given, the pocket pair is used.")
+]
 Target = Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")]
 Data = Annotated[
-    str, typer.Option(help="FILE.jsonl with question and answer, hf:NAME[@CONFIG][:SPLIT], or pocket[:N].")
+    str, typer.Option(help="FILE.jsonl with question and answer, hf:NAME\\[@CONFIG][:SPLIT], or pocket[:N].")
 ]
-Check = Annotated[str, typer.Option(help="math, exact, or module:function of an answer and the right one.")]
-Limit = Annotated[int | None, typer.Option(help="The most questions to take.", min=1)]
-Concurrency = Annotated[int, typer.Option(help="How many turns run at a time.", min=1)]
-MaxTokens = Annotated[int, typer.Option(help="The most to write per turn, in tokens.", min=1)]
-Temperature = Annotated[float | None, typer.Option(help="0 is greedy. By default 0.6; the pocket pair's is 0.", min=0)]
+Check = Annotated[
+    str, typer.Option(help="math, exact, or module:function, a function of the answer and the right answer.")
+]
+Limit = Annotated[int | None, typer.Option(help="Maximum number of questions.", min=1)]
+Concurrency = Annotated[int, typer.Option(help="Number of turns at the same time.", min=1)]
+MaxTokens = Annotated[int, typer.Option(help="Maximum number of tokens per turn.", min=1)]
+Temperature = Annotated[float | None, typer.Option(help="0 is greedy. Default: 0.6, or 0 for the pocket pair.", min=0)]
 Seed = Annotated[int | None, typer.Option(help="For reproducible sampling, and for coins.")]
-AnswerBy = Annotated[str, typer.Option(help="Who writes the answer: speculative or target.")]
+AnswerBy = Annotated[str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")]
 
 
 def backend(spec: str) -> Backend:
@@ -56,7 +60,7 @@ def pair(
         BackendError: A model cannot be loaded.
     """
     if (speculative is None) != (target is None):
-        msg = "name both models, --speculative and --target, or none for the pocket pair"
+        msg = "name both models, --speculative and --target, or neither for the pocket pair"
         raise ValueError(msg)
     if speculative is None or target is None:
         _quiet()

@@ -58,7 +58,7 @@ def show_again(console: Console, trace: Trace) -> None:
 
 def summary(report: Report) -> str:
     """Return a line that says how much the target wrote."""
-    return f"{report.takeovers} takeovers, {report.target_share:.0%} of the text's tokens by the target"
+    return f"{report.takeovers} takeovers, {report.target_share:.0%} of the tokens by the large model"
 
 
 def table(report: Report) -> Table:

@@ -53,7 +53,7 @@ def check_of(spec: str) -> Check:
         msg = f"{spec}: {e}"
         raise ValueError(msg) from e
     if not callable(found):
-        msg = f"{spec}: expected a function of an answer and the right one, got {found!r}"
+        msg = f"{spec}: expected a function of the answer and the right answer, got {found!r}"
         raise ValueError(msg)  # noqa: TRY004 - one error type for every bad check
     return found  # type: ignore[no-any-return]
 

@@ -58,22 +58,23 @@ class Mined:
     @property
     def cues(self) -> tuple[str, ...]:
         """Openings with an interval above 0, which indicate wrong answers. Longer forms of a cue are left out."""
-        telling = {opening.words for opening in self.openings if opening.log_odds.low > 0}
+        indicative = {opening.words for opening in self.openings if opening.log_odds.low > 0}
         return tuple(
             opening.words
             for opening in self.openings
-            if opening.words in telling and not any(opening.words.startswith(f"{shorter} ") for shorter in telling)
+            if opening.words in indicative
+            and not any(opening.words.startswith(f"{shorter} ") for shorter in indicative)
         )
 
 
-def mine(turns: Iterable[tuple[Record, bool]], least: int = 5) -> Mined:
+def mine(turns: Iterable[tuple[Record, bool]], min_turns: int = 5) -> Mined:
     """Count in how many turns a step begins with the same words.
 
     The unit is the turn, not the step, because wrong answers are longer and the steps of one turn are similar.
 
     Args:
         turns: Records, each with whether its answer is right.
-        least: Minimum number of turns in which an opening must occur.
+        min_turns: Minimum number of turns in which an opening must occur.
 
     Raises:
         ValueError: There are no right answers or no wrong answers.
@@ -89,7 +90,7 @@ def mine(turns: Iterable[tuple[Record, bool]], least: int = 5) -> Mined:
     found = [
         Opening(words, counts[True][words], counts[False][words], _log_odds(words, counts, totals))
         for words in counts[True] | counts[False]
-        if counts[True][words] + counts[False][words] >= least
+        if counts[True][words] + counts[False][words] >= min_turns
     ]
     counted = {opening.words: (opening.right, opening.wrong) for opening in found}
     # If "the" follows every "with", then "with the" gives no more information than "with".

@@ -70,14 +70,14 @@ def _style() -> Iterator[Any]:
 def _accuracy_against_cost(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401 - matplotlib's types
     if evaluation.prices:
         where = {name: 1000 * mean(figures.costs).value for name, figures in evaluation.figures.items()}
-        return _accuracy(plt, evaluation, where, "cost of 1000 questions, at the prices given")
+        return _accuracy(plt, evaluation, where, "cost of 1000 questions")
     where = {name: figures.tokens("target") for name, figures in evaluation.figures.items()}
-    return _accuracy(plt, evaluation, where, "tokens by the target for a question")
+    return _accuracy(plt, evaluation, where, "tokens of the large model per question")
 
 
 def _accuracy_against_time(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
     where = {name: mean(figures.seconds).value for name, figures in evaluation.figures.items() if figures.measured}
-    return _accuracy(plt, evaluation, where, "seconds for an answer")
+    return _accuracy(plt, evaluation, where, "seconds per turn")
 
 
 def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: str) -> Any:  # noqa: ANN401
@@ -126,7 +126,7 @@ def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
             most = max(lengths)
             axes.annotate(f" {len(lengths)}", (most, at + shift), va="center", fontsize="small", color=colour)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="tokens, thought and answer together", title="Lengths of right and wrong answers, and how many")
+    axes.set(xlabel="tokens, thought and answer together", title="Lengths and numbers of right and wrong answers")
     axes.set_xlim(left=0)
     axes.margins(x=0.08)
     axes.grid(axis="x", alpha=0.25)
@@ -145,10 +145,10 @@ def _takeovers(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
         figures = evaluation.figures[name]
         kinds.update(_histogram(axes, figures))
         axes.set_title(
-            f"{name}: {sum(len(o.takeovers) for o in figures.outcomes) / figures.count:.1f} takeovers a turn"
+            f"{name}: {sum(len(o.takeovers) for o in figures.outcomes) / figures.count:.1f} takeovers per turn"
         )
         axes.set_ylabel("per turn")
-    grid[-1][0].set(xlabel="where in the text they begin, thought and answer (%)", xlim=(0, 100))
+    grid[-1][0].set(xlabel="position in thought and answer (%)", xlim=(0, 100))
     handles = [
         plt.Rectangle((0, 0), 1, 1, color=_KINDS.get(kind, "0.4"), label=kind) for kind, _ in kinds.most_common()
     ]

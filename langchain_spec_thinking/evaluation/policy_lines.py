@@ -36,8 +36,8 @@ def parse_policy(line: str) -> tuple[str, DelegationPolicy]:
         raise ValueError(msg)
     try:
         if rest.endswith(".json"):
-            return name, _filed(Path(rest))
-        return name, _typed(dict(_pairs(rest)))
+            return name, _from_file(Path(rest))
+        return name, _from_settings(dict(_pairs(rest)))
     except ValueError as e:
         msg = f"{line}: {e}"
         raise ValueError(msg) from e
@@ -50,23 +50,23 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
         ValueError: A line cannot express the policy.
     """
     trigger = policy.trigger
-    told = {} if isinstance(trigger, CueTrigger) else {"trigger": short_name(type(trigger))}
+    settings = {} if isinstance(trigger, CueTrigger) else {"trigger": short_name(type(trigger))}
     plain = DelegationPolicy(trigger=trigger)  # some defaults depend on the trigger
-    told |= _changed(trigger, but="lexicon")
-    told |= {
+    settings |= _changed(trigger, but="lexicon")
+    settings |= {
         name: getattr(policy, name) for name in sorted(_names(policy)) if getattr(policy, name) != getattr(plain, name)
     }
     if "lexicon" in _names(trigger) and trigger.lexicon != _default(type(trigger), "lexicon"):
-        told |= _changed(trigger.lexicon)
-    line = ",".join(f"{setting}={_written(value)}" for setting, value in told.items())
+        settings |= _changed(trigger.lexicon)
+    line = ",".join(f"{setting}={_format_value(value)}" for setting, value in settings.items())
     line = f"{name}:{line}" if line else name
-    if not _says(line, policy):
-        msg = f"{name}: it cannot be written in a line; keep it as JSON"
+    if not _round_trips(line, policy):
+        msg = f"{name}: this policy does not fit in a line. Save it as JSON"
         raise ValueError(msg)
     return line
 
 
-def _says(line: str, policy: DelegationPolicy) -> bool:
+def _round_trips(line: str, policy: DelegationPolicy) -> bool:
     try:
         return parse_policy(line)[1] == policy
     except ValueError:
@@ -84,19 +84,19 @@ def short_name(kind: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__.removesuffix(_SUFFIX)).lower()
 
 
-def _typed(told: dict[str, Any]) -> DelegationPolicy:
+def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
     kinds = triggers()
-    kind = kinds.get(told.pop("trigger", "cue"))
+    kind = kinds.get(settings.pop("trigger", "cue"))
     if kind is None:
         msg = f"trigger: expected one of {', '.join(sorted(kinds))}"
         raise ValueError(msg)
-    mode = told.pop("mode", "reasoning")
+    mode = settings.pop("mode", "reasoning")
     if mode not in {"reasoning", "non_reasoning"}:
         msg = f"mode: expected reasoning or non_reasoning, got {mode!r}"
         raise ValueError(msg)
     of_policy, of_trigger, of_lexicon = (_names(one) - _IN_FILES for one in (DelegationPolicy, kind, Lexicon))
     groups: tuple[dict[str, Any], ...] = ({}, {}, {})
-    for setting, value in told.items():
+    for setting, value in settings.items():
         for names, group in zip((of_policy, of_trigger, of_lexicon), groups, strict=True):
             if setting in names:
                 group[setting] = value
@@ -112,8 +112,8 @@ def _typed(told: dict[str, Any]) -> DelegationPolicy:
         trigger["lexicon"] = Lexicon(**lists)
     if mode == "non_reasoning" and kind is not CueTrigger:
         msg = (
-            "trigger: expected none with mode=non_reasoning, where the target begins every paragraph. To give it the "
-            "beginning of the turn alone: opening_tokens=100"
+            "with mode=non_reasoning, leave out trigger, because the large model begins every paragraph. To give it "
+            "only the beginning of the turn, use opening_tokens=100"
         )
         raise ValueError(msg)
     new = DelegationPolicy.non_reasoning if mode == "non_reasoning" else DelegationPolicy
@@ -124,12 +124,12 @@ def _typed(told: dict[str, Any]) -> DelegationPolicy:
         raise ValueError(msg) from e
 
 
-def _filed(path: Path) -> DelegationPolicy:
-    held = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(held, dict):
-        msg = f"expected the object that calibrate writes, got {type(held).__name__}"
+def _from_file(path: Path) -> DelegationPolicy:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        msg = f"expected the object that calibrate writes, got {type(data).__name__}"
         raise ValueError(msg)  # noqa: TRY004 - one error type for every bad policy
-    return policy_of(held)
+    return policy_of(data)
 
 
 def _pairs(text: str) -> list[tuple[str, Any]]:
@@ -150,7 +150,7 @@ def _value(text: str) -> Any:  # noqa: ANN401 - each setting has its own type
         return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
-def _written(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, str):
         return value.replace("\n", "\\n").replace("\t", "\\t")
     return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -160,9 +160,9 @@ def _cues(value: object) -> tuple[str, ...]:
     return tuple(cue.strip() for cue in str(value).split("|") if cue.strip())
 
 
-def _changed(held: Any, but: str = "") -> dict[str, Any]:  # noqa: ANN401 - any dataclass
-    values = {field.name: getattr(held, field.name) for field in fields(held) if field.name != but}
-    return {name: value for name, value in values.items() if value != _default(type(held), name)}
+def _changed(instance: Any, but: str = "") -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    values = {field.name: getattr(instance, field.name) for field in fields(instance) if field.name != but}
+    return {name: value for name, value in values.items() if value != _default(type(instance), name)}
 
 
 def _default(kind: Any, name: str) -> Any:  # noqa: ANN401 - any dataclass

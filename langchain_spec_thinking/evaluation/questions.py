@@ -85,11 +85,11 @@ def _hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _checked(place: str, row: Mapping[str, Any]) -> tuple[str, str]:
-    found = {wanted: next((row[n] for n in names if n in row), None) for wanted, names in _COLUMNS.items()}
-    for wanted, value in found.items():
+    found = {column: next((row[n] for n in names if n in row), None) for column, names in _COLUMNS.items()}
+    for column, value in found.items():
         if not isinstance(value, (str, int, float)) or isinstance(value, bool) or not str(value).strip():
-            has = ", ".join(row) or "nothing"
-            msg = f"{place}: expected {wanted!r} with a text or a number, got {value!r}; there are {has}"
+            has = ", ".join(row) or "none"
+            msg = f"{place}: expected {column!r} with a text or a number, got {value!r}; the columns are {has}"
             raise ValueError(msg)
     return str(found["question"]), str(found["answer"]).rpartition(_FINAL)[2].strip()
 

@@ -37,14 +37,14 @@ class Figures:
         return len(self.outcomes)
 
     @cached_property
-    def rights(self) -> tuple[bool, ...]:
+    def is_right(self) -> tuple[bool, ...]:
         """Whether each answer is right."""
         return tuple(outcome.right for outcome in self.outcomes)
 
     @cached_property
     def accuracy(self) -> Interval:
         """Share of right answers. A question that ended in an error counts as wrong."""
-        return wilson(sum(self.rights), self.count)
+        return wilson(sum(self.is_right), self.count)
 
     @property
     def errors(self) -> int:
@@ -96,7 +96,7 @@ class Figures:
         """Return the figures for JSON."""
         return {
             "n": self.count,
-            "right": sum(self.rights),
+            "right": sum(self.is_right),
             "errors": self.errors,
             "accuracy": self.accuracy.as_dict(),
             "tokens": {side: self.tokens(side) for side in SIDES},
@@ -151,7 +151,7 @@ class Evaluation:
         """Paired test of each variant against every variant before it."""
         names = list(self.figures)
         return {
-            (later, name): mcnemar(self.figures[later].rights, self.figures[name].rights)
+            (later, name): mcnemar(self.figures[later].is_right, self.figures[name].is_right)
             for index, name in enumerate(names)
             for later in names[index + 1 :]
         }
@@ -165,8 +165,8 @@ class Evaluation:
         Raises:
             ValueError: The runs of a model alone are missing, the name is taken, or the share is not from 0 to 1.
         """
-        small, target = self.side("speculative"), self.side("target")
-        if small is None or target is None:
+        small, large = self.side("speculative"), self.side("target")
+        if small is None or large is None:
             msg = f"{name}: a coin over whole questions needs the runs of both models alone"
             raise ValueError(msg)
         if not 0 <= share <= 1 or name in self.outcomes:
@@ -174,12 +174,12 @@ class Evaluation:
             raise ValueError(msg)
         count = len(self.outcomes[small])
         drawn = set(random.Random(seed).sample(range(count), round(share * count)))  # noqa: S311 - repeatable, not secret
-        pairs = zip(self.outcomes[small], self.outcomes[target], strict=True)
-        mixed = tuple(large if number in drawn else little for number, (little, large) in enumerate(pairs))
+        pairs = zip(self.outcomes[small], self.outcomes[large], strict=True)
+        mixed = tuple(by_large if number in drawn else by_small for number, (by_small, by_large) in enumerate(pairs))
         outcomes = {**self.outcomes, name: mixed}
         return replace(self, outcomes=outcomes, alone={**self.alone, name: None}, coins=(*self.coins, name))
 
-    def against_coin(self, name: str, share: float) -> tuple[Interval, Interval]:
+    def compare_with_coin(self, name: str, share: float) -> tuple[Interval, Interval]:
         """Compare a pair with the expected result of a coin over whole questions.
 
         Args:
@@ -189,9 +189,9 @@ class Evaluation:
         Returns:
             The coin's accuracy, averaged over all possible draws, and the paired difference of the pair to it.
         """
-        little, large = (self.figures[self.side(side) or ""].rights for side in SIDES)
-        expected = [share * b + (1 - share) * a for a, b in zip(little, large, strict=True)]
-        differences = [mine - coin for mine, coin in zip(self.figures[name].rights, expected, strict=True)]
+        small, large = (self.figures[self.side(side) or ""].is_right for side in SIDES)
+        expected = [share * b + (1 - share) * a for a, b in zip(small, large, strict=True)]
+        differences = [mine - coin for mine, coin in zip(self.figures[name].is_right, expected, strict=True)]
         return mean(expected), mean(differences)
 
     def cost_share(self, name: str) -> float | None:
@@ -205,7 +205,7 @@ class Evaluation:
         small, target, pair = (sum(self.figures[one].costs) for one in (*sides, name))
         return (pair - small) / (target - small) if small <= pair <= target and small < target else None
 
-    def among(self, *names: str) -> Evaluation:
+    def restricted_to(self, *names: str) -> Evaluation:
         """Return an evaluation of some variants, without the questions that ended in an error with any of them."""
         lines = zip(*(self.outcomes[name] for name in names), strict=True)
         answered = [line for line in lines if all(outcome.error is None for outcome in line)]

@@ -34,7 +34,7 @@ def evaluate(
     *,
     check: str = "math",
     concurrency: int = 8,
-    watch: Callable[[str, Outcome], object] = lambda _name, _outcome: None,
+    on_outcome: Callable[[str, Outcome], object] = lambda _name, _outcome: None,
 ) -> Evaluation:
     """Let each variant answer each question, and check the answers.
 
@@ -47,7 +47,7 @@ def evaluate(
         folder: Folder for the runs.
         check: Name of the check, as for `check_of`.
         concurrency: Number of turns that run at the same time.
-        watch: Called with the name of the variant and each outcome. Outcomes of earlier runs come first.
+        on_outcome: Called with the name of the variant and each outcome. Outcomes of earlier runs come first.
 
     Raises:
         ValueError: A variant of that name has answered in this folder with other settings, two variants have the same
@@ -61,15 +61,15 @@ def evaluate(
     for variant in variants:
         found = {q.id: store.done[variant.name, q.id] for q in questions if (variant.name, q.id) in store.done}
         for outcome in found.values():
-            watch(variant.name, outcome)
-        for question, came in solved(variant, [q for q in questions if q.id not in found], concurrency):
-            found[question.id] = store.add(variant, question, came)
-            watch(variant.name, found[question.id])
+            on_outcome(variant.name, outcome)
+        for question, result in answer_all(variant, [q for q in questions if q.id not in found], concurrency):
+            found[question.id] = store.add(variant, question, result)
+            on_outcome(variant.name, found[question.id])
         outcomes[variant.name] = tuple(found[question.id] for question in questions)
     return Evaluation(outcomes, {variant.name: variant.alone for variant in variants})
 
 
-def solved(
+def answer_all(
     variant: Variant, questions: Sequence[Question], concurrency: int
 ) -> Iterator[tuple[Question, Record | str]]:
     """Answer questions at the same time. Yield each question with its record or error as soon as it is done."""
@@ -110,9 +110,9 @@ class _Store:
             for place, line in read_lines(folder / RUNS):
                 self._read(place, line)
 
-    def add(self, variant: Variant, question: Question, came: Record | str) -> Outcome:
+    def add(self, variant: Variant, question: Question, result: Record | str) -> Outcome:
         """Store the result of a question: a record, or an error if there is no record."""
-        record, error = (None, came) if isinstance(came, str) else (came, came.error)
+        record, error = (None, result) if isinstance(result, str) else (result, result.error)
         line = {
             "variant": variant.name,
             "alone": variant.alone,
@@ -157,7 +157,7 @@ class _Store:
             if outcome.error is None:
                 self.done[line["variant"], outcome.question] = outcome
         except (KeyError, TypeError) as e:
-            msg = f"{place}: expected a line of this version's `evaluate`, which this is not ({e!r})"
+            msg = f"{place}: this line was not written by this version of `evaluate` ({e!r})"
             raise ValueError(msg) from e
 
 
@@ -173,7 +173,7 @@ def _differences(before: object, now: object, path: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         names = sorted(before.keys() | now.keys())
         inner = [_differences(before.get(n), now.get(n), f"{path}.{n}" if path else n) for n in names]
-        return [told for differences in inner for told in differences]
+        return [difference for differences in inner for difference in differences]
     return [] if before == now else [f"{path}: {before!r}, now {now!r}"]
 
 
@@ -189,12 +189,12 @@ def read_runs(path: str | PathLike[str], variant: str) -> list[tuple[Record, boo
     names: set[str] = set()
     for place, line in read_lines(path, growing=True):
         if "variant" not in line:
-            msg = f"{place}: expected a line of `evaluate`; does the file come of `recording`, which knows no answers?"
+            msg = f"{place}: expected a line written by `evaluate`. Files of `recording` do not hold right answers"
             raise ValueError(msg)
         names.add(line["variant"])
         if line["variant"] == variant and line["error"] is None:
             found[line["id"]] = (Record.from_dict(line["record"]), line["right"])
     if not found:
-        msg = f"{path}: {variant} has answered nothing there; those who have are {', '.join(sorted(names))}"
+        msg = f"{path}: no answers of {variant}; it has answers of {', '.join(sorted(names))}"
         raise ValueError(msg)
     return list(found.values())

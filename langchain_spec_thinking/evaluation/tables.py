@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 Rows = list[list[str]]
 """Rows of cells. The first row is the heading."""
 
-HEADING = ["run", "right", "95% interval", "tokens, small", "tokens, target", "target share", "tokens/s", "s each"]
+HEADING = [
+    "variant",
+    "right",
+    "95% interval",
+    "tokens, small",
+    "tokens, large",
+    "target share",
+    "tokens/s",
+    "seconds per turn",
+]
 
 
 def row(name: str, figures: Figures) -> list[str]:
@@ -47,7 +56,7 @@ def figures_table(evaluation: Evaluation) -> Rows:
 
 def tests_table(evaluation: Evaluation) -> Rows:
     """Return the paired tests of the variants that ran. Verdicts compare with coins over whole questions."""
-    heading = ["runs", "difference", "only the first right", "only the second right", "McNemar p"]
+    heading = ["variants", "difference", "only the first right", "only the second right", "McNemar p"]
     rows = [
         [f"{one} - {other}", f"{test.difference:+.1%}", str(test.only_first), str(test.only_second), f"{test.p:.2g}"]
         for (one, other), test in evaluation.tests.items()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.recording.record import Record
     from langchain_spec_thinking.turn import Author
 
-_FOUND_OUT = {"continuation"}
+_DISCOVERED = {"continuation"}
 """What a backend learns about its server at the first request. These entries are not settings."""
 
 
@@ -43,10 +43,10 @@ class Variant:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that change the answers."""
-        told = dict(self.model._identifying_params)  # noqa: SLF001 - LangChain chose the name
+        settings = dict(self.model._identifying_params)  # noqa: SLF001 - LangChain chose the name
         for side in ("speculative", "target"):
-            told[side] = {name: value for name, value in told[side].items() if name not in _FOUND_OUT}
-        return {**told, "policy": as_data(self.model.policy), "alone": self.alone}
+            settings[side] = {name: value for name, value in settings[side].items() if name not in _DISCOVERED}
+        return {**settings, "policy": as_data(self.model.policy), "alone": self.alone}
 
     def solve(self, question: Question, stopped: Event) -> Record:
         """Answer a question.
@@ -70,8 +70,8 @@ class Variant:
         try:
             with recording(records.append):
                 run = model.new_run([HumanMessage(question.question)])
-                with closing(drive(run)) as happenings:
-                    while not stopped.is_set() and next(happenings, None):
+                with closing(drive(run)) as events:
+                    while not stopped.is_set() and next(events, None):
                         pass
         except Exception as e:
             if not records:
@@ -83,8 +83,8 @@ class Variant:
 def alone(model: ChatSpeculativeThinking, side: Author, name: str) -> Variant:
     """Return a variant in which one model answers alone, without takeovers. The pair uses it on both sides."""
     backend = model.speculative if side == "speculative" else model.target
-    never = DelegationPolicy(trigger=RandomTrigger(0), boundary=model.policy.boundary)
-    update = {"speculative": backend, "target": backend, "policy": never, "answer_by": "speculative"}
+    no_takeovers = DelegationPolicy(trigger=RandomTrigger(0), boundary=model.policy.boundary)
+    update = {"speculative": backend, "target": backend, "policy": no_takeovers, "answer_by": "speculative"}
     return Variant(name, model.model_copy(update=update), side)
 
 
@@ -94,9 +94,9 @@ def reseeded(trigger: Any, seed: int) -> Any:  # noqa: ANN401 - any trigger or p
         return tuple(reseeded(one, seed) for one in trigger)
     if not is_dataclass(trigger) or isinstance(trigger, type):
         return trigger
-    held = {field.name: getattr(trigger, field.name) for field in fields(trigger)}
-    changed = {name: seed if name == "seed" else reseeded(value, seed) for name, value in held.items()}
-    if changed == held:
+    values = {field.name: getattr(trigger, field.name) for field in fields(trigger)}
+    changed = {name: seed if name == "seed" else reseeded(value, seed) for name, value in values.items()}
+    if changed == values:
         return trigger
     parts: Any = changed.get("triggers")  # composed triggers take their triggers as positional arguments
     return type(trigger)(*parts) if parts else replace(trigger, **changed)

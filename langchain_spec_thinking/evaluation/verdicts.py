@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
 Relation = Literal["more", "same", "less"]
-SURE = 0.05
+SIGNIFICANCE = 0.05
 """Significance level. A difference in right answers counts if its p-value is below this."""
-FEW = 12
+MIN_QUESTIONS = 12
 """Minimum number of questions for a verdict. With fewer, intervals may be empty if all questions end alike."""
-_ALONE: dict[Author, str] = {"target": "the target alone", "speculative": "the small model alone"}
+_ALONE: dict[Author, str] = {"target": "the large model alone", "speculative": "the small model alone"}
 
 
 @dataclass(frozen=True)
@@ -44,44 +44,44 @@ def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
     found: list[Verdict] = []
     others = {side: other for side in _ALONE if (other := evaluation.side(side))}
     for side, other in others.items():
-        found += _by_the_answered(evaluation, partial(_against_model, other=other, words=_ALONE[side]), name, other)
+        found += _compare_on_answered(evaluation, partial(_against_model, other=other, words=_ALONE[side]), name, other)
     if len(others) == len(_ALONE):
-        found += _by_the_answered(evaluation, _against_coin, name, *others.values())
+        found += _compare_on_answered(evaluation, _against_coin, name, *others.values())
     return list(dict.fromkeys(found))
 
 
-def _by_the_answered(
-    evaluation: Evaluation, judge: Callable[[Evaluation, str], Iterable[Verdict]], name: str, *others: str
+def _compare_on_answered(
+    evaluation: Evaluation, compare_pair: Callable[[Evaluation, str], Iterable[Verdict]], name: str, *others: str
 ) -> Iterator[Verdict]:
-    among = evaluation.among(name, *others)
-    if not among.count:
-        yield Verdict(f"Nothing to compare: every question ended in an error with {' or '.join((name, *others))}.")
-    elif among.count < FEW:
-        yield Verdict(f"Too few questions for a verdict: {among.count}. Ask a hundred.")
+    answered = evaluation.restricted_to(name, *others)
+    if not answered.count:
+        yield Verdict(f"Nothing to compare: with {' or '.join((name, *others))}, every question ended in an error.")
+    elif answered.count < MIN_QUESTIONS:
+        yield Verdict(f"Too few questions for a verdict: {answered.count}. Use about 100 questions.")
     else:
-        failed = evaluation.count - among.count
-        left_out = f" Left out: {failed} of {evaluation.count} questions, which ended in an error." if failed else ""
-        for verdict in judge(among, name):
+        failed = evaluation.count - answered.count
+        left_out = f" {failed} of {evaluation.count} questions ended in an error and were left out." if failed else ""
+        for verdict in compare_pair(answered, name):
             yield replace(verdict, text=f"{verdict.text}{left_out}")
 
 
-def _against_model(among: Evaluation, name: str, other: str, words: str) -> Iterator[Verdict]:
-    mine, theirs = among.figures[name], among.figures[other]
-    test = among.tests[other, name]
+def _against_model(answered: Evaluation, name: str, other: str, words: str) -> Iterator[Verdict]:
+    mine, theirs = answered.figures[name], answered.figures[other]
+    test = answered.tests[other, name]
     points = test.difference * 100
-    better: Relation = "same" if test.p >= SURE else "more" if points > 0 else "less"
-    taking, measure = _taking(theirs, mine)
+    better: Relation = "same" if test.p >= SIGNIFICANCE else "more" if points > 0 else "less"
+    expense, measure = _compare_expense(theirs, mine)
     how_good = f"{points:+.1f} points, p = {test.p:.2g}"
-    dominated, text = judged(better, taking, words, measure)
+    dominated, text = compare(better, expense, words, measure)
     yield Verdict(f"{text} Right answers: {how_good}{_times(theirs, mine)}.", dominated=dominated)
 
 
-def judged(better: Relation, taking: Relation, words: str, measure: str) -> tuple[bool, str]:
+def compare(better: Relation, expense: Relation, words: str, measure: str) -> tuple[bool, str]:
     """Compare a pair with another variant.
 
     Args:
         better: Whether the other variant has more right answers than the pair.
-        taking: Whether the other variant takes more cost or time than the pair.
+        expense: Whether the other variant takes more cost or time than the pair.
         words: Name of the other variant in the sentence.
         measure: "cost" or "time".
 
@@ -89,28 +89,28 @@ def judged(better: Relation, taking: Relation, words: str, measure: str) -> tupl
         Whether the pair is dominated, and the sentence.
     """
     less, more, equal = _WORDS[measure]
-    text = _JUDGED[better, taking].format(other=words, less=less, more=more, equal=equal, measure=measure)
-    return better == "more" and taking != "more", text
+    text = _SENTENCES[better, expense].format(other=words, less=less, more=more, equal=equal, measure=measure)
+    return better == "more" and expense != "more", text
 
 
-_WORDS = {"cost": ("cheaper", "dearer", "costs the same"), "time": ("faster", "slower", "takes as long")}
-_JUDGED: dict[tuple[Relation, Relation], str] = {
+_WORDS = {"cost": ("cheaper", "more expensive", "costs the same"), "time": ("faster", "slower", "takes as long")}
+_SENTENCES: dict[tuple[Relation, Relation], str] = {
     ("more", "less"): "Dominated: {other} is better and {less} here.",
-    ("more", "same"): "Dominated: {other} is better here and {equal}, as far as these questions tell.",
+    ("more", "same"): "Dominated: {other} is better here and {equal}, as far as these questions show.",
     ("same", "less"): "No gain shown: {other} is {less} here, and the difference in right answers is within the "
     "interval.",
-    ("more", "more"): "A trade: {other} is better, and {more}.",
-    ("less", "less"): "A trade: {other} is {less}, and has fewer right answers.",
-    ("same", "same"): "No difference to {other} can be told: that in right answers is within the interval, and so is "
-    "that in {measure}.",
-    ("same", "more"): "It pays, as far as these questions tell: {other} is {more}, and the difference in right answers "
+    ("more", "more"): "A trade-off: {other} is better, but {more}.",
+    ("less", "less"): "A trade-off: {other} is {less}, but has fewer right answers.",
+    ("same", "same"): "No difference shown from {other}: the differences in right answers and in {measure} are within "
+    "their intervals.",
+    ("same", "more"): "It pays, as far as these questions show: {other} is {more}, and the difference in right answers "
     "is within the interval.",
-    ("less", "same"): "It pays: {other} has fewer right answers and {equal}, as far as these questions tell.",
+    ("less", "same"): "It pays: {other} has fewer right answers and {equal}, as far as these questions show.",
     ("less", "more"): "It pays: {other} has fewer right answers and is {more}.",
 }
 
 
-def _taking(theirs: Figures, mine: Figures) -> tuple[Relation, str]:
+def _compare_expense(theirs: Figures, mine: Figures) -> tuple[Relation, str]:
     """Return whether the other variant takes more, and the measure: cost if prices are known, else time."""
     if theirs.costs and mine.costs:
         return _relation(theirs.costs, mine.costs), "cost"
@@ -126,30 +126,31 @@ def _relation(theirs: Sequence[float], mine: Sequence[float]) -> Relation:
 
 def _times(theirs: Figures, mine: Figures) -> str:
     measures = {"cost": (theirs.costs, mine.costs), "time": (theirs.seconds, mine.seconds)}
-    told = [f"; {name}: {sum(a) / sum(b):.2f} times the pair's" for name, (a, b) in measures.items() if sum(b)]
-    return "".join(told)
+    figures = [f"; {name}: {sum(a) / sum(b):.2f} times the pair's" for name, (a, b) in measures.items() if sum(b)]
+    return "".join(figures)
 
 
-def _against_coin(among: Evaluation, name: str) -> Iterator[Verdict]:
+def _against_coin(answered: Evaluation, name: str) -> Iterator[Verdict]:
     """Compare with a coin of the same target share and a coin of the same cost.
 
     The two shares differ because a takeover reads the prompt again.
     """
-    shares = {"a coin": among.figures[name].target_share.value}
-    if (same_cost := among.cost_share(name)) is not None:
-        shares["a coin of the same cost,"] = same_cost
+    shares = {"a coin": answered.figures[name].target_share.value}
+    if (same_cost := answered.cost_share(name)) is not None:
+        shares["a coin of the same cost"] = same_cost
     for which, share in shares.items():
-        coin, difference = among.against_coin(name, share)
-        what = (
-            f"{which} that sends {share:.1%} of the questions whole to the target ({coin.value:.1%} right on average)"
+        coin, difference = answered.compare_with_coin(name, share)
+        control = (
+            f"{which} that sends {share:.1%} of the whole questions to the large model "
+            f"({coin.value:.1%} right on average)"
         )
-        told = f"{100 * difference.value:+.1f} points, 95% interval {_points(difference)}"
+        figures = f"{100 * difference.value:+.1f} points, 95% interval {_points(difference)}"
         if difference.low > 0:
-            yield Verdict(f"Better than {what}: {told}.")
+            yield Verdict(f"Better than {control}: {figures}.")
         elif difference.high < 0:
-            yield Verdict(f"Worse than {what}: {told}.", dominated=True)
+            yield Verdict(f"Worse than {control}: {figures}.", dominated=True)
         else:
-            yield Verdict(f"Not to be told from {what}: {told}.")
+            yield Verdict(f"No difference shown from {control}: {figures}.")
 
 
 def _points(interval: Interval) -> str:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from langchain_spec_thinking import pocket
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.diagnosis import examine
-from langchain_spec_thinking.cli.doctor import changes, prospects, report, show
+from langchain_spec_thinking.cli.doctor import expected_behaviour, recommendations, report, show
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCppPython, Ollama, TransformersServe
 from tests.unit_tests.providers.model import ANSWER
@@ -38,7 +38,7 @@ TOKENIZER: dict[str, Any] = {"tokenizer": tiny.byte_tokenizer()}
         (TransformersServe, {}, "an unknown server", {"chat_flag": "refused"}, "chat_instruct"),
     ],
 )
-def test_what_a_server_does_with_half_a_reply_is_told(
+def test_the_strategies_that_continue_a_reply_are_found(
     kind: type[Provider], settings: dict[str, Any], engine: str, tried: dict[str, str], continues_by: str
 ) -> None:
     found = examine(kind(ANSWER).backend(**settings))
@@ -50,7 +50,7 @@ def test_what_a_server_does_with_half_a_reply_is_told(
     assert KEY not in json.dumps(found.as_dict())
 
 
-def test_what_would_help_is_said() -> None:
+def test_advice_is_given() -> None:
     found = examine(LlamaCppPython(ANSWER).backend())
     assert any("Give the model's tokenizer" in line for line in found.advice)
     assert not any("tokenizer" in line for line in examine(LlamaCppPython(ANSWER).backend(**TOKENIZER)).advice)
@@ -73,10 +73,10 @@ def test_advice_that_is_followed_is_not_given(kind: type[Provider], settings: di
     assert (backend.profile.engine.advice in given) == advised
 
 
-def test_a_service_that_bills_on_is_named() -> None:
+def test_a_service_that_bills_after_a_disconnect_is_named() -> None:
     sides = {"target": examine(Groq(ANSWER).backend())}
     assert sides["target"].stops_on_hangup is False
-    assert any("256 tokens at a time" in line for line in prospects(sides))
+    assert any("requests are limited to 256 tokens" in line for line in expected_behaviour(sides))
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_a_service_that_bills_on_is_named() -> None:
         (refused(404, "no such model"), "Check the model's name"),
     ],
 )
-def test_what_cannot_be_reached_is_told_in_a_line(answer: Any, says: str) -> None:
+def test_an_unreachable_server_gives_a_one_line_error(answer: Any, says: str) -> None:
     found = examine(Server(answer).backend(max_retries=0))
     assert says in str(found.error)
     assert KEY not in json.dumps(found.as_dict())
-    assert list(changes({"target": found})) == [f"target: {found.error}"]
+    assert list(recommendations({"target": found})) == [f"target: {found.error}"]
     assert report({"target": found})["pair"] == []
 
 
-def test_a_model_that_is_not_listed_is_missed() -> None:
+def test_a_model_that_is_not_listed_is_reported() -> None:
     class Other(VLLM):
         """A server that lists another model."""
 
@@ -104,7 +104,7 @@ def test_a_model_that_is_not_listed_is_missed() -> None:
 
     found = examine(Other(ANSWER).backend())
     assert found.model_there is False
-    assert "The server does not list big, but other." in found.advice
+    assert "The server does not list big. It lists other." in found.advice
 
 
 def test_a_local_model_is_examined_too() -> None:
@@ -114,12 +114,12 @@ def test_a_local_model_is_examined_too() -> None:
     assert found.prompt_tokens is not None
     assert 0 < found.cached_tokens < found.prompt_tokens
     assert found.context
-    [mode, side, *_] = prospects({"speculative": found})
+    [mode, side, *_] = expected_behaviour({"speculative": found})
     assert mode.startswith("Reasoning mode")
-    assert "the reading of the new text only" in side
+    assert "prefills only the new text" in side
 
 
-def test_it_is_shown_in_words() -> None:
+def test_the_findings_are_printed() -> None:
     console = Console(file=StringIO(), width=120)
     sides = {"speculative": examine(VLLM(ANSWER).backend(**TOKENIZER)), "target": examine(VLLM(ANSWER).backend())}
     show(console, sides)
@@ -135,7 +135,7 @@ def test_it_is_shown_in_words() -> None:
         assert words in shown
 
 
-def test_the_command_gives_json_and_fails_where_a_side_is_down() -> None:
+def test_the_command_prints_json_and_fails_if_a_model_is_unreachable() -> None:
     result = CliRunner().invoke(app, ["doctor", "--target", "openai:m", "--json"])
     assert result.exit_code == 1
     found = json.loads(result.stdout)
@@ -143,7 +143,7 @@ def test_the_command_gives_json_and_fails_where_a_side_is_down() -> None:
     assert found["changes"]
 
 
-def test_the_command_wants_a_side() -> None:
+def test_the_command_needs_at_least_one_model() -> None:
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 2
-    assert "Name a model" in result.output
+    assert "Give --speculative or --target." in result.output

@@ -37,7 +37,7 @@ RESULTS = {
 }
 
 
-def test_figures_are_what_the_outcomes_say() -> None:
+def test_figures_are_computed_from_the_outcomes() -> None:
     found = report(RESULTS)
     assert found["n"] == 8
     assert set(found["runs"]) == set(RESULTS)
@@ -69,16 +69,16 @@ class Instant(Pair):
 
 
 def test_workers_keep_the_order_and_report_progress() -> None:
-    asked = list(islice(problems(3, "held_out"), 5))
-    told: list[int] = []
+    chosen = list(islice(problems(3, "held_out"), 5))
+    progress: list[int] = []
     with closing(Workers(2, lambda begin: ThreadPoolExecutor(2, initializer=begin))) as workers:
-        both = workers.run(Instant(), asked, told.append)
-    assert both.outcomes == tuple(Instant().solve(number, problem) for number, problem in enumerate(asked))
-    assert told == sorted(told)
-    assert told[-1] == len(asked)
+        both = workers.run(Instant(), chosen, progress.append)
+    assert both.outcomes == tuple(Instant().solve(number, problem) for number, problem in enumerate(chosen))
+    assert progress == sorted(progress)
+    assert progress[-1] == len(chosen)
 
 
-def test_what_goes_to_a_worker_can_be_sent_to_another_process() -> None:
+def test_pairs_can_be_pickled() -> None:
     for pair in (Pair(), Pair.alone("small")):
         assert pickle.loads(pickle.dumps(pair)) == pair  # noqa: S301 - data of this test
 
@@ -91,9 +91,13 @@ def test_a_pair_shares_its_tokens_and_a_model_alone_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "level", "wish"), [([], POCKET, ""), (["--harder"], HARDER, data_set.WISH)], ids=["pocket", "harder"]
+    ("options", "level", "instruction"),
+    [([], POCKET, ""), (["--harder"], HARDER, data_set.INSTRUCTION)],
+    ids=["pocket", "harder"],
 )
-def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, wish: str) -> None:
+def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, instruction: str) -> None:
     data_set.main([str(tmp_path / "deep" / "p.jsonl"), "--count", "3", "--seed", "3", *options])
-    expected = [(problem.text + wish, str(problem.answer)) for problem in islice(problems(3, "held_out", level), 3)]
+    expected = [
+        (problem.text + instruction, str(problem.answer)) for problem in islice(problems(3, "held_out", level), 3)
+    ]
     assert [(q.question, q.answer) for q in load_questions(str(tmp_path / "deep" / "p.jsonl"))] == expected

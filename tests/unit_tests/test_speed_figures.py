@@ -11,8 +11,6 @@ from benchmarks.speed.figures import Figure
     ("samples", "expected"),
     [([2.0], (2.0, 2.0, 2.0)), ([1.0, 3.0, 2.0], (2.0, 1.0, 3.0)), (list(range(1, 101)), (50.5, 40, 61))],
 )
-def test_the_interval_holds_the_median_whatever_the_distribution(
-    samples: list[float], expected: tuple[float, float, float]
-) -> None:
+def test_the_interval_of_a_median(samples: list[float], expected: tuple[float, float, float]) -> None:
     figure = Figure.of(samples)
     assert (figure.value, figure.low, figure.high) == expected

@@ -20,7 +20,7 @@ READERS = (
 )
 
 
-def test_each_reader_is_compared_with_the_sdk_that_reads_as_it_does() -> None:
+def test_each_reader_is_compared_with_the_matching_sdk_reader() -> None:
     costs = {name: [10.0, 20.0, 30.0] for name in READERS}
     costs |= {"stream": [11.0, 26.0, 36.0], "astream": [12.0, 24.0, 36.0], "sdk_prompt": [20.0, 40.0, 60.0]}
     figure = streaming.overhead(costs)
@@ -32,7 +32,7 @@ def test_each_reader_is_compared_with_the_sdk_that_reads_as_it_does() -> None:
     assert figure.details["microseconds_per_token"].keys() == set(READERS)
 
 
-def test_the_throughput_is_that_of_64_turns_and_all_numbers_are_kept() -> None:
+def test_the_throughput_figure_uses_64_turns_and_lists_all_concurrencies() -> None:
     ratios = {2: [1.0], 64: [0.96, 0.98]}
     rates = {number: {"sdk": 50.0, "ainvoke": 49.0} for number in ratios}
     figure = throughput.versus(ratios, rates)

@@ -17,9 +17,9 @@ from langchain_spec_thinking.evaluation import Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import (
     TUNABLE_PARAMETERS,
     TunableParameter,
-    calibrated,
+    calibrate_to_share,
+    measure_share,
     parse_trigger,
-    share_of,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
@@ -51,45 +51,47 @@ SHAPES: dict[str, tuple[TunableParameter, Callable[[float], float]]] = {
 def test_a_parameter_is_tuned_to_a_share(
     parameter: TunableParameter, shape: Callable[[float], float], wanted: float
 ) -> None:
-    asked: list[float] = []
+    tried: list[float] = []
 
     def share_at(value: float) -> Interval:
-        asked.append(value)
+        tried.append(value)
         return Interval(shape(value), 0, 1)
 
-    best = calibrated(share_at, wanted, parameter, rounds=9)[0]
-    assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.whole else 0.011)
-    assert len(asked) == len(set(asked)) <= 9
-    assert asked[0] == parameter.always
-    assert not parameter.whole or all(value == int(value) for value in asked)
+    best = calibrate_to_share(share_at, wanted, parameter, rounds=9)[0]
+    assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.integer else 0.011)
+    assert len(tried) == len(set(tried)) <= 9
+    assert tried[0] == parameter.highest
+    assert not parameter.integer or all(value == int(value) for value in tried)
 
 
-def test_every_trigger_that_a_line_can_name_has_a_knob() -> None:
+def test_every_trigger_that_a_line_can_name_has_a_tunable_parameter() -> None:
     for name, kind in triggers().items():
         policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
         assert (
-            with_value(policy, parameter, parameter.always)
+            with_value(policy, parameter, parameter.highest)
             == policy
-            != with_value(policy, parameter, 4 if parameter.whole else 0.25)
+            != with_value(policy, parameter, 4 if parameter.integer else 0.25)
         )
 
 
-def test_more_than_all_and_less_than_the_least_cannot_be_had() -> None:
-    measured = calibrated(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
+def test_a_share_outside_the_possible_range_gives_the_nearest_end() -> None:
+    measured = calibrate_to_share(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
     assert [one.value for one in measured] == [1]
-    measured = calibrated(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"])
+    measured = calibrate_to_share(
+        lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"]
+    )
     assert [one.value for one in measured] == [1, 256]
 
 
-def test_what_is_set_is_not_typed() -> None:
-    with pytest.raises(ValueError, match="cue,takeover_tokens=500: expected no takeover_tokens"):
+def test_a_line_that_sets_the_tuned_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match="cue,takeover_tokens=500: leave out takeover_tokens"):
         parse_trigger("cue,takeover_tokens=500")
 
 
 @given(st.floats(0.001, 0.999), st.floats(0.05, 1), st.floats(0.2, 5))
 def test_a_search_ends_and_stays_within_its_bounds(wanted: float, most: float, power: float) -> None:
-    measured = calibrated(lambda p: Interval(most * p**power, 0, 1), wanted, COIN)
+    measured = calibrate_to_share(lambda p: Interval(most * p**power, 0, 1), wanted, COIN)
     assert len(measured) <= 6
     assert all(0 <= one.value <= 1 for one in measured)
 
@@ -97,13 +99,13 @@ def test_a_search_ends_and_stays_within_its_bounds(wanted: float, most: float, p
 def test_a_share_is_measured_on_turns() -> None:
     always = with_value(DelegationPolicy(trigger=RandomTrigger(0.5)), COIN, 1)
     done: list[int] = []
-    share = share_of(pair(), always, sums(4), 2, lambda: done.append(1))
+    share = measure_share(pair(), always, sums(4), 2, lambda: done.append(1))
     assert 0 < share.value < 1
     assert len(done) == 4
-    assert share_of(pair(), with_value(always, COIN, 0), sums(4), 2).value == 0
+    assert measure_share(pair(), with_value(always, COIN, 0), sums(4), 2).value == 0
     broken = pair(speculative=ScriptedBackend(lambda _: 1 / 0, thinks=True))  # type: ignore[arg-type,return-value]
     with pytest.raises(RuntimeError, match=r"What is 0.*ended in an error: ZeroDivisionError"):
-        share_of(broken, always, sums(1), 1)
+        measure_share(broken, always, sums(1), 1)
 
 
 OPENINGS = {
@@ -141,19 +143,19 @@ def test_cues_are_mined_from_right_and_wrong_answers(folder: Path) -> None:
     # Computed by hand, with 0.5 added to each count.
     assert mined.openings[0].log_odds.value == pytest.approx(math.log(11.5 * 9.5 / (0.5 * 0.5)))
     assert "so it" not in found  # "it" follows every "so"
-    assert mine(read_runs(folder / "runs.jsonl", "small"), least=12).cues == ()
+    assert mine(read_runs(folder / "runs.jsonl", "small"), min_turns=12).cues == ()
     with pytest.raises(ValueError, match="got 20 right and 0 wrong"):
         mine(read_runs(folder / "runs.jsonl", "pair"))
 
 
-def test_what_the_target_wrote_is_no_step_of_the_small_model(folder: Path) -> None:
+def test_steps_of_the_target_are_not_mined(folder: Path) -> None:
     records = [record for record, _ in read_runs(folder / "runs.jsonl", "pair")]
     record = next(record for record in records if "What is 3 + 1?" in record.history[0].content)
     found = [step.split("\n")[0] for step in steps(record)]
     assert found == ["So it is.", "Wait,"]  # the second step was discarded for the target's sentence
 
 
-def test_numbers_are_swept_by_replay(folder: Path) -> None:
+def test_sweep_replays_other_values(folder: Path) -> None:
     records = [record for record, _ in read_runs(folder / "runs.jsonl", "pair")]
     swept = {(one.field, one.value): one for one in sweep(records)}
     same = swept["takeover_tokens", 20]
@@ -174,23 +176,23 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["calibrate", *arguments])
 
 
-def test_the_command_turns_a_coin(tmp_path: Path) -> None:
+def test_the_command_calibrates_a_random_trigger(tmp_path: Path) -> None:
     out = tmp_path / "coin.json"
     options = ["--target-share", "0.9", "--data", "pocket:2", "--max-tokens", "150", "--out", str(out)]
     result = run(*options, "--trigger", "random,takeover_tokens=10")
     assert result.exit_code == 0, result.output
-    assert "probability 1: the target writes" in result.output
-    assert "More cannot be had" in result.output
+    assert "probability 1: the large model writes" in result.output
+    assert "A larger share is not possible" in result.output
     line = result.output.partition("--policy '")[2].partition("'")[0]
     assert parse_policy(line)[1] == parse_policy(f"x:{out}")[1] == DelegationPolicy(RandomTrigger(1), 10)
     assert json.loads(out.read_text(encoding="utf-8"))["trigger"]["type"] == "RandomTrigger"
 
 
-def test_a_policy_that_no_line_can_say_is_kept_in_its_file(tmp_path: Path) -> None:
+def test_a_policy_that_does_not_fit_in_a_line_needs_a_file(tmp_path: Path) -> None:
     options = ["--data", "pocket:1", "--target-share", "0.9", "--trigger", 'random,recap_sentence="So: "']
     refused = run(*options)
     assert refused.exit_code == 1
-    assert "cannot be written in a line" in refused.output
+    assert "does not fit in a line" in refused.output
     assert "probability" not in refused.output  # it was refused before any measurement
     file = tmp_path / "coin.json"
     kept = run(*options, "--out", str(file))
@@ -208,11 +210,11 @@ def test_the_command_proposes_cues_and_sweeps(folder: Path) -> None:
     result = run("sweep", *runs)
     assert result.exit_code == 0, result.output
     assert "20 turns, replayed with other numbers" in result.output
-    assert "Makes no difference in these runs" in " ".join(result.output.split())
+    assert "reflection_limit changes these runs" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "code", "told"),
+    ("wrong", "code", "expected"),
     [
         ([], 2, "--target-share"),
         (["--target-share", "0.2", "--trigger", "guess"], 1, "guess: expected one of cue"),
@@ -221,7 +223,7 @@ def test_the_command_proposes_cues_and_sweeps(folder: Path) -> None:
         (["sweep", "--runs", "nowhere"], 1, "nowhere"),
     ],
 )
-def test_what_cannot_work_is_told_in_a_line(wrong: list[str], code: int, told: str) -> None:
+def test_invalid_options_give_a_one_line_error(wrong: list[str], code: int, expected: str) -> None:
     result = run(*wrong)
     assert result.exit_code == code
-    assert told in " ".join(result.output.split())
+    assert expected in " ".join(result.output.split())

@@ -32,7 +32,7 @@ def test_questions_come_from_lines(tmp_path: Path) -> None:
     assert load_questions(str(file), 1) == [first]
 
 
-def test_an_id_is_the_question_not_its_place(tmp_path: Path) -> None:
+def test_an_id_depends_on_the_question_only(tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text(f'{{"question": "y", "answer": 1}}\n{GOOD}\n', encoding="utf-8")
     later = load_questions(str(file))[1]
@@ -41,26 +41,26 @@ def test_an_id_is_the_question_not_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("{", "line 2: expected a JSON object, got '{'"),
         ("[1, 2]", "line 2: expected a JSON object"),
-        ('{"question": "x"}', "line 2: expected 'answer' with a text or a number, got None; there are question"),
+        ('{"question": "x"}', "line 2: expected 'answer' with a text or a number, got None; the columns are question"),
         ('{"question": 3, "answer": null}', "line 2: expected 'answer'"),
         ('{"question": "x", "answer": true}', "line 2: expected 'answer'"),
         ('{"question": " ", "answer": 1}', "line 2: expected 'question'"),
-        ("{}", "there are nothing"),
+        ("{}", "the columns are none"),
         ("x" * 500, "line 2: .*x\\.\\.\\.'"),
     ],
 )
-def test_bad_lines_are_named(line: str, told: str, tmp_path: Path) -> None:
+def test_an_error_names_the_bad_line(line: str, expected: str, tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text(f"{GOOD}\n{line}\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         load_questions(str(file))
 
 
-def test_an_empty_file_is_no_data_set(tmp_path: Path) -> None:
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text("\n", encoding="utf-8")
     with pytest.raises(ValueError, match="at least one question"):
@@ -115,24 +115,24 @@ def test_math_is_checked_in_a_thread_too() -> None:
     assert found == [True]
 
 
-def test_a_check_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_own_check.py").write_text("def starts(answer, right): return answer.startswith(right)\nn = 3\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", str(tmp_path)])
     check = check_of("my_own_check:starts")
     assert check("yes, it is", "yes")
     assert not check("no", "yes")
-    for wrong, told in {
+    for wrong, expected in {
         "my_own_check:ends": "has no attribute 'ends'",
         "my_own_check:n": "expected a function",
         "nowhere:x": "No module named 'nowhere'",
         "roughly": "expected math, exact or module:function",
     }.items():
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=expected):
             check_of(wrong)
 
 
-def test_what_cannot_be_read_as_mathematics_is_refused() -> None:
+def test_right_answers_that_math_cannot_read_are_refused() -> None:
     question = Question("q", "Which?", "")
     with pytest.raises(ValueError, match="math-verify cannot read the answer"):
         require_checkable([question], check_of("math"))
@@ -159,7 +159,7 @@ def test_policies_are_read_from_lines(line: str, policy: DelegationPolicy) -> No
 
 
 @pytest.mark.parametrize("policy", LINES.values())
-def test_policies_are_written_as_they_are_read(policy: DelegationPolicy, tmp_path: Path) -> None:
+def test_formatted_policies_are_read_back_unchanged(policy: DelegationPolicy, tmp_path: Path) -> None:
     if not policy.takeover_every_boundary:
         assert parse_policy(format_policy("x", policy)) == ("x", policy)
     save_policy(policy, tmp_path / "deep" / "policy.json")
@@ -174,13 +174,13 @@ def test_policies_are_written_as_they_are_read(policy: DelegationPolicy, tmp_pat
         DelegationPolicy(AnyOf(CueTrigger(), RandomTrigger(0.5))),
     ],
 )
-def test_what_a_line_cannot_say_is_not_said_wrong(policy: DelegationPolicy) -> None:
-    with pytest.raises(ValueError, match="x: it cannot be written in a line; keep it as JSON"):
+def test_a_policy_that_does_not_fit_in_a_line_is_refused(policy: DelegationPolicy) -> None:
+    with pytest.raises(ValueError, match=r"x: this policy does not fit in a line\. Save it as JSON"):
         format_policy("x", policy)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("", "expected NAME"),
         (":takeover_tokens=4", "expected NAME"),
@@ -191,21 +191,21 @@ def test_what_a_line_cannot_say_is_not_said_wrong(policy: DelegationPolicy) -> N
         ("x:trigger=random", "random: .*probability"),
         ("x:takeover_every_boundary=no", "takeover_every_boundary: expected True or False, got 'no'"),
         ("x:substrings=no", "substrings: expected True or False, got 'no'"),
-        ("x:mode=non_reasoning,trigger=first_token_entropy", "trigger: expected none with mode=non_reasoning"),
+        ("x:mode=non_reasoning,trigger=first_token_entropy", "with mode=non_reasoning, leave out trigger"),
         ("x:probability=0.2", "probability: no such setting"),
         ("x:mode=slow", "mode: expected reasoning or non_reasoning"),
         ("x:lexicon=3", "lexicon: no such setting"),
         ("x:budget=3", "budget: no such setting"),
     ],
 )
-def test_lines_that_name_no_policy_are_refused(line: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_invalid_policy_lines_are_refused(line: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
         parse_policy(line)
 
 
-def test_a_file_that_holds_no_policy_is_refused(tmp_path: Path) -> None:
-    for held in ("[", '{"takeover": 1}', "[1]"):
-        (tmp_path / "p.json").write_text(held, encoding="utf-8")
+def test_a_file_without_a_policy_is_refused(tmp_path: Path) -> None:
+    for data in ("[", '{"takeover": 1}', "[1]"):
+        (tmp_path / "p.json").write_text(data, encoding="utf-8")
         with pytest.raises(ValueError, match=r"p\.json"):
             parse_policy(f"x:{tmp_path}/p.json")
 
@@ -224,7 +224,7 @@ def test_any_line_is_read_or_refused(line: str) -> None:
     assert isinstance(policy, DelegationPolicy)
 
 
-def test_lines_of_files_are_json(tmp_path: Path) -> None:
+def test_saved_policies_are_json(tmp_path: Path) -> None:
     save_policy(DelegationPolicy(), tmp_path / "p.json")
-    held: dict[str, Any] = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
-    assert held["trigger"]["type"] == "CueTrigger"
+    data: dict[str, Any] = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
+    assert data["trigger"]["type"] == "CueTrigger"

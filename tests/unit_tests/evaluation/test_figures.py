@@ -17,7 +17,7 @@ from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.report import as_dict
 from langchain_spec_thinking.evaluation.results import pareto
 from langchain_spec_thinking.evaluation.statistics import mcnemar, mean, ratio, wilson
-from langchain_spec_thinking.evaluation.verdicts import Relation, judged, verdicts
+from langchain_spec_thinking.evaluation.verdicts import Relation, compare, verdicts
 from langchain_spec_thinking.policy import Price
 from langchain_spec_thinking.report import AuthorUsage
 
@@ -29,14 +29,14 @@ def marks(starred: str) -> list[bool]:
     return [mark == "*" for mark in starred]
 
 
-def test_mcnemar_counts_what_only_one_solves() -> None:
+def test_mcnemar_counts_questions_that_only_one_run_solves() -> None:
     assert mcnemar(marks("*****..."), marks("........")).p == pytest.approx(2 / 2**5)
     assert mcnemar(marks("**"), marks("**")).p == 1
     test = mcnemar(marks("**.."), marks("*.**"))
     assert (test.only_first, test.only_second, test.difference) == (1, 2, -0.25)
 
 
-def test_intervals_are_those_of_the_books() -> None:
+def test_intervals_match_textbook_values() -> None:
     found = wilson(2, 8)
     assert [found.low, found.high] == pytest.approx([0.0715, 0.5907], abs=1e-3)
     assert (wilson(0, 5).low, wilson(5, 5).high) == (0, 1)
@@ -46,7 +46,7 @@ def test_intervals_are_those_of_the_books() -> None:
     assert mean([3]).low == -math.inf
 
 
-def test_a_share_has_the_interval_of_drawing_questions() -> None:
+def test_the_interval_of_a_share_covers_the_population_in_95_percent_of_samples() -> None:
     """About 95% of a thousand samples have the share of the whole population within their interval."""
     rng = random.Random(3)  # noqa: S311 - repeatable, not secret
     turns = [(rng.randint(0, 40), rng.randint(40, 400)) for _ in range(4000)]
@@ -61,7 +61,7 @@ def test_a_share_has_the_interval_of_drawing_questions() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1))
-def test_the_front_holds_exactly_what_nothing_beats(points: dict[str, tuple[int, int]]) -> None:
+def test_the_pareto_front_holds_exactly_the_points_that_nothing_beats(points: dict[str, tuple[int, int]]) -> None:
     front = pareto(points)
     beaten = {
         name
@@ -90,58 +90,102 @@ SLIGHTLY_MORE = "*" * 22 + "." * 38
 
 # The pair has 20 of 60 answers right. It costs 50 and takes one second per question.
 TARGETS = {
-    "better and cheaper": (MANY, 20, 1.0, True, "Dominated: the target alone is better and cheaper here."),
-    "better for the same": (MANY, 50, 1.0, True, "Dominated: the target alone is better here and costs the same"),
-    "better and dearer": (MANY, 90, 1.0, False, "A trade: the target alone is better, and dearer."),
-    "as good and cheaper": (SLIGHTLY_MORE, 20, 1.0, False, "No gain shown: the target alone is cheaper here, and the"),
-    "as good and dearer": (SLIGHTLY_MORE, 90, 1.0, False, "It pays, as far as these questions tell: the target alone"),
-    "all the same": (FEW, 50, 1.0, False, "No difference to the target alone can be told"),
-    "worse and cheaper": ("." * 60, 20, 1.0, False, "A trade: the target alone is cheaper, and has fewer right"),
-    "worse and dearer": ("." * 60, 90, 1.0, False, "It pays: the target alone has fewer right answers and is dearer"),
-    "worse for the same": ("." * 60, 50, 1.0, False, "It pays: the target alone has fewer right answers and costs"),
+    "better and cheaper": (MANY, 20, 1.0, True, "Dominated: the large model alone is better and cheaper here."),
+    "better for the same": (MANY, 50, 1.0, True, "Dominated: the large model alone is better here and costs the same"),
+    "better and more expensive": (
+        MANY,
+        90,
+        1.0,
+        False,
+        "A trade-off: the large model alone is better, but more expensive.",
+    ),
+    "as good and cheaper": (
+        SLIGHTLY_MORE,
+        20,
+        1.0,
+        False,
+        "No gain shown: the large model alone is cheaper here, and the",
+    ),
+    "as good and more expensive": (
+        SLIGHTLY_MORE,
+        90,
+        1.0,
+        False,
+        "It pays, as far as these questions show: the large model alone",
+    ),
+    "all the same": (FEW, 50, 1.0, False, "No difference shown from the large model alone"),
+    "worse and cheaper": (
+        "." * 60,
+        20,
+        1.0,
+        False,
+        "A trade-off: the large model alone is cheaper, but has fewer right",
+    ),
+    "worse and more expensive": (
+        "." * 60,
+        90,
+        1.0,
+        False,
+        "It pays: the large model alone has fewer right answers and is more expensive",
+    ),
+    "worse for the same": (
+        "." * 60,
+        50,
+        1.0,
+        False,
+        "It pays: the large model alone has fewer right answers and costs",
+    ),
 }
 
 
-@pytest.mark.parametrize(("right", "cost", "seconds", "dominated", "told"), TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize(("right", "cost", "seconds", "dominated", "expected"), TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("priced", [True, False], ids=["by cost", "by time"])
-def test_a_pair_is_judged_by_the_target_alone(
-    right: str, cost: int, seconds: float, *, dominated: bool, told: str, priced: bool
+def test_a_pair_is_compared_with_the_target_alone(
+    right: str, cost: int, seconds: float, *, dominated: bool, expected: str, priced: bool
 ) -> None:
     """Verdicts use the cost if prices are known. Without prices, the time takes the place of the cost."""
     if not priced:
         seconds, cost = cost / 50, 7
-        for word, instead in {"cheaper": "faster", "dearer": "slower", "costs the same": "takes as long"}.items():
-            told = told.replace(word, instead)
-        told = told.removesuffix("costs") + ("takes" if told.endswith("costs") else "")
+        for word, instead in {
+            "cheaper": "faster",
+            "more expensive": "slower",
+            "costs the same": "takes as long",
+        }.items():
+            expected = expected.replace(word, instead)
+        expected = expected.removesuffix("costs") + ("takes" if expected.endswith("costs") else "")
     found = Evaluation(
         {"target": outcomes(right, target=100, cost=cost, seconds=seconds), "pair": outcomes(FEW, target=20, cost=50)},
         {"target": "target", "pair": None},
         PRICES if priced else {},
     )
     (verdict,) = verdicts(found, "pair")
-    assert verdict.text.startswith(told)
+    assert verdict.text.startswith(expected)
     assert verdict.dominated == dominated
     points = 100 * (right.count("*") - FEW.count("*")) / len(FEW)
     assert f"Right answers: {points:+.1f} points, p = " in verdict.text
     assert ("; cost: " in verdict.text) == priced
 
 
-def test_every_relation_has_its_sentence() -> None:
+def test_every_combination_of_relations_has_a_sentence() -> None:
     relations: list[Relation] = ["more", "same", "less"]
-    found = {judged(better, taking, "x", "time")[1] for better in relations for taking in relations}
+    found = {compare(better, expense, "x", "time")[1] for better in relations for expense in relations}
     assert len(found) == 9
     assert not any("{" in text for text in found)
 
 
 @pytest.mark.parametrize(
-    ("right", "target", "told"),
+    ("right", "target", "expected"),
     [
-        ("*" * 45 + "." * 15, 20, "Better than a coin that sends 20.0% of the questions whole to the target (44.0%"),
+        (
+            "*" * 45 + "." * 15,
+            20,
+            "Better than a coin that sends 20.0% of the whole questions to the large model (44.0%",
+        ),
         ("." * 40 + "*" * 20, 90, "Worse than a coin that sends 90.0%"),
-        ("*" * 18 + "." * 10 + "*" * 5 + "." * 27, 10, "Not to be told from a coin that sends 10.0%"),
+        ("*" * 18 + "." * 10 + "*" * 5 + "." * 27, 10, "No difference shown from a coin that sends 10.0%"),
     ],
 )
-def test_a_pair_is_judged_by_a_coin(right: str, target: int, told: str) -> None:
+def test_a_pair_is_compared_with_a_coin(right: str, target: int, expected: str) -> None:
     small, large = "*" * 20 + "." * 40, "*" * 20 + "." * 8 + "*" * 32
     found = Evaluation(
         {
@@ -151,10 +195,10 @@ def test_a_pair_is_judged_by_a_coin(right: str, target: int, told: str) -> None:
         },
         {"small": "speculative", "target": "target", "pair": None},
     )
-    against_target, against_small, against_coin = verdicts(found, "pair")
-    assert "the target alone" in against_target.text
-    assert "the small model alone" in against_small.text
-    assert against_coin.text.startswith(told)
+    with_target, with_small, with_coin = verdicts(found, "pair")
+    assert "the large model alone" in with_target.text
+    assert "the small model alone" in with_small.text
+    assert with_coin.text.startswith(expected)
 
 
 @pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, None), (100, 1.0), (200, None)])
@@ -175,12 +219,12 @@ def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
         assert "of the same cost" not in last.text
     else:
         assert found.cost_share("pair") == pytest.approx(share)
-        assert f"of the same cost, that sends {share:.1%} of the questions" in last.text
+        assert f"of the same cost that sends {share:.1%} of the whole questions" in last.text
         assert last.dominated == (share > 0)
     assert replace(found, prices={}).cost_share("pair") is None
 
 
-def test_what_ended_in_an_error_is_no_bargain() -> None:
+def test_errors_do_not_lower_the_cost() -> None:
     """The target costs twice as much as the pair per answer. Half of its questions failed and cost nothing."""
     answered = outcomes(ALL, target=100, cost=100)
     failed = tuple(
@@ -189,15 +233,15 @@ def test_what_ended_in_an_error_is_no_bargain() -> None:
     runs = {"target": (*failed, *answered[30:]), "pair": outcomes(ALL, target=20, cost=50)}
     found = Evaluation(runs, {"target": "target", "pair": None})
     (verdict,) = verdicts(replace(found, prices={"target": PRICES["target"]}), "pair")
-    assert verdict.text.startswith("It pays, as far as these questions tell: the target alone is dearer")
+    assert verdict.text.startswith("It pays, as far as these questions show: the large model alone is more expensive")
     assert "Right answers: +0.0 points, p = 1; cost: 2.00 times the pair's; time: 1.00 times" in verdict.text
-    assert verdict.text.endswith("Left out: 30 of 60 questions, which ended in an error.")
+    assert verdict.text.endswith("30 of 60 questions ended in an error and were left out.")
     none = tuple(replace(one, error="503") for one in answered)
     (verdict,) = verdicts(Evaluation({**runs, "target": none}, found.alone), "pair")
-    assert verdict.text == "Nothing to compare: every question ended in an error with pair or target."
+    assert verdict.text == "Nothing to compare: with pair or target, every question ended in an error."
 
 
-def test_few_questions_make_no_verdict() -> None:
+def test_few_questions_give_no_verdict() -> None:
     """The pair answers all five questions right, the small model none. Every interval would be empty."""
     runs = {
         "small": outcomes("." * 5, target=0, cost=20),
@@ -206,7 +250,7 @@ def test_few_questions_make_no_verdict() -> None:
     }
     found = Evaluation(runs, {"small": "speculative", "target": "target", "pair": None}, PRICES)
     assert [verdict.text for verdict in verdicts(found, "pair")] == [
-        "Too few questions for a verdict: 5. Ask a hundred."
+        "Too few questions for a verdict: 5. Use about 100 questions."
     ]
 
 
@@ -215,7 +259,7 @@ def test_figures_of_one_question_are_json() -> None:
     assert json.loads(json.dumps(found, allow_nan=False))["variants"]["x"]["seconds"]["low"] is None
 
 
-def test_speed_is_of_the_time_in_which_anything_ran() -> None:
+def test_speed_ignores_pauses_between_turns() -> None:
     times = [(0.0, 2.0), (1.0, 2.0), (10.0, 1.0)]  # three seconds of work, a pause, one second of work
     tokens: dict[Author, int] = {"speculative": 30, "target": 10}
     ran = tuple(

@@ -43,9 +43,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_each_contestant_answers_each_question(tmp_path: Path) -> None:
+def test_each_variant_answers_each_question(tmp_path: Path) -> None:
     found = evaluate(SUMS, variants(), tmp_path)
-    rights = {name: sum(figures.rights) for name, figures in found.figures.items()}
+    rights = {name: sum(figures.is_right) for name, figures in found.figures.items()}
     assert rights == {"small": HARD - 1, "target": NUMBER, "pair": NUMBER}
     figures = found.figures["pair"]
     assert [o.question for o in figures.outcomes] == [q.id for q in SUMS]
@@ -67,7 +67,7 @@ def test_every_run_is_recorded_and_can_be_replayed(tmp_path: Path) -> None:
     for record, right in read_runs(tmp_path / "runs.jsonl", "pair"):
         assert replay(record).valid
         assert right
-    with pytest.raises(ValueError, match="me has answered nothing there; those who have are pair, small, target"):
+    with pytest.raises(ValueError, match="no answers of me; it has answers of pair, small, target"):
         read_runs(tmp_path / "runs.jsonl", "me")
     with pytest.raises(ValueError, match="line 1: expected a record"):
         read_records(tmp_path / "runs.jsonl")
@@ -77,7 +77,7 @@ class _KilledError(BaseException):
     """Ends the process, as Ctrl-C does."""
 
 
-def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
+def test_stored_answers_are_not_repeated_after_an_interruption(tmp_path: Path) -> None:
     """The evaluation is killed several times, after different numbers of answers. No stored question is asked again."""
     questions: Counter[tuple[str, str]] = Counter()
     names = ("small", "target", "pair")
@@ -90,14 +90,14 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
         backends = {"speculative": counting("small", small), "target": counting("large", large)}
         seen = 0
 
-        def watch(_name: str, _outcome: Outcome, kept: int = kept, after: int = after) -> None:
+        def on_outcome(_name: str, _outcome: Outcome, kept: int = kept, after: int = after) -> None:
             nonlocal seen
             seen += 1
             if seen > kept + after:
                 raise _KilledError
 
         try:
-            evaluate(SUMS, variants(**backends), tmp_path, concurrency=1, watch=watch)
+            evaluate(SUMS, variants(**backends), tmp_path, concurrency=1, on_outcome=on_outcome)
         except _KilledError:
             assert seen == kept + after + 1
         kept = len(lines(tmp_path))
@@ -118,8 +118,8 @@ class Endless(Backend):
 
 
 @pytest.mark.timeout(60)
-def test_turns_that_run_are_broken_off_when_an_evaluation_is(tmp_path: Path) -> None:
-    def watch(_name: str, _outcome: Outcome) -> None:
+def test_running_turns_stop_if_the_evaluation_is_interrupted(tmp_path: Path) -> None:
+    def on_outcome(_name: str, _outcome: Outcome) -> None:
         raise _KilledError
 
     class Mixed(Endless):
@@ -129,11 +129,11 @@ def test_turns_that_run_are_broken_off_when_an_evaluation_is(tmp_path: Path) -> 
 
     one = alone(pair(target=Mixed()), "target", "target")
     with pytest.raises(_KilledError):
-        evaluate(SUMS, [one], tmp_path, concurrency=4, watch=watch)
+        evaluate(SUMS, [one], tmp_path, concurrency=4, on_outcome=on_outcome)
     assert [line["id"] for line in lines(tmp_path)] == ["q0"]
 
 
-def test_a_finished_evaluation_asks_nobody(tmp_path: Path) -> None:
+def test_a_finished_evaluation_sends_no_request(tmp_path: Path) -> None:
     first = evaluate(SUMS, variants(), tmp_path)
     silent = ScriptedBackend(lambda _: pytest.fail("asked again"), name="small", thinks=True)
     again = evaluate(SUMS, variants(speculative=silent, target=replace(silent, name="large")), tmp_path)
@@ -151,7 +151,7 @@ def test_a_half_written_line_is_answered_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({"policy": DelegationPolicy(takeover_tokens=40)}, "pair: .*policy.takeover_tokens: 20, now 40"),
         ({"policy": DelegationPolicy(trigger=RandomTrigger(1))}, "policy.trigger.type: 'CueTrigger', now 'RandomTr"),
@@ -159,20 +159,20 @@ def test_a_half_written_line_is_answered_again(tmp_path: Path) -> None:
         ({"target": ScriptedBackend("x", name="other")}, "target: .*speculative.name: 'large', now 'other'"),
     ],
 )
-def test_other_settings_under_a_name_are_refused(changed: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_other_settings_under_a_name_are_refused(changed: dict[str, Any], expected: str, tmp_path: Path) -> None:
     evaluate(SUMS[:2], variants(), tmp_path)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         evaluate(SUMS[:2], variants(**changed), tmp_path)
     assert len(lines(tmp_path)) == 6
 
 
-def test_two_of_a_name_are_refused(tmp_path: Path) -> None:
+def test_two_variants_of_one_name_are_refused(tmp_path: Path) -> None:
     one = Variant("x", pair())
     with pytest.raises(ValueError, match="different names, got x, x"):
         evaluate(SUMS, [one, one], tmp_path)
 
 
-def test_a_question_that_fails_is_told_counted_wrong_and_tried_again(tmp_path: Path) -> None:
+def test_a_failed_question_is_reported_counted_as_wrong_and_retried(tmp_path: Path) -> None:
     def broken(turn: Turn) -> str:
         if "is 7 + 1" in turn.history[-1].content:
             msg = "the server is gone"
@@ -183,20 +183,20 @@ def test_a_question_that_fails_is_told_counted_wrong_and_tried_again(tmp_path: P
         return small(turn)
 
     failing = variants(speculative=ScriptedBackend(broken, name="small", thinks=True))
-    told: list[str | None] = []
-    found = evaluate(SUMS, failing, tmp_path, watch=lambda _, outcome: told.append(outcome.error))
+    errors: list[str | None] = []
+    found = evaluate(SUMS, failing, tmp_path, on_outcome=lambda _, outcome: errors.append(outcome.error))
     figures = found.figures["small"]
     assert figures.errors == 2
-    assert sum(figures.rights) == HARD - 3
+    assert sum(figures.is_right) == HARD - 3
     assert [o.error for o in figures.outcomes[7:9]] == ["BackendError: the server is gone", "KeyError: 'a defect'"]
-    assert [error for error in told if error].count("BackendError: the server is gone") == 2
+    assert [error for error in errors if error].count("BackendError: the server is gone") == 2
     assert "| errors |" in markdown(found)
-    mended = evaluate(SUMS, variants(), tmp_path)
-    assert mended.figures["small"].errors == 0
+    repaired = evaluate(SUMS, variants(), tmp_path)
+    assert repaired.figures["small"].errors == 0
     assert len(lines(tmp_path)) == 3 * NUMBER + 4
 
 
-def test_another_check_is_made_of_the_same_answers(tmp_path: Path) -> None:
+def test_another_check_uses_the_stored_answers(tmp_path: Path) -> None:
     evaluate(SUMS[:3], variants(), tmp_path, check="exact")
     silent = ScriptedBackend(lambda _: pytest.fail("asked again"), name="small", thinks=True)
     again = variants(speculative=silent, target=replace(silent, name="large"))
@@ -204,7 +204,7 @@ def test_another_check_is_made_of_the_same_answers(tmp_path: Path) -> None:
     assert evaluate(wrong, again, tmp_path, check="math").figures["pair"].accuracy.value == 0
 
 
-def test_a_coin_falls_anew_for_each_question_and_alike_for_the_same(tmp_path: Path) -> None:
+def test_random_takeovers_differ_between_questions_and_repeat_for_the_same_question(tmp_path: Path) -> None:
     tossed = Variant("coin", pair(policy=DelegationPolicy(trigger=RandomTrigger(0.5))))
     first = evaluate(SUMS, [tossed], tmp_path / "one").figures["coin"].outcomes
     second = evaluate(SUMS, [tossed], tmp_path / "two", concurrency=1).figures["coin"].outcomes
@@ -213,7 +213,7 @@ def test_a_coin_falls_anew_for_each_question_and_alike_for_the_same(tmp_path: Pa
     assert reseeded((RandomTrigger(0.5), 3), 7) == (RandomTrigger(0.5, 7), 3)
 
 
-def test_many_turns_run_at_a_time(tmp_path: Path) -> None:
+def test_several_turns_run_at_the_same_time(tmp_path: Path) -> None:
     import threading  # noqa: PLC0415
 
     together = threading.Barrier(4)
@@ -236,7 +236,7 @@ def test_a_coin_over_whole_questions(tmp_path: Path) -> None:
         assert "coin" not in mixed.pairs
         assert mixed.figures["coin"].tokens_per_second is None
     share = found.figures["pair"].target_share.value
-    expected, difference = found.against_coin("pair", share)
+    expected, difference = found.compare_with_coin("pair", share)
     little = found.figures["small"].accuracy.value
     assert expected.value == pytest.approx(share + (1 - share) * little)
     assert difference.value == pytest.approx(1 - expected.value)
@@ -249,7 +249,7 @@ def test_a_coin_over_whole_questions(tmp_path: Path) -> None:
 PRICES: dict[Author, Price] = {"speculative": Price(0.1, 0.4), "target": Price(2, 8, 0.5)}
 
 
-def test_costs_are_those_of_every_request(tmp_path: Path) -> None:
+def test_costs_include_every_request(tmp_path: Path) -> None:
     found = replace(evaluate(SUMS, variants(), tmp_path), prices=PRICES)
     for figures in found.figures.values():
         outcome = figures.outcomes[3]
@@ -268,13 +268,13 @@ def test_figures_tables_and_plots_are_saved(prices: dict[Any, Price], tmp_path: 
     first = "accuracy_cost.png" if prices else "accuracy_target_tokens.png"
     assert names == {"results.json", "results.md", first, "accuracy_time.png", "lengths.png", "takeovers.png"}
     for file in files:
-        held = file.read_bytes()
-        assert held.startswith(b"\x89PNG") if file.suffix == ".png" else held.decode()
-    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert told["variants"]["pair"]["right"] == NUMBER
-    assert told["variants"]["coin:0.5"]["tokens_per_second"] is None
-    assert (told["variants"]["pair"]["cost"] is not None) == bool(prices)
-    assert len(told["verdicts"]["pair"]) == (4 if prices else 3)
+        content = file.read_bytes()
+        assert content.startswith(b"\x89PNG") if file.suffix == ".png" else content.decode()
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["variants"]["pair"]["right"] == NUMBER
+    assert results["variants"]["coin:0.5"]["tokens_per_second"] is None
+    assert (results["variants"]["pair"]["cost"] is not None) == bool(prices)
+    assert len(results["verdicts"]["pair"]) == (4 if prices else 3)
     table = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert re.search(r"\| pair \| 100.0% \| 83.9% to 100.0% \|", table)
 
@@ -305,8 +305,8 @@ def test_the_command_on_the_pocket_pair(tmp_path: Path) -> None:
         result = run(*options)
     assert output == []
     assert result.exit_code == 0, result.output
-    for told in ("small: 2 of 2", "never: 2 of 2", "coin as pair", "coin:0.5", "McNemar", "results.json", "cost"):
-        assert told in result.output
+    for expected in ("small: 2 of 2", "never: 2 of 2", "coin as pair", "coin:0.5", "McNemar", "results.json", "cost"):
+        assert expected in result.output
     assert len(lines(out)) == 8
     again = run(*options)
     assert again.exit_code == 0
@@ -315,7 +315,7 @@ def test_the_command_on_the_pocket_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--speculative", "a/b"], "name both models"),
@@ -327,11 +327,11 @@ def test_the_command_on_the_pocket_pair(tmp_path: Path) -> None:
         (["--coin", "x"], "expected a share from 0 to 1, or one of pair"),
     ],
 )
-def test_what_cannot_work_is_told_in_a_line(wrong: list[str], told: str, tmp_path: Path) -> None:
+def test_invalid_options_give_a_one_line_error(wrong: list[str], expected: str, tmp_path: Path) -> None:
     result = run(*wrong, "--out", str(tmp_path / "out"))
     assert result.exit_code == 1
     assert "Traceback" not in result.output
-    assert told in " ".join(result.output.split())
+    assert expected in " ".join(result.output.split())
 
 
 def test_errors_are_shown_in_red_at_the_end(tmp_path: Path) -> None:
@@ -339,4 +339,6 @@ def test_errors_are_shown_in_red_at_the_end(tmp_path: Path) -> None:
     options = ["--speculative", server, "--target", server, "--data", str(sums_file(tmp_path, 1))]
     result = run(*options, "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
-    assert "small: 1 errors, counted wrong; the same command tries them again" in " ".join(result.output.split())
+    assert "small: 1 errors, counted as wrong. The same command retries them. First error: " in " ".join(
+        result.output.split()
+    )

@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import AT_ONCE, MAX_TOKENS
-from benchmarks.triggers.entries import AS_LONG, CUE, ENTRIES, Entry
+from benchmarks.pocket.runs import CONCURRENCY, MAX_TOKENS
+from benchmarks.triggers.entries import COIN_SAME_LENGTH, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Question, Variant, alone, evaluate
-from langchain_spec_thinking.evaluation.calibration import calibrated, share_of
+from langchain_spec_thinking.evaluation.calibration import calibrate_to_share, measure_share
 from langchain_spec_thinking.evaluation.outcomes import SIDES
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy, save_policy
 
@@ -27,7 +27,7 @@ _SEED, _SAMPLE_SEED = 1, 2
 
 
 @dataclass(frozen=True)
-class Answered:
+class VariantAnswers:
     """The answers of one variant.
 
     Attributes:
@@ -49,7 +49,7 @@ def pocket_pair() -> ChatSpeculativeThinking:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Trial:
     """One job of a process. Runs that are already in its folder are not repeated.
 
     Attributes:
@@ -68,21 +68,21 @@ class Contest:
     share: float = 0.0
     pair: Callable[[], ChatSpeculativeThinking] = pocket_pair
 
-    def run(self) -> list[Answered]:
+    def run(self) -> list[VariantAnswers]:
         """Calibrate the trigger and answer the problems. For the cues, also run a coin with equally long takeovers."""
         model = self.pair()
         if self.trigger is None:
             both = [alone(model, side, side) for side in SIDES]
-            return [Answered(c.name, float(c.name == "target"), "", self._answers(c)) for c in both]
+            return [VariantAnswers(c.name, float(c.name == "target"), "", self._answers(c)) for c in both]
         entries = {self.trigger: ENTRIES[self.trigger]}
         if self.trigger == CUE:
-            length = self._set(CUE, entries[CUE]).takeover_tokens
-            entries[AS_LONG] = Entry.of_line(f"random,takeover_tokens={length}")
+            length = self._calibrated_policy(CUE, entries[CUE]).takeover_tokens
+            entries[COIN_SAME_LENGTH] = Entry.of_line(f"random,takeover_tokens={length}")
         found = []
         for name, entry in entries.items():
-            policy = self._set(name, entry)
+            policy = self._calibrated_policy(name, entry)
             outcomes = self._answers(Variant(name, model.model_copy(update={"policy": policy})))
-            found.append(Answered(name, self.share, _told(policy, entry.parameter), outcomes))
+            found.append(VariantAnswers(name, self.share, _describe_parameter(policy, entry.parameter), outcomes))
         return found
 
     @property
@@ -91,22 +91,24 @@ class Contest:
         return self.folder / (f"{self.trigger} {self.share:.0%}" if self.trigger else "alone").replace(" ", "_")
 
     def _answers(self, variant: Variant) -> tuple[Outcome, ...]:
-        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=AT_ONCE)
+        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=CONCURRENCY)
         return found.outcomes[variant.name]
 
-    def _set(self, name: str, entry: Entry) -> DelegationPolicy:
+    def _calibrated_policy(self, name: str, entry: Entry) -> DelegationPolicy:
         """Return the policy with the calibrated parameter. Calibrate only if no file holds the result."""
         file = self.place / f"{name} {self.sample}.json".replace(" ", "_")
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
-            best = calibrated(
-                lambda value: share_of(self.pair(), entry.at(value), questions, AT_ONCE), self.share, entry.parameter
+            best = calibrate_to_share(
+                lambda value: measure_share(self.pair(), entry.at(value), questions, CONCURRENCY),
+                self.share,
+                entry.parameter,
             )[0]
             save_policy(entry.at(best.value), file)
         return parse_policy(f"{name}:{file}")[1]
 
 
-def _told(policy: DelegationPolicy, parameter: TunableParameter) -> str:
+def _describe_parameter(policy: DelegationPolicy, parameter: TunableParameter) -> str:
     """Describe the value of a parameter. It belongs to the policy, to its trigger or to the last of its triggers."""
     last = getattr(policy.trigger, "triggers", (policy.trigger,))[-1]
     value = getattr(policy if hasattr(policy, parameter.field) else last, parameter.field)

@@ -1,4 +1,4 @@
-"""What records must not reveal, what replays must not claim, and what evaluations must not lose."""
+"""Regressions: secrets in records, invalid replays, and lost answers of evaluations."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def recorded(trigger: Trigger, **settings: Any) -> Record:
     return records[0]
 
 
-def test_a_record_without_texts_holds_no_step() -> None:
+def test_a_record_without_texts_contains_no_step() -> None:
     record = recorded(ScoreAndAccept())
     assert STEP in record.to_json()
     assert "add two" not in record.without_texts().to_json()
 
 
-def test_a_record_holds_no_secret_of_a_trigger() -> None:
-    told = recorded(Guarded()).to_json()
-    assert "mine" in told
-    assert "sk-secret" not in told
+def test_a_record_contains_no_secret_of_a_trigger() -> None:
+    text = recorded(Guarded()).to_json()
+    assert "mine" in text
+    assert "sk-secret" not in text
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_a_record_holds_no_secret_of_a_trigger() -> None:
         DelegationPolicy(trigger=FirstTokenEntropy(0.0), takeover_tokens=None),
     ],
 )
-def test_a_replay_does_not_claim_what_was_not_asked(policy: DelegationPolicy) -> None:
+def test_a_replay_that_needs_other_requests_is_not_valid(policy: DelegationPolicy) -> None:
     assert replay(recorded(ScoreAndAccept()), DelegationPolicy(trigger=ScoreAndAccept())).valid
     assert not replay(recorded(ScoreAndAccept()), policy).valid
 
 
-def test_a_replay_spends_nothing() -> None:
+def test_a_replay_with_another_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="budget: expected that of the recorded policy"):
         replay(recorded(CueTrigger()), DelegationPolicy(budget=Budget(target_tokens=1)))
 
 
-def test_a_coin_inside_a_trigger_is_reseeded() -> None:
+def test_a_random_trigger_inside_another_trigger_is_reseeded() -> None:
     trigger = AllOf(CueTrigger(), RandomTrigger(0.5))
     assert reseeded(trigger, 7) == AllOf(CueTrigger(), RandomTrigger(0.5, seed=7))
     assert reseeded(AllOf(CueTrigger()), 7) == AllOf(CueTrigger())
 
 
 @pytest.mark.parametrize(("text", "kept"), [('{"a": 1}\n{"b": 2}', 3), ('{"a": 1}\n{"b": ', 2), ('{"a": 1}', 2)])
-def test_only_half_a_line_is_removed(text: str, kept: int, tmp_path: Path) -> None:
+def test_appending_removes_only_an_incomplete_last_line(text: str, kept: int, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
     file.write_text(text, encoding="utf-8")
     Appending(file)('{"c": 3}')
@@ -134,7 +134,7 @@ RECORD: dict[str, Any] = {
 }
 
 
-def test_takeovers_are_those_of_the_report_wherever_they_are() -> None:
+def test_takeovers_in_thought_and_answer_are_counted() -> None:
     """Neither a stretch that the target leads nor the target's answer is a takeover.
 
     If a pair does not reason, its takeovers are in the answer.
@@ -142,7 +142,7 @@ def test_takeovers_are_those_of_the_report_wherever_they_are() -> None:
     assert Outcome.of_record("q", RECORD).takeovers == ((0.3, "reflection"), (0.7, "trigger"))
 
 
-def test_a_model_alone_pays_for_all_of_its_requests() -> None:
+def test_usage_of_a_model_alone_includes_both_sides() -> None:
     """The model is on both sides of its pair. Requests to both count, for example a second one after a blank answer."""
     alone = Outcome.of_record("q", RECORD, "speculative")
     assert alone.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
@@ -150,7 +150,7 @@ def test_a_model_alone_pays_for_all_of_its_requests() -> None:
     assert (alone.tokens["speculative"], alone.takeovers) == (26, ())
 
 
-def test_steps_of_the_answer_are_mined_where_there_is_no_thought() -> None:
+def test_steps_of_the_answer_are_mined_if_there_is_no_thought() -> None:
     records: list[Record] = []
     model = ChatSpeculativeThinking(
         speculative=ScriptedBackend("I add.\n\nSo it is five."),
@@ -163,7 +163,7 @@ def test_steps_of_the_answer_are_mined_where_there_is_no_thought() -> None:
     assert list(steps(records[0])) == ["So it is five."]
 
 
-def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_a_growing_file_is_skipped(tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
     for half in (b'{"b": ', '{"b": "é'.encode()[:-1]):
         file.write_bytes(b'{"a": 1}\n' + half)
@@ -175,7 +175,7 @@ def test_half_a_last_line_of_a_log_is_passed_over(tmp_path: Path) -> None:
         list(read_lines(file, growing=True))
 
 
-def test_an_answer_is_kept_though_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_stored_even_if_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.py").write_text("def check(answer, right):\n    return 1 / 0\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     (question, *_), folder = sums(), tmp_path / "out"
@@ -187,12 +187,12 @@ def test_an_answer_is_kept_though_its_check_fails(tmp_path: Path, monkeypatch: p
     assert again.done["pair", question.id].right
 
 
-def test_settings_under_which_nothing_was_answered_may_be_mended(tmp_path: Path) -> None:
+def test_settings_may_change_if_all_answers_were_errors(tmp_path: Path) -> None:
     (question, *_) = sums()
     runs = _Store(tmp_path, "exact", [question])
     runs.require_same([Variant("pair", pair(max_tokens=10))])
     runs.add(Variant("pair", pair(max_tokens=10)), question, "no server")
-    mended = Variant("pair", pair(max_tokens=99))
-    _Store(tmp_path, "exact", [question]).require_same([mended])
+    corrected = Variant("pair", pair(max_tokens=99))
+    _Store(tmp_path, "exact", [question]).require_same([corrected])
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["pair"] == json.loads(json.dumps(mended.settings))
+    assert settings["pair"] == json.loads(json.dumps(corrected.settings))

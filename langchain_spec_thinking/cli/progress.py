@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.evaluation.outcomes import Outcome
 
-    Watch = Callable[[str, Outcome], None]
+    OnOutcome = Callable[[str, Outcome], None]
 
 _LINES = 5
 """Number of progress lines for each variant if there is no terminal."""
 
 
 @contextmanager
-def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Watch]:
+def show_progress(console: Console, names: Sequence[str], count: int) -> Iterator[OnOutcome]:
     """Show the progress of the named variants. Each of them has `count` questions to answer."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     if not console.is_terminal:
-        yield lambda name, outcome: _tell(console, name, outcomes[name], outcome, count)
+        yield lambda name, outcome: _print_progress(console, name, outcomes[name], outcome, count)
         return
     progress = Progress(
         TextColumn("{task.description}"),
@@ -44,7 +44,7 @@ def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Wat
     )
     task = progress.add_task("", total=count * len(names))
 
-    def watch(name: str, outcome: Outcome) -> None:
+    def on_outcome(name: str, outcome: Outcome) -> None:
         outcomes[name].append(outcome)
         progress.update(task, advance=1, description=escape(name))
 
@@ -52,17 +52,17 @@ def watching(console: Console, names: Sequence[str], count: int) -> Iterator[Wat
     with Live(
         get_renderable=lambda: Group(_table(outcomes), progress), console=console, refresh_per_second=2, transient=True
     ):
-        yield watch
+        yield on_outcome
 
 
-def _tell(console: Console, name: str, outcomes: list[Outcome], outcome: Outcome, count: int) -> None:
+def _print_progress(console: Console, name: str, outcomes: list[Outcome], outcome: Outcome, count: int) -> None:
     outcomes.append(outcome)
     done = len(outcomes)
     if done * _LINES // count > (done - 1) * _LINES // count:
         errors = sum(one.error is not None for one in outcomes)
         right = sum(one.right for one in outcomes)
-        told = f", {errors} errors" if errors else ""
-        console.print(f"{name}: {done} of {count}, {right} right{told}", markup=False)
+        failures = f", {errors} errors" if errors else ""
+        console.print(f"{name}: {done} of {count}, {right} right{failures}", markup=False)
 
 
 def _table(outcomes: dict[str, list[Outcome]]) -> Table:
