@@ -7,6 +7,7 @@ uses an event loop.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ DraftVerification = Literal["off", "replaced", "ahead"]
 
 _LOGGER = logging.getLogger(__name__)
 _REPORTED: set[str] = set()  # names of target models whose failure was logged
+_NUMBER = re.compile(r"\d[\d.e+-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Run:
         self._draft = ""  # text of the speculative model that the current takeover replaces
         self._target_lost = False
         self._over_budget = False
+        self._limits_reported: set[str] = set()
         self._requests = 0
         self._received = 0  # number of tokens from the running request
         self._broken_off = 0  # number of tokens from earlier, broken streams of the same command
@@ -204,8 +207,7 @@ class Run:
     def _receive(self, event: Event) -> list[TurnEvent]:
         self._require_time()
         author = self.author
-        if not self._received:  # the backend knows its limitation when the first text arrives
-            self.report.degraded = self.report.degraded or self.backend.limitation
+        self._report_limitation()
         if isinstance(event, Piece):
             self._received += event.tokens
             self.report.usage[author].completion_tokens += event.tokens
@@ -226,10 +228,15 @@ class Run:
         if event.reason == "length" and (stand_in := self._stand_in_for_budget(self._received + late)) is not None:
             return stand_in
         if event.reason == "length" and self._received + late == 0:
-            self.report.degraded = f"{self.backend.name} has no room left in its context"
+            self.report.add_degraded(f"{self.backend.name} has no room left in its context")
         elif event.reason == "length" and self.backend.request_tokens_max is not None:
             return self._ask_for_more(late)
         return self._apply(self._machine.end(event.reason, late))
+
+    def _report_limitation(self) -> None:
+        # The backend knows its limitation when the first text arrives.
+        if not self._received and (limitation := self.backend.limitation):
+            self.report.add_degraded(limitation)
 
     def _ask_for_more(self, late: int) -> list[TurnEvent]:
         """Request the next part of the text from a backend that limits the tokens of one request."""
@@ -291,7 +298,7 @@ class Run:
         self._draft = "" if received else self._draft
         happened: list[TurnEvent] = []
         if self.turn.calls:  # these calls are complete; an incomplete one was not shown
-            self.report.degraded = f"the answer broke off after {len(self.turn.calls)} tool calls: {error}"
+            self.report.add_degraded(f"the answer broke off after {len(self.turn.calls)} tool calls: {error}")
             return self._apply(self._machine.end("stop"))
         if error.is_retryable and received and self._wanted.kind != "score":
             self.turn.pending = self._machine.pending
@@ -314,10 +321,11 @@ class Run:
         happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
         self._machine.go_alone()
         self._target_lost = True
-        self.report.degraded = f"the target failed and the speculative model went on alone: {error}"
+        reason = f"the target failed and the speculative model went on alone: {error}"
+        self.report.add_degraded(reason)
         if name not in _REPORTED:
             _REPORTED.add(name)
-            _LOGGER.warning("%s Further failures of %s are told in `degraded` only.", self.report.degraded, name)
+            _LOGGER.warning("%s Further failures of %s are told in `degraded` only.", reason, name)
         return happened
 
     def _require_time(self) -> None:
@@ -361,7 +369,7 @@ class Run:
                     self.turn.closing = markup
                     replaced = ""
                 case Note(words):
-                    self.report.degraded = self.report.degraded or words
+                    self.report.add_degraded(words)
                 case Generate():
                     happened += self.report.hand_back(self.turn)
                     happened += self._want(command, draft)
@@ -407,8 +415,9 @@ class Run:
     def _keep_to_budget(self, author: Author) -> None:
         spent = self._budget.spent(self.report) if author == "target" else None
         self._over_budget = spent is not None
-        if spent:
-            self.report.degraded = f"the budget is spent: {spent}"
+        if spent and (limit := _NUMBER.sub("", spent)) not in self._limits_reported:
+            self._limits_reported.add(limit)  # once for each limit, because the numbers may change at each boundary
+            self.report.add_degraded(f"the budget is spent: {spent}")
 
     def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[TurnEvent]:
         channel = self.turn.channel

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_spec_thinking.backends.base import Usage
     from langchain_spec_thinking.policy.commands import Kind
@@ -164,7 +164,7 @@ class Report:
         usage: The billed usage of each model.
         drafts: The results of drafts that the target model checked.
         prompt_tokens: Number of tokens of the conversation. The model of the first request counts them.
-        degraded: A description of what did not work as configured; None if everything worked.
+        degraded: What did not work as configured, in the order in which it happened. Empty if everything worked.
         clock: A function that returns seconds from any origin.
     """
 
@@ -175,7 +175,7 @@ class Report:
     )
     drafts: DraftUsage = field(default_factory=DraftUsage)
     prompt_tokens: int | None = None
-    degraded: str | None = None
+    degraded: list[str] = field(default_factory=list)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _began: float = field(default=0.0, repr=False)
     _lengths: dict[Channel, int] = field(default_factory=lambda: {"thinking": 0, "answer": 0}, repr=False)
@@ -297,6 +297,11 @@ class Report:
         total.completion_tokens += written
         total.discarded_tokens += written
 
+    def add_degraded(self, reason: str) -> None:
+        """Record that something did not work as configured. The same words are recorded only once."""
+        if reason not in self.degraded:
+            self.degraded.append(reason)
+
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Report:
         """Return the report that `as_dict` converted."""
@@ -305,7 +310,7 @@ class Report:
             dropped=[Dropped(**dropped) for dropped in told.get("dropped", ())],
             usage={author: AuthorUsage(**usage) for author, usage in told["usage"].items()},
             drafts=DraftUsage(**told.get("drafts", {})),
-            degraded=told["degraded"],
+            degraded=degraded_list(told["degraded"]),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -317,5 +322,12 @@ class Report:
             "target_share": self.target_share,
             "usage": {author: asdict(usage) for author, usage in self.usage.items()},
             "drafts": asdict(self.drafts),
-            "degraded": self.degraded,
+            "degraded": list(self.degraded),
         }
+
+
+def degraded_list(stored: Sequence[str] | str | None) -> list[str]:
+    """Return `degraded` as a list. Messages and files of earlier versions hold None or a single string instead."""
+    if not stored:
+        return []
+    return [stored] if isinstance(stored, str) else list(stored)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.drivers import Run
     from langchain_spec_thinking.turn import Channel
 
-_VERSION = 1
+_VERSION = 2
+"""Version of the format that `Trace.save` writes. In version 1, `degraded` was None or a string instead of a list."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Trace:
         """
         try:
             held: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            if held.pop("version") != _VERSION:
+            if held.pop("version") not in {1, _VERSION}:
                 raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
             report = Report.from_dict(held.pop("speculative_thinking"))
             calls = tuple(ToolCall(**call) for call in held.pop("calls"))

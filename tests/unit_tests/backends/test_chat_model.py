@@ -152,7 +152,7 @@ def test_a_chat_model_may_be_half_of_a_pair() -> None:
     report = message.response_metadata["speculative_thinking"]
     assert "Three it" in message.text
     assert report["takeovers"] >= 1
-    assert "only told to go on" in report["degraded"]
+    assert "only told to go on" in report["degraded"][0]
     assert len(runs.traced_runs) == 1
     assert {(run.name, run.run_type) for run in runs.traced_runs[0].child_runs} == {("speculative_takeover", "chain")}
 

@@ -326,8 +326,8 @@ def test_a_model_that_runs_out_of_memory_is_a_backend_that_failed() -> None:
     small = ScriptedBackend("One.\n\nWait, two.\n\nThree.")
     pair = ChatSpeculativeThinking(speculative=small, target=backend)
     report = pair.invoke("hi").response_metadata["speculative_thinking"]
-    assert "the model failed at" in report["degraded"]
-    assert "out of memory" in report["degraded"]
+    assert "the model failed at" in report["degraded"][0]
+    assert "out of memory" in report["degraded"][0]
     alone = ChatSpeculativeThinking(speculative=backend, target=small)
     calls = itertools.count()
     with pytest.raises(BackendError, match="out of memory") as caught:
@@ -368,7 +368,7 @@ def test_a_context_that_fills_in_mid_turn_loses_nothing() -> None:
     message = pair.invoke("hi")
     report = message.response_metadata["speculative_thinking"]
     assert message.text.rstrip().endswith("more")
-    assert report["degraded"] == "LlamaForCausalLM has no room left in its context"
+    assert report["degraded"] == ["LlamaForCausalLM has no room left in its context"]
     assert report["usage"]["target"]["requests"] <= 3
 
 

@@ -99,7 +99,7 @@ def test_a_local_pair_is_led_by_entropy() -> None:
             speculative=tiny.backend(), target=tiny.backend(tiny.llama(1)), policy=policy, temperature=0, max_tokens=150
         )
         report = pair.invoke("hi").response_metadata["speculative_thinking"]
-        assert report["degraded"] is None
+        assert report["degraded"] == []
         shares.append(report["target_share"])
     assert shares[0] > shares[1] > shares[2] == 0
 
@@ -208,7 +208,7 @@ def test_a_remote_step_that_begins_uncertainly_is_written_by_the_target() -> Non
     message = ChatSpeculativeThinking(speculative=server.backend(), target=target, policy=ENTROPY).invoke("x")
     assert message.text == "One.\n\nIt is two.\n\nThree."
     report = message.response_metadata["speculative_thinking"]
-    assert (report["takeovers"], report["degraded"], len(server.asked)) == (1, None, 2)
+    assert (report["takeovers"], report["degraded"], len(server.asked)) == (1, [], 2)
     assert [body["logprobs"] for _, body in server.asked] == [20, 20]
 
 
@@ -219,7 +219,7 @@ def test_a_server_that_refuses_to_be_asked_writes_without_and_that_is_told(says:
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
     message = pair.invoke("x")
     assert message.text == "One.\n\nTwo."
-    assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
+    assert message.response_metadata["speculative_thinking"]["degraded"] == [NO_LOGPROBS]
     assert ["logprobs" in body for _, body in server.asked] == [True, False]
     with pytest.raises(ValueError, match="gives none"):  # the backend knows it from now on
         ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)

@@ -52,8 +52,8 @@ def test_the_last_resort_is_told_of(answer: Callable[[], httpx2.Response], caplo
     backend = server.backend(tokenizer=None)
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
     reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]
-    assert "is only told to go on" in reports[1]["degraded"]
-    assert "pass `tokenizer=`" in reports[1]["degraded"]
+    assert "is only told to go on" in reports[1]["degraded"][0]
+    assert "pass `tokenizer=`" in reports[1]["degraded"][0]
     assert len([record for record in caplog.records if "only told to go on" in record.message]) == 1
 
 
