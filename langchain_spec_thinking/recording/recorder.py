@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_spec_thinking.drivers import Run
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.jsonl import Appending, read_lines
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.record import Decision, Input, Record
+from langchain_spec_thinking.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.drivers import TurnEvent
     from langchain_spec_thinking.policy import Delegation, DelegationPolicy
     from langchain_spec_thinking.turn import Turn
+    from langchain_spec_thinking.turn_events import TurnEvent
 
 _CURRENT: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
@@ -95,11 +95,11 @@ class Recorder:
             machine: Settings of the state machine, without the policy.
             policy: The policy.
         """
-        told = {name: value for name, value in model.items() if name != "policy"}
-        settings = {"model": as_data(told), "machine": as_data(machine), "policy": as_data(policy)}
+        settings_of_model = {name: value for name, value in model.items() if name != "policy"}
+        settings = {"model": as_data(settings_of_model), "machine": as_data(machine), "policy": as_data(policy)}
 
-        def new_run(turn: Turn, delegation: Delegation, *rest: Any, **named: Any) -> Run:
-            run = NotedRun(settings, self._over, turn, delegation, *rest, **named)
+        def new_run(turn: Turn, delegation: Delegation, **keywords: Any) -> Run:
+            run = NotedRun(settings, self._over, turn, delegation, **keywords)
             self._unfinished.add(run)
             return run
 
@@ -125,8 +125,7 @@ class NotedRun(Run):
         over: Called at the end of the turn with the run and the error that ended it, if any.
         turn: The turn to write.
         machine: The policy, not started yet.
-        *rest: Further positional arguments of `Run`.
-        **named: Further keyword arguments of `Run`.
+        **keywords: Further arguments of `Run`.
     """
 
     def __init__(
@@ -135,10 +134,9 @@ class NotedRun(Run):
         over: Callable[[NotedRun, str | None], None],
         turn: Turn,
         machine: Delegation,
-        *rest: Any,
-        **named: Any,
+        **keywords: Any,
     ) -> None:
-        super().__init__(turn, cast("Delegation", _Noted(machine, self._note)), *rest, **named)
+        super().__init__(turn, cast("Delegation", _Noted(machine, self._note)), **keywords)
         self._settings = settings
         self._over = over
         self._began = time.time()
@@ -148,19 +146,19 @@ class NotedRun(Run):
 
     def receive(self, event: Event) -> list[TurnEvent]:
         """Process an event of the backend, and record the turn if it has ended."""
-        happened = super().receive(event)
+        events = super().receive(event)
         self._look_whether_over()
-        return happened
+        return events
 
     def recover(self, error: BackendError) -> list[TurnEvent]:
         """Continue after the running request failed, or record the turn and raise the error."""
         try:
-            happened = super().recover(error)
+            events = super().recover(error)
         except BackendError as e:
             self._over(self, f"{type(e).__name__}: {e}")
             raise
         self._look_whether_over()
-        return happened
+        return events
 
     def record(self, error: str | None) -> Record:
         """Return the record of the turn up to now."""
@@ -173,17 +171,17 @@ class NotedRun(Run):
             thinking=self.turn.thinking,
             answer=self.turn.answer,
             calls=tuple(self.turn.calls),
-            finish_reason=None if self.wanted or error else self.finish_reason,
+            finish_reason=None if self.pending_request or error else self.finish_reason,
             error=error,
             report=self.report.as_dict(),
         )
 
     def _look_whether_over(self) -> None:
-        if self.wanted is None:
+        if self.pending_request is None:
             self._over(self, None)
 
     def _note(self, call: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        author = self.author if self.wanted else None
+        author = self.author if self.pending_request else None
         self._inputs.append(Input(self.report.seconds, author, call, arguments, keywords))
 
     def _apply(self, commands: Sequence[Command]) -> list[TurnEvent]:

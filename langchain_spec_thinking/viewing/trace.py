@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Channel
 
 _VERSION = 2

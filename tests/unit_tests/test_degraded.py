@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 LIMITED = "large is only told to go on"
-FAILED = "the target failed and the speculative model went on alone: nobody is there"
+FAILED = "the large model failed, so the small model continued alone: nobody is there"
 SPENT = "the budget is spent: the target has written 4 tokens of 4"
 
 

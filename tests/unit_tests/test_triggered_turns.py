@@ -134,7 +134,7 @@ def test_a_target_that_fails_at_a_score_costs_no_step(error: BackendError, said:
     target = Broken(error, said)
     message = scored(target=target).invoke("2 + 2?")
     assert message.text == "".join(STEPS)
-    assert "the target failed" in message.response_metadata["speculative_thinking"]["degraded"][0]
+    assert "the large model failed" in message.response_metadata["speculative_thinking"]["degraded"][0]
     assert len(target.requests) <= 2  # a broken stream may be requested once more
 
 

@@ -368,7 +368,7 @@ def test_a_context_that_fills_in_mid_turn_loses_nothing() -> None:
     message = pair.invoke("hi")
     report = message.response_metadata["speculative_thinking"]
     assert message.text.rstrip().endswith("more")
-    assert report["degraded"] == ["LlamaForCausalLM has no room left in its context"]
+    assert report["degraded"] == ["the context of LlamaForCausalLM is full"]
     assert report["usage"]["target"]["requests"] <= 3
 
 
