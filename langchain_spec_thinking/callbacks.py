@@ -16,8 +16,9 @@ from langchain_core.runnables import ensure_config
 from langchain_core.utils.uuid import uuid7
 from pydantic import PrivateAttr
 
-from langchain_spec_thinking.drivers import Delta, adrive, drive
+from langchain_spec_thinking.drivers import adrive, drive
 from langchain_spec_thinking.report import TakeoverStart
+from langchain_spec_thinking.turn_events import Delta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.run import Run
 
 TAKEOVER = "speculative_takeover"
 """Name of the child runs and of the custom events."""

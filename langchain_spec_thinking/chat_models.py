@@ -19,11 +19,12 @@ from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
-from langchain_spec_thinking.drivers import Delta, DraftVerification, OnTargetFailure, Run
 from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.recording.recorder import current_recorder
+from langchain_spec_thinking.run import DraftVerification, Run
 from langchain_spec_thinking.turn import Turn
+from langchain_spec_thinking.writers import OnTargetFailure  # noqa: TC001 - pydantic evaluates it
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models.base import LangSmithParams
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+    from langchain_spec_thinking.turn_events import Delta
 
 _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a single call may override."""
@@ -239,7 +242,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @property
     def model_name(self) -> str:
-        """Names of both models, joined by ` + `."""
+        """Names of both models, join_blocks by ` + `."""
         return f"{self.speculative.name} + {self.target.name}"
 
     @property
@@ -432,12 +435,12 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         return make_run(
             turn,
             Delegation(self.policy, **machine_settings),
-            {"speculative": self.speculative, "target": self.target},
-            Request(max_tokens, stop=stops, **settings),
-            self.on_target_failure,
-            self.policy.budget,
-            self.timeout,
-            self.draft_verification,
+            backends={"speculative": self.speculative, "target": self.target},
+            sampling=Request(max_tokens, stop=stops, **settings),
+            on_target_failure=self.on_target_failure,
+            budget=self.policy.budget,
+            timeout=self.timeout,
+            verification=self.draft_verification,
             prefetch=self.prefetch == "on" or (self.prefetch == "auto" and self._prefetch_is_free),
         )
 

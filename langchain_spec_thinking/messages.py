@@ -26,7 +26,8 @@ from langchain_spec_thinking.turn import Message, Role
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from langchain_spec_thinking.drivers import Delta, Run
+    from langchain_spec_thinking.run import Run
+    from langchain_spec_thinking.turn_events import Delta
 
 _ROLES: dict[type[BaseMessage], Role] = {
     SystemMessage: "system",

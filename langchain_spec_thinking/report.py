@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_spec_thinking.backends.base import Usage
     from langchain_spec_thinking.policy.commands import Kind
@@ -91,7 +91,7 @@ class Takeover:
         cue: The cue that the rule found, if any.
         draft: The text of the speculative model that was dropped for the takeover.
         author: The author of the text, always the target model.
-        text: The text of the takeover. It is empty if the target model failed or had no room left in its context.
+        text: The text of the takeover. It is empty if the target model failed or its context was full.
         start: Where the text begins in its channel, in characters.
         end: Where the text ends in its channel, in characters.
         tokens: The number of kept tokens, in the vocabulary of the target model.
@@ -111,7 +111,7 @@ class Takeover:
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
+class _OpenTakeover:
     """A takeover that is not complete yet, and the position of the turn at its start."""
 
     start: TakeoverStart
@@ -164,7 +164,7 @@ class Report:
         usage: The billed usage of each model.
         drafts: The results of drafts that the target model checked.
         prompt_tokens: Number of tokens of the conversation. The model of the first request counts them.
-        degraded: A description of what did not work as configured; None if everything worked.
+        degraded: What did not work as configured, in the order in which it happened. Empty if everything worked.
         clock: A function that returns seconds from any origin.
     """
 
@@ -175,15 +175,15 @@ class Report:
     )
     drafts: DraftUsage = field(default_factory=DraftUsage)
     prompt_tokens: int | None = None
-    degraded: str | None = None
+    degraded: list[str] = field(default_factory=list)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _began: float = field(default=0.0, repr=False)
     _lengths: dict[Channel, int] = field(default_factory=lambda: {"thinking": 0, "answer": 0}, repr=False)
     _cue: str | None = field(default=None, repr=False)
     _marked: float = field(default=0.0, repr=False)
     _open: bool = field(default=False, repr=False)
-    _takeover: _Begun | None = field(default=None, repr=False)
-    _reads_ahead: int = field(default=0, repr=False)
+    _takeover: _OpenTakeover | None = field(default=None, repr=False)
+    _prefetches: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -217,7 +217,7 @@ class Report:
         self._open = False
         self._marked = self.clock()
 
-    def again(self, author: Author) -> None:
+    def repeat_request(self, author: Author) -> None:
         """Record a request to a model for the rest of a stream that ended early."""
         self.usage[author].requests += 1
         self._marked = self.clock()
@@ -256,7 +256,7 @@ class Report:
     def take_over(self, channel: Channel, kind: Kind, cue: str | None, draft: str) -> TakeoverStart:
         """Record the start of a takeover, and return it."""
         start = TakeoverStart(kind, cue, draft)
-        self._takeover = _Begun(start, self._lengths[channel], len(self.segments), self.clock())
+        self._takeover = _OpenTakeover(start, self._lengths[channel], len(self.segments), self.clock())
         return start
 
     def hand_back(self, turn: Turn) -> list[Takeover]:
@@ -277,35 +277,40 @@ class Report:
         )
         return [takeover]
 
-    def used(self, author: Author, usage: Usage, before: Usage) -> None:
+    def record_usage(self, author: Author, usage: Usage, before: Usage) -> None:
         """Record the usage of a request. `before` is the usage that the same request has reported already."""
         total = self.usage[author]
         total.prompt_tokens += (usage.prompt_tokens or 0) - (before.prompt_tokens or 0)
         total.cached_tokens += (usage.cached_tokens or 0) - (before.cached_tokens or 0)
         self.drafts.accepted_tokens += (usage.accepted_tokens or 0) - (before.accepted_tokens or 0)
         self.drafts.written_tokens += (usage.drafted_tokens or 0) - (before.drafted_tokens or 0)
-        if sum(u.requests for u in self.usage.values()) - self._reads_ahead == 1:
+        if sum(u.requests for u in self.usage.values()) - self._prefetches == 1:
             self.prompt_tokens = usage.prompt_tokens if usage.prompt_tokens is not None else self.prompt_tokens
 
-    def read_ahead(self, usage: Usage) -> None:
+    def record_prefetch(self, usage: Usage) -> None:
         """Record a prefetch by the target model. Tokens that it wrote for the prefetch count as discarded."""
         total, written = self.usage["target"], usage.completion_tokens or 0
         total.requests += 1
-        self._reads_ahead += 1
+        self._prefetches += 1
         total.prompt_tokens += usage.prompt_tokens or 0
         total.cached_tokens += usage.cached_tokens or 0
         total.completion_tokens += written
         total.discarded_tokens += written
 
+    def add_degraded(self, reason: str) -> None:
+        """Record that something did not work as configured. The same words are recorded only once."""
+        if reason not in self.degraded:
+            self.degraded.append(reason)
+
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Report:
+    def from_dict(cls, content: Mapping[str, Any]) -> Report:
         """Return the report that `as_dict` converted."""
         return cls(
-            segments=[Segment(**segment) for segment in told["segments"]],
-            dropped=[Dropped(**dropped) for dropped in told.get("dropped", ())],
-            usage={author: AuthorUsage(**usage) for author, usage in told["usage"].items()},
-            drafts=DraftUsage(**told.get("drafts", {})),
-            degraded=told["degraded"],
+            segments=[Segment(**segment) for segment in content["segments"]],
+            dropped=[Dropped(**dropped) for dropped in content.get("dropped", ())],
+            usage={author: AuthorUsage(**usage) for author, usage in content["usage"].items()},
+            drafts=DraftUsage(**content.get("drafts", {})),
+            degraded=degraded_list(content["degraded"]),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -317,5 +322,12 @@ class Report:
             "target_share": self.target_share,
             "usage": {author: asdict(usage) for author, usage in self.usage.items()},
             "drafts": asdict(self.drafts),
-            "degraded": self.degraded,
+            "degraded": list(self.degraded),
         }
+
+
+def degraded_list(stored: Sequence[str] | str | None) -> list[str]:
+    """Return `degraded` as a list. Messages and files of earlier versions hold None or a single string instead."""
+    if not stored:
+        return []
+    return [stored] if isinstance(stored, str) else list(stored)

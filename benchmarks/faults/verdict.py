@@ -33,7 +33,7 @@ class TurnResult:
         report: dict[str, Any] = message.response_metadata["speculative_thinking"]
         thought = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
         authors = tuple((s["author"], s["kind"], s["end"]) for s in report["segments"])
-        return cls(f"{thought}</think>{message.text}", authors, report["degraded"])
+        return cls(f"{thought}</think>{message.text}", authors, "; ".join(report["degraded"]))
 
     @classmethod
     def from_error(cls, error: BackendError) -> TurnResult:

@@ -12,17 +12,18 @@ from benchmarks.speed.figures import Figure
 from benchmarks.speed.overhead import QWEN
 from benchmarks.speed.pairs import TAKEOVER, Pair
 from langchain_spec_thinking import DelegationPolicy, pocket
-from langchain_spec_thinking.drivers import Delta, drive
+from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.policy.cues import Cue
 from langchain_spec_thinking.policy.triggers import Draft, Trigger
 from langchain_spec_thinking.report import TakeoverStart
+from langchain_spec_thinking.turn_events import Delta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.run import Run
 
 TARGET = ">= 1.5"
 _WORDS = 8

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.run import Run
 
 EXPLANATION = (
     "Two tiny models that come with the package solve word problems made by a program: a small one that reads "

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from langchain_spec_thinking import ChatSpeculativeThinking
-    from langchain_spec_thinking.drivers import Run
     from langchain_spec_thinking.report import Report
+    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Author, Channel
     from langchain_spec_thinking.viewing.trace import Trace
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.report import degraded_list
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,6 +38,7 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     data = dict(data)
     version = data.pop("version")
+    data["report"] = {**data["report"], "degraded": degraded_list(data["report"]["degraded"])}
     if version == VERSION:
         return data
     if version != 1:

@@ -105,7 +105,7 @@ class Record:
     def without_texts(self) -> Record:
         """Return a copy without texts. It keeps lengths, tokens, decisions and the report."""
         dropped = [{**piece, "text": ""} for piece in self.report["dropped"]]
-        degraded = self.report["degraded"] and "something, in words which may quote texts"
+        degraded = ["something, in words which may quote texts"] * len(self.report["degraded"])
         return replace(
             self,
             history=tuple(Message(message.role, "") for message in self.history),

@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain_spec_thinking.drivers import Run
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.jsonl import Appending, read_lines
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.record import Decision, Input, Record
+from langchain_spec_thinking.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.drivers import TurnEvent
     from langchain_spec_thinking.policy import Delegation, DelegationPolicy
     from langchain_spec_thinking.turn import Turn
+    from langchain_spec_thinking.turn_events import TurnEvent
 
 _CURRENT: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
@@ -98,8 +98,8 @@ class Recorder:
         model_settings = {name: value for name, value in model.items() if name != "policy"}
         settings = {"model": as_data(model_settings), "machine": as_data(machine), "policy": as_data(policy)}
 
-        def new_run(turn: Turn, delegation: Delegation, *rest: Any, **named: Any) -> Run:
-            run = RecordedRun(settings, self._finish, turn, delegation, *rest, **named)
+        def new_run(turn: Turn, delegation: Delegation, **keywords: Any) -> Run:
+            run = RecordedRun(settings, self._finish, turn, delegation, **keywords)
             self._unfinished.add(run)
             return run
 
@@ -125,8 +125,7 @@ class RecordedRun(Run):
         on_end: Called at the end of the turn with the run and the error that ended it, if any.
         turn: The turn to write.
         machine: The policy, not started yet.
-        *rest: Further positional arguments of `Run`.
-        **named: Further keyword arguments of `Run`.
+        **keywords: Further arguments of `Run`.
     """
 
     def __init__(
@@ -135,10 +134,9 @@ class RecordedRun(Run):
         on_end: Callable[[RecordedRun, str | None], None],
         turn: Turn,
         machine: Delegation,
-        *rest: Any,
-        **named: Any,
+        **keywords: Any,
     ) -> None:
-        super().__init__(turn, cast("Delegation", _RecordingMachine(machine, self._record_call)), *rest, **named)
+        super().__init__(turn, cast("Delegation", _RecordingMachine(machine, self._record_call)), **keywords)
         self._settings = settings
         self._on_end = on_end
         self._began = time.time()
@@ -173,17 +171,17 @@ class RecordedRun(Run):
             thinking=self.turn.thinking,
             answer=self.turn.answer,
             calls=tuple(self.turn.calls),
-            finish_reason=None if self.wanted or error else self.finish_reason,
+            finish_reason=None if self.pending_request or error else self.finish_reason,
             error=error,
             report=self.report.as_dict(),
         )
 
     def _record_if_finished(self) -> None:
-        if self.wanted is None:
+        if self.pending_request is None:
             self._on_end(self, None)
 
     def _record_call(self, call: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        author = self.author if self.wanted else None
+        author = self.author if self.pending_request else None
         self._inputs.append(Input(self.report.seconds, author, call, arguments, keywords))
 
     def _apply(self, commands: Sequence[Command]) -> list[TurnEvent]:

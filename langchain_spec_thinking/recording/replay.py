@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Request
-from langchain_spec_thinking.drivers import Run
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
 from langchain_spec_thinking.policy.data import as_data, policy_of
 from langchain_spec_thinking.report import Report
+from langchain_spec_thinking.run import Run
 from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Player(Run):
 
     def __init__(self, record: Record, policy: DelegationPolicy, *, exact: bool) -> None:
         machine = Delegation(policy, **record.machine)
-        super().__init__(Turn(record.history), machine, {}, Request(record.machine["max_tokens"]))
+        super().__init__(Turn(record.history), machine, backends={}, sampling=Request(record.machine["max_tokens"]))
         self._now = 0.0  # seconds
         self.report = Report(clock=lambda: self._now)
         self.commands: list[Command] = []

@@ -85,12 +85,12 @@ def fragment(trace: FinishedTurn) -> str:
 
 def _head(trace: FinishedTurn) -> str:
     question = f"<h1>{escape(trace.question)}</h1>\n" if trace.question else ""
-    degraded = trace.report.degraded
-    warning = (
-        f'<p class="degraded"><strong>Limitations in this run:</strong> {escape(degraded)}</p>\n' if degraded else ""
+    reasons = trace.report.degraded
+    warnings = "".join(
+        f'<p class="degraded"><strong>Limitations in this run:</strong> {escape(words)}</p>\n' for words in reasons
     )
     models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
-    return f'<header>\n{question}<p class="models">{escape(models)}</p>\n{warning}</header>\n'
+    return f'<header>\n{question}<p class="models">{escape(models)}</p>\n{warnings}</header>\n'
 
 
 def _figures(report: Report) -> str:

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_spec_thinking.drivers import Run
+    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Channel
 
-_VERSION = 1
+_VERSION = 2
+"""Version of the format that `Trace.save` writes. In version 1, `degraded` was None or a string instead of a list."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Trace:
         """
         try:
             data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-            if data.pop("version") != _VERSION:
+            if data.pop("version") not in {1, _VERSION}:
                 raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
             report = Report.from_dict(data.pop("speculative_thinking"))
             calls = tuple(ToolCall(**call) for call in data.pop("calls"))

@@ -56,13 +56,13 @@ def test_a_server_without_log_probabilities_still_writes(large: HuggingFaceBacke
     pair = ChatSpeculativeThinking(speculative=backend, target=large, policy=policy, max_tokens=60, temperature=0)
     message = pair.invoke(QUESTION)
     assert message.text.strip()
-    assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
+    assert message.response_metadata["speculative_thinking"]["degraded"] == [NO_LOGPROBS]
 
 
 def test_a_real_model_scores_with_a_digit(small: HuggingFaceBackend, large: HuggingFaceBackend) -> None:
     policy = DelegationPolicy(trigger=ScoreAndAccept(), boundary="\n")
     pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, max_tokens=120, temperature=0)
     report = pair.invoke(QUESTION).response_metadata["speculative_thinking"]
-    assert report["degraded"] is None
+    assert report["degraded"] == []
     scores = [d["text"].strip() for d in report["dropped"] if d["author"] == "target" and d["tokens"] <= 4]
     assert any(score[:1].isdigit() for score in scores)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 
 from langchain_spec_thinking.backends.openai.capabilities import capabilities
-from langchain_spec_thinking.drivers import _REPORTED
+from langchain_spec_thinking.writers import _LOGGED_TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 def _clear_process_state() -> Iterator[None]:
     """Clear the state of the process: the capabilities of servers, and the failures that were logged."""
     capabilities.cache_clear()
-    _REPORTED.clear()
+    _LOGGED_TARGETS.clear()
     yield
     capabilities.cache_clear()
-    _REPORTED.clear()
+    _LOGGED_TARGETS.clear()

@@ -19,10 +19,11 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.base import Backend, Event, Request
 from langchain_spec_thinking.callbacks import TAKEOVER, drive_with_callbacks
-from langchain_spec_thinking.drivers import Delta, adrive, drive
+from langchain_spec_thinking.drivers import adrive, drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.report import Takeover, TakeoverStart
 from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.turn_events import Delta
 from tests.unit_tests.loops import wait_for_tasks
 from tests.unit_tests.test_chat_models import TEXTS, pair
 

@@ -101,7 +101,7 @@ def test_the_report_holds_authors_and_usage() -> None:
         "discarded_tokens": 1,
     }
     assert report["usage"]["target"]["discarded_tokens"] == 0
-    assert report["degraded"] is None
+    assert report["degraded"] == []
 
 
 def test_usage_metadata_counts_the_prompt_once_and_the_text_kept() -> None:

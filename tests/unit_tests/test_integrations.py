@@ -91,7 +91,7 @@ async def test_a_recipe_makes_a_pair_that_answers(name: str, tokenizer: str) -> 
         assert message.text == ANSWER
         report = message.response_metadata["speculative_thinking"]
         assert {segment["author"] for segment in report["segments"]} == {"speculative", "target"}
-        assert report["degraded"] is None
+        assert report["degraded"] == []
         assert re.search(r"\d takeovers, \d+% by the large model\nspeculative +thinking", answer_with_authors(message))
     assert pair.target.describe()["continuation"] == RECIPES[name][2]
 

@@ -70,7 +70,7 @@ def test_the_target_takes_over_if_the_small_model_reflects(solved: list[Any]) ->
         assert found["takeovers"] >= 1
         assert "verification" in {segment["kind"] for segment in by_target}
         assert 0 < found["target_share"] < 0.5
-        assert found["degraded"] is None
+        assert found["degraded"] == []
         kinds |= {segment["cue"] for segment in by_target if segment["kind"] == "reflection"}
     assert kinds >= {"wait", "hold on"}
 

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessageChunk
 
     from langchain_spec_thinking.backends.base import Event, Request
-    from langchain_spec_thinking.drivers import TurnEvent
     from langchain_spec_thinking.policy.commands import Command, EndReason
     from langchain_spec_thinking.turn import Turn
+    from langchain_spec_thinking.turn_events import TurnEvent
 
 QUESTION = "What is 2 + 3?"
 KEY = "sk-very-secret"

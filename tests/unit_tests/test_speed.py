@@ -127,13 +127,8 @@ def problems(parts: Parts) -> list[str]:
         ),
     ],
 )
-<<<<<<< HEAD
 def test_a_missing_or_impossible_figure_is_a_problem(figure: dict[str, Any], message: str) -> None:
     assert problems(Parts(**figure)) == [message]
-=======
-def test_an_impossible_figure_is_reported(figure: dict[str, Any], says: str) -> None:
-    assert wrong(Parts(**figure)) == [says]
->>>>>>> 5846477163ba9a22ac2dc92c35f8adb3ada0c5da
 
 
 @pytest.mark.parametrize(
@@ -143,19 +138,11 @@ def test_an_impossible_figure_is_reported(figure: dict[str, Any], says: str) -> 
         {"prefill_excess_tokens_per_handover": Figure.of([0.0], unit="tokens", target="<= 2")},
     ],
 )
-<<<<<<< HEAD
 def test_a_missed_speed_target_is_not_a_problem(figure: dict[str, Any]) -> None:
     assert problems(Parts(**figure)) == []
 
 
 def test_a_run_with_a_missing_figure_is_written_and_fails(tmp_path: Path) -> None:
-=======
-def test_a_missed_time_target_is_no_fault(figure: dict[str, Any]) -> None:
-    assert wrong(Parts(**figure)) == []
-
-
-def test_a_run_with_an_impossible_figure_is_written_and_fails(tmp_path: Path) -> None:
->>>>>>> 5846477163ba9a22ac2dc92c35f8adb3ada0c5da
     file = tmp_path / "bench.json"
     with pytest.raises(SystemExit, match="batch_of_16: expected a figure, got none"):
         run.main(["--quick", "--out", str(file)], Parts(batch_of_16=None))

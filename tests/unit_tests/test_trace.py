@@ -75,7 +75,7 @@ def full_trace() -> Trace:
     ]
     dropped = [Dropped("speculative", "thinking", 4, EVIL, 3), Dropped("target", "thinking", 9 + len(EVIL), "half", 1)]
     usage = {"speculative": AuthorUsage(2, 10, 5, 9, 3), "target": AuthorUsage(1, 10, 5, 8, 1)}
-    report = Report(segments=segments, dropped=dropped, usage=usage, degraded=EVIL)  # type: ignore[arg-type]
+    report = Report(segments=segments, dropped=dropped, usage=usage, degraded=[EVIL])  # type: ignore[arg-type]
     calls = (ToolCall("1", EVIL, EVIL),)
     return Trace("One.Hold!" + EVIL, EVIL, report, EVIL, f"{EVIL} + /home/me/large", "stop", calls)
 

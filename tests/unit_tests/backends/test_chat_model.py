@@ -152,7 +152,7 @@ def test_a_chat_model_can_be_the_target_of_a_pair() -> None:
     report = message.response_metadata["speculative_thinking"]
     assert "Three it" in message.text
     assert report["takeovers"] >= 1
-    assert "can only be instructed to continue its interrupted reply" in report["degraded"]
+    assert "can only be instructed to continue its interrupted reply" in report["degraded"][0]
     assert len(runs.traced_runs) == 1
     assert {(run.name, run.run_type) for run in runs.traced_runs[0].child_runs} == {("speculative_takeover", "chain")}
 

@@ -331,8 +331,8 @@ def test_running_out_of_memory_is_a_backend_error() -> None:
     small = ScriptedBackend("One.\n\nWait, two.\n\nThree.")
     pair = ChatSpeculativeThinking(speculative=small, target=backend)
     report = pair.invoke("hi").response_metadata["speculative_thinking"]
-    assert "the forward pass failed after" in report["degraded"]
-    assert "out of memory" in report["degraded"]
+    assert "the forward pass failed after" in report["degraded"][0]
+    assert "out of memory" in report["degraded"][0]
     alone = ChatSpeculativeThinking(speculative=backend, target=small)
     calls = itertools.count()
     with pytest.raises(BackendError, match="out of memory") as caught:
@@ -373,7 +373,7 @@ def test_a_context_that_fills_up_in_mid_turn_loses_no_text() -> None:
     message = pair.invoke("hi")
     report = message.response_metadata["speculative_thinking"]
     assert message.text.rstrip().endswith("more")
-    assert report["degraded"] == "LlamaForCausalLM has no room left in its context"
+    assert report["degraded"] == ["the context of LlamaForCausalLM is full"]
     assert report["usage"]["target"]["requests"] <= 3
 
 

@@ -99,7 +99,7 @@ def test_entropy_triggers_takeovers_in_a_local_pair() -> None:
             speculative=tiny.backend(), target=tiny.backend(tiny.llama(1)), policy=policy, temperature=0, max_tokens=150
         )
         report = pair.invoke("hi").response_metadata["speculative_thinking"]
-        assert report["degraded"] is None
+        assert report["degraded"] == []
         shares.append(report["target_share"])
     assert shares[0] > shares[1] > shares[2] == 0
 
@@ -217,7 +217,7 @@ def test_the_target_writes_a_remote_step_that_begins_uncertainly() -> None:
     message = ChatSpeculativeThinking(speculative=server.backend(), target=target, policy=ENTROPY).invoke("x")
     assert message.text == "One.\n\nIt is two.\n\nThree."
     report = message.response_metadata["speculative_thinking"]
-    assert (report["takeovers"], report["degraded"], len(server.requests)) == (1, None, 2)
+    assert (report["takeovers"], report["degraded"], len(server.requests)) == (1, [], 2)
     assert [body["logprobs"] for _, body in server.requests] == [20, 20]
 
 
@@ -228,7 +228,7 @@ def test_a_server_that_refuses_logprobs_is_used_without_them(says: str) -> None:
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)
     message = pair.invoke("x")
     assert message.text == "One.\n\nTwo."
-    assert message.response_metadata["speculative_thinking"]["degraded"] == NO_LOGPROBS
+    assert message.response_metadata["speculative_thinking"]["degraded"] == [NO_LOGPROBS]
     assert ["logprobs" in body for _, body in server.requests] == [True, False]
     with pytest.raises(ValueError, match="returns none"):  # the backend knows it from now on
         ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend(), policy=ENTROPY)

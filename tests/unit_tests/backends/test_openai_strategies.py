@@ -52,8 +52,8 @@ def test_the_last_strategy_is_reported(answer: Callable[[], httpx2.Response], ca
     backend = server.backend(tokenizer=None)
     pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
     reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]
-    assert "only gets an instruction to continue" in reports[1]["degraded"]
-    assert "pass `tokenizer=`" in reports[1]["degraded"]
+    assert "only gets an instruction to continue" in reports[1]["degraded"][0]
+    assert "pass `tokenizer=`" in reports[1]["degraded"][0]
     assert len([record for record in caplog.records if "only gets an instruction to continue" in record.message]) == 1
 
 

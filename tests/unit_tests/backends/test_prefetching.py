@@ -20,7 +20,7 @@ from langchain_spec_thinking import (
 )
 from langchain_spec_thinking.backends.base import Request, Usage
 from langchain_spec_thinking.backends.local.prefetching import on_own_network
-from langchain_spec_thinking.drivers import Run, drive
+from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_drafts import sibling
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from langchain_spec_thinking.backends.base import Event
+    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Turn
 
 OFTEN = CueTrigger(Lexicon(affirmation=(), reflection=("e",), verification=(), substrings=True))
@@ -115,8 +116,9 @@ class Patient(ScriptedBackend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         for event in super().continue_turn(turn, request):
-            if self.run and self.run._prefetching:  # noqa: SLF001
-                wait([self.run._prefetching])  # noqa: SLF001
+            prefetcher = self.run and self.run._prefetcher  # noqa: SLF001
+            if prefetcher and prefetcher.running:
+                wait([prefetcher.running])
             yield event
 
 
@@ -142,7 +144,7 @@ def test_a_server_gets_a_request_for_one_token_at_each_boundary(fails: bool) -> 
     assert target.requests == 1 + prefetches
     assert (target.prompt_tokens, target.cached_tokens) == (10 + 9 * prefetches, 9 + 8 * prefetches)
     assert target.discarded_tokens == prefetches
-    assert run.report.degraded is None
+    assert run.report.degraded == []
     assert run.turn.answer == "Done."
 
 

@@ -17,7 +17,7 @@ from langchain_core.messages import HumanMessage
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend, TargetLeads
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
 from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
-from langchain_spec_thinking.drivers import Run, drive
+from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
@@ -27,6 +27,7 @@ from tests.unit_tests.wire import delta, sse
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Turn
 
 THOUGHT = "One.\n\nTwo two.\n\nThree three.\n\nFour.</think>Done."
