@@ -15,7 +15,7 @@ from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from langchain_spec_thinking.backends.base import Backend, Event, Request
@@ -37,7 +37,7 @@ class Limited(ScriptedBackend):
     def limitation(self) -> str:
         return LIMITED
 
-    def continue_turn(self, turn: Turn, request: Request) -> Iterator[Event]:
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         self.left -= 1
         if self.left < 0:
             msg = "nobody is there"
@@ -73,10 +73,10 @@ async def test_every_reason_is_listed_once_in_order_in_every_way_to_call_the_mod
     target: Any, budget: Budget | None, reasons: list[str]
 ) -> None:
     invoked = pair(target(), budget).invoke("hi")
-    streamed = AIMessageChunk("")
+    streamed = AIMessageChunk(content="")
     for chunk in pair(target(), budget).stream("hi"):
         streamed += chunk
-    streamed_async = AIMessageChunk("")
+    streamed_async = AIMessageChunk(content="")
     async for chunk in pair(target(), budget).astream("hi"):
         streamed_async += chunk
     messages = [invoked, await pair(target(), budget).ainvoke("hi"), streamed, streamed_async]
