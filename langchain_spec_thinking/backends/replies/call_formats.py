@@ -47,21 +47,21 @@ class CallFormat:
         if tools.choice in {"auto", "none"}:
             return ""
         begun = f"{self.opens}{'[' if self.listed else ''}"
-        if tools.forced:
-            return f'{begun}{{"name": "{tools.forced}", "{self.arguments}": '
+        if tools.required_tool:
+            return f'{begun}{{"name": "{tools.required_tool}", "{self.arguments}": '
         return f'{begun}{{"name": "' if self.bare else begun  # a bare call is recognizable only by its beginning
 
     def ending(self, tools: Tools) -> str:
         """Return the text that ends the JSON of a call, if the model writes only what `schema` describes."""
-        return f"{'}' if tools.forced or self.bare else ''}{']' if self.listed else ''}"
+        return f"{'}' if tools.required_tool or self.bare else ''}{']' if self.listed else ''}"
 
     def schema(self, tools: Tools) -> dict[str, Any] | None:
         """Return the JSON schema of the text after `beginning`: the arguments, or a call of any tool.
 
         Returns None if that text is not complete JSON, or if no tool must be called.
         """
-        if tools.forced:
-            return tools.parameters[tools.forced]
+        if tools.required_tool:
+            return tools.parameters[tools.required_tool]
         if tools.choice != "required" or self.bare:
             return None
         return {
