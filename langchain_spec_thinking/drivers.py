@@ -263,7 +263,7 @@ class Run:
             return None
         if self._wanted.kind == "score":  # the speculative model does not score its own steps
             return None
-        happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
+        happened = [*self._apply(self._machine.drop_held_text()), *self.report.hand_back(self.turn)]
         self._want_rest(rest)
         self._keep_to_budget("target")
         self.report.request(self.author, self._wanted.cue)
@@ -311,8 +311,8 @@ class Run:
 
     def _lose_target(self, error: BackendError) -> list[TurnEvent]:
         name = self.backend.name
-        happened = [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
-        self._machine.go_alone()
+        happened = [*self._apply(self._machine.drop_held_text()), *self.report.hand_back(self.turn)]
+        self._machine.stop_takeovers()
         self._target_lost = True
         self.report.degraded = f"the target failed and the speculative model went on alone: {error}"
         if name not in _REPORTED:

@@ -34,7 +34,7 @@ from langchain_spec_thinking.backends.base import End, Piece
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.policy.data import as_data, policy_of
+from langchain_spec_thinking.policy.data import as_data, policy_from_data
 from langchain_spec_thinking.recording.record import Input
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.errand import THOUGHT, TOOLS, call
@@ -148,7 +148,7 @@ def test_a_record_tells_what_was_asked_set_and_answered() -> None:
     assert record.model["seed"] == 3
     assert record.model["speculative"] == model.speculative.describe()
     assert record.machine["max_tokens"] == 2048
-    assert policy_of(record.policy) == model.policy
+    assert policy_from_data(record.policy) == model.policy
     assert record.thinking.startswith("I add 2 and 3.")
     assert (record.finish_reason, record.error) == ("stop", None)
     assert {one.author for one in record.inputs} == {None, "speculative", "target"}
@@ -316,8 +316,8 @@ def test_a_trigger_of_ones_own_has_to_be_given() -> None:
 def test_policies_come_back_from_data(policy: DelegationPolicy, budget: Budget | None) -> None:
     policy = replace(policy, budget=budget)
     held = json.loads(json.dumps(as_data(policy)))
-    assert policy_of(held) == policy
-    assert asdict(policy_of({})) == asdict(DelegationPolicy())
+    assert policy_from_data(held) == policy
+    assert asdict(policy_from_data({})) == asdict(DelegationPolicy())
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_policies_come_back_from_data(policy: DelegationPolicy, budget: Budget |
 )
 def test_data_that_is_no_policy_is_refused(data: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        policy_of(data)
+        policy_from_data(data)
 
 
 @pytest.mark.parametrize(

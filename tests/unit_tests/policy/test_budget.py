@@ -37,7 +37,7 @@ def test_without_limits_the_target_takes_over_everywhere() -> None:
 def test_the_target_writes_no_more_tokens_than_it_may(tokens: int) -> None:
     found = asked(Budget(target_tokens=tokens))
     assert found["usage"]["target"]["completion_tokens"] == tokens
-    assert found["degraded"] == f"the budget is spent: the target has written {tokens} tokens of {tokens}"
+    assert found["degraded"] == f"the budget is spent: the large model wrote {tokens} of at most {tokens} tokens"
     assert found["segments"][-1]["author"] == "speculative"
 
 
@@ -47,7 +47,7 @@ def test_the_target_comes_back_when_its_share_has_fallen() -> None:
     assert 0.15 < found["target_share"] < 0.3
     authors = [segment["author"] for segment in found["segments"]]
     assert authors.count("target") > 2
-    assert "of the tokens are the target's, of at most 20%" in found["degraded"]
+    assert "of the tokens, the limit is 20%" in found["degraded"]
 
 
 def test_a_turn_costs_little_more_than_it_may() -> None:
@@ -57,7 +57,7 @@ def test_a_turn_costs_little_more_than_it_may() -> None:
     found = asked(Budget(cost=cost / 2, target_price=price))
     spent = price.of(AuthorUsage(**found["usage"]["target"]))
     assert cost / 2 <= spent < 0.6 * cost
-    assert "the turn has cost" in found["degraded"]
+    assert "the turn cost" in found["degraded"]
 
 
 def test_prices_tell_cached_tokens_from_others() -> None:
@@ -96,7 +96,7 @@ def test_an_answer_that_the_target_may_not_finish_is_finished_by_the_other() -> 
     found = message.response_metadata["speculative_thinking"]
     assert message.text == answer
     assert message.response_metadata["finish_reason"] == "stop"
-    assert found["degraded"] == "the budget is spent: the target has written 4 tokens of 4"
+    assert found["degraded"] == "the budget is spent: the large model wrote 4 of at most 4 tokens"
     assert found["usage"]["target"]["completion_tokens"] == 4
 
 

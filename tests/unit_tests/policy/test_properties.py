@@ -31,7 +31,7 @@ from langchain_spec_thinking.policy.commands import (
     Generate,
     Insert,
 )
-from langchain_spec_thinking.policy.endings import Terminators, half_word, last_word
+from langchain_spec_thinking.policy.endings import Terminators, cut_at_word, last_word_start
 from langchain_spec_thinking.policy.triggers import NO_CUES
 from tests.unit_tests.policy.playing import Stream, play, transcript
 
@@ -188,18 +188,18 @@ def test_a_turn_ends_once_and_answers_after_thinking(machine: Callable[[], Deleg
 @given(TEXTS, st.sets(st.sampled_from(["STOP", "OP", "TOPS", "\n\n", "</think>"]), min_size=1))
 def test_what_is_not_unsure_cannot_become_a_terminator(text: str, strings: set[str]) -> None:
     terminators = Terminators(tuple(strings))
-    unsure = terminators.unsure(text)
+    partial_length = terminators.partial_length(text)
     for string in strings:
-        for size in range(unsure + 1, len(string)):
+        for size in range(partial_length + 1, len(string)):
             assert not text.endswith(string[:size])
 
 
 @given(TEXTS)
 def test_a_text_is_cut_at_a_word_or_not_at_all(text: str) -> None:
-    cut = last_word(text)
+    cut = last_word_start(text)
     assert cut == len(text) or cut == 0 or text[cut] in " \t" or text[cut - 1] == "\n"
     assert not any(letter.isspace() for letter in text[cut + 1 :])
-    kept = half_word(text)
+    kept = cut_at_word(text)
     assert kept in {cut, len(text)}
 
 

@@ -329,13 +329,13 @@ def test_triggers_are_told_apart() -> None:
         (lambda: FirstTokenEntropy(-1), "threshold: expected an entropy in nats, at least 0, got -1"),
         (lambda: FirstTokenEntropy(math.nan), "threshold: expected an entropy"),
         (lambda: ScoreAndAccept(11), "threshold: expected a whole number from 0"),
-        (lambda: ScoreAndAccept(question=" "), "question: expected words that lead to a digit"),
+        (lambda: ScoreAndAccept(question=" "), "question: expected a question that leads to one digit"),
         (lambda: TargetLeads(("",)), "cues: expected a tuple of non-empty cues"),
         (lambda: TargetLeads("so"), "cues: expected a tuple of non-empty cues"),  # type: ignore[arg-type]
         (AnyOf, "triggers: expected one trigger or more"),
         (lambda: AllOf("cue"), "triggers: expected one trigger or more"),  # type: ignore[arg-type]
-        (lambda: AnyOf(ENTROPY, LEADS), "triggers: expected all of them to let the same model lead"),
-        (lambda: DelegationPolicy(trigger="cue"), "trigger: expected a subclass of Trigger, got 'cue'"),  # type: ignore[arg-type]
+        (lambda: AnyOf(ENTROPY, LEADS), "triggers: expected triggers that all have the same `lead`"),
+        (lambda: DelegationPolicy(trigger="cue"), "trigger: expected a Trigger instance, got 'cue'"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_work_is_refused(make: Any, says: str) -> None:
