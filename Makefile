@@ -7,8 +7,6 @@ MODELS ?= build/models
 TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# If the cache is on another disk, uv copies files. This setting stops its warning.
-export UV_LINK_MODE ?= copy
 
 .PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults lint type docs \
   bench bench-quick bench-pocket bench-triggers lock clean
