@@ -49,8 +49,8 @@ class CircuitOpenError(BackendError, ModelConnectionError):
 
     def __init__(self, name: str, failures: int, last: str, seconds: float) -> None:
         super().__init__(
-            f"{name}: it failed {failures} times in a row ({last}), so it is not asked for another {seconds:.0f} s. "
-            "Is the server running?"
+            f"{name}: {failures} requests in a row failed ({last}). No requests are sent for {seconds:.0f} s. "
+            "Check that the server is running."
         )
 
 

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from os import PathLike
 
 
-def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_lines(
+    path: str | PathLike[str], *, allow_incomplete_last_line: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the objects of a file, and yield each with its place (`file, line 3`). Empty lines are skipped.
 
     Args:
         path: The file.
-        growing: Whether the file is a log that may still grow. An incomplete last line is then skipped: a process is
-            writing it, or was killed while it wrote it.
+        allow_incomplete_last_line: Whether to skip an incomplete last line. Use it for a log that may still grow: a
+            process is writing that line, or was killed while it wrote it.
 
     Raises:
         ValueError: A line is not a JSON object.
@@ -33,19 +35,19 @@ def read_lines(path: str | PathLike[str], *, growing: bool = False) -> Iterator[
             if not line.strip():
                 continue
             try:
-                held = json.loads(line.decode())
+                value = json.loads(line.decode())
             except ValueError as e:
-                if growing and not line.endswith(b"\n"):
+                if allow_incomplete_last_line and not line.endswith(b"\n"):
                     return
-                msg = f"{place}: expected a JSON object, got {_short(line)} ({e})"
+                msg = f"{place}: expected a JSON object, got {_shortened(line)} ({e})"
                 raise ValueError(msg) from e
-            if not isinstance(held, dict):
-                msg = f"{place}: expected a JSON object, got {_short(line)}"
+            if not isinstance(value, dict):
+                msg = f"{place}: expected a JSON object, got {_shortened(line)}"
                 raise ValueError(msg)  # noqa: TRY004 - one error type for every bad line
-            yield place, held
+            yield place, value
 
 
-class Appending:
+class LineAppender:
     """Appends lines to a file. Several threads may use one instance.
 
     If a killed process left an incomplete last line, that line is removed first.
@@ -58,7 +60,7 @@ class Appending:
         self._path = Path(path)
         self._lock = Lock()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        cut_off_half_line(self._path)
+        remove_incomplete_last_line(self._path)
 
     def __call__(self, line: str) -> None:
         """Append a line, given without its line end. When this method returns, the operating system has the line."""
@@ -66,36 +68,36 @@ class Appending:
             file.write(f"{line}\n")
 
 
-def cut_off_half_line(path: Path) -> None:
+def remove_incomplete_last_line(path: Path) -> None:
     """Remove an incomplete last line that a killed process left in a file."""
     if not path.exists():
         return
     with path.open("rb+") as file:
         size = file.seek(0, 2)
-        end, step = size, 1 << 16
+        end, block = size, 1 << 16
         while end > 0:
-            start = max(0, end - step)
+            start = max(0, end - block)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                _end(file, start + found + 1)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                _complete_or_remove(file, start + newline + 1)
                 return
             end = start
-        _end(file, 0)
+        _complete_or_remove(file, 0)
 
 
-def _end(file: BinaryIO, start: int) -> None:
+def _complete_or_remove(file: BinaryIO, start: int) -> None:
     """Add a line end to the last line if the line is complete; otherwise remove it."""
     file.seek(start)
-    rest = file.read()
+    last_line = file.read()
     try:
-        json.loads(rest)
+        json.loads(last_line)
     except ValueError:
         file.truncate(start)
     else:
         file.write(b"\n")
 
 
-def _short(line: bytes, most: int = 60) -> str:
+def _shortened(line: bytes, limit: int = 60) -> str:
     text = line.decode(errors="replace").strip()
-    return repr(text if len(text) <= most else f"{text[:most]}...")
+    return repr(text if len(text) <= limit else f"{text[:limit]}...")

@@ -321,12 +321,12 @@ class Run:
 
     def _lose_target(self, error: BackendError) -> list[TurnEvent]:
         events = self._give_up_takeover()
-        self._machine.go_alone()
+        self._machine.stop_takeovers()
         self._writers.lose_target(error, self.report)
         return events
 
     def _give_up_takeover(self) -> list[TurnEvent]:
-        return [*self._apply(self._machine.abandon()), *self.report.hand_back(self.turn)]
+        return [*self._apply(self._machine.drop_held_text()), *self.report.hand_back(self.turn)]
 
     def _writer(self, requested: Author) -> Author:
         """Return the author of text that was requested from `requested`.

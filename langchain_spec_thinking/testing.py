@@ -58,12 +58,12 @@ class ScriptedBackend(Backend):
         self.requests.append((request, turn.body()))
         prompt = sum(len(self.tokenize(m.content)) for m in turn.history) + len(self.tokenize(turn.body()))
         yield Usage(prompt_tokens=prompt)
-        tells = self.logprobs if request.top_logprobs else None
+        logprobs_of = self.logprobs if request.top_logprobs else None
         tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
         may_call = turn.tools is not None and turn.tools.choice != "none" and turn.channel == "answer"
         reader = CallReader(CallParser(HERMES) if may_call else None, turn)
         for token in tokens[: request.max_tokens]:
-            yield from reader.read(token, 1, tells(token)[: request.top_logprobs] if tells else None)
+            yield from reader.read(token, 1, logprobs_of(token)[: request.top_logprobs] if logprobs_of else None)
         yield from reader.rest()
         yield End("stop" if len(tokens) <= request.max_tokens else "length")
 

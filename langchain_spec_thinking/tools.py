@@ -52,7 +52,7 @@ class Tools:
         return tuple(str(schema["function"]["name"]) for schema in self.schemas)
 
     @property
-    def forced(self) -> str | None:
+    def required_tool(self) -> str | None:
         """The name of the tool that the model must call, if only one tool is possible; otherwise None."""
         if self.choice == "required" and len(self.names) == 1:
             return self.names[0]
@@ -64,17 +64,17 @@ class Tools:
         functions = (schema["function"] for schema in self.schemas)
         return {str(function["name"]): function.get("parameters") or {"type": "object"} for function in functions}
 
-    def wire_choice(self) -> str | dict[str, Any]:
+    def openai_choice(self) -> str | dict[str, Any]:
         """Return `tool_choice` in the form of OpenAI's API."""
         return {"type": "function", "function": {"name": self.choice}} if self.choice in self.names else self.choice
 
-    def described(self) -> str:
+    def as_prompt_text(self) -> str:
         """Return a description of the tools as text, for a model that gets no other description."""
         lines = (json.dumps(schema["function"], ensure_ascii=False) for schema in self.schemas)
         return "# Tools\n\nThese functions can be called:\n<tools>\n{}\n</tools>".format("\n".join(lines))
 
 
-def call_text(calls: Sequence[ToolCall]) -> str:
+def calls_as_text(calls: Sequence[ToolCall]) -> str:
     """Return calls as text, in the form that most open models are trained to write (Hermes, Qwen)."""
     return "\n".join(
         "<tool_call>\n{}\n</tool_call>".format(

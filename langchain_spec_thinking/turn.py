@@ -49,7 +49,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class _Rope:
+class _TextBuffer:
     """Text that grows at its end in constant time. Reading it joins the new parts."""
 
     parts: list[str] = field(default_factory=list)
@@ -91,7 +91,9 @@ class Turn:
     tools: Tools | None = None
     calls: list[ToolCall] = field(default_factory=list)
     schema: dict[str, Any] | None = None
-    _text: dict[Channel, _Rope] = field(default_factory=lambda: {"thinking": _Rope(), "answer": _Rope()}, repr=False)
+    _text: dict[Channel, _TextBuffer] = field(
+        default_factory=lambda: {"thinking": _TextBuffer(), "answer": _TextBuffer()}, repr=False
+    )
 
     @property
     def channel(self) -> Channel:
@@ -104,7 +106,7 @@ class Turn:
         return self.tools is not None or self.schema is not None
 
     @property
-    def unanswered(self) -> bool:
+    def answer_is_empty(self) -> bool:
         """Whether the turn is in the answer, and the answer is still empty."""
         return self.channel == "answer" and not self.calls and not f"{self.answer}{self.pending}".strip()
 
@@ -135,7 +137,7 @@ class Turn:
     def snapshot(self) -> Turn:
         """Return a copy that can be read while the turn continues."""
         copy = replace(self, spans=[*self.spans], calls=[*self.calls])
-        copy._text = {channel: _Rope([str(rope)]) for channel, rope in self._text.items()}  # noqa: SLF001 - an object of this class
+        copy._text = {channel: _TextBuffer([str(text)]) for channel, text in self._text.items()}  # noqa: SLF001 - an object of this class
         return copy
 
     def body(self, *, opened: bool = False) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
-from langchain_spec_thinking.policy.data import as_data, known, policy_of
+from langchain_spec_thinking.policy.data import as_data, known_classes, policy_from_data
 
 FORM = "NAME:setting=value,... or NAME:FILE.json"
 _SUFFIX = "Trigger"
@@ -75,7 +75,7 @@ def _round_trips(line: str, policy: DelegationPolicy) -> bool:
 
 def triggers() -> dict[str, Any]:
     """Return the triggers that a line can name, by short name. Triggers composed of others are not among them."""
-    kinds = [kind for kind in known().values() if hasattr(kind, "examine") and "triggers" not in _names(kind)]
+    kinds = [kind for kind in known_classes().values() if hasattr(kind, "examine") and "triggers" not in _names(kind)]
     return {short_name(kind): kind for kind in kinds}
 
 
@@ -129,7 +129,7 @@ def _from_file(path: Path) -> DelegationPolicy:
     if not isinstance(data, dict):
         msg = f"expected the object that calibrate writes, got {type(data).__name__}"
         raise ValueError(msg)  # noqa: TRY004 - one error type for every bad policy
-    return policy_of(data)
+    return policy_from_data(data)
 
 
 def _pairs(text: str) -> list[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.evaluation.checks import check_of, require_checkable
 from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.results import Evaluation
-from langchain_spec_thinking.jsonl import Appending, read_lines
+from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.record import Record
 
@@ -105,7 +105,7 @@ class _Store:
         self._folder = folder
         self._spec = check
         self._right = {question.id: question.answer for question in questions}
-        self._append = Appending(folder / RUNS)
+        self._append = LineAppender(folder / RUNS)
         if (folder / RUNS).exists():
             for place, line in read_lines(folder / RUNS):
                 self._read(place, line)
@@ -187,7 +187,7 @@ def read_runs(path: str | PathLike[str], variant: str) -> list[tuple[Record, boo
     """
     found: dict[str, tuple[Record, bool]] = {}
     names: set[str] = set()
-    for place, line in read_lines(path, growing=True):
+    for place, line in read_lines(path, allow_incomplete_last_line=True):
         if "variant" not in line:
             msg = f"{place}: expected a line written by `evaluate`. Files of `recording` do not hold right answers"
             raise ValueError(msg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.policy.data import policy_of
+from langchain_spec_thinking.policy.data import policy_from_data
 from langchain_spec_thinking.recording.replay import replay
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def sweep(
 
 
 def _swept(records: Sequence[Record], field: str, value: int | None) -> Swept:
-    policies = [policy_of(record.policy) for record in records]
+    policies = [policy_from_data(record.policy) for record in records]
     change: dict[str, Any] = {field: value}
     replays = [
         (record, replay(record, replace(policy, **change))) for record, policy in zip(records, policies, strict=True)

@@ -31,8 +31,8 @@ class Boundary:
             r"[ \t\r]*".join([r"\n"] * len(delimiter)) if newlines else re.escape(delimiter),
         )
         self._extension = re.compile(r"(?:[ \t\r]*\n)*" if newlines else "")
-        self._begun = None if newlines else Terminators((delimiter,))
-        self._remembered = re.compile(r"\n\s*\Z" if newlines else rf"(?s).{{1,{len(delimiter)}}}\Z")
+        self._partial = None if newlines else Terminators((delimiter,))
+        self._tail = re.compile(r"\n\s*\Z" if newlines else rf"(?s).{{1,{len(delimiter)}}}\Z")
 
     def search(self, tail: str, text: str) -> tuple[int, int] | None:
         """Find the first boundary that ends in `text`.
@@ -52,22 +52,22 @@ class Boundary:
 
     def tail(self, text: str) -> str:
         """Return the end of `text` that may contain a complete boundary or the beginning of one."""
-        match = self._remembered.search(text)
+        match = self._tail.search(text)
         return match.group() if match else ""
 
-    def begun(self, text: str) -> int:
+    def partial_length(self, text: str) -> int:
         """Return how many characters at the end of `text` may be the beginning of a boundary.
 
         Args:
             text: Text without a complete boundary.
         """
-        if self._begun:
-            return self._begun.unsure(text)
+        if self._partial:
+            return self._partial.partial_length(text)
         line = len(text.rstrip(" \t\r\n"))
         end = text.find("\n", line)
         return len(text) - end if end >= 0 else 0
 
-    def closes(self, tail: str) -> bool:
+    def ends_with_boundary(self, tail: str) -> bool:
         """Return whether a text ends with a boundary, given its `tail`."""
         return self._pattern.search(tail) is not None
 

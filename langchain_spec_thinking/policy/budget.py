@@ -29,8 +29,8 @@ class Price:
     def of(self, usage: AuthorUsage) -> float:
         """Return the cost of all requests to a model so far."""
         cached = self.prompt if self.cached is None else self.cached
-        read = (usage.prompt_tokens - usage.cached_tokens) * self.prompt + usage.cached_tokens * cached
-        return (read + usage.completion_tokens * self.completion) / _MILLION
+        prompt_cost = (usage.prompt_tokens - usage.cached_tokens) * self.prompt + usage.cached_tokens * cached
+        return (prompt_cost + usage.completion_tokens * self.completion) / _MILLION
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,13 @@ class Budget:
         """Return a description of the limit that is reached; None if no limit is reached."""
         usage = report.usage["target"]
         if self.target_tokens is not None and usage.completion_tokens >= self.target_tokens:
-            return f"the target has written {usage.completion_tokens} tokens of {self.target_tokens}"
+            return f"the large model wrote {usage.completion_tokens} of at most {self.target_tokens} tokens"
         if self.cost is not None and (cost := self.cost_of(report)) >= self.cost:
-            return f"the turn has cost {cost:.6g} of {self.cost:.6g}"
+            return f"the turn cost {cost:.6g} of at most {self.cost:.6g}"
         if self.target_share is not None and report.target_share >= self.target_share:
-            return f"{report.target_share:.0%} of the tokens are the target's, of at most {self.target_share:.0%}"
+            return (
+                f"the large model wrote {report.target_share:.0%} of the tokens, the limit is {self.target_share:.0%}"
+            )
         return None
 
     def tokens_left(self, report: Report) -> int | None:

@@ -83,9 +83,9 @@ class CloseThinking:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Report that something did not work as configured. `words` is the message."""
+    """Report that something did not work as configured. `message` says what."""
 
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

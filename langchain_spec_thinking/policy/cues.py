@@ -67,10 +67,10 @@ class Lexicon:
                 uncertain: "wait" may become "waiting".
         """
         found = None
-        for kind, pattern in self._decisive:
+        for kind, pattern in self._patterns:
             match = pattern.search(sentence)
             if match and match.end() <= limit and (found is None or match.end() < found.end):
-                found = Cue(_spelling(match.group()), kind, match.end(), int(not self.substrings))
+                found = Cue(_normalized(match.group()), kind, match.end(), int(not self.substrings))
         if found is None or final or self.substrings or found.end < len(sentence):
             return found
         return None
@@ -80,7 +80,7 @@ class Lexicon:
 
         A sentence with as many reflection cues as affirmation cues is a reflection.
         """
-        counts = {kind: len(pattern.findall(sentence)) for kind, pattern in self._decisive}
+        counts = {kind: len(pattern.findall(sentence)) for kind, pattern in self._patterns}
         if not any(counts.values()):
             return "statement"
         return "affirmation" if counts["affirmation"] > counts["reflection"] else "reflection"
@@ -88,10 +88,10 @@ class Lexicon:
     def verifies(self, sentence: str, limit: int | None = None) -> str | None:
         """Return the first verification cue within the first `limit` characters of `sentence`, or None."""
         match = _pattern(self.verification, substrings=self.substrings).search(sentence)
-        return _spelling(match.group()) if match and (limit is None or match.end() <= limit) else None
+        return _normalized(match.group()) if match and (limit is None or match.end() <= limit) else None
 
     @cached_property
-    def _decisive(self) -> tuple[tuple[Literal["affirmation", "reflection"], re.Pattern[str]], ...]:
+    def _patterns(self) -> tuple[tuple[Literal["affirmation", "reflection"], re.Pattern[str]], ...]:
         return (
             ("reflection", _pattern(self.reflection, substrings=self.substrings)),
             ("affirmation", _pattern(self.affirmation, substrings=self.substrings)),
@@ -107,11 +107,11 @@ def leading_cue(cues: tuple[str, ...], sentence: str, limit: int, *, final: bool
         limit: The last position at which the cue may end, in characters.
         final: Whether no more text follows `sentence`.
     """
-    begun = len(sentence) - len(sentence.lstrip())
-    match = _pattern(cues, substrings=False).match(sentence, begun)
+    start = len(sentence) - len(sentence.lstrip())
+    match = _pattern(cues, substrings=False).match(sentence, start)
     if match is None or match.end() > limit or (match.end() == len(sentence) and not final):
         return None
-    return Cue(_spelling(match.group()), "relay", match.end(), 1)
+    return Cue(_normalized(match.group()), "relay", match.end(), 1)
 
 
 def require_cues(name: str, cues: object) -> None:
@@ -131,9 +131,9 @@ def _pattern(cues: tuple[str, ...], *, substrings: bool) -> re.Pattern[str]:
         return re.compile(r"(?!)")
     # Shortest first: if one cue is the beginning of another, the shorter one decides. Then the result does not depend
     # on how the text is split into chunks.
-    spelled = "|".join(r"\s+".join(map(re.escape, cue.split())) for cue in sorted(cues, key=len))
-    return re.compile(f"(?:{spelled})" if substrings else rf"(?<!\w)(?:{spelled})(?!\w)", re.IGNORECASE)
+    alternatives = "|".join(r"\s+".join(map(re.escape, cue.split())) for cue in sorted(cues, key=len))
+    return re.compile(f"(?:{alternatives})" if substrings else rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
 
 
-def _spelling(found: str) -> str:
+def _normalized(found: str) -> str:
     return " ".join(found.lower().split())

@@ -26,9 +26,9 @@ class Terminators:
 
     def __init__(self, strings: tuple[str, ...]) -> None:
         self._strings = strings
-        self._begun_max = max(map(len, strings), default=1) - 1
-        self._firsts = frozenset(s[0] for s in strings)
-        self._beginnings = frozenset(s[:size] for s in strings for size in range(1, len(s) + 1))
+        self._partial_max = max(map(len, strings), default=1) - 1
+        self._first_characters = frozenset(s[0] for s in strings)
+        self._prefixes = frozenset(s[:size] for s in strings for size in range(1, len(s) + 1))
 
     def find(self, text: str) -> tuple[int, int] | None:
         """Return start and end of the string that ends first in `text`, in characters; None if there is none.
@@ -41,19 +41,19 @@ class Terminators:
         end, start = min(found)
         return start, end
 
-    def unsure(self, text: str) -> int:
+    def partial_length(self, text: str) -> int:
         """Return how many characters at the end of `text` may be the beginning of a terminator."""
         end = self.tail(text)
-        if self._firsts.isdisjoint(end):  # the fast path: true for nearly every token
+        if self._first_characters.isdisjoint(end):  # the fast path: true for nearly every token
             return 0
-        return next((len(end) - at for at in range(len(end)) if end[at:] in self._beginnings), 0)
+        return next((len(end) - at for at in range(len(end)) if end[at:] in self._prefixes), 0)
 
     def tail(self, text: str) -> str:
         """Return the end of `text` that may contain the beginning of a terminator."""
-        return text[-self._begun_max :] if self._begun_max else ""
+        return text[-self._partial_max :] if self._partial_max else ""
 
 
-def last_word(text: str) -> int:
+def last_word_start(text: str) -> int:
     """Return where the last word of `text` begins, in characters. The space before the word belongs to the word.
 
     In common vocabularies a space belongs to the token of the word after it, and a newline to the token of the line
@@ -73,13 +73,13 @@ def indentation(text: str) -> int:
     return max(0, len(text) - len(text.lstrip()) - 1)
 
 
-def half_word(text: str) -> int:
+def cut_at_word(text: str) -> int:
     """Return where to cut `text` so that it does not end inside a word, in characters.
 
     The result is the length of `text` if no cut is necessary. A text that is a single word is not cut, because
     some text must remain.
     """
-    start = last_word(text)
+    start = last_word_start(text)
     return start if text[-1:].isalnum() and text[:start].strip() else len(text)
 
 

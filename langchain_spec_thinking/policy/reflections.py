@@ -29,7 +29,7 @@ class Reflections:
         """Whether the target model must now check the thought so far."""
         return self.count >= self._limit
 
-    def cut_off(self) -> int:
+    def reset_and_grow(self) -> int:
         """Reset the counter, raise the limits, and return the length of the takeover, in tokens."""
         policy, tokens = self._policy, self._tokens
         self.count = 0
@@ -38,5 +38,5 @@ class Reflections:
         return tokens
 
 
-def _grow(value: int, by: int, most: int) -> int:
-    return max(value, min(value + by, most))
+def _grow(value: int, by: int, limit: int) -> int:
+    return max(value, min(value + by, limit))

@@ -13,7 +13,7 @@ SCORE_TOKENS = 4
 
 It is enough for a digit with a space or a mark before it. The request ends as soon as the digit arrives.
 """
-NO_DIGIT = "the target was asked to score a step and answered without a digit; the step was kept"
+NO_DIGIT = "the large model did not answer a score request with a digit, so the step was kept"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from langchain_spec_thinking.policy.triggers import CueTrigger, Trigger
 RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
 SENTENCE_TOKENS = 20
 """The length of the first sentence of a draft if `takeover_tokens` is None, in tokens."""
-_AS_THE_TRIGGER: Any = "as the trigger says"
+_FROM_THE_TRIGGER: Any = "from the trigger"
 
 _AT_LEAST_ONE = (
     "verification_tokens",
@@ -49,7 +49,7 @@ class DelegationPolicy:
     """
 
     trigger: Trigger = field(default_factory=CueTrigger)
-    takeover_tokens: int | None = _AS_THE_TRIGGER
+    takeover_tokens: int | None = _FROM_THE_TRIGGER
     verification_tokens: int = 125
     recap_tokens: int = 125
     recap_growth: int = 25
@@ -66,9 +66,9 @@ class DelegationPolicy:
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""
         if not isinstance(self.trigger, Trigger):
-            msg = f"trigger: expected a subclass of Trigger, got {self.trigger!r}"
+            msg = f"trigger: expected a Trigger instance, got {self.trigger!r}"
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
-        if self.takeover_tokens == _AS_THE_TRIGGER:
+        if self.takeover_tokens == _FROM_THE_TRIGGER:
             object.__setattr__(self, "takeover_tokens", self.trigger.takeover_tokens)
         if self.takeover_tokens is not None:
             self._check("takeover_tokens", 1)
@@ -108,8 +108,8 @@ class DelegationPolicy:
         """The length of the first sentence of a draft, which the trigger examines, in tokens."""
         return SENTENCE_TOKENS if self.takeover_tokens is None else self.takeover_tokens
 
-    def _check(self, name: str, least: int) -> None:
+    def _check(self, name: str, minimum: int) -> None:
         value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            msg = f"{name}: expected a whole number of at least {least}, got {value!r}"
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            msg = f"{name}: expected a whole number of at least {minimum}, got {value!r}"
             raise ValueError(msg)

@@ -14,8 +14,8 @@ from langchain_spec_thinking.policy.commands import (
     Kind,
     OpenThinking,
 )
-from langchain_spec_thinking.policy.endings import Terminators, half_word, indentation
-from langchain_spec_thinking.policy.held import Held
+from langchain_spec_thinking.policy.endings import Terminators, cut_at_word, indentation
+from langchain_spec_thinking.policy.held_text import HeldText
 from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
@@ -46,22 +46,22 @@ class TurnText:
         tail: The end of the committed text that may contain the beginning of a boundary. It is empty after a boundary
             that was handled.
         thinks: Whether the turn has a thought.
-        blank: Whether the answer contains only white space so far.
+        answer_is_blank: Whether the answer contains only white space so far.
     """
 
     def __init__(self, commands: list[Command], boundary: Boundary, stop: Sequence[str], max_tokens: int) -> None:
-        self.held = Held()
+        self.held = HeldText()
         self.generation: Generate | None = None
         self.written = 0
         self.remaining = max_tokens
         self.tail = ""
         self.thinks = False
-        self.blank = True
+        self.answer_is_blank = True
         self._commands = commands
         self._boundary = boundary
         self._stop = Terminators(tuple(stop))
         self._stop_tail = ""  # the end of the answer, which may contain the beginning of a stop string
-        self._last = ""  # the last committed character
+        self._last_character = ""
         self._closed = False
 
     @property
@@ -80,15 +80,15 @@ class TurnText:
         return self._closed or not self.thinks
 
     def receive(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> None:
-        """Hold text that was written for `generation`. The arguments are those of `Held.add`."""
+        """Hold text that was written for `generation`. The arguments are those of `HeldText.add`."""
         self.held.add(text, tokens, top_logprobs)
         self.written += tokens
 
-    def call(self, tokens: int) -> None:
+    def count_call(self, tokens: int) -> None:
         """Count the tokens of a tool call. The call is kept and has no text."""
         self.written += tokens
         self.remaining -= tokens
-        self.blank = False
+        self.answer_is_blank = False
 
     def before_terminator(self, *, final: bool) -> tuple[bool, str]:
         """Return whether the held text contains a terminator, and the part of the text before any terminator.
@@ -99,11 +99,11 @@ class TurnText:
             final: Whether no more text follows the held text.
         """
         # A stop string also ends the turn if its first part is committed text of another model.
-        begun = self._stop_tail if self.in_answer else ""
-        text = begun + self.held.text
+        stop_tail = self._stop_tail if self.in_answer else ""
+        text = stop_tail + self.held.text
         found = self._terminators.find(text)
-        end = found[0] if found else len(text) if final else len(text) - self._terminators.unsure(text)
-        return found is not None, self.held.text[: max(0, end - len(begun))]
+        end = found[0] if found else len(text) if final else len(text) - self._terminators.partial_length(text)
+        return found is not None, self.held.text[: max(0, end - len(stop_tail))]
 
     def commit(self, characters: int | None = None) -> str:
         """Commit `characters` characters from the front, or all held text, and return the committed text."""
@@ -113,9 +113,9 @@ class TurnText:
         self.remaining -= tokens
         self._commands.append(Commit(text, tokens, "answer" if self._closed else self.kind, self.author))
         if self.in_answer:
-            self.blank = self.blank and not text.strip()
+            self.answer_is_blank = self.answer_is_blank and not text.strip()
             self._stop_tail = self._stop.tail(self._stop_tail + text)
-        self._remember(text)
+        self._record_end(text)
         return text
 
     def commit_whole_words(self, before: str) -> None:
@@ -127,7 +127,7 @@ class TurnText:
             before: Text of the same takeover that is already committed.
         """
         text = before + self.held.text
-        kept = min(half_word(text), len(text) - self._terminators.unsure(text))
+        kept = min(cut_at_word(text), len(text) - self._terminators.partial_length(text))
         self.commit(max(0, kept - len(before)))
         self.drop()
 
@@ -137,7 +137,7 @@ class TurnText:
         if text or tokens:
             self._commands.append(Drop(text, tokens, self.author))
 
-    def drop_draft(self) -> None:
+    def drop_draft_keep_indentation(self) -> None:
         """Drop a draft, but commit its indentation, because that may be part of the boundary's token."""
         self.commit(indentation(self.held.text))
         self.drop()
@@ -145,7 +145,7 @@ class TurnText:
     def insert(self, text: str, kind: Kind) -> None:
         """Insert text that no model wrote."""
         self._commands.append(Insert(text, kind))
-        self._remember(text)
+        self._record_end(text)
 
     def take_markup(self, characters: int) -> None:
         """Take `characters` characters of markup from the front: a tag or the white space around a tag."""
@@ -164,13 +164,13 @@ class TurnText:
 
     def close_open_thought(self) -> None:
         """End a thought that its author did not end. The added tag gets its own line."""
-        line_end = "" if self._last in {"", "\n"} else "\n"
+        line_end = "" if self._last_character in {"", "\n"} else "\n"
         self.close_thought(f"{line_end}{THINK_CLOSE}\n\n")
 
     @property
     def _terminators(self) -> Terminators:
         return self._stop if self.in_answer else _CLOSE
 
-    def _remember(self, text: str) -> None:
+    def _record_end(self, text: str) -> None:
         self.tail = self._boundary.tail(self.tail + text)
-        self._last = text[-1:] or self._last
+        self._last_character = text[-1:] or self._last_character

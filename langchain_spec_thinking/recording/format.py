@@ -20,12 +20,21 @@ METHODS = {
     "text": "receive",
     "end_of_stream": "end",
     "tool_call": "call",
-    "another_author": "abandon",
-    "target_lost": "go_alone",
+    "another_author": "drop_held_text",
+    "target_lost": "stop_takeovers",
 }
 """From names of inputs in a file to the methods of `Delegation` that take these inputs."""
 INPUTS = {method: name for name, method in METHODS.items()}
 """From methods of `Delegation` to names of inputs in a file."""
+_INPUTS_OF_VERSION_1 = {
+    "start": "start",
+    "receive": "text",
+    "end": "end_of_stream",
+    "call": "tool_call",
+    "abandon": "another_author",
+    "go_alone": "target_lost",
+}
+"""From names of inputs in a file of version 1 to names of version 2. Version 1 used the method names of that time."""
 _RENAMED_SINCE_1 = {"whole_answer": "structured_answer", "aside": "prompt_suffix"}
 
 
@@ -45,8 +54,9 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(version)
     data["machine"] = _renamed(data["machine"])
     data["decisions"] = [[at, written, kind.lower(), _renamed(d)] for at, written, kind, d in data["decisions"]]
+    names = _INPUTS_OF_VERSION_1
     data["streams"] = [
-        {**stream, "inputs": [[seconds, INPUTS[method], *rest] for seconds, method, *rest in stream["inputs"]]}
+        {**stream, "inputs": [[seconds, names[name], *rest] for seconds, name, *rest in stream["inputs"]]}
         for stream in data["streams"]
     ]
     return data

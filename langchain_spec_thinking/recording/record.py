@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.policy.commands import Finish, Generate
-from langchain_spec_thinking.policy.data import as_data, of_data
+from langchain_spec_thinking.policy.data import as_data, from_data
 from langchain_spec_thinking.recording.format import INPUTS, METHODS, VERSION, upgraded
 from langchain_spec_thinking.tools import ToolCall
 from langchain_spec_thinking.turn import Message
@@ -177,7 +177,7 @@ def _to_list(entry: Input) -> list[Any]:
 def _from_list(author: Author | None, data: Sequence[Any]) -> Input:
     seconds, name, *rest = data
     keywords = rest.pop()["keywords"] if rest and isinstance(rest[-1], dict) and "keywords" in rest[-1] else {}
-    return Input(seconds, author, METHODS[name], tuple(of_data(value) for value in rest), of_data(keywords))
+    return Input(seconds, author, METHODS[name], tuple(from_data(value) for value in rest), from_data(keywords))
 
 
 def _message(data: Mapping[str, Any]) -> Message:

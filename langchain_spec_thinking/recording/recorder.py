@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.jsonl import Appending, read_lines
+from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.record import Decision, Input, Record
@@ -60,7 +60,7 @@ def read_records(path: str | PathLike[str]) -> list[Record]:
         OSError: The file cannot be read.
     """
     records = []
-    for place, data in read_lines(path, growing=True):
+    for place, data in read_lines(path, allow_incomplete_last_line=True):
         try:
             records.append(Record.from_dict(data))
         except ValueError as e:
@@ -215,5 +215,5 @@ class _RecordingMachine:
 
 
 def _appending(path: str | PathLike[str]) -> Callable[[Record], None]:
-    append = Appending(path)
+    append = LineAppender(path)
     return lambda record: append(record.to_json())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
-from langchain_spec_thinking.policy.data import as_data, policy_of
+from langchain_spec_thinking.policy.data import as_data, policy_from_data
 from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.run import Run
 from langchain_spec_thinking.turn import Turn
@@ -87,7 +87,7 @@ def replay(record: Record, policy: DelegationPolicy | None = None) -> Replay:
     if policy is not None and as_data(policy.budget) != record.policy["budget"]:
         msg = "budget: expected the budget of the recorded policy, because a replay cannot measure spending"
         raise ValueError(msg)
-    player = _Player(record, policy or policy_of(record.policy), exact=policy is None)
+    player = _Player(record, policy or policy_from_data(record.policy), exact=policy is None)
     difference = player.play()
     return Replay(tuple(player.commands), player.turn, player.report, difference)
 

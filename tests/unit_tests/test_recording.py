@@ -34,7 +34,7 @@ from langchain_spec_thinking.backends.base import End, Piece
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.policy.data import as_data, policy_of
+from langchain_spec_thinking.policy.data import as_data, policy_from_data
 from langchain_spec_thinking.recording.record import Input
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.policy.test_properties import POLICIES, TEXTS
@@ -148,7 +148,7 @@ def test_a_record_holds_the_conversation_the_settings_and_the_result() -> None:
     assert record.model["seed"] == 3
     assert record.model["speculative"] == model.speculative.describe()
     assert record.machine["max_tokens"] == 2048
-    assert policy_of(record.policy) == model.policy
+    assert policy_from_data(record.policy) == model.policy
     assert record.thinking.startswith("I add 2 and 3.")
     assert (record.finish_reason, record.error) == ("stop", None)
     assert {entry.author for entry in record.inputs} == {None, "speculative", "target"}
@@ -316,8 +316,8 @@ def test_a_users_trigger_must_be_passed_to_replay() -> None:
 def test_a_policy_is_restored_from_data(policy: DelegationPolicy, budget: Budget | None) -> None:
     policy = replace(policy, budget=budget)
     data = json.loads(json.dumps(as_data(policy)))
-    assert policy_of(data) == policy
-    assert asdict(policy_of({})) == asdict(DelegationPolicy())
+    assert policy_from_data(data) == policy
+    assert asdict(policy_from_data({})) == asdict(DelegationPolicy())
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_a_policy_is_restored_from_data(policy: DelegationPolicy, budget: Budget
 )
 def test_data_of_something_else_is_refused(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        policy_of(data)
+        policy_from_data(data)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.testing import ScriptedBackend
-from langchain_spec_thinking.tools import ToolCall, call_text
+from langchain_spec_thinking.tools import ToolCall, calls_as_text
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
@@ -31,12 +31,10 @@ def answer(turn: Turn) -> str:
     if turn.schema is not None:
         return json.dumps(example(turn.schema.get("schema", JOKE), last.content))
     if turn.tools and turn.tools.choice != "none" and last.role != "tool":
-        function = (
-            next(schema["function"] for schema in turn.tools.schemas if schema["function"]["name"] == turn.tools.forced)
-            if turn.tools.forced
-            else turn.tools.schemas[0]["function"]
-        )
-        return call_text([ToolCall("", function["name"], json.dumps(example(function["parameters"], last.content)))])
+        functions = {schema["function"]["name"]: schema["function"] for schema in turn.tools.schemas}
+        name = turn.tools.required_tool or turn.tools.names[0]
+        arguments = example(functions[name]["parameters"], last.content)
+        return calls_as_text([ToolCall("", name, json.dumps(arguments))])
     return "Hello! " + (" ".join(re.findall(r"\d+", last.content)) or "Nice to meet you.")
 
 

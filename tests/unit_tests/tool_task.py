@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.testing import ScriptedBackend, words
-from langchain_spec_thinking.tools import ToolCall, call_text
+from langchain_spec_thinking.tools import ToolCall, calls_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ RECEIPT = Receipt(item="tea", euros=7)
 
 def call(tool: str, **arguments: Any) -> str:
     """Return a tool call as the scripted models write it."""
-    return call_text([ToolCall("", tool, json.dumps(arguments))])
+    return calls_as_text([ToolCall("", tool, json.dumps(arguments))])
 
 
 def thinking(turn: Turn, answer: str) -> str:

@@ -48,22 +48,22 @@ class CallFormat:
         if tools.choice in {"auto", "none"}:
             return ""
         prefix = f"{self.opens}{'[' if self.as_list else ''}"
-        if tools.forced:
-            return f'{prefix}{{"name": "{tools.forced}", "{self.arguments}": '
+        if tools.required_tool:
+            return f'{prefix}{{"name": "{tools.required_tool}", "{self.arguments}": '
         # An unmarked call is recognizable only by its beginning.
         return f'{prefix}{{"name": "' if self.unmarked else prefix
 
     def ending(self, tools: Tools) -> str:
         """Return the text that ends the JSON of a call, if the model writes only what `schema` describes."""
-        return f"{'}' if tools.forced or self.unmarked else ''}{']' if self.as_list else ''}"
+        return f"{'}' if tools.required_tool or self.unmarked else ''}{']' if self.as_list else ''}"
 
     def schema(self, tools: Tools) -> dict[str, Any] | None:
         """Return the JSON schema of the text after `beginning`: the arguments, or a call of any tool.
 
         Returns None if that text is not complete JSON, or if no tool must be called.
         """
-        if tools.forced:
-            return tools.parameters[tools.forced]
+        if tools.required_tool:
+            return tools.parameters[tools.required_tool]
         if tools.choice != "required" or self.unmarked:
             return None
         return {

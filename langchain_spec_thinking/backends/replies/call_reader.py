@@ -40,7 +40,7 @@ class CallReader:
 
     def __init__(self, parser: CallParser | None, turn: Turn) -> None:
         self._parser = parser
-        self._single = turn.tools is not None and (turn.tools.parallel is False or turn.tools.forced is not None)
+        self._single = turn.tools is not None and (turn.tools.parallel is False or turn.tools.required_tool is not None)
         self._tokens = 0
         self.done = False
 

@@ -113,11 +113,11 @@ class ChatTemplate:
 
     def call_schema(self, turn: Turn) -> dict[str, Any] | None:
         """Return the JSON schema of the next text if a call must be made. Return None if no call must be made."""
-        return self.call_format.schema(turn.tools) if turn.tools and turn.unanswered else None
+        return self.call_format.schema(turn.tools) if turn.tools and turn.answer_is_empty else None
 
     def _beginning(self, turn: Turn) -> str:
         """Return the text that begins an answer that must be a call."""
-        return self.call_format.beginning(turn.tools) if turn.tools and turn.unanswered else ""
+        return self.call_format.beginning(turn.tools) if turn.tools and turn.answer_is_empty else ""
 
     def continues_in_place(self, turn: Turn) -> bool:
         """Return whether the template renders an open last message exactly like `reply_text`, in a turn of this kind.

@@ -32,7 +32,7 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
         native: Whether the server accepts `tools`.
     """
     rendered_here = isinstance(strategy, Raw) and turn.schema is None and strategy.template.writes_calls_as_text
-    if rendered_here or not turn.unanswered or (turn.tools and not native):
+    if rendered_here or not turn.answer_is_empty or (turn.tools and not native):
         payload = strategy.payload(turn)
         calls = payload.calls or (HERMES if turn.tools and turn.tools.choice != "none" else None)
         by_server = {} if rendered_here or not native else _fields(turn)
@@ -51,7 +51,7 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
 def _fields(turn: Turn) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if turn.tools:
-        fields = {"tools": list(turn.tools.schemas), "tool_choice": turn.tools.wire_choice()}
+        fields = {"tools": list(turn.tools.schemas), "tool_choice": turn.tools.openai_choice()}
         if turn.tools.parallel is not None:
             fields["parallel_tool_calls"] = turn.tools.parallel
     if turn.schema is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.tools import Tools, call_text
+from langchain_spec_thinking.tools import Tools, calls_as_text
 from langchain_spec_thinking.turn import Message
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def with_tool_prompt(history: Sequence[Message], tools: Tools | None, *, now: bo
                 result = f"{messages.pop().content}\n{result}"
             messages.append(Message("user", result, name="tool"))
         elif message.tool_calls:
-            calls = call_text(message.tool_calls)
+            calls = calls_as_text(message.tool_calls)
             messages.append(Message("assistant", f"{message.content}\n{calls}".lstrip()))
         else:
             messages.append(message)
     if tools is None or tools.choice == "none":
         return tuple(messages)
-    tool_prompt = f"{tools.described()}\n\n{_HOW_TO_CALL if now else _CALL_LATER}"
+    tool_prompt = f"{tools.as_prompt_text()}\n\n{_HOW_TO_CALL if now else _CALL_LATER}"
     return _add_to_system(messages, tool_prompt)
 
 

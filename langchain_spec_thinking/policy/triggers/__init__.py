@@ -10,10 +10,10 @@ from langchain_spec_thinking.policy.triggers.base import (
     ScoreRequest,
     Trigger,
 )
-from langchain_spec_thinking.policy.triggers.coin import RandomTrigger
 from langchain_spec_thinking.policy.triggers.combined import AllOf, AnyOf
 from langchain_spec_thinking.policy.triggers.cue import CueTrigger
 from langchain_spec_thinking.policy.triggers.entropy import FirstTokenEntropy
+from langchain_spec_thinking.policy.triggers.random_trigger import RandomTrigger
 from langchain_spec_thinking.policy.triggers.score import ScoreAndAccept
 from langchain_spec_thinking.policy.triggers.target_leads import TargetLeads
 

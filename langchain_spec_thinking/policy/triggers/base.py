@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 NO_CUES = Lexicon((), (), ())
 NO_LOGPROBS = (
-    "no log-probabilities came for the first token of a step, so the trigger, which needs them, did not look at it; "
-    "does the server of the speculative model give them?"
+    "the server of the small model returned no log-probabilities for the first token of a step, so the trigger skipped "
+    "the step. Check that the server supports log-probabilities."
 )
 
 

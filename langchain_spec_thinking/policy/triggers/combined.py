@@ -24,7 +24,7 @@ class _Combined(Trigger):
             raise ValueError(msg)
         leads = {trigger.lead for trigger in triggers}
         if len(leads) > 1:
-            msg = f"triggers: expected all of them to let the same model lead, got {triggers!r}"
+            msg = f"triggers: expected triggers that all have the same `lead`, got {triggers!r}"
             raise ValueError(msg)
         lengths = [trigger.takeover_tokens for trigger in triggers]
         combined = {
@@ -58,8 +58,8 @@ class AnyOf(_Combined):
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
         if cues:  # one piece of text may complete several: take the one that smaller pieces would have shown first
             return min(cues, key=lambda cue: (cue.end, cue.lookahead))
-        asked = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
-        return asked or (None if None in decisions else "keep")
+        score_request = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
+        return score_request or (None if None in decisions else "keep")
 
 
 @dataclass(frozen=True, init=False)
@@ -78,9 +78,9 @@ class AllOf(_Combined):
             return "keep"
         if None in decisions:
             return None
-        asked = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
+        score_request = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
-        return asked or next((cue for cue in cues if cue.text), cues[0])
+        return score_request or next((cue for cue in cues if cue.text), cues[0])
 
 
 def _union(lexicons: list[Lexicon]) -> Lexicon:

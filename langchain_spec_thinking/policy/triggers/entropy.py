@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.policy.triggers.base import Draft
 
-_LEAST = 2
+_TOP_MIN = 2
 """The minimum of `FirstTokenEntropy.top`. The entropy of a single token is always 0."""
 
 
@@ -44,8 +44,8 @@ class FirstTokenEntropy(Trigger):
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""
-        if not isinstance(self.top, int) or isinstance(self.top, bool) or self.top < _LEAST:
-            msg = f"top: expected a whole number of at least {_LEAST}, got {self.top!r}"
+        if not isinstance(self.top, int) or isinstance(self.top, bool) or self.top < _TOP_MIN:
+            msg = f"top: expected a whole number of at least {_TOP_MIN}, got {self.top!r}"
             raise ValueError(msg)
         if not self.threshold >= 0:
             msg = f"threshold: expected an entropy in nats, at least 0, got {self.threshold!r}"
@@ -57,8 +57,8 @@ class FirstTokenEntropy(Trigger):
         first = draft.first_token
         if first is None:
             return None
-        surprised = entropy(first.top_logprobs[: self.top]) >= self.threshold
-        return Cue("", "trigger", first.at + 1) if surprised else "keep"
+        uncertain = entropy(first.top_logprobs[: self.top]) >= self.threshold
+        return Cue("", "trigger", first.at + 1) if uncertain else "keep"
 
 
 def entropy(logprobs: Sequence[float]) -> float:
@@ -67,7 +67,7 @@ def entropy(logprobs: Sequence[float]) -> float:
     Args:
         logprobs: Log-probabilities of the most likely tokens. The probabilities are normalized to a sum of 1.
     """
-    most = max(logprobs, default=0.0)
-    weights = [math.exp(logprob - most) for logprob in logprobs]
+    largest = max(logprobs, default=0.0)
+    weights = [math.exp(logprob - largest) for logprob in logprobs]
     total = sum(weights)
     return -sum(p * math.log(p) for weight in weights if (p := weight / total) > 0)

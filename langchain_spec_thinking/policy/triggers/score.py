@@ -15,7 +15,7 @@ QUESTION = (
     "\n\nBefore I go on, I rate the step above with one digit, from 0 (wrong, or of no use) to 9 (right, and a step "
     "towards the answer). Rating:"
 )
-_DIGITS = 10
+_THRESHOLD_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class ScoreAndAccept(Trigger):
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""
-        if not isinstance(self.threshold, int) or not 0 <= self.threshold <= _DIGITS:
-            msg = f"threshold: expected a whole number from 0 (accept all) to 10 (none), got {self.threshold!r}"
+        if not isinstance(self.threshold, int) or not 0 <= self.threshold <= _THRESHOLD_MAX:
+            msg = (
+                f"threshold: expected a whole number from 0 (accepts all) to 10 (accepts none), got {self.threshold!r}"
+            )
             raise ValueError(msg)
         if not isinstance(self.question, str) or not self.question.strip():
-            msg = f"question: expected words that lead to a digit, got {self.question!r}"
+            msg = f"question: expected a question that leads to one digit, got {self.question!r}"
             raise ValueError(msg)
 
     def examine(self, draft: Draft) -> ScoreRequest:  # noqa: ARG002 - the base class defines it

@@ -11,7 +11,7 @@ from langchain_spec_thinking.policy.triggers.base import Trigger
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
 
-EASY = ("so", "therefore", "thus", "hence", "then", "now", "that means", "in other words")
+EASY_STEP_CUES = ("so", "therefore", "thus", "hence", "then", "now", "that means", "in other words")
 """Words after which text often follows from the text before. They are a guess. Calibrate them for your pair."""
 
 
@@ -28,7 +28,7 @@ class TargetLeads(Trigger):
         cues: Words at the beginning of a step, in upper or lower case.
     """
 
-    cues: tuple[str, ...] = EASY
+    cues: tuple[str, ...] = EASY_STEP_CUES
     takeover_tokens = None
     lead = "target"
 
@@ -39,5 +39,5 @@ class TargetLeads(Trigger):
     def examine(self, draft: Draft) -> Cue | Literal["keep"] | None:
         """Search for a cue at the beginning of the step."""
         cue = leading_cue(self.cues, draft.text, draft.limit, final=draft.final)
-        most = max((len(cue.split()) for cue in self.cues), default=0)
-        return cue or ("keep" if len(draft.sentence.split()) > most else None)
+        longest = max((len(cue.split()) for cue in self.cues), default=0)
+        return cue or ("keep" if len(draft.sentence.split()) > longest else None)

@@ -19,7 +19,7 @@ from langchain_spec_thinking.backends.replies.call_formats import (
     CallParser,
     format_of,
 )
-from langchain_spec_thinking.tools import ToolCall, Tools, call_text
+from langchain_spec_thinking.tools import ToolCall, Tools, calls_as_text
 
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}
 TOOLS = (ADD, {"type": "function", "function": {"name": "mul", "parameters": {}}})
@@ -164,6 +164,6 @@ def test_the_format_is_detected_from_the_template(template: str, form: CallForma
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), st.integers() | st.text())), max_size=3))
 def test_written_calls_can_be_parsed(made: list[tuple[str, dict[str, Any]]]) -> None:
-    written = call_text([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
+    written = calls_as_text([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
     assume("</tool_call>" not in written.replace("\n</tool_call>", ""))
     assert [(name, json.loads(arguments)) for name, arguments in read(HERMES, list(written))] == made

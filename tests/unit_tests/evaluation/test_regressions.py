@@ -29,7 +29,7 @@ from langchain_spec_thinking.evaluation.mining import steps
 from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.runs import _Store
 from langchain_spec_thinking.evaluation.variants import Variant, reseeded
-from langchain_spec_thinking.jsonl import Appending, read_lines
+from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.evaluation.sums import pair, sums
@@ -110,7 +110,7 @@ def test_a_random_trigger_inside_another_trigger_is_reseeded() -> None:
 def test_appending_removes_only_an_incomplete_last_line(text: str, kept: int, tmp_path: Path) -> None:
     file = tmp_path / "runs.jsonl"
     file.write_text(text, encoding="utf-8")
-    Appending(file)('{"c": 3}')
+    LineAppender(file)('{"c": 3}')
     assert len(list(read_lines(file))) == kept
 
 
@@ -167,12 +167,12 @@ def test_an_incomplete_last_line_of_a_growing_file_is_skipped(tmp_path: Path) ->
     file = tmp_path / "runs.jsonl"
     for half in (b'{"b": ', '{"b": "é'.encode()[:-1]):
         file.write_bytes(b'{"a": 1}\n' + half)
-        assert [held for _, held in read_lines(file, growing=True)] == [{"a": 1}]
+        assert [held for _, held in read_lines(file, allow_incomplete_last_line=True)] == [{"a": 1}]
     with pytest.raises(ValueError, match="line 2: expected a JSON object"):
         list(read_lines(file))  # a data set must be complete to the last line
     file.write_text('{"a": \n{"b": 2}', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: expected a JSON object"):
-        list(read_lines(file, growing=True))
+        list(read_lines(file, allow_incomplete_last_line=True))
 
 
 def test_an_answer_is_stored_even_if_its_check_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

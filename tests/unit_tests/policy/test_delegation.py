@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
-from tests.unit_tests.policy.playing import CALM, LENGTH, Stream, play, transcript, whole
+from tests.unit_tests.policy.policy_runs import LENGTH, NO_VERIFICATION, Stream, as_one_chunk, run_policy, transcript
 
 CUT = Stream("Wait, let me see", LENGTH)
 """A takeover that reached its maximum length. Its last word may be incomplete, so it is dropped."""
@@ -20,7 +20,7 @@ REASONING: list[Any] = [
         id="without a cue the small model writes alone, in one request",
     ),
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["One.\n\nWait, no.", CUT, " on.\n</think>\nA"],
         [
             "open",
@@ -36,10 +36,10 @@ REASONING: list[Any] = [
             "+ A",
             "finish stop",
         ],
-        id="a reflecting draft is dropped, the target writes in its place and hands back at a word's end",
+        id="a draft with a reflection cue is dropped; the target takes over and hands back at the end of a word",
     ),
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["One.\n\nI am confident that", Stream("Yes.", LENGTH), "\n</think>\n\nA"],
         [
             "open",
@@ -54,7 +54,7 @@ REASONING: list[Any] = [
             "+ A",
             "finish stop",
         ],
-        id="so is an affirming one; punctuation is a word's end",
+        id="a draft with an affirmation cue is dropped too; punctuation ends a word",
     ),
     pytest.param(
         {},
@@ -73,7 +73,7 @@ REASONING: list[Any] = [
             "+ A",
             "finish stop",
         ],
-        id="the first cue decides; where the target's own sentence verifies, it goes on without a seam",
+        id="the first cue decides; if the target's sentence verifies, the target continues with the verification",
     ),
     pytest.param(
         {"policy": DelegationPolicy(trigger=CueTrigger(Lexicon(reflection=("wait",), verification=("check",))))},
@@ -90,7 +90,7 @@ REASONING: list[Any] = [
             "+ A",
             "finish stop",
         ],
-        id="a kept sentence of the small model that verifies brings the target in too",
+        id="a kept sentence of the small model with a verification cue leads to a takeover too",
     ),
     pytest.param(
         {},
@@ -103,7 +103,7 @@ REASONING: list[Any] = [
             "+ A",
             "finish stop",
         ],
-        id="a cue after the sentence (20 tokens) is none",
+        id="a cue after the sentence (20 tokens) does not count",
     ),
     pytest.param(
         {},
@@ -127,10 +127,10 @@ REASONING: list[Any] = [
             "-  Check",
             "target reflection 20 (check)",
         ],
-        id="the turn's beginning is no boundary; lines of white space are one, also inside a kept draft",
+        id="the start of the turn is not a boundary; lines of white space are one boundary, also inside a kept draft",
     ),
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["A\n\nwait", Stream("Hm.\n\n", LENGTH), "wait", Stream("Hm.\n", LENGTH), "\nwait."],
         [
             "open",
@@ -148,7 +148,7 @@ REASONING: list[Any] = [
             "- wait.",
             "target reflection 20 (wait)",
         ],
-        id="a boundary that the target wrote, whole or half, is one",
+        id="a boundary counts if the target wrote it, or a part of it",
     ),
     pytest.param(
         {},
@@ -177,10 +177,10 @@ REASONING: list[Any] = [
             "+ Answer: wait.\n\nWait.",
             "finish stop",
         ],
-        id="the answer has the owner that was set, and no takeovers",
+        id="the configured model writes the answer, without takeovers",
     ),
     pytest.param(
-        {"policy": CALM, "answer_by": "target"},
+        {"policy": NO_VERIFICATION, "answer_by": "target"},
         ["One.\n\nwait", Stream("Done.\n</think>\n\nThe ans", LENGTH), "wer."],
         [
             "open",
@@ -195,10 +195,10 @@ REASONING: list[Any] = [
             "+ wer.",
             "finish stop",
         ],
-        id="a target that closes the thought in a takeover goes on with an answer that is its own",
+        id="a target that closes the thought in a takeover continues if it also writes the answer",
     ),
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["One.\n\nwait", Stream("Done.</think> The ans", LENGTH), "Answer."],
         [
             "open",
@@ -213,10 +213,10 @@ REASONING: list[Any] = [
             "+ Answer.",
             "finish stop",
         ],
-        id="and stops there where it is not",
+        id="a target that closes the thought in a takeover stops if the other model writes the answer",
     ),
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["One.\n\nwait", "Done.", "Answer."],
         [
             "open",
@@ -230,7 +230,7 @@ REASONING: list[Any] = [
             "+ Answer.",
             "finish stop",
         ],
-        id="a target that ends the turn in its thought has ended the thought",
+        id="a target that ends the turn inside the thought ends only the thought",
     ),
     pytest.param(
         {},
@@ -244,20 +244,20 @@ REASONING: list[Any] = [
             "+ Answer.",
             "finish stop",
         ],
-        id="where one model has no answer the other is asked, once",
+        id="if one model writes no answer, the other answers, once",
     ),
     pytest.param(
         {},
         ["", "", ""],
         ["open", "speculative draft 1000", "close '</think>\\n\\n'", "speculative answer 1000", "target answer 1000"]
         + ["finish stop"],
-        id="where none has, that is the end",
+        id="if neither model writes an answer, the turn ends",
     ),
     pytest.param(
         {},
         ["<think>\nOne.</think>A"],
         ["open", "speculative draft 1000", "+ One.", "close '</think>'", "+ A", "finish stop"],
-        id="a tag that repeats the one in the prompt is no text",
+        id="a think tag that repeats the one in the prompt is not text",
     ),
     pytest.param(
         {"stop": ["STOP"]},
@@ -267,7 +267,7 @@ REASONING: list[Any] = [
         id="stop strings end the answer, not the thought",
     ),
     pytest.param(
-        {"policy": DelegationPolicy(takeover_tokens=None, trigger=CALM.trigger)},
+        {"policy": DelegationPolicy(takeover_tokens=None, trigger=NO_VERIFICATION.trigger)},
         ["One.\n\nwait", "\nHm, this\n\n  Next", "Two.\n</think>A"],
         [
             "open",
@@ -289,20 +289,20 @@ REASONING: list[Any] = [
         {"policy": DelegationPolicy(trigger=CueTrigger(Lexicon(substrings=True)))},
         ["One.\n\nMy eyes"],
         ["open", "speculative draft 1000", "+ One.\n\n", "- My eyes", "target affirmation 20 (yes)"],
-        id="the reference's substring rule is a switch",
+        id="the lexicon can match substrings, like the reference implementation",
     ),
     pytest.param(
-        {"policy": DelegationPolicy(boundary="STEP ", trigger=CALM.trigger)},
+        {"policy": DelegationPolicy(boundary="STEP ", trigger=NO_VERIFICATION.trigger)},
         ["One.\n\nwait ST", Stream("", LENGTH)],
         ["open", "speculative draft 1000", "+ One.\n\nwait ST", "close '\\n</think>\\n\\n'", "speculative answer 1000"]
         + ["finish length"],
-        id="another delimiter is taken literally",
+        id="a delimiter other than newlines is matched literally",
     ),
 ]
 
 REASONING += [
     pytest.param(
-        {"policy": CALM},
+        {"policy": NO_VERIFICATION},
         ["One.\n\nwait", Stream("Hm.</", LENGTH), "</think>A"],
         [
             "open",
@@ -317,7 +317,7 @@ REASONING += [
             "+ A",
             "finish stop",
         ],
-        id="half a tag is not handed over",
+        id="an incomplete tag is dropped before a hand-over",
     ),
 ]
 
@@ -344,13 +344,13 @@ NON_REASONING: list[Any] = [
             "+  So 5.",
             "finish stop",
         ],
-        id="the target writes the opening and the start of every paragraph; the steps are the answer's",
+        id="the target writes the opening and the start of every paragraph of the answer",
     ),
     pytest.param(
         {"policy": DelegationPolicy.non_reasoning()},
         ["All of it."],
         ["target opening 100", "+ All of it.", "finish stop"],
-        id="a target that ends the turn has ended it",
+        id="if the target ends the turn in its opening, the turn is over",
     ),
     pytest.param(
         {"policy": DelegationPolicy.non_reasoning(takeover_tokens=None, opening_tokens=0)},
@@ -375,9 +375,11 @@ NON_REASONING: list[Any] = [
         {},
         [" <think>\nHm.\n\nWait"],
         ["speculative draft 1000", "open", "+ Hm.\n\n", "- Wait", "target reflection 20 (wait)"],
-        id="a model that was not known to think opens a thought",
+        id="a model that is not known as a reasoning model opens a thought",
     ),
-    pytest.param({}, ["", "A"], ["speculative draft 1000", "target answer 1000", "+ A", "finish stop"], id="nothing"),
+    pytest.param(
+        {}, ["", "A"], ["speculative draft 1000", "target answer 1000", "+ A", "finish stop"], id="an empty stream"
+    ),
     pytest.param(
         {"stop": ["\nObs", "\n\n\n"]},
         ["A\n\nb\nObs: c"],
@@ -388,32 +390,36 @@ NON_REASONING: list[Any] = [
 
 
 @pytest.mark.parametrize(("settings", "streams", "expected"), REASONING)
-def test_a_pair_that_reasons(settings: dict[str, Any], streams: list[Stream | str], expected: list[str]) -> None:
+def test_a_pair_with_a_reasoning_model(
+    settings: dict[str, Any], streams: list[Stream | str], expected: list[str]
+) -> None:
     machine = Delegation(**{"policy": DelegationPolicy(), "thinks": True, "max_tokens": 1000, **settings})
-    assert transcript(play(machine, streams)) == expected
+    assert transcript(run_policy(machine, streams)) == expected
 
 
 @pytest.mark.parametrize(("settings", "streams", "expected"), NON_REASONING)
-def test_a_pair_that_does_not(settings: dict[str, Any], streams: list[Stream | str], expected: list[str]) -> None:
+def test_a_pair_without_a_reasoning_model(
+    settings: dict[str, Any], streams: list[Stream | str], expected: list[str]
+) -> None:
     machine = Delegation(**{"policy": DelegationPolicy(), "thinks": False, "max_tokens": 1000, **settings})
-    assert transcript(play(machine, streams)) == expected
+    assert transcript(run_policy(machine, streams)) == expected
 
 
-@pytest.mark.parametrize("split", [whole, list])
-def test_white_space_after_a_looked_at_sentence_does_not_depend_on_the_chunks(split: Any) -> None:
+@pytest.mark.parametrize("split", [as_one_chunk, list])
+def test_white_space_after_an_examined_sentence_does_not_depend_on_the_chunks(split: Any) -> None:
     policy = DelegationPolicy(CueTrigger(Lexicon(reflection=("wait",))), takeover_tokens=1)
     machine = Delegation(policy, thinks=True, max_tokens=10**6)
-    lines = transcript(play(machine, ["\n\ncheck\n\n"], split))
+    lines = transcript(run_policy(machine, ["\n\ncheck\n\n"], split))
     assert [line for line in lines if not line.startswith("- ")][2:] == [
         "+ \n\ncheck",
         "target verification 125 (check)",
     ]
 
 
-@pytest.mark.parametrize("split", [whole, list])
-def test_a_thought_is_closed_after_many_blank_lines_though_the_target_is_out_of_it(split: Any) -> None:
+@pytest.mark.parametrize("split", [as_one_chunk, list])
+def test_a_thought_is_closed_after_many_blank_lines_if_the_target_is_lost(split: Any) -> None:
     machine = Delegation(DelegationPolicy(opening_tokens=9), thinks=True, max_tokens=10**6)
-    lines = transcript(play(machine, [Stream("", LENGTH), "\n\n\n\n\n. </think>Five."], split))
+    lines = transcript(run_policy(machine, [Stream("", LENGTH), "\n\n\n\n\n. </think>Five."], split))
     assert lines == [
         "open",
         "target opening 9",

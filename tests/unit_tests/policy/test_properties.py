@@ -31,9 +31,9 @@ from langchain_spec_thinking.policy.commands import (
     Generate,
     Insert,
 )
-from langchain_spec_thinking.policy.endings import Terminators, half_word, last_word
+from langchain_spec_thinking.policy.endings import Terminators, cut_at_word, last_word_start
 from langchain_spec_thinking.policy.triggers import NO_CUES
-from tests.unit_tests.policy.playing import Stream, play, transcript
+from tests.unit_tests.policy.policy_runs import Stream, run_policy, transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,13 +139,13 @@ def cut(data: st.DataObject) -> Callable[[str], list[str]]:
 def test_any_split_gives_the_same_commands(
     data: st.DataObject, machine: Callable[[], Delegation], streams: list[Stream]
 ) -> None:
-    expected = decisions(play(machine(), streams))
-    assert decisions(play(machine(), streams, cut(data))) == expected
-    assert decisions(play(machine(), streams, list)) == expected
+    expected = decisions(run_policy(machine(), streams))
+    assert decisions(run_policy(machine(), streams, cut(data))) == expected
+    assert decisions(run_policy(machine(), streams, list)) == expected
 
 
 @pytest.mark.parametrize(("boundary", "text", "tokens"), [("\n\n", "\n\n\na\n\n", [2]), ("STOP", "STOPaSTOP", [5, 4])])
-def test_the_token_of_a_boundary_tells_of_no_word(boundary: str, text: str, tokens: list[int]) -> None:
+def test_the_token_of_a_boundary_is_not_a_first_token(boundary: str, text: str, tokens: list[int]) -> None:
     """The token of the step's only word begins in the boundary before it. The next token is the boundary after it."""
 
     def machine() -> Delegation:
@@ -153,8 +153,8 @@ def test_the_token_of_a_boundary_tells_of_no_word(boundary: str, text: str, toke
         return Delegation(policy, thinks=False, max_tokens=10**9)
 
     streams = [stream(text, "stop", tokens, [True])]
-    whole = decisions(play(machine(), streams, lambda all_: [all_]))
-    assert decisions(play(machine(), streams, list)) == whole
+    whole = decisions(run_policy(machine(), streams, lambda all_: [all_]))
+    assert decisions(run_policy(machine(), streams, list)) == whole
     assert not any(decision.startswith("target") for decision in whole)
 
 
@@ -165,17 +165,17 @@ def test_text_is_neither_lost_nor_doubled(
 ) -> None:
     """The committed, dropped and markup text of each stream, in this order, is the received text."""
     received: list[str] = []
-    commands = play(machine(), streams, cut(data), received)
+    commands = run_policy(machine(), streams, cut(data), received)
     accounted = by_stream(commands)
     if isinstance(commands[-1], Generate) and commands[-1].kind == "score":
         received.pop()  # the step is still held, because no stream with a score is left
-    assert [but_markup(text) for text in received] == [but_markup(text) for text in accounted[: len(received)]]
+    assert [without_markup(text) for text in received] == [without_markup(text) for text in accounted[: len(received)]]
 
 
 @given(MACHINES, STREAMS)
 @settings(max_examples=500, deadline=None)
 def test_a_turn_ends_once_and_answers_after_thinking(machine: Callable[[], Delegation], streams: list[Stream]) -> None:
-    commands = play(machine(), streams)
+    commands = run_policy(machine(), streams)
     assert [isinstance(command, Finish) for command in commands].count(True) <= 1
     assert not any(isinstance(command, Finish) for command in commands[:-1])
     closed = [i for i, command in enumerate(commands) if isinstance(command, CloseThinking)]
@@ -186,20 +186,20 @@ def test_a_turn_ends_once_and_answers_after_thinking(machine: Callable[[], Deleg
 
 
 @given(TEXTS, st.sets(st.sampled_from(["STOP", "OP", "TOPS", "\n\n", "</think>"]), min_size=1))
-def test_what_is_not_unsure_cannot_become_a_terminator(text: str, strings: set[str]) -> None:
+def test_text_before_the_partial_length_cannot_become_a_terminator(text: str, strings: set[str]) -> None:
     terminators = Terminators(tuple(strings))
-    unsure = terminators.unsure(text)
+    partial_length = terminators.partial_length(text)
     for string in strings:
-        for size in range(unsure + 1, len(string)):
+        for size in range(partial_length + 1, len(string)):
             assert not text.endswith(string[:size])
 
 
 @given(TEXTS)
 def test_a_text_is_cut_at_a_word_or_not_at_all(text: str) -> None:
-    cut = last_word(text)
+    cut = last_word_start(text)
     assert cut == len(text) or cut == 0 or text[cut] in " \t" or text[cut - 1] == "\n"
     assert not any(letter.isspace() for letter in text[cut + 1 :])
-    kept = half_word(text)
+    kept = cut_at_word(text)
     assert kept in {cut, len(text)}
 
 
@@ -232,6 +232,6 @@ def by_stream(commands: list[Command]) -> list[str]:
     return streams
 
 
-def but_markup(text: str) -> str:
+def without_markup(text: str) -> str:
     """Remove think tags and all white space, because white space around a tag is markup too."""
     return "".join(text.replace("<think>", "").replace("</think>", "").split())

@@ -9,18 +9,18 @@ import pytest
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.policy.commands import Generate
 from langchain_spec_thinking.policy.scored_step import NO_DIGIT
-from tests.unit_tests.policy.playing import Stream, play, transcript, whole
+from tests.unit_tests.policy.policy_runs import Stream, as_one_chunk, run_policy, transcript
 from tests.unit_tests.policy.test_triggers import LENGTH, SCORE, run
 
 
-@pytest.mark.parametrize("split", [whole, list])
-def test_an_accepted_step_is_kept_and_its_author_goes_on(split: Any) -> None:
+@pytest.mark.parametrize("split", [as_one_chunk, list])
+def test_an_accepted_step_is_kept_and_its_author_continues(split: Any) -> None:
     found = run(SCORE, "One.\n\nTwo.\n\n  Three.", " 7", "Three.\n</think>", "8", "A", split=split)
     assert found == [
         "open",
         "speculative draft 1000",
         "+ One.\n\n",
-        "-  Three." if split is whole else "-  T",
+        "-  Three." if split is as_one_chunk else "-  T",
         "target score 4",
         "-  7",
         "+ Two.\n\n ",
@@ -36,7 +36,7 @@ def test_an_accepted_step_is_kept_and_its_author_goes_on(split: Any) -> None:
     ]
 
 
-def test_a_rejected_step_is_written_anew_by_the_target() -> None:
+def test_a_rejected_step_is_rewritten_by_the_target() -> None:
     assert run(SCORE, "One.\n\n  Two.\n\nThree.", "6", "2.\n\nNext", "Three.") == [
         "open",
         "speculative draft 1000",
@@ -54,15 +54,15 @@ def test_a_rejected_step_is_written_anew_by_the_target() -> None:
     ]
 
 
-def test_the_target_is_asked_behind_the_step() -> None:
+def test_the_question_follows_the_step() -> None:
     machine = Delegation(DelegationPolicy(trigger=SCORE), thinks=True, max_tokens=99)
-    [*_, ask] = play(machine, ["One.\n\nTwo.\n\nThree."])
-    assert isinstance(ask, Generate)
-    assert ask.prompt_suffix == "Two. ?"
+    [*_, request] = run_policy(machine, ["One.\n\nTwo.\n\nThree."])
+    assert isinstance(request, Generate)
+    assert request.prompt_suffix == "Two. ?"
 
 
 @pytest.mark.parametrize("words", ["", "well", "seven"])
-def test_without_a_digit_a_step_is_kept_and_that_is_told(words: str) -> None:
+def test_without_a_digit_a_step_is_kept_with_a_note(words: str) -> None:
     found = run(SCORE, "One.\n\nTwo.\n\nThree.", words)
     assert found[-3:] == [f"note {NO_DIGIT}", "+ Two.\n\n", "speculative draft 1000"]
 
@@ -72,13 +72,13 @@ def test_the_last_token_of_a_turn_leaves_room_for_a_score() -> None:
     machine.start()
     machine.receive("One.\n\n", 1)
     machine.receive("Two.", 1)
-    [ask] = machine.end("length")
-    assert isinstance(ask, Generate)
-    assert ask.max_tokens == 4
+    [request] = machine.end("length")
+    assert isinstance(request, Generate)
+    assert request.max_tokens == 4
     assert transcript(machine.receive(" 9")) == ["-  9", "+ Two.", "finish length"]
 
 
-def test_a_stream_that_was_cut_short_is_known_as_such_after_the_score() -> None:
+def test_the_length_limit_of_a_stream_still_counts_after_the_score() -> None:
     machine = Delegation(DelegationPolicy(trigger=SCORE), thinks=True, max_tokens=3)
     machine.start()
     machine.receive("One.\n\n", 1)
@@ -88,7 +88,7 @@ def test_a_stream_that_was_cut_short_is_known_as_such_after_the_score() -> None:
     assert transcript(machine.receive(" 9", 1))[-2:] == ["close '\\n</think>\\n\\n'", "target answer 1"]
 
 
-def test_a_target_without_room_is_asked_no_more() -> None:
+def test_a_target_with_a_full_context_gets_no_more_score_requests() -> None:
     found = run(SCORE, "One.\n\nTwo.\n\nThree.", Stream("", LENGTH), "Three.\n\nFour.\n</think>A")
     assert found.count("target score 4") == 1
     assert found[-2:] == ["+ A", "finish stop"]
@@ -101,14 +101,14 @@ def test_a_target_without_room_is_asked_no_more() -> None:
             ["A.\n\nTwo.", "9", "B"],
             {},
             ["+ Two.", "close '\\n</think>\\n\\n'", "speculative answer 1000", "+ B", "finish stop"],
-            id="a thought that ended without a tag",
+            id="an accepted step that ended the thought without a tag",
         ),
         pytest.param(
             ["A.\n\nTwo.", "1", "2.", "B"],
             {},
             ["- Two.", "target trigger 512 (1)", "+ 2.", "close '\\n</think>\\n\\n'", "speculative answer 1000"]
             + ["+ B", "finish stop"],
-            id="such a one that is bad",
+            id="a rejected step that ended the thought without a tag",
         ),
         pytest.param(["A.\n\nTwo.", "9"], {"thinks": False}, ["+ Two.", "finish stop"], id="an answer that ended"),
         pytest.param(
@@ -120,7 +120,7 @@ def test_a_target_without_room_is_asked_no_more() -> None:
         pytest.param([Stream("A.\n\nTwo", LENGTH), "9"], {}, None, id="a stream that was cut short"),
     ],
 )
-def test_what_ended_with_a_step_has_ended_once_it_is_accepted(
+def test_what_ended_with_a_step_ends_after_the_score(
     streams: list[Any], settings: dict[str, Any], expected: list[str] | None
 ) -> None:
     found = run(SCORE, *streams, **settings)
@@ -131,15 +131,15 @@ def test_what_ended_with_a_step_has_ended_once_it_is_accepted(
 def test_a_step_without_an_end_is_scored_after_512_tokens() -> None:
     long = "x " * 600
     machine = Delegation(DelegationPolicy(trigger=SCORE), thinks=True, max_tokens=5000)
-    [*_, ask] = play(machine, [f"One.\n\n{long}"])
-    assert isinstance(ask, Generate)
-    assert (ask.kind, ask.prompt_suffix.count("x")) == ("score", 512)
+    [*_, request] = run_policy(machine, [f"One.\n\n{long}"])
+    assert isinstance(request, Generate)
+    assert (request.kind, request.prompt_suffix.count("x")) == ("score", 512)
 
 
-def test_an_accepted_step_spares_the_target_no_paragraph() -> None:
+def test_an_accepted_step_does_not_count_as_a_target_step() -> None:
     """The speculative model wrote the step. If the target begins every paragraph, it also begins the next one."""
     policy = DelegationPolicy(trigger=SCORE, takeover_every_boundary=True)
     machine = Delegation(policy, thinks=True, max_tokens=1000)
-    lines = transcript(play(machine, ["One.\n\nX", "Target.\n\nMore", "Two.\n\nThree.", "9", "Three."], whole))
+    lines = transcript(run_policy(machine, ["One.\n\nX", "Target.\n\nMore", "Two.\n\nThree.", "9", "Three."]))
     accepted = lines.index("+ Two.\n\n")
     assert lines[accepted + 1 : accepted + 4] == ["speculative draft 1000", "- Three.", "target trigger 512"]

@@ -19,7 +19,7 @@ from langchain_spec_thinking.policy import DelegationPolicy, Lexicon
         ("recap_sentence", None),
     ],
 )
-def test_a_setting_that_cannot_work_is_named(field: str, value: object) -> None:
+def test_an_error_names_the_invalid_setting(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{field}: expected"):
         DelegationPolicy(**{field: value})  # type: ignore[arg-type]
 

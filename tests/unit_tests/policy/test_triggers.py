@@ -26,7 +26,7 @@ from langchain_spec_thinking.policy import Delegation, DelegationPolicy, ScoreRe
 from langchain_spec_thinking.policy.commands import Generate, Note
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS
 from langchain_spec_thinking.policy.triggers.entropy import entropy
-from tests.unit_tests.policy.playing import Stream, play, transcript, whole
+from tests.unit_tests.policy.policy_runs import Stream, as_one_chunk, run_policy, transcript
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers import Decision
@@ -46,31 +46,31 @@ def tokens(*pieces: str | tuple[str, tuple[float, ...]], reason: Any = "stop") -
     return Stream("".join(texts), reason, known)
 
 
-def run(trigger: Trigger, *streams: Stream | str, split: Any = whole, **settings: Any) -> list[str]:
+def run(trigger: Trigger, *streams: Stream | str, split: Any = as_one_chunk, **settings: Any) -> list[str]:
     machine = Delegation(DelegationPolicy(trigger=trigger), **{"thinks": True, "max_tokens": 1000, **settings})
-    return transcript(play(machine, streams, split))
+    return transcript(run_policy(machine, streams, split))
 
 
 # -- the random trigger
 
 
 @pytest.mark.parametrize(("probability", "low", "high"), [(0, 0, 0), (0.3, 0.27, 0.33), (1, 1, 1)])
-def test_a_coin_falls_as_often_as_it_should(probability: float, low: float, high: float) -> None:
+def test_the_random_trigger_takes_over_with_its_probability(probability: float, low: float, high: float) -> None:
     trigger = RandomTrigger(probability, seed=1)
-    falls = [trigger.examine(Draft("x", 1, index=index)) != "keep" for index in range(3000)]
-    assert low <= sum(falls) / len(falls) <= high
+    takeovers = [trigger.examine(Draft("x", 1, index=index)) != "keep" for index in range(3000)]
+    assert low <= sum(takeovers) / len(takeovers) <= high
 
 
-def test_a_coin_falls_the_same_way_however_often_it_is_looked_at() -> None:
+def test_the_random_trigger_decides_the_same_for_the_same_seed_and_draft() -> None:
     one, same, other = RandomTrigger(0.5, 1), RandomTrigger(0.5, 1), RandomTrigger(0.5, 2)
-    falls = [[trigger.examine(Draft("x", 1, index=index)) for index in range(64)] for trigger in (one, same, other)]
-    assert falls[0] == falls[1] != falls[2]
+    found = [[trigger.examine(Draft("x", 1, index=index)) for index in range(64)] for trigger in (one, same, other)]
+    assert found[0] == found[1] != found[2]
 
 
-def test_a_coin_pays_no_heed_to_words() -> None:
+def test_the_random_trigger_ignores_words() -> None:
     """With probability 1 it takes over at every boundary, without a cue. With 0 it ignores every cue."""
     text = "One.\n\nWait, two.\n\nThree.\n</think>\n\nA"
-    never = play(Delegation(DelegationPolicy(trigger=RandomTrigger(0)), thinks=True, max_tokens=99), [text])
+    never = run_policy(Delegation(DelegationPolicy(trigger=RandomTrigger(0)), thinks=True, max_tokens=99), [text])
     assert [command.author for command in never if isinstance(command, Generate)] == ["speculative"]
     streams: list[Stream | str] = [
         "One.\n\nWait, two.",
@@ -79,7 +79,7 @@ def test_a_coin_pays_no_heed_to_words() -> None:
         Stream("Four. ", "length"),
         "\n</think>\n\nA",
     ]
-    always = play(Delegation(DelegationPolicy(trigger=RandomTrigger(1)), thinks=True, max_tokens=99), streams)
+    always = run_policy(Delegation(DelegationPolicy(trigger=RandomTrigger(1)), thinks=True, max_tokens=99), streams)
     takeovers = [x for x in always if isinstance(x, Generate) and x.author == "target"]
     assert [(takeover.kind, takeover.cue) for takeover in takeovers] == [("trigger", None)] * 2
 
@@ -100,11 +100,11 @@ def test_a_coin_pays_no_heed_to_words() -> None:
         ((math.log(0.5), math.log(0.25), math.log(0.25)), 1.5 * math.log(2)),
     ],
 )
-def test_entropy_is_in_nats_over_what_is_known(logprobs: tuple[float, ...], nats: float) -> None:
+def test_entropy_in_nats_of_the_known_tokens(logprobs: tuple[float, ...], nats: float) -> None:
     assert entropy(logprobs) == pytest.approx(nats)
 
 
-def test_no_more_than_the_likeliest_count() -> None:
+def test_only_the_most_likely_tokens_count() -> None:
     first = tokens("A.", "\n\n", ("B", FLAT))
     assert "target trigger 512" in run(FirstTokenEntropy(math.log(4) - 1e-9, top=4), first)
     assert "target trigger 512" not in run(FirstTokenEntropy(math.log(4) - 1e-9, top=3), first)
@@ -114,28 +114,38 @@ def test_no_more_than_the_likeliest_count() -> None:
 @pytest.mark.parametrize(
     ("pieces", "taken_over"),
     [
-        pytest.param([("One", FLAT), ".", "\n\n", ("Two", PEAKED), " it", " is"], False, id="not at the turn's start"),
-        pytest.param(["One", ".", ("\n\n", PEAKED), ("Two", FLAT)], True, id="after a boundary of its own"),
-        pytest.param(["One", (".\n\n", FLAT), ("Two", PEAKED), " it"], False, id="after a boundary inside a token"),
-        pytest.param(["One", (".\n", FLAT), ("\n", FLAT), ("Two", PEAKED), " it"], False, id="in two tokens"),
-        pytest.param(["One.", "\n\n", ("\n \n", FLAT), ("Two", PEAKED), "."], False, id="and after all blank lines"),
-        pytest.param(["One.", "\n\n", ("  ", FLAT), ("Two", PEAKED), " it"], False, id="indentation is no word"),
-        pytest.param(["One.", "\n\n", (" Two", FLAT)], True, id="a word has its space"),
         pytest.param(
-            ["One.", ("\n\nTwo", FLAT), (" it", PEAKED), (" is", FLAT), "."], False, id="a token with both is passed by"
+            [("One", FLAT), ".", "\n\n", ("Two", PEAKED), " it", " is"],
+            False,
+            id="no decision at the start of the turn",
         ),
-        pytest.param(["One.", ("\n\nTwo", PEAKED), (" it", FLAT)], True, id="the next one counts then"),
-        pytest.param(["One.", "\n\n", ("Tw", FLAT), ("o", PEAKED)], True, id="the word's first token"),
+        pytest.param(["One", ".", ("\n\n", PEAKED), ("Two", FLAT)], True, id="the boundary is a token of its own"),
+        pytest.param(["One", (".\n\n", FLAT), ("Two", PEAKED), " it"], False, id="the boundary is the end of a token"),
+        pytest.param(
+            ["One", (".\n", FLAT), ("\n", FLAT), ("Two", PEAKED), " it"], False, id="the boundary is in two tokens"
+        ),
+        pytest.param(
+            ["One.", "\n\n", ("\n \n", FLAT), ("Two", PEAKED), "."], False, id="blank lines belong to the boundary"
+        ),
+        pytest.param(["One.", "\n\n", ("  ", FLAT), ("Two", PEAKED), " it"], False, id="indentation is not a word"),
+        pytest.param(["One.", "\n\n", (" Two", FLAT)], True, id="a word includes the space before it"),
+        pytest.param(
+            ["One.", ("\n\nTwo", FLAT), (" it", PEAKED), (" is", FLAT), "."],
+            False,
+            id="a token with boundary and word does not count",
+        ),
+        pytest.param(["One.", ("\n\nTwo", PEAKED), (" it", FLAT)], True, id="the token after it counts"),
+        pytest.param(["One.", "\n\n", ("Tw", FLAT), ("o", PEAKED)], True, id="only the first token of the word counts"),
     ],
 )
-@pytest.mark.parametrize("split", [whole, list])
+@pytest.mark.parametrize("split", [as_one_chunk, list])
 def test_the_first_token_after_a_boundary_decides(
     pieces: list[str | tuple[str, tuple[float, ...]]], taken_over: bool, split: Any
 ) -> None:
     assert ("target trigger 512" in run(ENTROPY, tokens(*pieces), split=split)) is taken_over
 
 
-def test_an_uncertain_step_is_written_by_the_target_whole() -> None:
+def test_the_target_writes_the_whole_uncertain_step() -> None:
     draft = tokens("One.\n\n", ("Two", FLAT), " is")
     assert run(ENTROPY, draft, "It is.\n\nNext", tokens(("On", FLAT), " it.\n</think>A")) == [
         "open",
@@ -151,14 +161,14 @@ def test_an_uncertain_step_is_written_by_the_target_whole() -> None:
     ]
 
 
-def test_numbers_are_asked_for_where_they_are_needed() -> None:
+def test_log_probabilities_are_requested_for_drafts_only() -> None:
     machine = Delegation(DelegationPolicy(trigger=FirstTokenEntropy(top=7)), thinks=True, max_tokens=99)
-    commands = play(machine, [tokens("One.\n\n", ("Two", FLAT)), "It is.</think>", "A"])
-    asked = [(command.kind, command.top_logprobs) for command in commands if isinstance(command, Generate)]
-    assert asked == [("draft", 7), ("trigger", 0), ("answer", 0)]
+    commands = run_policy(machine, [tokens("One.\n\n", ("Two", FLAT)), "It is.</think>", "A"])
+    requested = [(command.kind, command.top_logprobs) for command in commands if isinstance(command, Generate)]
+    assert requested == [("draft", 7), ("trigger", 0), ("answer", 0)]
 
 
-def test_a_certain_step_is_let_go_at_its_first_token() -> None:
+def test_a_certain_step_is_released_at_its_first_token() -> None:
     """Later text cannot change the decision. Therefore no text is held, and all text is shown as it arrives."""
     machine = Delegation(DelegationPolicy(trigger=ENTROPY), thinks=True, max_tokens=99)
     machine.start()
@@ -170,9 +180,9 @@ def test_a_certain_step_is_let_go_at_its_first_token() -> None:
     assert holding.receive("Two", 1, PEAKED) == []  # the rest of the sentence may contain a verification cue
 
 
-def test_a_stream_without_the_numbers_is_told_of_and_kept() -> None:
+def test_steps_without_log_probabilities_are_kept_with_a_note() -> None:
     machine = Delegation(DelegationPolicy(trigger=ENTROPY), thinks=True, max_tokens=99)
-    commands = play(machine, ["One.\n\nTwo.\n\nThree.\n</think>A"])
+    commands = run_policy(machine, ["One.\n\nTwo.\n\nThree.\n</think>A"])
     assert commands.count(Note(NO_LOGPROBS)) == 2
     assert "+ One.\n\nTwo.\n\nThree.\n" in transcript([x for x in commands if not isinstance(x, Note)])
 
@@ -180,20 +190,20 @@ def test_a_stream_without_the_numbers_is_told_of_and_kept() -> None:
 # -- a target that leads
 
 
-@pytest.mark.parametrize("split", [whole, list])
+@pytest.mark.parametrize("split", [as_one_chunk, list])
 def test_a_leading_target_leaves_easy_steps_to_the_small_model(split: Any) -> None:
     streams = ["Let x be 3.\n\nSo it is.", ", x is 3.\n\nNext", "Now we see", " x.\n</think>A"]
     assert run(LEADS, *streams, split=split) == [
         "open",
         "target lead 1000",
         "+ Let x be 3.\n\nSo",
-        "-  it is." if split is whole else "-  ",
+        "-  it is." if split is as_one_chunk else "-  ",
         "speculative relay 512 (so)",
         "+ , x is 3.\n\n",
-        "- Next" if split is whole else "- N",
+        "- Next" if split is as_one_chunk else "- N",
         "target lead 1000",
         "+ Now",
-        "-  we see" if split is whole else "-  ",
+        "-  we see" if split is as_one_chunk else "-  ",
         "speculative relay 512 (now)",
         "+  x.\n",
         "close '</think>'",
@@ -202,12 +212,12 @@ def test_a_leading_target_leaves_easy_steps_to_the_small_model(split: Any) -> No
     ]
 
 
-def test_the_target_answers_where_it_leads_and_is_to() -> None:
+def test_a_leading_target_answers_if_configured() -> None:
     found = run(LEADS, "Let x be 3.\n\nSo it", " is.\n</think>A", "Three.", answer_by="target")
     assert found[-5:] == ["- A", "close '</think>\\n\\n'", "target answer 1000", "+ Three.", "finish stop"]
 
 
-def test_a_leading_target_whose_answer_was_cut_short_is_not_asked_again() -> None:
+def test_a_leading_target_does_not_continue_an_answer_that_reached_the_limit() -> None:
     found = run(LEADS, Stream("One.\n</think>\n\nThe ans", LENGTH), answer_by="target")
     assert found[-2:] == ["+ The ans", "finish length"]
 
@@ -230,7 +240,7 @@ def test_a_leading_cue_begins_the_step(draft: str, cue: str | None) -> None:
     assert (found.text if isinstance(found, Cue) else None) == cue
 
 
-def test_words_that_can_be_no_cue_are_not_held() -> None:
+def test_text_that_cannot_begin_a_cue_is_not_held() -> None:
     assert LEADS.examine(Draft("Let us see what", 15)) == "keep"
     assert LEADS.examine(Draft("in other", 8)) is None
 
@@ -265,14 +275,14 @@ class Fixed(Trigger):
         ([QUESTION, "keep"], QUESTION, "keep"),
     ],
 )
-def test_several_decide_together(decisions: list[Any], any_of: Any, all_of: Any) -> None:
+def test_combined_triggers_decide_together(decisions: list[Any], any_of: Any, all_of: Any) -> None:
     for order in (decisions, decisions[::-1]):
         triggers = [Fixed(decision) for decision in order]
         assert AnyOf(*triggers).examine(Draft("", 0)) == any_of
         assert AllOf(*triggers).examine(Draft("", 0)) == all_of
 
 
-def test_several_need_what_each_of_them_needs() -> None:
+def test_a_combined_trigger_has_the_needs_of_all_its_triggers() -> None:
     both = AnyOf(CueTrigger(Lexicon(("yes",), ("wait",), ())), AllOf(FirstTokenEntropy(top=5), RandomTrigger(0.5)))
     assert (both.top_logprobs, both.lexicon) == (5, Lexicon(("yes",), ("wait",), ()))
     assert (both.takeover_tokens, both.lead) == (None, "speculative")
@@ -308,20 +318,20 @@ ALL = [CueTrigger(), RandomTrigger(0.5), ENTROPY, SCORE, LEADS, AnyOf(ENTROPY, S
 
 
 @pytest.mark.parametrize("trigger", ALL)
-def test_the_policy_takes_over_for_as_long_as_the_trigger_says(trigger: Trigger) -> None:
+def test_the_length_of_a_takeover_comes_from_the_trigger_by_default(trigger: Trigger) -> None:
     by_default = 20 if isinstance(trigger, (CueTrigger, RandomTrigger)) else None
     assert DelegationPolicy(trigger=trigger).takeover_tokens == by_default
     assert DelegationPolicy(trigger=trigger, takeover_tokens=7).takeover_tokens == 7
     assert DelegationPolicy(trigger=trigger, takeover_tokens=None).takeover_tokens is None
 
 
-def test_triggers_are_told_apart() -> None:
+def test_different_triggers_are_not_equal() -> None:
     assert len({repr(trigger) for trigger in ALL}) == len(set(ALL)) == len(ALL)
     assert AnyOf(ENTROPY, SCORE) == AnyOf(ENTROPY, SCORE)
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: RandomTrigger(-0.1), "probability: expected a number from 0 to 1, got -0.1"),
         (lambda: RandomTrigger(1.1), "probability: expected a number from 0 to 1, got 1.1"),
@@ -329,15 +339,15 @@ def test_triggers_are_told_apart() -> None:
         (lambda: FirstTokenEntropy(-1), "threshold: expected an entropy in nats, at least 0, got -1"),
         (lambda: FirstTokenEntropy(math.nan), "threshold: expected an entropy"),
         (lambda: ScoreAndAccept(11), "threshold: expected a whole number from 0"),
-        (lambda: ScoreAndAccept(question=" "), "question: expected words that lead to a digit"),
+        (lambda: ScoreAndAccept(question=" "), "question: expected a question that leads to one digit"),
         (lambda: TargetLeads(("",)), "cues: expected a tuple of non-empty cues"),
         (lambda: TargetLeads("so"), "cues: expected a tuple of non-empty cues"),  # type: ignore[arg-type]
         (AnyOf, "triggers: expected one trigger or more"),
         (lambda: AllOf("cue"), "triggers: expected one trigger or more"),  # type: ignore[arg-type]
-        (lambda: AnyOf(ENTROPY, LEADS), "triggers: expected all of them to let the same model lead"),
-        (lambda: DelegationPolicy(trigger="cue"), "trigger: expected a subclass of Trigger, got 'cue'"),  # type: ignore[arg-type]
+        (lambda: AnyOf(ENTROPY, LEADS), "triggers: expected triggers that all have the same `lead`"),
+        (lambda: DelegationPolicy(trigger="cue"), "trigger: expected a Trigger instance, got 'cue'"),  # type: ignore[arg-type]
     ],
 )
-def test_what_cannot_work_is_refused(make: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_values_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()

@@ -38,5 +38,5 @@ class RandomTrigger(Trigger):
 
     def examine(self, draft: Draft) -> Cue | Literal["keep"]:
         """Decide at random, without regard to the text."""
-        coin = random.Random(f"{self.seed}-{draft.index}")  # noqa: S311 - repeatable, not secret
-        return Cue("", "trigger", 0) if coin.random() < self.probability else "keep"
+        rng = random.Random(f"{self.seed}-{draft.index}")  # noqa: S311 - repeatable, not secret
+        return Cue("", "trigger", 0) if rng.random() < self.probability else "keep"

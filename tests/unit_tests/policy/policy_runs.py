@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy import Delegation
 
 LENGTH: Final = "length"
-CALM = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
+NO_VERIFICATION = DelegationPolicy(trigger=CueTrigger(Lexicon(verification=())))
 """The policy of the paper without verification, for cases that test other rules."""
 
 
@@ -52,14 +52,14 @@ class Stream:
             start = end
 
 
-def whole(text: str) -> list[str]:
+def as_one_chunk(text: str) -> list[str]:
     return [text]
 
 
-def play(
+def run_policy(
     machine: Delegation,
     streams: Iterable[Stream | str],
-    split: Callable[[str], Sequence[str]] = whole,
+    split: Callable[[str], Sequence[str]] = as_one_chunk,
     received: list[str] | None = None,
 ) -> list[Command]:
     """Run the policy until it finishes, or until no stream is left.

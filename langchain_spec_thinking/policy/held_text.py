@@ -7,7 +7,7 @@ from collections import deque
 from langchain_spec_thinking.policy.triggers.base import FirstToken
 
 
-class Held:
+class HeldText:
     """A queue of characters that records how many tokens they cost.
 
     Attributes:
