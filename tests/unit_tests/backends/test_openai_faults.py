@@ -196,10 +196,16 @@ def test_thought_and_answer_of_one_step_are_both_read() -> None:
     assert written.count("So.") == 2
 
 
+def at_one_moment(backend: OpenAIBackend) -> OpenAIBackend:
+    """Stop the clock of a backend's circuit breaker, so that no cool-down ends during a test on a busy machine."""
+    backend._breaker = CircuitBreaker(backend.name, clock=lambda: 0.0)  # noqa: SLF001
+    return backend
+
+
 def test_a_server_that_is_down_gets_few_requests(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(httpx2.ConnectError("refused"))
     small = ScriptedBackend("A.\n\nWait, B.\n\nC.\n</think>\n\nD", thinks=True)
-    pair = ChatSpeculativeThinking(speculative=small, target=server.backend(max_retries=0))
+    pair = ChatSpeculativeThinking(speculative=small, target=at_one_moment(server.backend(max_retries=0)))
     reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(1000)]
     assert len(server.requests) == 3
     (reason,) = reports[-1]["degraded"]
@@ -209,7 +215,7 @@ def test_a_server_that_is_down_gets_few_requests(caplog: pytest.LogCaptureFixtur
 
 def test_probes_of_a_server_that_is_down_are_not_repeated() -> None:
     server = Server(httpx2.ConnectError("refused"))
-    backend = server.backend(tokenizer=None, max_retries=0)
+    backend = at_one_moment(server.backend(tokenizer=None, max_retries=0))
     for _ in range(20):
         with pytest.raises(ModelConnectionError):
             next(backend.continue_turn(turn(), Request(5)))
