@@ -19,8 +19,7 @@ class TurnResult:
     Attributes:
         text: Thought and answer.
         authors: The parts of the text. Each has an author, a kind, and its end in characters.
-        failure: Why the turn ended early, or continued with only one of the two models. None or empty if neither
-            happened.
+        failure: Why the turn ended early, or continued with only one of the two models. None if neither happened.
     """
 
     text: str
@@ -33,7 +32,7 @@ class TurnResult:
         report: dict[str, Any] = message.response_metadata["speculative_thinking"]
         thought = "".join(block["reasoning"] for block in message.content_blocks if block["type"] == "reasoning")
         authors = tuple((s["author"], s["kind"], s["end"]) for s in report["segments"])
-        return cls(f"{thought}</think>{message.text}", authors, "; ".join(report["degraded"]))
+        return cls(f"{thought}</think>{message.text}", authors, "; ".join(report["degraded"]) or None)
 
     @classmethod
     def from_error(cls, error: BackendError) -> TurnResult:

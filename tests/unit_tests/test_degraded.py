@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LIMITED = "large is only told to go on"
 FAILED = "the large model failed, so the small model continued alone: nobody is there"
-SPENT = "the budget is spent: the target has written 4 tokens of 4"
+SPENT = "the budget is spent: the large model wrote 4 of at most 4 tokens"
 
 
 class Limited(ScriptedBackend):
@@ -87,7 +87,7 @@ def test_a_limit_is_listed_once_although_its_numbers_change() -> None:
     message = pair(ScriptedBackend("Wait, no. " * 20), Budget(target_share=0.2)).invoke("hi")
     [reason] = degraded(message)
     assert reason.startswith("the budget is spent: ")
-    assert reason.endswith(" of the tokens are the target's, of at most 20%")
+    assert reason.endswith("% of the tokens, the limit is 20%")
 
 
 def test_a_message_does_not_change_with_its_report() -> None:

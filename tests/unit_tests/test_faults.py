@@ -115,13 +115,13 @@ class Watched(Flaky):
     """A backend that notifies the event loop when a request is closed."""
 
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    notifications: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    closings: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         try:
             yield from super().continue_turn(turn, request)
         finally:
-            self.loop.call_soon_threadsafe(self.notifications.put_nowait, None)
+            self.loop.call_soon_threadsafe(self.closings.put_nowait, None)
 
 
 def pair(small: Backend, large: Backend, **settings: Any) -> ChatSpeculativeThinking:
@@ -264,7 +264,7 @@ async def test_cancelling_during_a_resumed_stream_closes_it() -> None:
     assert small.closed == [True, False]
     await stream.aclose()  # type: ignore[attr-defined]
     for _ in small.closed:
-        await small.notifications.get()  # LangChain lets the event loop close its inner generator
+        await small.closings.get()  # LangChain lets the event loop close its inner generator
     assert small.closed == [True, True]
 
 

@@ -96,7 +96,7 @@ def test_a_replay_that_needs_other_requests_is_not_valid(policy: DelegationPolic
 
 
 def test_a_replay_with_another_budget_is_refused() -> None:
-    with pytest.raises(ValueError, match="budget: expected that of the recorded policy"):
+    with pytest.raises(ValueError, match="budget: expected the budget of the recorded policy"):
         replay(recorded(CueTrigger()), DelegationPolicy(budget=Budget(target_tokens=1)))
 
 
