@@ -24,7 +24,10 @@ Speculative = Annotated[
 ]
 Target = Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")]
 Data = Annotated[
-    str, typer.Option(help="FILE.jsonl with question and answer, hf:NAME\\[@CONFIG][:SPLIT], or pocket[:N].")
+    str,
+    typer.Option(
+        help="FILE.jsonl with question and answer; hf:NAME, hf:NAME@CONFIG or hf:NAME@CONFIG:SPLIT; pocket or pocket:N."
+    ),
 ]
 Check = Annotated[
     str, typer.Option(help="math, exact, or module:function, a function of the answer and the right answer.")
