@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import selectors
 import sys
@@ -81,18 +82,24 @@ LOOP = (str(Path(asyncio.__file__).parent), selectors.__file__, threading.__file
 
 
 def calls_of(act: Callable[[], object]) -> int:
-    """Return the number of calls of Python and C functions, without calls inside the event loop."""
+    """Return the number of calls of Python and C functions, without calls inside the event loop.
+
+    The garbage collector waits meanwhile: it would run the finalizers of what other tests have left behind.
+    """
     calls = 0
 
     def count(frame: FrameType, event: str, _: object) -> None:
         nonlocal calls
         calls += event in {"call", "c_call"} and not frame.f_code.co_filename.startswith(LOOP)
 
+    gc.collect()
+    gc.disable()
     sys.setprofile(count)
     try:
         act()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return calls
 
 

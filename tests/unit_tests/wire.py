@@ -76,13 +76,16 @@ class Server(Handler):
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A body that comes in parts. An exception among the parts is raised."""
+    """A body that comes in parts. An exception among the parts is raised.
+
+    A reader that begins again gets the rest, as from a network. The client does so after the last event, for a while.
+    """
 
     def __init__(self, parts: list[bytes | Exception]) -> None:
-        self.parts = parts
+        self._rest = iter(parts)
 
     def __iter__(self) -> Iterator[bytes]:
-        for part in self.parts:
+        for part in self._rest:
             if isinstance(part, Exception):
                 raise part
             yield part
