@@ -110,7 +110,9 @@ newest: .venv/.uv
 	$(call locked,.venv-newest,build/newest.txt)
 	$(call lane,.venv-newest)
 
-# Run the unit tests and the demo with the lowest versions that pyproject.toml allows.
+# Run the unit tests and the demo with the lowest versions that pyproject.toml allows. Old versions of one library warn about
+# new versions of another: that is no error of this package.
+lowest: export PYTEST_ADDOPTS := -W default::DeprecationWarning -W default::FutureWarning
 lowest: .venv/.uv
 	$(call locked,.venv-lowest,locks/lowest.txt)
 	$(call lane,.venv-lowest)

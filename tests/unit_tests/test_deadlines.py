@@ -170,9 +170,9 @@ def test_an_idle_worker_waits_for_the_others(tmp_path: Path) -> None:
     """The second worker waits for longer than a process may take to end."""
     slow = """
         def test_it():
-            time.sleep(2)
+            time.sleep(9)
     """
-    options = ("--timeout=80", "-o", "timeout_grace=0.5", "-p", "xdist", "--numprocesses=2")
+    options = ("--timeout=80", "-o", "timeout_grace=8", "-p", "xdist", "--numprocesses=2")
     result = run_pytest(tmp_path, [slow, "def test_next(): pass"], *options)
     assert "2 passed" in result.stdout
     assert "Timeout" not in result.stderr
