@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from scipy.stats import chisquare  # type: ignore[import-untyped]
+from transformers import DynamicCache
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Piece, Request, Usage
@@ -69,7 +70,9 @@ def test_text_is_the_same_with_drafts_and_without(target: PreTrainedModel, kind:
             assert authors == 3 * [authors[0]]
             assert reports[0]["drafts"] == {"accepted_tokens": 0, "written_tokens": 0}
             accepted += reports[2]["drafts"]["accepted_tokens"]
-    assert accepted > 20 or kind != "sibling"
+    # Older versions of transformers cannot crop windows, so no draft is checked with them.
+    checks_drafts = target.config.model_type == "llama" or hasattr(DynamicCache, "is_croppable")
+    assert accepted > 20 if kind == "sibling" and checks_drafts else accepted >= 0
 
 
 @pytest.mark.parametrize("which", ["off", "ahead"])
