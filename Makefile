@@ -127,7 +127,7 @@ endef
 # tests are skipped. All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts at the same
 # time.
 HERE := tests/integration_tests/test_local.py tests/integration_tests/test_fault_proxy.py
-INTEGRATION := SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest --timeout 900 --durations 10
+INTEGRATION := SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest -p no:randomly --timeout 900 --durations 10
 
 integration: integration-servers integration-here
 
