@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
@@ -21,7 +20,6 @@ OnTargetFailure = Literal["continue", "raise"]
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGED_TARGETS: set[str] = set()  # names of target models whose failure was logged
-_NUMBER = re.compile(r"\d[\d.e+-]*")
 
 
 class Writers:
@@ -80,9 +78,9 @@ class Writers:
         """Find out whether the budget allows a new request to an author, and report a limit that is reached."""
         spent = self._budget.spent(report) if requested == "target" else None
         self.over_budget = spent is not None
-        if spent and (limit := _NUMBER.sub("", spent)) not in self._limits_reported:
-            self._limits_reported.add(limit)  # once for each limit, because the numbers may change at each boundary
-            report.add_degraded(f"the budget is spent: {spent}")
+        if spent and spent.field not in self._limits_reported:
+            self._limits_reported.add(spent.field)  # once for each limit: its numbers may change at each boundary
+            report.add_degraded(f"the budget is spent: {spent.words}")
 
     @property
     def may_lose_target(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.report import AuthorUsage, Report
@@ -31,6 +31,18 @@ class Price:
         cached = self.prompt if self.cached is None else self.cached
         prompt_cost = (usage.prompt_tokens - usage.cached_tokens) * self.prompt + usage.cached_tokens * cached
         return (prompt_cost + usage.completion_tokens * self.completion) / _MILLION
+
+
+class SpentLimit(NamedTuple):
+    """A limit of a budget that is reached.
+
+    Attributes:
+        field: The field of `Budget` that sets the limit.
+        words: How much was used, and the limit.
+    """
+
+    field: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -74,17 +86,18 @@ class Budget:
             )
             raise ValueError(msg)
 
-    def spent(self, report: Report) -> str | None:
-        """Return a description of the limit that is reached; None if no limit is reached."""
+    def spent(self, report: Report) -> SpentLimit | None:
+        """Return the limit that is reached; None if no limit is reached."""
         usage = report.usage["target"]
         if self.target_tokens is not None and usage.completion_tokens >= self.target_tokens:
-            return f"the large model wrote {usage.completion_tokens} of at most {self.target_tokens} tokens"
+            words = f"the large model wrote {usage.completion_tokens} of at most {self.target_tokens} tokens"
+            return SpentLimit("target_tokens", words)
         if self.cost is not None and (cost := self.cost_of(report)) >= self.cost:
-            return f"the turn cost {cost:.6g} of at most {self.cost:.6g}"
+            return SpentLimit("cost", f"the turn cost {cost:.6g} of at most {self.cost:.6g}")
         if self.target_share is not None and report.target_share >= self.target_share:
-            return (
-                f"the large model wrote {report.target_share:.0%} of the tokens, the limit is {self.target_share:.0%}"
-            )
+            share, limit = report.target_share, self.target_share
+            words = f"the large model wrote {share:.0%} of the tokens, the limit is {limit:.0%}"
+            return SpentLimit("target_share", words)
         return None
 
     def tokens_left(self, report: Report) -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.base import Backend, Event, Request
     from langchain_spec_thinking.turn import Turn
 
-LIMITED = "large is only told to go on"
+LIMITED = "large only gets an instruction to continue"
 FAILED = "the large model failed, so the small model continued alone: nobody is there"
 SPENT = "the budget is spent: the large model wrote 4 of at most 4 tokens"
 

@@ -41,18 +41,18 @@ def answer(turn: Turn) -> str:
 JOKE = {"type": "object", "properties": {"setup": {"type": "string"}, "punchline": {"type": "string"}}}
 
 
-def example(schema: dict[str, Any], told: str) -> Any:
+def example(schema: dict[str, Any], prompt: str) -> Any:
     """Return a value that satisfies a schema. Strings are taken from quotes in the message, if there are any."""
     match schema:
         case {"type": "object"}:
-            return {name: example(inner, told) for name, inner in schema.get("properties", {}).items()}
+            return {name: example(inner, prompt) for name, inner in schema.get("properties", {}).items()}
         case {"type": "integer" | "number"}:
             return 3
         case {"type": "array"}:
             return []
         case {"anyOf": [first, *_]}:
-            return example(first, told)
-    quoted = re.search(r"'(.+?)'", told)
+            return example(first, prompt)
+    quoted = re.search(r"'(.+?)'", prompt)
     return quoted[1] if quoted else "cats"
 
 

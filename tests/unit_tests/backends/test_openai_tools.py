@@ -69,10 +69,10 @@ async def test_the_pair_thinks_and_the_server_calls(asynchronously: bool) -> Non
     assert path == "/v1/chat/completions"
     assert body["tools"][0]["function"]["name"] == "add"
     assert body["tool_choice"] == "auto"
-    [told] = body["messages"]
-    assert told["role"] == "user"
-    assert told["content"].startswith("2 + 3?\n\nBelow is your finished private reasoning")
-    assert THOUGHT in told["content"]
+    [sent] = body["messages"]
+    assert sent["role"] == "user"
+    assert sent["content"].startswith("2 + 3?\n\nBelow is your finished private reasoning")
+    assert THOUGHT in sent["content"]
 
 
 def test_each_call_is_streamed_in_one_piece() -> None:
