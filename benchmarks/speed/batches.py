@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import psutil  # type: ignore[import-untyped]
 import torch
 
 from benchmarks.pocket.problems import problems
@@ -81,12 +81,10 @@ def _memory(pair: Pair, turns: int, tokens: int) -> Figure:
     half_written = [_read_first(chat.stream("Warm up."), 5)]
     samples = []
     for number in range(turns):
-        before = _memory_used()
+        before = _tensor_bytes()
         half_written.append(_read_first(chat.stream(f"Go on {number}."), tokens))
-        samples.append((_memory_used() - before) / _MEBIBYTE)
-    total = sum(samples) / turns
-    # The process allocates memory in large pieces, so the growth of a single turn says little.
-    return Figure(total, total, total, turns, unit="MiB", details={"pair": pair.name, "tokens": tokens})
+        samples.append((_tensor_bytes() - before) / _MEBIBYTE)
+    return Figure.of(samples, unit="MiB", pair=pair.name, tokens=tokens)
 
 
 def _read_first(chunks: Iterator[AIMessageChunk], tokens: int) -> Iterator[AIMessageChunk]:
@@ -95,6 +93,15 @@ def _read_first(chunks: Iterator[AIMessageChunk], tokens: int) -> Iterator[AIMes
     return chunks
 
 
-def _memory_used() -> int:
-    """Return the memory in use, in bytes: of the accelerator if there is one, otherwise of this process."""
-    return torch.cuda.memory_allocated() if torch.cuda.is_available() else int(psutil.Process().memory_info().rss)
+def _tensor_bytes() -> int:
+    """Return the memory of all tensors, in bytes.
+
+    The memory of the process says less: an allocation may reuse memory that the process has freed before.
+    """
+    gc.collect()
+    storages = {}
+    for item in gc.get_objects():
+        if issubclass(type(item), torch.Tensor):
+            storage = item.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())

@@ -120,7 +120,8 @@ def problems(parts: Parts) -> list[str]:
         ({"batch_of_16": None}, "batch_of_16: expected a figure, got none"),
         ({"batch_of_16": Figure.of([float("nan")])}, "batch_of_16: expected numbers, got nan (nan to nan)"),
         ({"batch_of_16": Figure(1, 0, float("inf"), 1)}, "batch_of_16: expected numbers, got 1 (0 to inf)"),
-        ({"batch_of_16": Figure.of([0.0])}, "batch_of_16: expected more than 0, got 0.0"),
+        ({"batch_of_16": Figure.of([0.0])}, "batch_of_16: expected a positive number, got 0.0"),
+        ({"memory_per_turn": Figure.of([-1.0], unit="KiB")}, "memory_per_turn: expected a positive number, got -1.0"),
         (
             {"prefill_excess_tokens_per_handover": Figure.of([3.0], unit="tokens", target="<= 2")},
             "prefill_excess_tokens_per_handover: expected <= 2, got 3.0",
@@ -136,9 +137,10 @@ def test_a_missing_or_impossible_figure_is_a_problem(figure: dict[str, Any], mes
     [
         {"batch_of_16": Figure.of([3.0], target="<= 2")},
         {"prefill_excess_tokens_per_handover": Figure.of([0.0], unit="tokens", target="<= 2")},
+        {"memory_per_turn": Figure.of([0.0], unit="KiB")},
     ],
 )
-def test_a_missed_speed_target_is_not_a_problem(figure: dict[str, Any]) -> None:
+def test_a_missed_speed_target_or_no_growth_is_not_a_problem(figure: dict[str, Any]) -> None:
     assert problems(Parts(**figure)) == []
 
 
