@@ -23,7 +23,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from benchmarks.pocket.problems import problems
 from benchmarks.pocket.runs import Pair, Result, Workers, random_takeovers
 from langchain_spec_thinking import DelegationPolicy
-from langchain_spec_thinking.evaluation.calibration import TUNABLE_PARAMETERS, calibrate_to_share
+from langchain_spec_thinking.evaluation.calibration import calibrate_to_share, parse_trigger
 from langchain_spec_thinking.evaluation.statistics import Interval, mcnemar, ratio, wilson
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def compare(count: int) -> dict[str, Result]:
             return ratio([outcome.target_tokens for outcome in found], [outcome.tokens for outcome in found])
 
         results = {name: run(NAMES[name], pair, asked) for name, pair in variants.items()}
-        parameter, share = TUNABLE_PARAMETERS["RandomTrigger"], results["pair"].target_share
+        parameter, share = parse_trigger("random")[1], results["pair"].target_share
         probability = calibrate_to_share(share_at, share, parameter)[0].value
         results["random"] = run(NAMES["random"], Pair(policy=random_takeovers(probability)), asked)
     return results

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from langchain_spec_thinking.evaluation.calibration import TunableParameter
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
+    from langchain_spec_thinking.policy.triggers import TunableParameter
 
 _SEED, _SAMPLE_SEED = 1, 2
 

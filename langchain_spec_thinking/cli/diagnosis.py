@@ -226,9 +226,8 @@ def _advice(backend: OpenAIBackend, found: Diagnosis) -> Iterator[str]:
             "Give the model's tokenizer (`tokenizer=`, on the command line #TOKENIZER after the address). The "
             "prompt is then rendered locally and replies are continued exactly."
         )
-    if found.continues_by in {"chat_flag", "chat_mark", "chat_trailing"} and not any(
-        trial.works for trial in found.trials if trial.strategy.startswith(found.continues_by)
-    ):
+    way = found.continues_by or "raw"
+    if way not in {"raw", "chat_instruct"} and not any(t.works for t in found.trials if t.strategy.startswith(way)):
         yield "The model did not continue a partial reply. Either the model is weak or the strategy does not work."
     if found.streams is False:
         yield "Text arrives in one piece, so discarded text is still written and billed."

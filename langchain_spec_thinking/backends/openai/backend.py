@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
@@ -25,14 +25,11 @@ from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
-    ChatFlag,
     ChatInstruct,
-    ChatMark,
-    ChatTrailing,
     Continuation,
     Payload,
-    Raw,
     Strategy,
+    named_strategy,
 )
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
 
@@ -53,7 +50,7 @@ _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
 """Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
-_STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
+_CONTINUATIONS = get_args(Continuation)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -111,8 +108,8 @@ class OpenAIBackend(Backend):
         http_client: httpx2.Client | None = None,
         http_async_client: httpx2.AsyncClient | None = None,
     ) -> None:
-        if continuation not in _STRATEGIES:
-            msg = f"continuation: expected one of {', '.join(_STRATEGIES)}, got {continuation!r}"
+        if continuation not in _CONTINUATIONS:
+            msg = f"continuation: expected one of {', '.join(_CONTINUATIONS)}, got {continuation!r}"
             raise ValueError(msg)
         if continuation == "raw" and tokenizer is None:
             msg = "tokenizer: continuation='raw' needs the model's tokenizer to render the chat template, got None"
@@ -415,16 +412,7 @@ def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate
     """Return the only strategy to use, or None if the server decides."""
     if continuation == "auto":
         return None
-    if template and continuation == "raw":
-        return Raw(template)
-    known = (hosted_engine(url) or UNKNOWN).strategies
-    marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
-    named: dict[str, Strategy] = {
-        "chat_flag": ChatFlag(template=template),
-        "chat_mark": next(marks, ChatMark()),
-        "chat_trailing": ChatTrailing(),
-    }
-    return named.get(continuation, ChatInstruct())
+    return named_strategy(continuation, template, (hosted_engine(url) or UNKNOWN).strategies)
 
 
 def _require_url(url: str) -> None:
