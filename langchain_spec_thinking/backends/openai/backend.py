@@ -15,10 +15,12 @@ from weakref import WeakKeyDictionary
 from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients
+from langchain_spec_thinking.backends.openai.diagnosis import diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
 from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     import openai
     from transformers import PreTrainedTokenizerBase
 
+    from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.probes import Question
     from langchain_spec_thinking.turn import Turn
 
@@ -201,19 +204,27 @@ class OpenAIBackend(Backend):
         return on_own_network(self._url)
 
     @property
-    def context(self) -> int | None:
-        """Context length of the model in tokens. None until the server has reported it."""
-        return self.profile.context
+    def capabilities(self) -> Capabilities:
+        """What is known about the model and its server. More is known after the first request."""
+        profile = self.profile
+        strategy, stops = profile.strategy, profile.engine.stops_on_disconnect
+        return Capabilities(
+            place=self._safe_url,
+            engine=profile.engine.name,
+            continuation=strategy.name if strategy else None,
+            limitation=self._limitation(strategy),
+            context=profile.context,
+            request_tokens_max=_BILLED_TOKENS_MAX if stops is False else None,
+            top_logprobs_max=profile.top_logprobs,
+            stops_on_cancel=stops,
+            tool_calls=profile.tool_calls,
+            counts_exactly=self.template is not None,
+            prefetches=not self._clients.asynchronous_only,
+        )
 
-    @property
-    def request_tokens_max(self) -> int | None:
-        """Most tokens per request, if the service continues to write and bill after a hang-up. Otherwise None."""
-        return _BILLED_TOKENS_MAX if self.profile.engine.stops_on_disconnect is False else None
-
-    @property
-    def top_logprobs_max(self) -> int:
-        """Most tokens per position with log-probabilities. The default is 20, the limit of OpenAI and vLLM."""
-        return self.profile.top_logprobs
+    def diagnose(self, found: Diagnosis) -> Diagnosis:
+        """Add what the server lists, and what further requests show."""
+        return diagnose_server(self, found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
@@ -227,10 +238,8 @@ class OpenAIBackend(Backend):
         described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
         return {**described, "extra_body": self._extra} if self._extra else described
 
-    @property
-    def limitation(self) -> str | None:
-        """What users should know about how the backend continues turns. None if there is nothing to report."""
-        if not isinstance(self.profile.strategy, ChatInstruct):
+    def _limitation(self, strategy: Strategy | None) -> str | None:
+        if not isinstance(strategy, ChatInstruct):
             return None
         return (
             f"{self.name} at {self._safe_url} only gets an instruction to continue its reply, because the server "
@@ -304,8 +313,8 @@ class OpenAIBackend(Backend):
         return self._max_retries if question.retries is None else question.retries
 
     def _warn(self) -> None:
-        if self.limitation:
-            _LOGGER.warning("%s", self.limitation)
+        if limitation := self.capabilities.limitation:
+            _LOGGER.warning("%s", limitation)
 
     def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
         """Read up to the first text.
