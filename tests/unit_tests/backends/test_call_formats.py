@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, ToolCallChunk
 
 from langchain_spec_thinking.backends.replies.call_formats import (
     HERMES,
@@ -107,7 +107,7 @@ def test_text_that_is_no_valid_call_becomes_an_invalid_call(form: CallFormat, te
     """LangChain repairs JSON that was cut off. Even LangChain must not take this text for a call."""
     [(found, arguments)] = read(form, list(text))
     assert found == name
-    chunk = {"name": found, "args": arguments, "id": "1", "index": 0, "type": "tool_call_chunk"}
+    chunk = ToolCallChunk(name=found, args=arguments, id="1", index=0, type="tool_call_chunk")
     message = AIMessageChunk(content="", tool_call_chunks=[chunk])
     assert not message.tool_calls
     assert len(message.invalid_tool_calls) == 1
