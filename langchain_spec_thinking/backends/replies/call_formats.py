@@ -8,10 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.replies.json_calls import JsonCallFormat
+from langchain_spec_thinking.backends.replies.xml_calls import XmlCallFormat
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.call_format import CallFormat
 
+QWEN_XML = XmlCallFormat(
+    ("<tool_call>", "<function=", "<parameter="), "the name of the function and its arguments between tags"
+)
+"""The format of Qwen3-Coder, Qwen 3.5 and Nemotron 3."""
 MISTRAL = JsonCallFormat(
     ("[TOOL_CALLS]",),
     "a JSON list of objects with its name and arguments after a mark",
@@ -34,7 +39,7 @@ LLAMA = JsonCallFormat(
 )
 """The format of Llama 3.1 and later: the call is the whole answer, after an optional `<|python_tag|>`."""
 
-CALL_FORMATS: tuple[CallFormat, ...] = (MISTRAL, HERMES, LLAMA)
+CALL_FORMATS: tuple[CallFormat, ...] = (QWEN_XML, MISTRAL, HERMES, LLAMA)
 """All formats. A model has the first format that its chat template matches."""
 DEFAULT_FORMAT = HERMES
 """The format of models without a known format. A prompt teaches it to them."""
