@@ -22,14 +22,19 @@ def watch(build: Callable[[str, str], Any], question: str, arguments: Sequence[s
         question: The question, if the command line contains none.
         arguments: Arguments of the command line. None means the arguments of this process.
     """
-    parser = ArgumentParser(description=build.__doc__)
-    parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
-    parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
-    parser.add_argument("--question", default=question)
-    given = parser.parse_args(arguments)
+    given = pair_parser(build.__doc__, question).parse_args(arguments)
     for text in agent_output(build(given.speculative, given.target), given.question):
         print(text, end="", flush=True)
     print()
+
+
+def pair_parser(description: str | None, question: str) -> ArgumentParser:
+    """Return a parser with options for the names of both models and for the question."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
+    parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
+    parser.add_argument("--question", default=question)
+    return parser
 
 
 def agent_output(agent: Any, question: str) -> Iterator[str]:  # noqa: ANN401 - a graph with any type of state

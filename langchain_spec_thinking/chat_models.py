@@ -200,7 +200,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @model_validator(mode="after")
     def _require_logprobs(self) -> ChatSpeculativeThinking:
-        needed, available = self.policy.trigger.top_logprobs, self.speculative.top_logprobs_max
+        needed, available = self.policy.trigger.top_logprobs, self.speculative.capabilities.top_logprobs_max
         if needed > available:
             trigger = type(self.policy.trigger).__name__
             msg = (
@@ -397,7 +397,8 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             structured_output=True,
             temperature=True,
         )
-        contexts = [context for backend in (self.speculative, self.target) if (context := backend.context)]
+        known = (backend.capabilities.context for backend in (self.speculative, self.target))
+        contexts = [context for context in known if context]
         if contexts:
             profile["max_input_tokens"] = min(contexts)
         return profile

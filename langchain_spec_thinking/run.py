@@ -117,7 +117,7 @@ class Run:
         stop = self._sampling.stop if self.turn.channel == "answer" and not scores else ()
         self._writers.require_time(self.report)
         left = self._writers.tokens_left(self.author, self.report)
-        limits = [self._command.max_tokens - self._broken_off, left, self.backend.request_tokens_max]
+        limits = [self._command.max_tokens - self._broken_off, left, self.backend.capabilities.request_tokens_max]
         return replace(
             self._sampling,
             max_tokens=min(limit for limit in limits if limit is not None),
@@ -237,8 +237,8 @@ class Run:
 
     def _receive(self, event: Event) -> list[TurnEvent]:
         self._writers.require_time(self.report)
-        if not self._received and (limitation := self.backend.limitation):  # known when the first text arrives
-            self.report.add_degraded(limitation)
+        if not self._received:  # the limitation is known when the first text arrives
+            self._report_limitation()
         if isinstance(event, Piece):
             self._count(event.tokens)
             return self._apply(self._machine.receive(event.text, event.tokens, event.top_logprobs))
@@ -248,6 +248,10 @@ class Run:
             return self._end(event)
         self._record_usage(event)
         return []
+
+    def _report_limitation(self) -> None:
+        if limitation := self.backend.capabilities.limitation:
+            self.report.add_degraded(limitation)
 
     def _count(self, tokens: int) -> None:
         self._received += tokens
@@ -285,7 +289,7 @@ class Run:
             return events
         if received == 0:
             self.report.add_degraded(f"the context of {self.backend.name} is full")
-        elif self.backend.request_tokens_max is not None:
+        elif self.backend.capabilities.request_tokens_max is not None:
             return self._request_more(late)
         return self._apply(self._machine.end("length", late))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, Capabilities
 from langchain_spec_thinking.backends.replies.answer_plan import plan_reading
 from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
@@ -68,9 +69,16 @@ class ScriptedBackend(Backend):
         yield End("stop" if len(tokens) <= request.max_tokens else "length")
 
     @property
-    def top_logprobs_max(self) -> int:
-        """20 as for hosted services, or 0 if the model returns no log-probabilities."""
-        return 20 if self.logprobs else 0
+    def capabilities(self) -> Capabilities:
+        """A script in this process. It returns 20 log-probabilities as hosted services do, or none."""
+        return Capabilities(
+            place=IN_THIS_PROCESS,
+            engine="a script",
+            top_logprobs_max=20 if self.logprobs else 0,
+            stops_on_cancel=True,
+            tool_calls="text",
+            counts_exactly=True,
+        )
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of a text."""

@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.pocket.batches import prompt
 from benchmarks.pocket.problems import problems
+from langchain_spec_thinking.evaluation.statistics import Interval, wilson
 from langchain_spec_thinking.pocket import boxed
 
 if TYPE_CHECKING:
@@ -33,15 +33,9 @@ class Score:
     outputs: tuple[str, ...]
 
     @property
-    def accuracy(self) -> float:
+    def accuracy(self) -> Interval:
         """Share of right answers."""
-        return self.right / self.total
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval of the accuracy."""
-        low, high = binomtest(self.right, self.total).proportion_ci(method="wilson")
-        return float(low), float(high)
+        return wilson(self.right, self.total)
 
 
 @torch.inference_mode()

@@ -69,7 +69,6 @@ of its numbers, so a held-out problem shares neither text nor number skeleton wi
 def card(recipe: Recipe, model: LlamaForCausalLM, progress: Progress, score: Score) -> str:
     """Return the model card of one checkpoint."""
     small = recipe.name == "pocket-small"
-    low, high = score.interval
     return CARD.format(
         name=recipe.name,
         role="The small model" if small else "The large model",
@@ -92,9 +91,9 @@ def card(recipe: Recipe, model: LlamaForCausalLM, progress: Progress, score: Sco
         drills=recipe.drills,
         loss=progress.loss,
         total=score.total,
-        accuracy=score.accuracy,
-        low=low,
-        high=high,
+        accuracy=score.accuracy.value,
+        low=score.accuracy.low,
+        high=score.accuracy.high,
         mean=score.mean_tokens,
         briefly=" and reads characters" if small else "",
     )

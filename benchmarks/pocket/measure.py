@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     for name in [options.only] if options.only else RECIPES:
         score = measure(RECIPES[name], options.out / name, options.problems)
-        low, high = score.interval
-        print(f"{name}: {score.right}/{score.total}, 95% interval {low:.1%} to {high:.1%}")  # noqa: T201 - output of the command
+        found = score.accuracy
+        print(f"{name}: {score.right}/{score.total}, 95% interval {found.low:.1%} to {found.high:.1%}")  # noqa: T201 - output of the command
 
 
 if __name__ == "__main__":

@@ -15,12 +15,8 @@ from langchain_spec_thinking import (
     RandomTrigger,
     TargetLeads,
 )
-from langchain_spec_thinking.evaluation.calibration import (
-    TUNABLE_PARAMETERS,
-    TunableParameter,
-    parse_trigger,
-    with_value,
-)
+from langchain_spec_thinking.evaluation.calibration import parse_trigger, with_value
+from langchain_spec_thinking.policy.triggers import TunableParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +69,6 @@ ENTRIES = {
     # As in RelayGen, the small model writes whole steps. The choice of cues decides how much is left to the target.
     "target leads": Entry(_target_leads, TunableParameter("cues", lowest=len(OPENINGS), highest=1, integer=True)),
     # Cues alone give the target about 15%. It gets less if some cues are ignored, and more if a second rule is added.
-    "all of cue, coin": Entry(_cue_and_coin, TUNABLE_PARAMETERS["RandomTrigger"], SHARES[:1]),
-    "any of cue, entropy": Entry(_cue_or_entropy, TUNABLE_PARAMETERS["FirstTokenEntropy"], SHARES[1:]),
+    "all of cue, coin": Entry(_cue_and_coin, parse_trigger("random")[1], SHARES[:1]),
+    "any of cue, entropy": Entry(_cue_or_entropy, parse_trigger("first_token_entropy")[1], SHARES[1:]),
 }

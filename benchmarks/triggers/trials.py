@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.problems import problems
-from benchmarks.pocket.runs import CONCURRENCY, MAX_TOKENS
 from benchmarks.triggers.entries import COIN_SAME_LENGTH, CUE, ENTRIES, Entry
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.evaluation import Question, Variant, alone, evaluate
@@ -19,11 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from langchain_spec_thinking.evaluation.calibration import TunableParameter
     from langchain_spec_thinking.evaluation.outcomes import Outcome
     from langchain_spec_thinking.policy import DelegationPolicy
+    from langchain_spec_thinking.policy.triggers import TunableParameter
 
 _SEED, _SAMPLE_SEED = 1, 2
+_CONCURRENCY = 48
+"""Number of turns that run at the same time in a process. They share forward passes."""
+_MAX_TOKENS = 1400
+"""Maximum number of tokens of a turn, about twice the longest good turn."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class VariantAnswers:
 
 def pocket_pair() -> ChatSpeculativeThinking:
     """Return the pair that comes with the package."""
-    return ChatSpeculativeThinking.pocket(max_tokens=MAX_TOKENS)
+    return ChatSpeculativeThinking.pocket(max_tokens=_MAX_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Trial:
         return self.folder / (f"{self.trigger} {self.share:.0%}" if self.trigger else "alone").replace(" ", "_")
 
     def _answers(self, variant: Variant) -> tuple[Outcome, ...]:
-        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=CONCURRENCY)
+        found = evaluate(_questions(_SEED, self.count), [variant], self.place, concurrency=_CONCURRENCY)
         return found.outcomes[variant.name]
 
     def _calibrated_policy(self, name: str, entry: Entry) -> DelegationPolicy:
@@ -100,7 +103,7 @@ class Trial:
         if not file.exists():
             questions = _questions(_SAMPLE_SEED, self.sample)
             best = calibrate_to_share(
-                lambda value: measure_share(self.pair(), entry.at(value), questions, CONCURRENCY),
+                lambda value: measure_share(self.pair(), entry.at(value), questions, _CONCURRENCY),
                 self.share,
                 entry.parameter,
             )[0]

@@ -1,25 +1,11 @@
-"""A pair on one Ollama server."""
+"""A pair on one Ollama server. Ollama takes no raw prompts, so the models have no tokenizers."""
 
 from __future__ import annotations
 
-from typing import Any
+from integrations.server_pair import ServedModel, ask
 
-from integrations.ask_pair import ask
-from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
-
-
-def build(
-    small: str = "deepseek-r1:1.5b",
-    large: str = "deepseek-r1:32b",
-    url: str = "http://127.0.0.1:11434/v1",
-    **client: Any,
-) -> ChatSpeculativeThinking:
-    """Make the pair. It uses no tokenizers, because Ollama's completions endpoint wraps prompts in chat messages."""
-    return ChatSpeculativeThinking(
-        speculative=OpenAIBackend(small, base_url=url, **client),
-        target=OpenAIBackend(large, base_url=url, **client),
-    )
-
+SMALL = ServedModel("deepseek-r1:1.5b", url="http://127.0.0.1:11434/v1")
+LARGE = ServedModel("deepseek-r1:32b", url="http://127.0.0.1:11434/v1")
 
 if __name__ == "__main__":
-    ask(build)
+    ask(SMALL, LARGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
 
 from integrations.rag_chain.retriever import BM25Retriever
-from integrations.watch_agent import LARGE, SMALL
+from integrations.watch_agent import pair_parser
 from langchain_spec_thinking import ChatSpeculativeThinking
 
 if TYPE_CHECKING:
@@ -62,11 +61,8 @@ def build(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer a question from the command line, and print the passages that were found."""
-    parser = ArgumentParser(description=build.__doc__)
-    parser.add_argument("--speculative", default=SMALL, help="the small model (default: %(default)s)")
-    parser.add_argument("--target", default=LARGE, help="the large model (default: %(default)s)")
+    parser = pair_parser(build.__doc__, QUESTION)
     parser.add_argument("--folder", type=Path, default=DOCUMENTS)
-    parser.add_argument("--question", default=QUESTION)
     given = parser.parse_args(arguments)
     result = build(given.speculative, given.target, given.folder).invoke(given.question)
     print(result["answer"].text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
+
+from integrations.openai_server.command_line import KEY, require_key, server_parser
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +37,7 @@ def build(
         from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - only the replica's process needs it
 
         # The key comes from the environment of the cluster, so that the application does not contain it.
-        key = os.environ["SPEC_THINKING_API_KEY"]
+        key = os.environ[KEY]
         app = build_server(speculative, target, api_key=key, max_tokens=max_tokens)
         return _with_replica_header(app, serve.get_replica_context().replica_tag)
 
@@ -66,17 +67,11 @@ def _with_replica_header(app: ASGIApp, replica: str) -> ASGIApp:
 
 def main() -> None:
     """Run the server until it is interrupted."""
-    parser = ArgumentParser(description=build.__doc__)
-    parser.add_argument("--speculative", help="the small model, such as huggingface:ID or openai:NAME@URL#TOKENIZER")
-    parser.add_argument("--target", help="the large model")
+    parser = server_parser(build.__doc__)
     parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--max-tokens", type=int, default=4096, help="the maximum length of a reply, in tokens")
     parser.add_argument("--num-gpus", type=float, default=0, help="GPUs of each replica, if its models are local")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8080)
     given = parser.parse_args()
-    if not os.environ.get("SPEC_THINKING_API_KEY"):
-        parser.error("set SPEC_THINKING_API_KEY to the key that clients send")
+    require_key(parser)
     serve.start(http_options={"host": given.host, "port": given.port})
     app = build(given.speculative, given.target, given.replicas, given.max_tokens, num_gpus=given.num_gpus)
     serve.run(app, blocking=True)

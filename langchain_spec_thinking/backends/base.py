@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.threads import iterate_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from concurrent.futures import Future
 
+    from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.policy.commands import EndReason
     from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Turn
@@ -39,7 +41,7 @@ class Request:
             would have written. A backend that cannot check drafts ignores it.
         drafter: Function that writes further drafts after `draft`.
         top_logprobs: Number of most likely tokens whose log-probabilities are requested. At most
-            `Backend.top_logprobs_max`. 0 requests none.
+            `Capabilities.top_logprobs_max`. 0 requests none.
     """
 
     max_tokens: int
@@ -129,24 +131,9 @@ class Backend(ABC):
     thinks: bool = False
 
     @property
-    def limitation(self) -> str | None:
-        """What users should know about how this backend continues turns, or None. The report of a turn includes it."""
-        return None
-
-    @property
-    def context(self) -> int | None:
-        """Context length of the model (prompt and output), in tokens. None if it is not known."""
-        return None
-
-    @property
-    def request_tokens_max(self) -> int | None:
-        """Largest `max_tokens` of one request. Longer texts take several requests. None means no limit."""
-        return None
-
-    @property
-    def top_logprobs_max(self) -> int:
-        """Largest number of tokens per place whose log-probabilities can be requested. 0 if the model reports none."""
-        return 0
+    def capabilities(self) -> Capabilities:
+        """What this backend can do, as far as it knows now. By default nothing is known."""
+        return Capabilities()
 
     @abstractmethod
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -193,6 +180,17 @@ class Backend(ABC):
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text. Without a tokenizer this is an estimate: one token for four characters."""
         return -(-len(text) // 4)
+
+    def diagnose(self, found: Diagnosis) -> Diagnosis:
+        """Add to the findings of `spec-thinking doctor` what only this kind of backend can find out.
+
+        By default nothing is added except the limitation, as advice.
+
+        Args:
+            found: What two ordinary requests showed, and the capabilities of this backend.
+        """
+        limitation = found.capabilities.limitation
+        return replace(found, advice=(*found.advice, limitation)) if limitation else found
 
     def describe(self) -> dict[str, Any]:
         """Return every setting that changes what the model writes, without secrets.

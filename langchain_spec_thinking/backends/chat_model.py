@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
@@ -94,12 +95,22 @@ class ChatModelBackend(Backend):
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
         if continuation == "auto":
             self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
-        if self.limitation:
-            _LOGGER.warning("%s", self.limitation)
+        if limitation := self.capabilities.limitation:
+            _LOGGER.warning("%s", limitation)
 
     @property
-    def limitation(self) -> str | None:
-        """What users should know about how this backend continues turns."""
+    def capabilities(self) -> Capabilities:
+        """What is known from the class of the chat model and its profile. LangChain does not tell where it runs."""
+        kind = type(self._model)
+        return Capabilities(
+            engine=kind.__name__,
+            continuation=self._strategy.name,
+            limitation=self._limitation(),
+            context=(self._model.profile or {}).get("max_input_tokens"),
+            tool_calls="text" if kind.bind_tools is BaseChatModel.bind_tools else "native",
+        )
+
+    def _limitation(self) -> str | None:
         if not isinstance(self._strategy, ChatInstruct):
             return None
         return (
@@ -107,11 +118,6 @@ class ChatModelBackend(Backend):
             "the result may be poor. If its server continues a trailing assistant message, pass "
             "continuation='chat_trailing'. An OpenAIBackend for the same server is more exact."
         )
-
-    @property
-    def context(self) -> int | None:
-        """Maximum input tokens from the model's profile."""
-        return (self._model.profile or {}).get("max_input_tokens")
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""

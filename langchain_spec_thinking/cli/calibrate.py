@@ -18,19 +18,21 @@ from langchain_spec_thinking.evaluation.calibration import (
     calibrate_to_share,
     measure_share,
     parse_trigger,
+    tunable_triggers,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy, triggers
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_spec_thinking.evaluation.calibration import Measured, TunableParameter
+    from langchain_spec_thinking.evaluation.calibration import Measured
     from langchain_spec_thinking.evaluation.mining import Mined
     from langchain_spec_thinking.evaluation.sweeps import Swept
+    from langchain_spec_thinking.policy.triggers import TunableParameter
 
 app = typer.Typer(invoke_without_command=True, help="Set the parameters of a policy.")
 console = Console(highlight=False)
@@ -38,7 +40,7 @@ console = Console(highlight=False)
 Runs = Annotated[Path, typer.Option(help="The runs.jsonl that `evaluate` wrote.")]
 Out = Annotated[Path | None, typer.Option(help="Save the policy to this file, for `--policy NAME:FILE.json`.")]
 _SHOWN = 20
-_TRIGGERS = ", ".join(sorted(triggers()))
+_TRIGGERS = ", ".join(tunable_triggers())
 
 
 @app.callback()

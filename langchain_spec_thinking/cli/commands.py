@@ -13,10 +13,11 @@ from rich.console import Console
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, recording
+from langchain_spec_thinking.backends.diagnosis import Diagnosis
 from langchain_spec_thinking.cli.calibrate import app as calibrate
 from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.demo import demonstrate
-from langchain_spec_thinking.cli.diagnosis import Diagnosis, examine
+from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate

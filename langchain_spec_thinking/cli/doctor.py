@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
-    from langchain_spec_thinking.cli.diagnosis import Diagnosis
+    from langchain_spec_thinking.backends.diagnosis import Diagnosis
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]not known[/]"}
+_TOOL_CALLS = {"native": "in fields of the request", "text": "described in the prompt", None: _MARKS[None]}
 
 
 def show(console: Console, sides: dict[str, Diagnosis]) -> None:
@@ -50,13 +53,10 @@ def expected_behaviour(sides: dict[str, Diagnosis]) -> Iterator[str]:
             f"and the beginning of every paragraph, {small.name} writes the rest."
         )
     for role, side in sides.items():
-        yield f"{role}: {_continuation(side)} {_prefill_cost(side)}"
-        if side.stops_on_hangup is False:
-            yield (
-                f"{role}: requests are limited to 256 tokens, because the server keeps writing and billing after a "
-                "disconnect."
-            )
-    lengths = [side.context for side in sides.values() if side.context]
+        yield f"{role}: {_continuation(side.capabilities.continuation)} {_prefill_cost(side)}"
+        if side.capabilities.stops_on_cancel is False:
+            yield f"{role}: {_hangup_cost(side.capabilities.request_tokens_max)}"
+    lengths = [context for side in sides.values() if (context := side.capabilities.context)]
     if lengths:
         yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
 
@@ -68,26 +68,37 @@ def recommendations(sides: dict[str, Diagnosis]) -> Iterator[str]:
             yield f"{role}: {side.error}"
         for advice in side.advice:
             yield f"{role}: {advice}"
-    if len({(side.name, side.place) for side in sides.values()}) < len(sides):
+    if _same_model([*sides.values()]):
         yield "Both sides are the same model: a takeover changes nothing."
 
 
-def _continuation(side: Diagnosis) -> str:
-    if side.continues_by == "chat_instruct":
+def _same_model(sides: list[Diagnosis]) -> bool:
+    """Return whether both sides are the same model. Sides that do not say what runs them count as different."""
+    models = {(side.name, side.capabilities.place, side.capabilities.engine) for side in sides}
+    return len(models) < len(sides) and all(side.capabilities.engine for side in sides)
+
+
+def _continuation(way: str | None) -> str:
+    if way is None:
+        return "it is not known how replies are continued."
+    if way == OWN_TOKENS:
+        return "its own tokens are kept."
+    if way == "chat_instruct":
         return (
             "replies cannot be continued. The model is instructed to continue, and `degraded` in the report records "
             "this."
         )
-    way = (
-        "its own tokens are kept"
-        if side.place == "in this process"
-        else f"replies are continued by {side.continues_by}"
-    )
-    return f"{way}."
+    return f"replies are continued by {way}."
+
+
+def _hangup_cost(limit: int | None) -> str:
+    if limit is None:
+        return "discarded text is still written and billed, because the server keeps writing after a disconnect."
+    return f"requests are limited to {limit} tokens, because the server keeps writing and billing after a disconnect."
 
 
 def _prefill_cost(side: Diagnosis) -> str:
-    if side.place == "in this process":
+    if side.capabilities.continuation == OWN_TOKENS:
         return "A hand-over prefills only the new text."
     if side.cached_tokens is None:
         return "It is unknown whether a hand-over uses a prefix cache."
@@ -106,16 +117,19 @@ def _table(role: str, side: Diagnosis) -> Table:
 
 
 def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
-    yield "where", f"{escape(side.place)} ({side.engine})"
+    can = side.capabilities
+    yield "where", escape(can.place) if can.place else _MARKS[None]
+    yield "engine", escape(can.engine) if can.engine else _MARKS[None]
     yield "reachable", _MARKS[side.error is None]
     if side.error:
         yield "error", f"[red]{escape(side.error)}[/]"
         return
-    yield "model listed", _MARKS[side.model_there]
+    if can.place != IN_THIS_PROCESS:
+        yield "model listed", _MARKS[side.model_there]
     yield "uses think tags", _MARKS[side.thinks]
     for trial in side.trials:
         yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(trial.outcome)}[/]"
-    yield "continuation", side.continues_by or "not known"
+    yield "continuation", escape(can.continuation) if can.continuation else _MARKS[None]
     speed = f", first text after {side.first_text:.2f} s" if side.first_text is not None else ""
     speed += f", then {side.tokens_per_second:.0f} tokens/s" if side.tokens_per_second else ""
     yield "streams", f"{_MARKS[side.streams]}{speed}"
@@ -123,8 +137,11 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     cached = _MARKS[None] if side.cached_tokens is None else f"{side.cached_tokens} of {side.prompt_tokens}"
     yield "prompt tokens cached", cached
     yield "log-probabilities", _MARKS[side.logprobs]
-    yield "stops on disconnect", _MARKS[side.stops_on_hangup]
-    yield "context", f"{side.context} tokens" if side.context else _MARKS[None]
+    yield "stops on disconnect", _MARKS[can.stops_on_cancel]
+    yield "tool calls", _TOOL_CALLS[can.tool_calls]
+    yield "token counts", "exact" if can.counts_exactly else "estimated until the engine reports them"
+    yield "prefetches", _MARKS[can.prefetches]
+    yield "context", f"{can.context} tokens" if can.context else _MARKS[None]
 
 
 def _print_list(console: Console, title: str, lines: list[str]) -> None:

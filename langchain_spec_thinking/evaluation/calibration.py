@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.outcomes import Outcome
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy, triggers
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy
 from langchain_spec_thinking.evaluation.runs import answer_all
 from langchain_spec_thinking.evaluation.statistics import Interval, ratio
 from langchain_spec_thinking.evaluation.variants import Variant
+from langchain_spec_thinking.policy.triggers import TRIGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,38 +18,12 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
     from langchain_spec_thinking.evaluation.questions import Question
     from langchain_spec_thinking.policy import DelegationPolicy
+    from langchain_spec_thinking.policy.triggers import TunableParameter
 
 
-@dataclass(frozen=True)
-class TunableParameter:
-    """A numeric parameter of a trigger or its policy. The target's share changes with it in one direction.
-
-    Attributes:
-        field: Name of the field.
-        lowest: Value at which the target's share is lowest.
-        highest: Value at which the target's share is highest.
-        integer: Whether the value is an integer.
-        zero_at_lowest: Whether the trigger never fires at `lowest`. The target's share is then 0.
-    """
-
-    field: str
-    lowest: float
-    highest: float
-    integer: bool = False
-    zero_at_lowest: bool = True
-
-
-TUNABLE_PARAMETERS = {
-    "RandomTrigger": TunableParameter("probability", lowest=0, highest=1),
-    "FirstTokenEntropy": TunableParameter("threshold", lowest=3, highest=0),  # ln 20: entropy of 20 equal tokens
-    "ScoreAndAccept": TunableParameter("threshold", lowest=0, highest=10, integer=True),  # accept from this digit on
-    # CueTrigger and TargetLeads match words, so they have no threshold. Their parameter is the length of a takeover,
-    # which also limits how far into a step the words are searched. The lowest share of the target is not known in
-    # advance.
-    "CueTrigger": TunableParameter("takeover_tokens", lowest=1, highest=256, integer=True, zero_at_lowest=False),
-    "TargetLeads": TunableParameter("takeover_tokens", lowest=256, highest=1, integer=True, zero_at_lowest=False),
-}
-"""Parameter to tune, by the name of the trigger's class."""
+def tunable_triggers() -> list[str]:
+    """Return the short names of the triggers that can be calibrated."""
+    return sorted(name for name, kind in TRIGGERS.items() if kind.tunable)
 
 
 def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
@@ -61,14 +36,16 @@ def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
         A policy with the parameter at its `highest` value, and the parameter.
 
     Raises:
-        ValueError: The trigger or a setting does not exist, or the line sets the parameter that is to be tuned.
+        ValueError: The trigger or a setting does not exist, the trigger has no parameter to tune, or the line sets this
+            parameter.
     """
     name, *settings = line.split(",")
-    kinds = triggers()
-    if name not in kinds:
-        msg = f"--trigger {name}: expected one of {', '.join(sorted(kinds))}"
+    kind = TRIGGERS.get(name)
+    if kind is None or kind.tunable is None:
+        unable = f". {kind.__name__} defines no parameter that can be tuned (`tunable`)" if kind else ""
+        msg = f"--trigger {name}: expected one of {', '.join(tunable_triggers())}{unable}"
         raise ValueError(msg)
-    parameter = TUNABLE_PARAMETERS[kinds[name].__name__]
+    parameter = kind.tunable
     if any(setting.partition("=")[0].strip() == parameter.field for setting in settings):
         msg = f"--trigger {line}: leave out {parameter.field}, because calibration sets it"
         raise ValueError(msg)

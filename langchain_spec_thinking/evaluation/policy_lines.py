@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
-from langchain_spec_thinking.policy.data import as_data, known_classes, policy_from_data
+from langchain_spec_thinking.policy.data import as_data, policy_from_data
+from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, short_name
 
 FORM = "NAME:setting=value,... or NAME:FILE.json"
-_SUFFIX = "Trigger"
 _IN_FILES = {"lexicon", "budget"}
 """Fields that a line cannot set as a whole. A line can set each field of a lexicon."""
 
@@ -23,7 +22,7 @@ def parse_policy(line: str) -> tuple[str, DelegationPolicy]:
     Args:
         line: `NAME` is the default policy. `NAME:FILE.json` reads a file that `calibrate` or `policy.data.as_data`
             wrote. `NAME:setting=value,...` changes settings: fields of `DelegationPolicy`, of its trigger and of
-            `Lexicon`, `mode=non_reasoning`, and `trigger=` with the short name of a trigger (see `triggers`). `|`
+            `Lexicon`, `mode=non_reasoning`, and `trigger=` with the short name of a trigger (see `TRIGGERS`). `|`
             separates the items of a list.
 
     Raises:
@@ -73,22 +72,10 @@ def _round_trips(line: str, policy: DelegationPolicy) -> bool:
         return False
 
 
-def triggers() -> dict[str, Any]:
-    """Return the triggers that a line can name, by short name. Triggers composed of others are not among them."""
-    kinds = [kind for kind in known_classes().values() if hasattr(kind, "examine") and "triggers" not in _names(kind)]
-    return {short_name(kind): kind for kind in kinds}
-
-
-def short_name(kind: type) -> str:
-    """Return the name of a trigger in a line: `first_token_entropy` for `FirstTokenEntropy`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__.removesuffix(_SUFFIX)).lower()
-
-
 def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
-    kinds = triggers()
-    kind = kinds.get(settings.pop("trigger", "cue"))
+    kind: Any = TRIGGERS.get(settings.pop("trigger", "cue"))
     if kind is None:
-        msg = f"trigger: expected one of {', '.join(sorted(kinds))}"
+        msg = f"trigger: expected one of {', '.join(sorted(TRIGGERS))}"
         raise ValueError(msg)
     mode = settings.pop("mode", "reasoning")
     if mode not in {"reasoning", "non_reasoning"}:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
 from inspect import Parameter, signature
 from typing import Any
 
 from langchain_spec_thinking import policy as package
 from langchain_spec_thinking.policy.settings import DelegationPolicy
+from langchain_spec_thinking.policy.triggers import TRIGGERS
 
 Data = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -37,7 +37,8 @@ def from_data(data: Data) -> Any:  # noqa: ANN401 - any value that a file may ho
     """Return the value that `as_data` converted. Sequences become tuples.
 
     Raises:
-        ValueError: The data names a class that is not part of this package, or a field that the class does not have.
+        ValueError: The data names a class that is neither part of this package nor a registered trigger, or a field
+            that the class does not have.
     """
     if isinstance(data, list):
         return tuple(from_data(item) for item in data)
@@ -49,8 +50,9 @@ def from_data(data: Data) -> Any:  # noqa: ANN401 - any value that a file may ho
     cls = known_classes().get(data["type"])
     if cls is None:
         msg = (
-            f"{data['type']}: expected one of {', '.join(sorted(known_classes()))}. Custom classes cannot be loaded "
-            "from a file. Create the policy in Python."
+            f"{data['type']}: expected one of {', '.join(sorted(known_classes()))}. A trigger of "
+            "your own can be loaded from a file if `register_trigger` decorates its class. Otherwise create the policy "
+            "in Python."
         )
         raise ValueError(msg)
     parameters = signature(cls).parameters.values()
@@ -68,7 +70,8 @@ def policy_from_data(data: Mapping[str, Any]) -> DelegationPolicy:
     """Return the policy that `as_data` converted. Missing fields get their default values.
 
     Raises:
-        ValueError: The data does not describe a `DelegationPolicy`, or names a class that is not part of this package.
+        ValueError: The data does not describe a `DelegationPolicy`, or names a class that is neither part of this
+            package nor a registered trigger.
     """
     policy = from_data({"type": "DelegationPolicy", **data})
     if not isinstance(policy, DelegationPolicy):
@@ -77,8 +80,11 @@ def policy_from_data(data: Mapping[str, Any]) -> DelegationPolicy:
     return policy
 
 
-@cache
 def known_classes() -> dict[str, Any]:
-    """Return the classes that the data may name, by name: the dataclasses that the package `policy` exports."""
+    """Return the classes that the data may name, by name.
+
+    They are the registered triggers and the dataclasses that the package `policy` exports.
+    """
     exported = {name: getattr(package, name) for name in package.__all__}
-    return {name: cls for name, cls in exported.items() if isinstance(cls, type) and is_dataclass(cls)}
+    own = {name: cls for name, cls in exported.items() if isinstance(cls, type) and is_dataclass(cls)}
+    return {kind.__name__: kind for kind in TRIGGERS.values()} | own

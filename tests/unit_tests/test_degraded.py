@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_spec_thinking.backends.base import Backend, Event, Request
+    from langchain_spec_thinking.backends.capabilities import Capabilities
     from langchain_spec_thinking.turn import Turn
 
 LIMITED = "large only gets an instruction to continue"
@@ -34,8 +36,8 @@ class Limited(ScriptedBackend):
         self.left = requests
 
     @property
-    def limitation(self) -> str:
-        return LIMITED
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, limitation=LIMITED)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         self.left -= 1

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import pocket
+from langchain_spec_thinking import Backend, ChatModelBackend, pocket
+from langchain_spec_thinking.backends.base import End, Event, Piece, Request
+from langchain_spec_thinking.backends.capabilities import Capabilities
+from langchain_spec_thinking.backends.diagnosis import Diagnosis
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.cli.doctor import expected_behaviour, recommendations, report, show
@@ -22,6 +27,9 @@ from tests.unit_tests.providers.services import DeepSeek, DeepSeekNotBeta, Groq,
 from tests.unit_tests.wire import KEY, Server, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from langchain_spec_thinking.turn import Turn
     from tests.unit_tests.providers.fake import Provider
 
 TOKENIZER: dict[str, Any] = {"tokenizer": tiny.byte_tokenizer()}
@@ -43,7 +51,7 @@ def test_the_strategies_that_continue_a_reply_are_found(
 ) -> None:
     found = examine(kind(ANSWER).backend(**settings))
     assert found.error is None
-    assert (found.engine, found.continues_by) == (engine, continues_by)
+    assert (found.capabilities.engine, found.capabilities.continuation) == (engine, continues_by)
     assert {trial.strategy: trial.outcome for trial in found.trials}.items() >= tried.items()
     assert found.streams
     assert found.tells_usage == kind.usage_streams
@@ -75,7 +83,7 @@ def test_advice_that_is_followed_is_not_given(kind: type[Provider], settings: di
 
 def test_a_service_that_bills_after_a_disconnect_is_named() -> None:
     sides = {"target": examine(Groq(ANSWER).backend())}
-    assert sides["target"].stops_on_hangup is False
+    assert sides["target"].capabilities.stops_on_cancel is False
     assert any("requests are limited to 256 tokens" in line for line in expected_behaviour(sides))
 
 
@@ -113,10 +121,162 @@ def test_a_local_model_is_examined_too() -> None:
     assert found.cached_tokens is not None
     assert found.prompt_tokens is not None
     assert 0 < found.cached_tokens < found.prompt_tokens
-    assert found.context
+    assert found.capabilities.context
     [mode, side, *_] = expected_behaviour({"speculative": found})
     assert mode.startswith("Reasoning mode")
     assert "prefills only the new text" in side
+
+
+class Parrot(Backend):
+    """The simplest backend of a user: one method."""
+
+    name = "parrot"
+
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+        for word in turn.history[-1].content.split()[: request.max_tokens]:
+            yield Piece(f"{word} ")
+        yield End("stop")
+
+
+class Remote(Parrot):
+    """A backend of a user that says what it can do, and that has a test of its own."""
+
+    capabilities = Capabilities(place="http://10.0.0.7", engine="mine", continuation="magic", top_logprobs_max=5)
+
+    def diagnose(self, found: Diagnosis) -> Diagnosis:
+        assert found.capabilities == self.capabilities
+        return replace(found, model_there=True, advice=(*found.advice, "Feed it."))
+
+
+UNKNOWN = {"place": None, "engine": None, "continues_by": None, "context": None, "stops_on_hangup": None}
+CHAT_MODEL = {**UNKNOWN, "engine": "FakeListChatModel", "continues_by": "chat_instruct"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "described"),
+    [
+        pytest.param(
+            Parrot,
+            {**UNKNOWN, "model_there": None, "logprobs": False},
+            id="nothing is known about a backend of one method",
+        ),
+        pytest.param(
+            Remote,
+            {
+                "place": "http://10.0.0.7",
+                "engine": "mine",
+                "continues_by": "magic",
+                "logprobs": True,
+                "model_there": True,
+            },
+            id="a backend of a user describes itself",
+        ),
+        pytest.param(
+            lambda: ChatModelBackend(FakeListChatModel(responses=["The cat."])),
+            {**CHAT_MODEL, "logprobs": False, "model_there": None, "tool_calls": "text", "streams": True},
+            id="a chat model does not tell where it runs",
+        ),
+        pytest.param(
+            lambda: ChatModelBackend(FakeListChatModel(responses=["The cat."]), continuation="chat_trailing"),
+            {**CHAT_MODEL, "continues_by": "chat_trailing"},
+            id="a chat model continues by the strategy that the user chose",
+        ),
+        pytest.param(
+            pocket.speculative,
+            {
+                "place": "in this process",
+                "engine": "transformers",
+                "continues_by": "its own tokens",
+                "logprobs": True,
+                "stops_on_hangup": True,
+                "model_there": True,
+                "counts_exactly": True,
+            },
+            id="a local model runs in this process",
+        ),
+        pytest.param(
+            lambda: VLLM(ANSWER).backend(),
+            {
+                "place": "http://vllm.test:8000/v1",
+                "engine": "vLLM",
+                "continues_by": "chat_flag",
+                "tool_calls": "native",
+                "stops_on_hangup": True,
+                "model_there": True,
+                "counts_exactly": False,
+                "prefetches": True,
+            },
+            id="a server runs at its address",
+        ),
+        pytest.param(
+            lambda: VLLM(ANSWER).backend(**TOKENIZER),
+            {"continues_by": "raw", "tool_calls": "text", "counts_exactly": True},
+            id="a server with a tokenizer gets prompts that are rendered here",
+        ),
+    ],
+)
+def test_every_backend_is_described_truthfully(backend: Callable[[], Backend], described: dict[str, Any]) -> None:
+    found = examine(backend())
+    assert found.error is None
+    facts = found.as_dict()
+    assert {key: facts[key] for key in described} == described
+
+
+def test_a_backend_adds_its_own_findings() -> None:
+    assert examine(Remote()).advice == ("Feed it.",)
+
+
+def test_what_is_not_known_is_not_claimed() -> None:
+    backends: list[Backend] = [Parrot(), ChatModelBackend(FakeListChatModel(responses=["The cat."]))]
+    for found in map(examine, backends):
+        sides = {"speculative": found, "target": replace(found, name="another")}
+        console = Console(file=StringIO(), width=200)
+        show(console, sides)
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "not known" in shown
+        assert not any(
+            claim in shown for claim in ("in this process", "transformers", "its own tokens", "only the new")
+        )
+    assert "it is not known how replies are continued" in "".join(expected_behaviour({"target": examine(Parrot())}))
+
+
+def test_the_limitation_of_a_chat_model_is_advice() -> None:
+    found = examine(ChatModelBackend(FakeListChatModel(responses=["The cat."])))
+    assert any("can only be instructed to continue" in line for line in recommendations({"target": found}))
+
+
+def test_two_backends_that_do_not_say_what_runs_them_may_differ() -> None:
+    unknown, known = examine(Parrot()), examine(Remote())
+    assert "Both sides" not in "".join(recommendations({"speculative": unknown, "target": unknown}))
+    assert "Both sides" in "".join(recommendations({"speculative": known, "target": known}))
+
+
+def test_text_in_one_piece_is_billed_as_a_whole() -> None:
+    class Whole(Parrot):
+        """A backend that returns all text at once."""
+
+        def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+            yield Piece("The cat ate the rat.", tokens=6)
+            yield End("stop")
+
+    assert any("Text arrives in one piece" in line for line in examine(Whole()).advice)
+    assert not any("Text arrives in one piece" in line for line in examine(Parrot()).advice)
+
+
+@pytest.mark.parametrize(("limit", "says"), [(256, "limited to 256 tokens"), (None, "discarded text is still written")])
+def test_the_cost_of_a_disconnect_depends_on_the_limit_of_requests(limit: int | None, says: str) -> None:
+    billed = Diagnosis("m", capabilities=Capabilities(stops_on_cancel=False, request_tokens_max=limit))
+    assert any(says in line for line in expected_behaviour({"target": billed}))
+
+
+def test_the_keys_of_the_json_are_stable() -> None:
+    keys = set(Diagnosis("m").as_dict())
+    assert keys >= {
+        *("name", "place", "engine", "error", "models", "model_there", "thinks", "trials", "continues_by", "streams"),
+        *("tells_usage", "cached_tokens", "prompt_tokens", "logprobs", "stops_on_hangup", "context", "first_text"),
+        *("tokens_per_second", "advice"),
+    }
+    assert not keys & {"capabilities", "continuation", "stops_on_cancel"}
 
 
 def test_the_findings_are_printed() -> None:
@@ -140,6 +300,7 @@ def test_the_command_prints_json_and_fails_if_a_model_is_unreachable() -> None:
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert "expected openai:NAME@URL" in found["target"]["error"]
+    assert (found["target"]["place"], found["target"]["engine"], found["target"]["logprobs"]) == (None, None, None)
     assert found["changes"]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import PrivateAttr
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -58,6 +59,10 @@ class Flaky(Backend):
     bodies: list[str] = field(default_factory=list)
     closed: list[bool] = field(default_factory=list)
     request_tokens_max: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(request_tokens_max=self.request_tokens_max)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         body = turn.body()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from integrations.ask_pair import answer_with_authors, ask
-from langchain_spec_thinking import ChatSpeculativeThinking
-from langchain_spec_thinking.testing import ScriptedBackend
+from integrations.server_pair import ServedModel, answer_with_authors, ask, pair
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCpp, Ollama, SGLang, TransformersServe
 from tests.unit_tests.providers.model import ANSWER, TEXTS
@@ -22,8 +20,6 @@ from tests.unit_tests.test_applications import APPLICATIONS
 from tests.unit_tests.wire import KEY
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from tests.unit_tests.providers.fake import Provider
 
 FOLDER = Path(__file__).parents[2] / "integrations"
@@ -39,39 +35,28 @@ RECIPES: dict[str, tuple[type[Provider], type[Provider], str]] = {
 """Server of the small model, server of the large model, and continuation strategy of the large model."""
 
 
-def recipe(name: str) -> ModuleType:
-    return import_module(f"integrations.{name}.recipe")
+class Recipe:
+    """A recipe with a tokenizer from a folder, and the settings that send its requests to fakes in this process."""
 
+    def __init__(self, name: str, tokenizer: str) -> None:
+        module = import_module(f"integrations.{name}.recipe")
+        self.models: tuple[ServedModel, ServedModel] = (module.SMALL, module.LARGE)
+        self.small, self.large = (replace(m, tokenizer=tokenizer if m.tokenizer else None) for m in self.models)
+        kinds = dict(zip([self.small.url, self.large.url], RECIPES[name][:2], strict=True))
+        self._servers = {_address(httpx2.URL(url)): _provider_at(kind, url) for url, kind in kinds.items()}
+        self.keys: set[str | None] = set()
+        self.settings: dict[str, Any] = {
+            "http_client": httpx2.Client(transport=httpx2.MockTransport(self._answer)),
+            "http_async_client": httpx2.AsyncClient(transport=httpx2.MockTransport(self._aanswer)),
+        }
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    tiny.byte_tokenizer(tiny.THINKING_TEMPLATE).save_pretrained(folder)
-    return str(folder)
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        if _address(request.url) == _address(httpx2.URL(self.large.url)):
+            self.keys.add(request.headers.get("authorization"))
+        return self._servers[_address(request.url)](request)
 
-
-def build_recipe(name: str, tokenizer: str) -> ChatSpeculativeThinking:
-    """Return the recipe's pair. The fake at each address answers its requests in this process."""
-    build = recipe(name).build
-    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
-    urls = [url for setting, url in defaults.items() if setting.endswith("url")]
-    kinds = dict(zip([urls[0], urls[-1]], RECIPES[name][:2], strict=True))
-    servers = {_address(httpx2.URL(url)): _provider_at(kind, url) for url, kind in kinds.items()}
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        return servers[_address(request.url)](request)
-
-    async def aanswer(request: httpx2.Request) -> httpx2.Response:
-        return answer(request)
-
-    settings = {setting: tokenizer for setting in defaults if setting.endswith("tokenizer")}
-    pair: ChatSpeculativeThinking = build(
-        **settings,
-        api_key=KEY,
-        http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
-        http_async_client=httpx2.AsyncClient(transport=httpx2.MockTransport(aanswer)),
-    )
-    return pair
+    async def _aanswer(self, request: httpx2.Request) -> httpx2.Response:
+        return self._answer(request)
 
 
 def _provider_at(kind: type[Provider], url: str) -> Provider:
@@ -84,26 +69,50 @@ def _address(url: httpx2.URL) -> tuple[str, int | None]:
     return url.host, url.port
 
 
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny.byte_tokenizer(tiny.THINKING_TEMPLATE).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("DEEPSEEK", "OPENROUTER"):
+        monkeypatch.setenv(f"{service}_API_KEY", KEY)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 async def test_a_recipe_makes_a_pair_that_answers(name: str, tokenizer: str) -> None:
-    pair = build_recipe(name, tokenizer)
-    for message in (pair.invoke("2 + 3?"), await pair.ainvoke("2 + 3?")):
+    recipe = Recipe(name, tokenizer)
+    both = pair(recipe.small, recipe.large, **recipe.settings)
+    for message in (both.invoke("2 + 3?"), await both.ainvoke("2 + 3?")):
         assert message.text == ANSWER
         report = message.response_metadata["speculative_thinking"]
         assert {segment["author"] for segment in report["segments"]} == {"speculative", "target"}
         assert report["degraded"] == []
         assert re.search(r"\d takeovers, \d+% by the large model\nspeculative +thinking", answer_with_authors(message))
-    assert pair.target.describe()["continuation"] == RECIPES[name][2]
+    assert both.target.describe()["continuation"] == RECIPES[name][2]
+    assert recipe.keys == {f"Bearer {KEY if recipe.large.key_variable else 'none'}"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipes_page_shows_its_code_and_its_strategy(name: str) -> None:
+def test_a_recipes_page_makes_the_same_pair(name: str, tokenizer: str) -> None:
     page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
-    assert inspect.getsource(recipe(name).build).strip() in code
+    recipe = Recipe(name, tokenizer)
+    assert re.findall(r'tokenizer="(.*)"', code) == [model.tokenizer for model in recipe.models if model.tokenizer]
     pasted: dict[str, Any] = {}
-    exec(code, pasted)  # noqa: S102 - runs the code as readers do
-    assert inspect.signature(pasted["build"]) == inspect.signature(recipe(name).build)
+    exec(re.sub(r'tokenizer=".*"', f"tokenizer={tokenizer!r}", code), pasted)  # noqa: S102 - runs the code as readers do
+    shown, made = pasted["model"], pair(recipe.small, recipe.large)
+    assert shown.speculative.describe() == made.speculative.describe()
+    assert shown.target.describe() == made.target.describe()
+    assert re.findall(r'environ\["(.*)"\]', code) == [m.key_variable for m in recipe.models if m.key_variable]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipes_page_is_complete(name: str) -> None:
+    page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     assert f"`{RECIPES[name][2]}`" in page
     assert f"python -m integrations.{name}.recipe" in page
     assert "## What `spec-thinking doctor` prints" in page
@@ -116,13 +125,21 @@ def test_all_folders_are_tested() -> None:
     assert {path.parent.name for path in FOLDER.glob("*/recipe.py")} == {*RECIPES, *APPLICATIONS}
 
 
-def test_settings_come_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    settings: list[dict[str, Any]] = []
+def test_models_and_question_come_from_the_command_line(capsys: pytest.CaptureFixture[str], tokenizer: str) -> None:
+    recipe = Recipe("vllm", tokenizer)
+    elsewhere = replace(recipe.small, name="other", url="http://127.0.0.1:1/v1", tokenizer="other")
+    given = ["--small", recipe.small.name, "--small-url", recipe.small.url, "--small-tokenizer", tokenizer]
+    ask(elsewhere, recipe.large, [*given, "--question", "2 + 3?"], **recipe.settings)
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{ANSWER}\n\n")
+    assert re.search(r"\d takeovers, \d+% by the large model\nspeculative ", shown)
 
-    def build(small: str = "a", small_url: str = "b", **client: Any) -> ChatSpeculativeThinking:
-        settings.append({"small": small, "small_url": small_url, **client})
-        return ChatSpeculativeThinking(speculative=ScriptedBackend("Seven."), target=ScriptedBackend())
 
-    ask(build, ["--small", "x", "--question", "What is 3 plus 4?"])
-    assert settings == [{"small": "x", "small_url": "b"}]
-    assert capsys.readouterr().out.startswith("Seven.\n\n0 takeovers, 0% by the large model\nspeculative answer ")
+def test_a_missing_key_is_an_error_that_names_the_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tokenizer: str
+) -> None:
+    monkeypatch.delenv("DEEPSEEK_API_KEY")
+    recipe = Recipe("deepseek", tokenizer)
+    with pytest.raises(SystemExit):
+        ask(recipe.small, recipe.large, [], **recipe.settings)
+    assert "set DEEPSEEK_API_KEY to the API key for https://api.deepseek.com/beta" in capsys.readouterr().err

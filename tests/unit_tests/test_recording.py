@@ -31,6 +31,7 @@ from langchain_spec_thinking import (
     replay,
 )
 from langchain_spec_thinking.backends.base import End, Piece
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
@@ -69,7 +70,7 @@ class FixedTexts(Backend):
     streams: list[tuple[str, EndReason | Exception]] = field(default_factory=list)
     name: str = "fixed texts"
     thinks: bool = True
-    top_logprobs_max: int = 20
+    capabilities = Capabilities(top_logprobs_max=20)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         text, end = self.streams.pop(0) if self.streams else ("so.</think>It is.", "stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +32,7 @@ from tests.unit_tests.backends import tiny
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from langchain_spec_thinking.backends.capabilities import Capabilities
     from langchain_spec_thinking.testing import Script
     from langchain_spec_thinking.turn import Turn
 
@@ -162,8 +164,8 @@ class Billed(ScriptedBackend):
     """A service whose requests are limited to 2 tokens."""
 
     @property
-    def request_tokens_max(self) -> int:
-        return 2
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, request_tokens_max=2)
 
 
 def test_a_score_is_requested_once() -> None:

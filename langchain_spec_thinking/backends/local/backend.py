@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS, Capabilities
 from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
@@ -147,7 +148,7 @@ class HuggingFaceBackend(Backend):
             if cache.writing:  # both roles use the same model
                 return "", 0
             cache.align_temporarily(reply + text)
-            if self.context is not None and len(cache.ids) + tokens > self.context:
+            if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
                 return "", 0
             try:
                 return self._model.draft(cache, tokens, CONFIDENCE)
@@ -162,22 +163,23 @@ class HuggingFaceBackend(Backend):
 
     def prefetch_is_free(self, writer: Backend) -> bool:
         """Return whether the other model runs on another device or outside this process."""
-        return not isinstance(writer, HuggingFaceBackend) or writer.device != self.device
+        return writer.capabilities.device != self._model.device
 
     @property
-    def device(self) -> str:
-        """Device of the model, for example `"cuda:0"`."""
-        return self._model.device
-
-    @property
-    def context(self) -> int | None:
-        """Context length from the model's configuration, in tokens."""
-        return self._model.context
-
-    @property
-    def top_logprobs_max(self) -> int:
-        """Size of the vocabulary. The values come from the raw logits, before temperature, nucleus and penalties."""
-        return self._model.vocabulary
+    def capabilities(self) -> Capabilities:
+        """What the model can do. Log-probabilities come from the raw logits, before temperature and penalties."""
+        return Capabilities(
+            place=IN_THIS_PROCESS,
+            engine="transformers",
+            device=self._model.device,
+            continuation=OWN_TOKENS,
+            context=self._model.context,
+            top_logprobs_max=self._model.vocabulary,
+            stops_on_cancel=True,
+            tool_calls="text",
+            counts_exactly=True,
+            prefetches=True,
+        )
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""

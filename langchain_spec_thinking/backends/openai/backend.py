@@ -8,31 +8,30 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients
+from langchain_spec_thinking.backends.openai.diagnosis import diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
 from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
-    ChatFlag,
     ChatInstruct,
-    ChatMark,
-    ChatTrailing,
     Continuation,
     Payload,
-    Raw,
     Strategy,
+    named_strategy,
 )
 from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
 
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     import openai
     from transformers import PreTrainedTokenizerBase
 
+    from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.probes import Question
     from langchain_spec_thinking.turn import Turn
 
@@ -53,7 +53,7 @@ _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
 """Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
-_STRATEGIES = ("auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct")
+_CONTINUATIONS = get_args(Continuation)
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -111,8 +111,8 @@ class OpenAIBackend(Backend):
         http_client: httpx2.Client | None = None,
         http_async_client: httpx2.AsyncClient | None = None,
     ) -> None:
-        if continuation not in _STRATEGIES:
-            msg = f"continuation: expected one of {', '.join(_STRATEGIES)}, got {continuation!r}"
+        if continuation not in _CONTINUATIONS:
+            msg = f"continuation: expected one of {', '.join(_CONTINUATIONS)}, got {continuation!r}"
             raise ValueError(msg)
         if continuation == "raw" and tokenizer is None:
             msg = "tokenizer: continuation='raw' needs the model's tokenizer to render the chat template, got None"
@@ -204,19 +204,27 @@ class OpenAIBackend(Backend):
         return on_own_network(self._url)
 
     @property
-    def context(self) -> int | None:
-        """Context length of the model in tokens. None until the server has reported it."""
-        return self.profile.context
+    def capabilities(self) -> Capabilities:
+        """What is known about the model and its server. More is known after the first request."""
+        profile = self.profile
+        strategy, stops = profile.strategy, profile.engine.stops_on_disconnect
+        return Capabilities(
+            place=self._safe_url,
+            engine=profile.engine.name,
+            continuation=strategy.name if strategy else None,
+            limitation=self._limitation(strategy),
+            context=profile.context,
+            request_tokens_max=_BILLED_TOKENS_MAX if stops is False else None,
+            top_logprobs_max=profile.top_logprobs,
+            stops_on_cancel=stops,
+            tool_calls=profile.tool_calls,
+            counts_exactly=self.template is not None,
+            prefetches=not self._clients.asynchronous_only,
+        )
 
-    @property
-    def request_tokens_max(self) -> int | None:
-        """Most tokens per request, if the service continues to write and bill after a hang-up. Otherwise None."""
-        return _BILLED_TOKENS_MAX if self.profile.engine.stops_on_disconnect is False else None
-
-    @property
-    def top_logprobs_max(self) -> int:
-        """Most tokens per position with log-probabilities. The default is 20, the limit of OpenAI and vLLM."""
-        return self.profile.top_logprobs
+    def diagnose(self, found: Diagnosis) -> Diagnosis:
+        """Add what the server lists, and what further requests show."""
+        return diagnose_server(self, found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
@@ -230,10 +238,8 @@ class OpenAIBackend(Backend):
         described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
         return {**described, "extra_body": self._extra} if self._extra else described
 
-    @property
-    def limitation(self) -> str | None:
-        """What users should know about how the backend continues turns. None if there is nothing to report."""
-        if not isinstance(self.profile.strategy, ChatInstruct):
+    def _limitation(self, strategy: Strategy | None) -> str | None:
+        if not isinstance(strategy, ChatInstruct):
             return None
         return (
             f"{self.name} at {self._safe_url} only gets an instruction to continue its reply, because the server "
@@ -307,8 +313,8 @@ class OpenAIBackend(Backend):
         return self._max_retries if question.retries is None else question.retries
 
     def _warn(self) -> None:
-        if self.limitation:
-            _LOGGER.warning("%s", self.limitation)
+        if limitation := self.capabilities.limitation:
+            _LOGGER.warning("%s", limitation)
 
     def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
         """Read up to the first text.
@@ -415,16 +421,7 @@ def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate
     """Return the only strategy to use, or None if the server decides."""
     if continuation == "auto":
         return None
-    if template and continuation == "raw":
-        return Raw(template)
-    known = (hosted_engine(url) or UNKNOWN).strategies
-    marks = (strategy for strategy in known if isinstance(strategy, ChatMark))
-    named: dict[str, Strategy] = {
-        "chat_flag": ChatFlag(template=template),
-        "chat_mark": next(marks, ChatMark()),
-        "chat_trailing": ChatTrailing(),
-    }
-    return named.get(continuation, ChatInstruct())
+    return named_strategy(continuation, template, (hosted_engine(url) or UNKNOWN).strategies)
 
 
 def _require_url(url: str) -> None:

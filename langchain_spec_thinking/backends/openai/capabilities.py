@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, hosted_engine
 from langchain_spec_thinking.backends.openai.probes import (
@@ -46,7 +46,7 @@ _MESSAGE_MAX = 300
 
 
 @dataclass
-class Capabilities:
+class ServerCapabilities:
     """What is known about a model on a server. All backends that use this model share it.
 
     Attributes:
@@ -69,9 +69,9 @@ class Capabilities:
 
 
 @lru_cache(maxsize=256)
-def capabilities(url: str, model: str) -> Capabilities:  # noqa: ARG001 - part of the cache's key
+def capabilities(url: str, model: str) -> ServerCapabilities:  # noqa: ARG001 - part of the cache's key
     """Return what is known about a model on a server. All callers share one object, so that each fact is asked once."""
-    return Capabilities(hosted_engine(url))
+    return ServerCapabilities(hosted_engine(url))
 
 
 class ServerProfile:
@@ -106,6 +106,13 @@ class ServerProfile:
     def top_logprobs(self) -> int:
         """Most tokens per position for which the server returns log-probabilities, as far as known."""
         return 0 if "logprobs" in self._capabilities.refused_fields else self.engine.top_logprobs
+
+    @property
+    def tool_calls(self) -> Literal["native", "text"]:
+        """How tools are given to the model, as far as known: in fields of the request or in the prompt."""
+        strategy = self.strategy
+        in_prompt = isinstance(strategy, Raw) and strategy.template.writes_calls_as_text
+        return "native" if self._capabilities.accepts_tools and not in_prompt else "text"
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:

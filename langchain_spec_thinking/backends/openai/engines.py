@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from langchain_spec_thinking.backends.replies.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from langchain_spec_thinking.backends.replies.continuation import Strategy
 
@@ -22,6 +22,8 @@ class Engine:
         name: The usual name.
         strategies: Strategies to continue a turn that the server may support, best first. The last one works on any
             server.
+        hosts: Hosts of a hosted service. A host includes its subdomains.
+        owners: What the engine reports as `owned_by` of the models that it lists.
         first_strategy_works: Whether the first strategy is known to work, so that nothing needs to be tried.
         raw: Whether the completions endpoint passes prompts on unchanged. None if unknown.
         counts_tokens_per_chunk: Whether each chunk of a stream has the token count so far on request
@@ -37,6 +39,8 @@ class Engine:
 
     name: str
     strategies: tuple[Strategy, ...] = (ChatFlag(), ChatTrailing(), ChatInstruct())
+    hosts: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
     first_strategy_works: bool = False
     raw: bool | None = None
     counts_tokens_per_chunk: bool = False
@@ -50,96 +54,146 @@ class Engine:
 _TRAILING = (ChatTrailing(), ChatInstruct())
 UNKNOWN = Engine("an unknown server")
 
-_BY_HOST = {
-    "api.deepseek.com": Engine(
+ENGINES = (
+    # Hosted services, as their documentation describes them.
+    Engine(
         "DeepSeek",
         (ChatMark("prefix", reasoning=True), ChatInstruct()),
+        hosts=("api.deepseek.com",),
         first_strategy_works=True,
         raw=False,
         stops_on_disconnect=True,
         advice="`base_url` must end in /beta, because only this address continues a half-written reply.",
         advice_followed=lambda backend: backend["base_url"].rstrip("/").endswith("/beta"),
     ),
-    "api.mistral.ai": Engine(
-        "Mistral", (ChatMark("prefix"), ChatInstruct()), first_strategy_works=True, raw=False, stops_on_disconnect=False
-    ),
-    "api.moonshot.ai": Engine("Kimi", (ChatMark("partial"), ChatInstruct()), first_strategy_works=True, raw=False),
-    "api.moonshot.cn": Engine("Kimi", (ChatMark("partial"), ChatInstruct()), first_strategy_works=True, raw=False),
-    "aliyuncs.com": Engine(
-        "DashScope",
-        (ChatMark("partial"), ChatInstruct()),
+    Engine(
+        "Mistral",
+        (ChatMark("prefix"), ChatInstruct()),
+        hosts=("api.mistral.ai",),
         first_strategy_works=True,
         raw=False,
         stops_on_disconnect=False,
     ),
-    "openrouter.ai": Engine(
+    Engine(
+        "Kimi",
+        (ChatMark("partial"), ChatInstruct()),
+        hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        first_strategy_works=True,
+        raw=False,
+    ),
+    Engine(
+        "DashScope",
+        (ChatMark("partial"), ChatInstruct()),
+        hosts=("aliyuncs.com",),
+        first_strategy_works=True,
+        raw=False,
+        stops_on_disconnect=False,
+    ),
+    Engine(
         "OpenRouter",
         _TRAILING,
+        hosts=("openrouter.ai",),
         first_strategy_works=True,
         advice="Pin one upstream provider. Each provider has its own cache, and not every provider continues replies.",
         advice_followed=lambda backend: "provider" in backend.get("extra_body", {}),
     ),
-    "api.groq.com": Engine(
-        "Groq", _TRAILING, first_strategy_works=True, raw=False, top_logprobs=0, stops_on_disconnect=False
+    Engine(
+        "Groq",
+        _TRAILING,
+        hosts=("api.groq.com",),
+        first_strategy_works=True,
+        raw=False,
+        top_logprobs=0,
+        stops_on_disconnect=False,
     ),
-    "api.together.xyz": Engine("Together", raw=True, stops_on_disconnect=True),
-    "api.fireworks.ai": Engine("Fireworks", raw=True, stops_on_disconnect=True),
-    "api.cerebras.ai": Engine("Cerebras", raw=True),
-    "generativelanguage.googleapis.com": Engine("Gemini", _TRAILING, raw=False, stops_on_disconnect=False),
-    "api.anthropic.com": Engine("Anthropic", _TRAILING, raw=False, top_logprobs=0, stops_on_disconnect=True),
-    "api.openai.com": Engine(
-        "OpenAI", (ChatInstruct(),), first_strategy_works=True, raw=False, stops_on_disconnect=True
+    Engine("Together", hosts=("api.together.xyz",), raw=True, stops_on_disconnect=True),
+    Engine("Fireworks", hosts=("api.fireworks.ai",), raw=True, stops_on_disconnect=True),
+    Engine("Cerebras", hosts=("api.cerebras.ai",), raw=True),
+    Engine("Gemini", _TRAILING, hosts=("generativelanguage.googleapis.com",), raw=False, stops_on_disconnect=False),
+    Engine("Anthropic", _TRAILING, hosts=("api.anthropic.com",), raw=False, top_logprobs=0, stops_on_disconnect=True),
+    Engine(
+        "OpenAI",
+        (ChatInstruct(),),
+        hosts=("api.openai.com",),
+        first_strategy_works=True,
+        raw=False,
+        stops_on_disconnect=True,
     ),
-    "openai.azure.com": Engine("Azure OpenAI", (ChatInstruct(),), first_strategy_works=True, raw=False),
-}
-"""Hosted services by host, as their documentation describes them. A host includes its subdomains."""
-
-_BY_OWNER = {
-    "vllm": Engine(
+    Engine("Azure OpenAI", (ChatInstruct(),), hosts=("openai.azure.com",), first_strategy_works=True, raw=False),
+    # Engines that users run themselves.
+    Engine(
         "vLLM",
+        owners=("vllm",),
         first_strategy_works=True,
         raw=True,
         counts_tokens_per_chunk=True,
         stops_on_disconnect=True,
         cache_flag="--enable-prompt-tokens-details",
     ),
-    "sglang": Engine(
+    Engine(
         "SGLang",
+        owners=("sglang",),
         first_strategy_works=True,
         raw=True,
         counts_tokens_per_chunk=True,
         stops_on_disconnect=True,
         cache_flag="--enable-cache-report",
     ),
-    "llamacpp": Engine(
+    Engine(
         "llama.cpp",
         (ChatFlag(reasoning=True), ChatTrailing(), ChatInstruct()),
+        owners=("llamacpp",),
         raw=True,
         stops_on_disconnect=True,
         advice="Start the server with --jinja. Set -c so that a whole turn fits in each of the -np slots.",
     ),
-    "me": Engine("llama-cpp-python", raw=True, stops_on_disconnect=True),
-    "library": Engine(
+    Engine("llama-cpp-python", owners=("me",), raw=True, stops_on_disconnect=True),
+    Engine(
         "Ollama",
         _TRAILING,
+        owners=("library",),
         raw=False,  # /v1/completions wraps the prompt into a user message
         stops_on_disconnect=True,
         advice="Set OLLAMA_CONTEXT_LENGTH to the length of a whole turn. The default cuts prompts without an error.",
     ),
-    "organization_owner": Engine("LM Studio", _TRAILING),
-}
-"""Engines by the `owned_by` of the models that they list."""
+    Engine("LM Studio", _TRAILING, owners=("organization_owner",)),
+)
+"""All known engines."""
+
+
+def require_complete(engines: Iterable[Engine]) -> None:
+    """Check that every engine can be found, and can always continue a turn.
+
+    Raises:
+        TypeError: An engine has neither a host nor an owner, two engines share one, or the last strategy of an engine
+            does not work on every server.
+    """
+    found_by: dict[str, Engine] = {}
+    for engine in engines:
+        keys = (*engine.hosts, *engine.owners)
+        if not keys:
+            msg = (
+                f"{engine.name}: expected its address in `hosts`, or the `owned_by` of its models in `owners`, got none"
+            )
+            raise TypeError(msg)
+        if not engine.strategies or not isinstance(engine.strategies[-1], ChatInstruct):
+            msg = f"{engine.name}: expected ChatInstruct() at the end of `strategies`, got {engine.strategies!r}"
+            raise TypeError(msg)
+        for key in keys:
+            if (other := found_by.setdefault(key, engine)) is not engine:
+                msg = f"{engine.name}: expected a host or owner of its own, but {other.name} has {key!r} too"
+                raise TypeError(msg)
+
+
+require_complete(ENGINES)
 
 
 def hosted_engine(url: str) -> Engine | None:
     """Return the hosted service at an address, or None for any other server."""
     host = urlsplit(url).hostname or ""
-    return next(
-        (engine for known, engine in _BY_HOST.items() if host == known or host.endswith(f".{known}")),
-        None,
-    )
+    return next((engine for engine in ENGINES if any(f".{host}".endswith(f".{known}") for known in engine.hosts)), None)
 
 
 def engine_by_owner(owner: str) -> Engine:
     """Return the engine that lists models with this owner."""
-    return _BY_OWNER.get(owner, UNKNOWN)
+    return next((engine for engine in ENGINES if owner in engine.owners), UNKNOWN)

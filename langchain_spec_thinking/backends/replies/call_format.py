@@ -38,12 +38,11 @@ class CallFormat(ABC):
         """Refuse a format that lacks a part.
 
         Raises:
-            TypeError: The format or its parser lacks a method.
-            ValueError: There are no template marks.
+            TypeError: There are no template marks, or the format or its parser lacks a method.
         """
         if not self.template_marks or not all(self.template_marks):
             msg = f"template_marks: expected texts that a chat template contains, got {self.template_marks!r}"
-            raise ValueError(msg)
+            raise TypeError(msg)
         self.parser(FREE_TEXT)  # a parser without one of its methods cannot be created
 
     @property

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from langchain_spec_thinking.backends.replies.answer_plan import FREE_TEXT, AnswerPlan
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
 StrategyName = Literal["raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
-Continuation = Literal["auto", "raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+Continuation = Literal["auto", StrategyName]
 Endpoint = Literal["completions", "chat"]
 Mark = Literal["prefix", "partial"]
 
@@ -177,6 +179,40 @@ class ChatInstruct:
             overlap=given,
             drops_reasoning=True,
         )
+
+
+def strategies_by_name(*kinds: type[Strategy]) -> dict[StrategyName, type[Strategy]]:
+    """Return classes of strategies by name.
+
+    Raises:
+        TypeError: The names are not those in `StrategyName`.
+    """
+    names = [vars(kind).get("name", kind.__name__) for kind in kinds]
+    expected = get_args(StrategyName)
+    wrong = [name for name in dict.fromkeys((*names, *expected)) if (names.count(name), name in expected) != (1, True)]
+    if wrong:
+        msg = f"{', '.join(wrong)}: expected the name once in `StrategyName` and one class with it in `STRATEGIES`"
+        raise TypeError(msg)
+    return dict(zip(names, kinds, strict=True))
+
+
+STRATEGIES = strategies_by_name(Raw, ChatFlag, ChatMark, ChatTrailing, ChatInstruct)
+"""The classes of all strategies, by the name that users know."""
+
+
+def named_strategy(name: StrategyName, template: ChatTemplate | None, known: Sequence[Strategy] = ()) -> Strategy:
+    """Return the strategy that a user names.
+
+    Args:
+        name: The name.
+        template: The model's chat template, for strategies that use one.
+        known: Strategies of the server. If one of them has this name, its settings are kept, for example the mark.
+    """
+    kind: Any = STRATEGIES[name]
+    settings = {"template": template} if "template" in kind.__dataclass_fields__ else {}
+    documented: Any = next((strategy for strategy in known if strategy.name == name), None)
+    strategy: Strategy = replace(documented, **settings) if documented else kind(**settings)
+    return strategy
 
 
 _CONTINUE_ANSWER = (

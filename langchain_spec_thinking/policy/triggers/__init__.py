@@ -9,17 +9,20 @@ from langchain_spec_thinking.policy.triggers.base import (
     FirstToken,
     ScoreRequest,
     Trigger,
+    TunableParameter,
 )
 from langchain_spec_thinking.policy.triggers.combined import AllOf, AnyOf
 from langchain_spec_thinking.policy.triggers.cue import CueTrigger
 from langchain_spec_thinking.policy.triggers.entropy import FirstTokenEntropy
 from langchain_spec_thinking.policy.triggers.random_trigger import RandomTrigger
+from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, register_trigger
 from langchain_spec_thinking.policy.triggers.score import ScoreAndAccept
 from langchain_spec_thinking.policy.triggers.target_leads import TargetLeads
 
 __all__ = [
     "NO_CUES",
     "NO_LOGPROBS",
+    "TRIGGERS",
     "AllOf",
     "AnyOf",
     "CueTrigger",
@@ -32,5 +35,7 @@ __all__ = [
     "ScoreRequest",
     "TargetLeads",
     "Trigger",
+    "TunableParameter",
+    "register_trigger",
     "sentence_end",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
 
@@ -81,10 +81,30 @@ draft, whatever text follows.
 """
 
 
+@dataclass(frozen=True)
+class TunableParameter:
+    """A numeric parameter of a trigger or its policy. The target's share changes with it in one direction.
+
+    Attributes:
+        field: Name of the field: a field of the trigger, or `takeover_tokens` of the policy.
+        lowest: Value at which the target's share is lowest.
+        highest: Value at which the target's share is highest.
+        integer: Whether the value is an integer.
+        zero_at_lowest: Whether the trigger never fires at `lowest`. The target's share is then 0.
+    """
+
+    field: str
+    lowest: float
+    highest: float
+    integer: bool = False
+    zero_at_lowest: bool = True
+
+
 class Trigger(ABC):
     """Decides at a boundary whether the other model takes over.
 
-    To write your own trigger, override `examine`, and the attributes that need another value.
+    To write your own trigger, override `examine`, and the attributes that need another value. Decorate the class with
+    `register_trigger` if saved policies and recorded runs should be able to name it.
 
     Attributes:
         lexicon: The cues that classify sentences. Reflecting sentences are counted. After a sentence that verifies, the
@@ -93,12 +113,15 @@ class Trigger(ABC):
             step.
         takeover_tokens: The length of a takeover if the policy does not set one, in tokens. None: the whole step.
         lead: The model that writes until the other model takes over.
+        tunable: The parameter that `spec-thinking calibrate` tunes. None: there is none. A registered trigger must
+            define this attribute.
     """
 
     lexicon: Lexicon = NO_CUES
     top_logprobs: int = 0
     takeover_tokens: int | None = 20
     lead: Author = "speculative"
+    tunable: ClassVar[TunableParameter | None]
 
     @abstractmethod
     def examine(self, draft: Draft) -> Decision | None:

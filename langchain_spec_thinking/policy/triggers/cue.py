@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import Trigger
+from langchain_spec_thinking.policy.triggers.base import Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
 
 
+@register_trigger
 @dataclass(frozen=True)
 class CueTrigger(Trigger):
     """The rule of the paper: take over if the first sentence after a boundary has a cue (section 3, appendix A.2).
@@ -24,6 +26,8 @@ class CueTrigger(Trigger):
     """
 
     lexicon: Lexicon = field(default_factory=Lexicon)
+    # Words have no threshold. A longer takeover also searches more of a step. The lowest share is not known in advance.
+    tunable = TunableParameter("takeover_tokens", lowest=1, highest=256, integer=True, zero_at_lowest=False)
 
     def examine(self, draft: Draft) -> Cue | None:
         """Return the first cue of a draft."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, Trigger
+from langchain_spec_thinking.policy.triggers.base import NO_CUES, Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ _TOP_MIN = 2
 """The minimum of `FirstTokenEntropy.top`. The entropy of a single token is always 0."""
 
 
+@register_trigger
 @dataclass(frozen=True)
 class FirstTokenEntropy(Trigger):
     """The rule of GlimpRouter (arXiv:2601.05110): take over if the first token of a step is uncertain.
@@ -41,6 +43,7 @@ class FirstTokenEntropy(Trigger):
     top: int = 20
     lexicon: Lexicon = NO_CUES
     takeover_tokens = None
+    tunable = TunableParameter("threshold", lowest=3, highest=0)  # ln 20: entropy of 20 equal tokens
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""

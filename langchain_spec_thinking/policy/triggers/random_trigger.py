@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, Trigger
+from langchain_spec_thinking.policy.triggers.base import NO_CUES, Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
 
 
+@register_trigger
 @dataclass(frozen=True)
 class RandomTrigger(Trigger):
     """Takes over at random boundaries. It is the control for all other triggers.
@@ -29,6 +31,7 @@ class RandomTrigger(Trigger):
     probability: float
     seed: int = 0
     lexicon: Lexicon = NO_CUES
+    tunable = TunableParameter("probability", lowest=0, highest=1)
 
     def __post_init__(self) -> None:
         """Refuse a probability that is not between 0 and 1."""

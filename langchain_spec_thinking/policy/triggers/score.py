@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, ScoreRequest, Trigger
+from langchain_spec_thinking.policy.triggers.base import NO_CUES, ScoreRequest, Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.cues import Lexicon
@@ -18,6 +19,7 @@ QUESTION = (
 _THRESHOLD_MAX = 10
 
 
+@register_trigger
 @dataclass(frozen=True)
 class ScoreAndAccept(Trigger):
     """The rule of SpecReason (arXiv:2504.07891): the target model scores each step and rewrites a bad one.
@@ -38,6 +40,7 @@ class ScoreAndAccept(Trigger):
     question: str = QUESTION
     lexicon: Lexicon = NO_CUES
     takeover_tokens = None
+    tunable = TunableParameter("threshold", lowest=0, highest=10, integer=True)  # 10 accepts none
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""

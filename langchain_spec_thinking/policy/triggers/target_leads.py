@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.policy.cues import Cue, leading_cue, require_cues
-from langchain_spec_thinking.policy.triggers.base import Trigger
+from langchain_spec_thinking.policy.triggers.base import Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Draft
@@ -15,6 +16,7 @@ EASY_STEP_CUES = ("so", "therefore", "thus", "hence", "then", "now", "that means
 """Words after which text often follows from the text before. They are a guess. Calibrate them for your pair."""
 
 
+@register_trigger
 @dataclass(frozen=True)
 class TargetLeads(Trigger):
     """The rule of RelayGen (arXiv:2602.06454), applied to steps: the speculative model writes the easy steps.
@@ -31,6 +33,8 @@ class TargetLeads(Trigger):
     cues: tuple[str, ...] = EASY_STEP_CUES
     takeover_tokens = None
     lead = "target"
+    # Words have no threshold. The longer the speculative model writes, the less the target writes.
+    tunable = TunableParameter("takeover_tokens", lowest=256, highest=1, integer=True, zero_at_lowest=False)
 
     def __post_init__(self) -> None:
         """Refuse an empty cue, because it would match everywhere."""

@@ -13,7 +13,14 @@ import pytest
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
-from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
+from langchain_spec_thinking.backends.openai.engines import (
+    ENGINES,
+    UNKNOWN,
+    Engine,
+    engine_by_owner,
+    hosted_engine,
+    require_complete,
+)
 from langchain_spec_thinking.backends.openai.probes import RawProbe, identify
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
@@ -56,6 +63,37 @@ def test_known_hosts_are_not_probed(url: str, expected: Strategy) -> None:
 def test_a_host_that_resembles_a_known_one_is_probed(url: str) -> None:
     assert hosted_engine(url) is None
     assert not ServerProfile(url, "m").ready
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (
+            Engine("Acme"),
+            "Acme: expected its address in `hosts`, or the `owned_by` of its models in `owners`, got none",
+        ),
+        (
+            Engine("Acme", (ChatFlag(),), owners=("acme",)),
+            r"Acme: expected ChatInstruct\(\) at the end of `strategies`",
+        ),
+        (Engine("Acme", (), owners=("acme",)), r"Acme: expected ChatInstruct\(\) at the end of `strategies`, got \(\)"),
+        (Engine("Acme", owners=("vllm",)), "Acme: expected a host or owner of its own, but vLLM has 'vllm' too"),
+        (
+            Engine("Acme", hosts=("api.groq.com",)),
+            "Acme: expected a host or owner of its own, but Groq has 'api.groq.com'",
+        ),
+    ],
+)
+def test_an_engine_that_can_never_be_used_is_refused(engine: Engine, message: str) -> None:
+    require_complete(ENGINES)
+    with pytest.raises(TypeError, match=message):
+        require_complete((*ENGINES, engine))
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=[engine.name for engine in ENGINES])
+def test_every_engine_is_found(engine: Engine) -> None:
+    assert all(hosted_engine(f"https://{prefix}{host}/v1") is engine for host in engine.hosts for prefix in ("", "eu."))
+    assert all(engine_by_owner(owner) is engine for owner in engine.owners)
 
 
 class Listed(Server):

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import Field
 
-from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking import ChatModelBackend, ChatSpeculativeThinking
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ def test_a_class_without_tools_gets_them_in_the_prompt() -> None:
     [(messages, kwargs)] = model.asked
     assert "tools" not in kwargs
     assert "<tools>" in messages[0].text
+
+
+@pytest.mark.parametrize(("kind", "how"), [(Toolless, "text"), (Calling, "native")])
+def test_the_backend_says_how_the_model_gets_its_tools(kind: type[Toolless], how: str) -> None:
+    assert ChatModelBackend(kind()).capabilities.tool_calls == how
 
 
 def test_a_history_with_calls_is_sent() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,13 @@ from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
     ChatMark,
     ChatTrailing,
+    Continuation,
+    Raw,
     Strategy,
+    StrategyName,
+    named_strategy,
     parts,
+    strategies_by_name,
 )
 from langchain_spec_thinking.turn import Message, Turn
 
@@ -146,3 +151,32 @@ def test_the_echo_filter_does_not_depend_on_the_pieces(given_text: str, said: st
     pieces = [said[start:end] for start, end in pairwise(cuts)]
     assert filtered(pieces) == filtered([said])
     assert said.endswith(filtered([said]))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "wrong"),
+    [
+        ((Raw, ChatFlag, ChatMark, ChatTrailing), "chat_instruct"),
+        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatTrailing), "chat_trailing, chat_instruct"),
+        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatInstruct, Turn), "Turn"),
+    ],
+    ids=["a class is missing", "a class is there twice", "a class has no name"],
+)
+def test_strategies_that_differ_from_the_literal_are_refused(kinds: tuple[Any, ...], wrong: str) -> None:
+    with pytest.raises(TypeError, match=f"^{wrong}: expected the name once in `StrategyName`"):
+        strategies_by_name(*kinds)
+
+
+def test_users_can_name_every_strategy_or_auto() -> None:
+    assert get_args(Continuation) == ("auto", *get_args(StrategyName))
+    template: Any = object()
+    assert [named_strategy(name, template).name for name in get_args(StrategyName)] == list(get_args(StrategyName))
+
+
+def test_a_named_strategy_keeps_the_settings_of_the_engine_and_gets_the_template() -> None:
+    template: Any = object()
+    known = (ChatFlag(reasoning=True), ChatMark("partial", reasoning=True), ChatInstruct())
+    assert named_strategy("chat_flag", template, known) == ChatFlag(reasoning=True, template=template)
+    assert named_strategy("chat_mark", template, known) == ChatMark("partial", reasoning=True)
+    assert named_strategy("chat_mark", None) == ChatMark("prefix")
+    assert named_strategy("raw", template, known) == Raw(template)

@@ -127,12 +127,14 @@ def test_tools_are_described_in_the_prompt_if_the_server_refuses_them() -> None:
         refused(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
         lambda: sse(delta("stop", content=written)),
     )
-    model = pair(server).bind_tools([add])
+    both = pair(server)
+    model, ways = both.bind_tools([add]), [both.target.capabilities.tool_calls]
     for _ in range(2):
         message: Any = model.invoke("2 + 3?")
         assert [(call["name"], call["args"]) for call in message.tool_calls] == [("add", {"a": 2})]
     assert ["tools" in body for _, body in server.requests] == [True, False, False]
     assert "<tools>" in server.requests[1][1]["messages"][0]["content"]
+    assert [*ways, both.target.capabilities.tool_calls] == ["native", "text"]
 
 
 @pytest.mark.parametrize(

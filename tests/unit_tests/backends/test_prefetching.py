@@ -167,3 +167,4 @@ def test_auto_prefetches_if_it_is_free(url: str, own: bool) -> None:
     assert remote.prefetch_is_free(local) is own
     assert local.prefetch_is_free(remote)
     assert not local.prefetch_is_free(tiny.backend(tiny.llama(1)))  # both on one device
+    assert local.prefetch_is_free(ScriptedBackend())  # its device is not known

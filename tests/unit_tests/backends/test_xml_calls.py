@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan, plan_answer
 from langchain_spec_thinking.backends.replies.argument_types import read_argument
-from langchain_spec_thinking.backends.replies.call_formats import QWEN_XML
+from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import Raw
 from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 
+QWEN_XML = CALL_FORMATS["qwen_xml"]
 HI = (Message("user", "hi"),)
 PROPERTIES: dict[str, Any] = {
     "path": {"type": "string"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,38 +12,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import DelegationPolicy, RandomTrigger
+from langchain_spec_thinking import DelegationPolicy, Draft, RandomTrigger, Trigger
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.evaluation import Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import (
-    TUNABLE_PARAMETERS,
-    TunableParameter,
     calibrate_to_share,
     measure_share,
     parse_trigger,
+    tunable_triggers,
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy, triggers
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.statistics import Interval
 from langchain_spec_thinking.evaluation.sweeps import sweep
+from langchain_spec_thinking.policy.triggers import TRIGGERS, TunableParameter, register_trigger
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.evaluation.sums import HARD, NUMBER, pair, sums
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-COIN = TUNABLE_PARAMETERS["RandomTrigger"]
+PARAMETERS = {name: parse_trigger(name)[1] for name in tunable_triggers()}
+COIN = PARAMETERS["random"]
 SHAPES: dict[str, tuple[TunableParameter, Callable[[float], float]]] = {
     "a coin": (COIN, lambda p: p / (p + 1.5)),
     "a steep coin": (COIN, lambda p: 1 - math.exp(-9 * p)),
     "a flat coin": (COIN, lambda p: 0.9 * p**4),
-    "an entropy": (TUNABLE_PARAMETERS["FirstTokenEntropy"], lambda h: 0.8 * math.exp(-2 * h)),
-    "a score": (TUNABLE_PARAMETERS["ScoreAndAccept"], lambda digit: 0.07 * digit),
-    "a length": (TUNABLE_PARAMETERS["CueTrigger"], lambda tokens: tokens / (tokens + 60)),
-    "a relay's length": (TUNABLE_PARAMETERS["TargetLeads"], lambda tokens: 30 / (tokens + 60)),
+    "an entropy": (PARAMETERS["first_token_entropy"], lambda h: 0.8 * math.exp(-2 * h)),
+    "a score": (PARAMETERS["score_and_accept"], lambda digit: 0.07 * digit),
+    "a length": (PARAMETERS["cue"], lambda tokens: tokens / (tokens + 60)),
+    "a relay's length": (PARAMETERS["target_leads"], lambda tokens: 30 / (tokens + 60)),
 }
 
 
@@ -65,7 +67,7 @@ def test_a_parameter_is_tuned_to_a_share(
 
 
 def test_every_trigger_that_a_line_can_name_has_a_tunable_parameter() -> None:
-    for name, kind in triggers().items():
+    for name, kind in TRIGGERS.items():
         policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
         assert (
@@ -75,12 +77,38 @@ def test_every_trigger_that_a_line_can_name_has_a_tunable_parameter() -> None:
         )
 
 
+@dataclass(frozen=True)
+class Untuned(Trigger):
+    answer: int = 0
+    tunable = None
+
+    def examine(self, draft: Draft) -> None:
+        return None
+
+
+@pytest.fixture
+def untuned() -> Iterator[None]:
+    register_trigger(Untuned)
+    yield
+    del TRIGGERS["untuned"]
+
+
+@pytest.mark.usefixtures("untuned")
+def test_a_trigger_without_a_tunable_parameter_runs_but_is_not_calibrated() -> None:
+    assert parse_policy("x:trigger=untuned,answer=3")[1].trigger == Untuned(3)
+    expected = r"--trigger untuned: expected one of cue, .*\. Untuned defines no parameter that can be tuned"
+    with pytest.raises(ValueError, match=expected) as caught:
+        parse_trigger("untuned")
+    assert "untuned," not in str(caught.value)
+    result = run("--target-share", "0.2", "--trigger", "untuned")
+    assert result.exit_code == 1
+    assert "Untuned defines no parameter" in " ".join(result.output.split())
+
+
 def test_a_share_outside_the_possible_range_gives_the_nearest_end() -> None:
     measured = calibrate_to_share(lambda p: Interval(p / 4, 0, 1), 0.4, COIN)
     assert [one.value for one in measured] == [1]
-    measured = calibrate_to_share(
-        lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, TUNABLE_PARAMETERS["CueTrigger"]
-    )
+    measured = calibrate_to_share(lambda tokens: Interval(0.12 + tokens / 1000, 0, 1), 0.1, PARAMETERS["cue"])
     assert [one.value for one in measured] == [1, 256]
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from langchain_spec_thinking import AnyOf, CueTrigger, DelegationPolicy, Lexicon, RandomTrigger, TargetLeads, pocket
 from langchain_spec_thinking.evaluation import Question, check_of, load_questions
 from langchain_spec_thinking.evaluation.checks import require_checkable
-from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy, triggers
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, save_policy
+from langchain_spec_thinking.policy.triggers import TRIGGERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,7 +212,7 @@ def test_a_file_without_a_policy_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_trigger_has_a_short_name() -> None:
-    assert {"cue": CueTrigger, "random": RandomTrigger}.items() <= triggers().items()
+    assert {"cue": CueTrigger, "random": RandomTrigger}.items() <= TRIGGERS.items()
 
 
 @given(st.text(max_size=30))

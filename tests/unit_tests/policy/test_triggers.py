@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
@@ -24,11 +25,14 @@ from langchain_spec_thinking import (
 )
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy, ScoreRequest
 from langchain_spec_thinking.policy.commands import Generate, Note
-from langchain_spec_thinking.policy.triggers import NO_LOGPROBS
+from langchain_spec_thinking.policy.data import as_data, policy_from_data
+from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, TRIGGERS, TunableParameter, register_trigger
 from langchain_spec_thinking.policy.triggers.entropy import entropy
 from tests.unit_tests.policy.policy_runs import Stream, as_one_chunk, run_policy, transcript
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_spec_thinking.policy.triggers import Decision
 
 LENGTH: Final = "length"
@@ -351,3 +355,99 @@ def test_different_triggers_are_not_equal() -> None:
 def test_invalid_values_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# -- the registry
+
+
+@dataclass(frozen=True)
+class Never(Trigger):
+    n: int = 1
+    tunable = TunableParameter("n", lowest=1, highest=9)
+
+    def examine(self, draft: Draft) -> Literal["keep"]:
+        return "keep"
+
+
+@dataclass(frozen=True)
+class Undecided(Trigger):
+    tunable = None
+
+
+@dataclass(frozen=True)
+class Untold(Trigger):
+    def examine(self, draft: Draft) -> Literal["keep"]:
+        return "keep"
+
+
+@dataclass(frozen=True)
+class Elsewhere(Untold):
+    tunable = TunableParameter("m", lowest=1, highest=9)
+
+
+@dataclass(frozen=True)
+class Number(Untold):
+    tunable = 3  # type: ignore[assignment]
+
+
+@dataclass
+class Changeable(Trigger):
+    tunable = None
+
+    def examine(self, draft: Draft) -> Literal["keep"]:
+        return "keep"
+
+
+class Plain(Never):
+    pass
+
+
+@dataclass(frozen=True)
+class Cue_(Never):  # noqa: N801 - its short name is that of another trigger
+    pass
+
+
+Cue_.__name__ = "CueTrigger"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Lexicon, "Lexicon: expected a subclass of Trigger with the method `examine`"),
+        (Undecided, "Undecided: expected a subclass of Trigger with the method `examine`"),
+        (Untold, "Untold: expected `tunable = .* for one of takeover_tokens, .* got no such attribute"),
+        (Elsewhere, r"Elsewhere: expected `tunable = .* got TunableParameter\(field='m'"),
+        (Number, "Number: expected `tunable = .* got 3"),
+        (Changeable, r"Changeable: expected @dataclass\(frozen=True\) below @register_trigger"),
+        (Plain, r"Plain: expected @dataclass\(frozen=True\) below @register_trigger"),
+        (Cue_, r"CueTrigger: expected a name of its own, but .*cue\.CueTrigger is 'cue' too"),
+    ],
+)
+def test_an_incomplete_trigger_is_not_registered(kind: Any, message: str) -> None:
+    before = dict(TRIGGERS)
+    with pytest.raises(TypeError, match=message):
+        register_trigger(kind)
+    assert before == TRIGGERS
+
+
+@pytest.fixture
+def never() -> Iterator[type[Trigger]]:
+    yield register_trigger(Never)
+    del TRIGGERS["never"]
+
+
+def test_a_registered_trigger_is_saved_and_loaded(never: type[Trigger]) -> None:
+    policy = DelegationPolicy(trigger=Never(4))
+    assert policy_from_data(json.loads(json.dumps(as_data(policy)))) == policy
+    assert TRIGGERS["never"] is never
+
+
+def test_a_class_that_is_defined_again_replaces_the_earlier_one(never: type[Trigger]) -> None:
+    again: Any = dataclass(frozen=True)(type("Never", (never,), {"__module__": __name__, "__qualname__": "Never"}))
+    assert register_trigger(again) is TRIGGERS["never"] is not never
+
+
+def test_a_trigger_that_is_not_registered_cannot_be_loaded() -> None:
+    data = {"trigger": {"type": "Untold"}}
+    with pytest.raises(ValueError, match=r"Untold: expected one of AllOf, .*`register_trigger` decorates its class"):
+        policy_from_data(data)
