@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from langchain_spec_thinking.backends.base import Request
-    from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
