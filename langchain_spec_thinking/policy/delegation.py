@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.policy.commands import Command, EndReason, Kind
     from langchain_spec_thinking.policy.settings import DelegationPolicy
-    from langchain_spec_thinking.policy.triggers import Draft
+    from langchain_spec_thinking.policy.triggers import Draft, Trigger
     from langchain_spec_thinking.turn import Author
 
 
@@ -279,6 +279,8 @@ class Delegation:
         elif isinstance(decision, Cue):
             self._decided_drafts += 1
             self._take_over_at_cue(decision)
+        elif decision is not None and decision != "keep":
+            raise TypeError(_not_a_decision(self._trigger, decision))
         elif complete or (decision == "keep" and not self._lexicon.verification):
             self._decided_drafts += 1
             if decision is None and needs_logprobs and draft.first_token is None:
@@ -485,3 +487,10 @@ class Delegation:
         State.ANSWER: _answer,
     }
     """The methods that examine the held text. No text arrives before the turn starts and after it is over."""
+
+
+def _not_a_decision(trigger: Trigger, returned: object) -> str:
+    return (
+        f"{type(trigger).__name__}: expected `examine` to return a Cue (for a takeover), a ScoreRequest, 'keep' or "
+        f"None, got {returned!r}"
+    )
