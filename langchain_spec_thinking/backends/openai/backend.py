@@ -60,7 +60,7 @@ _LOGGER = logging.getLogger(__name__)
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    A server receives the half-written turn and continues it. There are five strategies for this:
+    A server receives the half-written turn and continues it. These are the strategies:
 
     - `"raw"` renders the chat template here and sends the prompt to the completions endpoint. It is exact. It needs the
       model's tokenizer, but not its weights.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.continuation import (
+    STRATEGIES,
     ChatFlag,
     ChatInstruct,
     ChatMark,
@@ -153,12 +154,17 @@ def test_the_echo_filter_does_not_depend_on_the_pieces(given_text: str, said: st
     assert said.endswith(filtered([said]))
 
 
+KINDS = tuple(STRATEGIES.values())
+FIRST, LAST = KINDS[0], KINDS[-1]
+FIRST_NAME, LAST_NAME = get_args(StrategyName)[0], get_args(StrategyName)[-1]
+
+
 @pytest.mark.parametrize(
     ("kinds", "wrong"),
     [
-        ((Raw, ChatFlag, ChatMark, ChatTrailing), "chat_instruct"),
-        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatTrailing), "chat_trailing, chat_instruct"),
-        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatInstruct, Turn), "Turn"),
+        (KINDS[:-1], LAST_NAME),
+        ((*KINDS[:-1], FIRST), f"{FIRST_NAME}, {LAST_NAME}"),
+        ((*KINDS, Turn), "Turn"),
     ],
     ids=["a class is missing", "a class is there twice", "a class has no name"],
 )
