@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.continuation import (
     STRATEGIES,
     ChatFlag,
@@ -24,6 +23,7 @@ from langchain_spec_thinking.backends.replies.continuation import (
     parts,
     strategies_by_name,
 )
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.turn import Message, Turn
 
 USER = {"role": "user", "content": "hi"}
