@@ -11,7 +11,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
 from langchain_spec_thinking.backends.specs import backend_of
-from langchain_spec_thinking.imports import import_object
+from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable

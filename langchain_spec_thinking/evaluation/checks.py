@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.imports import import_object
+from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,8 +39,7 @@ def check_of(spec: str) -> Check:
         return math
     if spec == "exact":
         return exact
-    module, _, name = spec.partition(":")
-    if not module or not name:
+    if not spec.partition(":")[2]:
         msg = f"{spec}: expected math, exact or module:function"
         raise ValueError(msg)
     found = import_object(spec)

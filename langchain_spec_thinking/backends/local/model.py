@@ -26,8 +26,8 @@ from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
-from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
+from langchain_spec_thinking.backends.prefetching import prefetch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from langchain_spec_thinking import Cue, DelegationPolicy, Draft, Trigger
+from langchain_spec_thinking import AllOf, AnyOf, Cue, CueTrigger, DelegationPolicy, Draft, Trigger
 from langchain_spec_thinking.policy import Delegation, ScoreRequest
 from langchain_spec_thinking.policy.commands import Generate
 
@@ -32,6 +32,12 @@ def test_a_wrong_decision_is_an_error(wrong: object) -> None:
     with pytest.raises(TypeError, match=r"^Returns: expected `examine` to return a Cue") as caught:
         authors(wrong)
     assert str(caught.value).endswith(f"got {wrong!r}")
+
+
+@pytest.mark.parametrize("combined", [AnyOf, AllOf])
+def test_a_wrong_decision_of_a_combined_trigger_is_an_error(combined: type[AnyOf | AllOf]) -> None:
+    with pytest.raises(TypeError, match=r"^Returns: expected `examine` to return a Cue"):
+        combined(CueTrigger(), Returns(value=True)).examine(Draft("Two", 3))
 
 
 @pytest.mark.parametrize(
