@@ -155,6 +155,7 @@ def _report_result(
     out: Path | None,
 ) -> None:
     best = measured[0]
+    usable = best.share.value > 0
     if best.value == parameter.at_highest_share and best.share.value < wanted_share:
         hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) raise the share."
         console.print(
@@ -168,10 +169,19 @@ def _report_result(
             style="yellow",
         )
     elif not best.share.low <= wanted_share <= best.share.high:
+        usable = best.is_near(wanted_share)
         console.print(
             f"The nearest value found gives {best.share.value:.1%}, not {wanted_share:.1%}.",
             style="yellow",
         )
+    if not usable:
+        msg = (
+            f"No policy is proposed, because {parameter.field} {best.value:g} gives {best.share.value:.1%} and no "
+            f"value came nearer to {wanted_share:.1%}. Try another trigger (--trigger NAME), other settings (--trigger "
+            "NAME,setting=value) or more questions (--limit). If the trigger is your own, its `tunable` may also need "
+            "another range."
+        )
+        raise ValueError(msg)
     _print_policy(name, policy, out)
 
 

@@ -43,17 +43,23 @@ def _write(backend: Backend, found: Diagnosis) -> Diagnosis:
     for _ in range(2):
         began = time.monotonic()
         pieces: list[tuple[float, str]] = []
+        usage = Usage()
         try:
             for event in backend.continue_turn(turn, Request(_TOKENS, temperature=0)):
                 if isinstance(event, Piece):
                     pieces.append((time.monotonic(), event.text))
-                elif isinstance(event, End):
-                    found = _with_usage(event.usage or Usage(), found)
+                elif isinstance(event, (Usage, End)):
+                    usage = _latest(event).with_defaults_from(usage)
         except BackendError as error:
             return replace(found, error=str(error))
+        found = _with_usage(usage, found)
         found = _with_times([when - began for when, _ in pieces], found)
         turn.append("inserted", "".join(text for _, text in pieces) or "The cat")
     return found
+
+
+def _latest(event: Usage | End) -> Usage:
+    return event if isinstance(event, Usage) else event.usage or Usage()
 
 
 def _with_usage(usage: Usage, found: Diagnosis) -> Diagnosis:

@@ -60,6 +60,10 @@ class Measured:
     value: float
     share: Interval
 
+    def is_near(self, wanted_share: float) -> bool:
+        """Return whether the value is of use for a wanted share: it misses the share by at most half of it."""
+        return abs(self.share.value - wanted_share) <= wanted_share / 2
+
 
 def calibrate_to_share(
     share_at: Callable[[float], Interval],

@@ -113,6 +113,8 @@ def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
         msg = f"mode: expected reasoning or non_reasoning, got {mode!r}"
         raise ValueError(msg)
     of_policy, of_trigger, of_lexicon = (_names(one) - _IN_FILES for one in (DelegationPolicy, kind, Lexicon))
+    if "lexicon" not in _names(kind):
+        of_lexicon = set()
     groups: tuple[dict[str, Any], ...] = ({}, {}, {})
     for setting, value in settings.items():
         for names, group in zip((of_policy, of_trigger, of_lexicon), groups, strict=True):

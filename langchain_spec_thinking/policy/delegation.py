@@ -64,6 +64,7 @@ from langchain_spec_thinking.policy.endings import indentation
 from langchain_spec_thinking.policy.reflections import Reflections
 from langchain_spec_thinking.policy.scored_step import NO_DIGIT, ScoredStep
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, ScoreRequest
+from langchain_spec_thinking.policy.triggers.base import decision_of
 from langchain_spec_thinking.policy.turn_text import TurnText
 from langchain_spec_thinking.turn import THINK_CLOSE
 
@@ -280,7 +281,7 @@ class Delegation:
         """Let the trigger examine a draft. `head` is the part of the held text before any terminator."""
         tokens, needs_logprobs = self._policy.sentence_tokens, self._trigger.top_logprobs > 0
         draft, complete = self._text.draft(head, tokens, self._decided_drafts, stop=stop, first_token=needs_logprobs)
-        decision = self._trigger.examine(draft)
+        decision = decision_of(self._trigger, draft)
         if isinstance(decision, ScoreRequest):
             self._request_score(decision, head, stop=stop)
         elif isinstance(decision, Cue):

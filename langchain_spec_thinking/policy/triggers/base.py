@@ -142,3 +142,19 @@ class Trigger(ABC):
         has not decided by then, the draft is kept. Decisions must be monotonic: every longer draft gets the same
         decision. Otherwise the result would depend on how the text is split into chunks.
         """
+
+
+def decision_of(trigger: Trigger, draft: Draft) -> Decision | None:
+    """Return what a trigger decides about a draft; None if it needs more text.
+
+    Raises:
+        TypeError: `examine` returned something else. Without this check, the draft would be kept.
+    """
+    decision = trigger.examine(draft)
+    if decision is None or decision == "keep" or isinstance(decision, (Cue, ScoreRequest)):
+        return decision
+    msg = (
+        f"{type(trigger).__name__}: expected `examine` to return a Cue (TAKE_OVER if no word is the reason), a "
+        f"ScoreRequest, 'keep' or None, got {decision!r}"
+    )
+    raise TypeError(msg)

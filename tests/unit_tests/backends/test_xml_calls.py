@@ -11,11 +11,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from langchain_spec_thinking.backends.base import Call, Piece, Request
 from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.argument_types import read_argument
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import Raw
+from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
@@ -229,3 +231,13 @@ def test_a_required_call_is_begun_for_the_model(choice: str, prefix: str, rest: 
     payload = Raw(chat_template()).payload(Turn(HI, tools=Tools((WRITE, NOW), choice)))
     assert payload.body["prompt"].endswith(f"<|assistant|>{prefix}")
     assert "extra_body" not in payload.body  # servers get JSON schemas only, and these calls are no JSON
+
+
+def test_a_scripted_model_can_write_its_calls_in_this_format() -> None:
+    script = xml(path="a.txt", lines="3")
+    model = ScriptedBackend(script, call_format=QWEN_XML)
+    turn = Turn(HI, tools=Tools((WRITE, NOW), "auto"))
+    events = list(model.continue_turn(turn, Request(99)))
+    calls = [(event.call.name, json.loads(event.call.arguments)) for event in events if isinstance(event, Call)]
+    assert calls == [("write", {"path": "a.txt", "lines": 3})]
+    assert not any(isinstance(event, Piece) for event in events)

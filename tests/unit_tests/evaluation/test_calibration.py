@@ -6,17 +6,18 @@ import json
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import DelegationPolicy, Draft, RandomTrigger, Trigger
+from langchain_spec_thinking import Cue, DelegationPolicy, Draft, RandomTrigger, Trigger
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.evaluation import Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import (
+    Measured,
     calibrate_to_share,
     measure_share,
     parse_trigger,
@@ -104,6 +105,64 @@ def test_a_trigger_without_a_tunable_parameter_runs_but_is_not_calibrated() -> N
     result = run("--target-share", "0.2", "--trigger", "untuned")
     assert result.exit_code == 1
     assert "Untuned defines no parameter" in " ".join(result.output.split())
+
+
+@pytest.mark.usefixtures("untuned")
+def test_the_cues_of_a_lexicon_are_no_settings_of_a_trigger_without_one() -> None:
+    with pytest.raises(ValueError, match="reflection: no such setting; expected one of answer, boundary") as caught:
+        parse_policy("x:trigger=untuned,reflection=wait")
+    assert "affirmation" not in str(caught.value)
+    assert parse_policy("x:trigger=random,probability=1,reflection=wait")[1].trigger.lexicon.reflection == ("wait",)
+
+
+@pytest.mark.parametrize(
+    ("found", "near"),
+    [(0.0, False), (0.09, False), (0.1, True), (0.2, True), (0.3, True), (0.31, False), (0.9, False)],
+)
+def test_a_share_is_near_the_wanted_one_if_it_misses_it_by_at_most_half(found: float, near: bool) -> None:
+    assert Measured(1, Interval(found, 0, 1)).is_near(0.2) is near
+
+
+@dataclass(frozen=True)
+class Jump(Trigger):
+    """A trigger whose share is never small: it takes over everywhere or nowhere."""
+
+    at: float
+    tunable = TunableParameter("at", 0, 1)
+
+    def examine(self, draft: Draft) -> Cue | Literal["keep"]:
+        return Cue("", "trigger", 0) if self.at == 1 else "keep"
+
+
+@dataclass(frozen=True)
+class Silent(Jump):
+    """A trigger that never takes over."""
+
+    def examine(self, draft: Draft) -> Literal["keep"]:
+        return "keep"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        pytest.param(Jump, "The nearest value found gives 0.0%, not 5.0%.", id="the share jumps over the wanted one"),
+        pytest.param(Silent, "the large model writes at most 0.0%", id="the trigger never fires"),
+    ],
+)
+def test_a_useless_value_is_not_proposed(kind: type[Trigger], said: str, tmp_path: Path) -> None:
+    register_trigger(kind)
+    name = kind.__name__.lower()
+    try:
+        options = ["--data", "pocket:2", "--max-tokens", "150", "--out", str(tmp_path / "policy.json")]
+        result = run("--target-share", "0.05", "--trigger", name, *options)
+    finally:
+        del TRIGGERS[name]
+    shown = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert said in shown
+    assert "gives 0.0% and no value came nearer to 5.0%. Try another trigger" in shown
+    assert "--policy" not in shown
+    assert not (tmp_path / "policy.json").exists()
 
 
 OWN_TRIGGER = """
