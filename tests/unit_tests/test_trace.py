@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
+from rich.console import Console
 from typer.testing import CliRunner
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Trace, recording
 from langchain_spec_thinking.callbacks import drive_with_callbacks
 from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.view import takeovers_table
 from langchain_spec_thinking.evaluation import Variant, evaluate
 from langchain_spec_thinking.evaluation.questions import Question
 from langchain_spec_thinking.report import AuthorUsage, Dropped, Report, Segment
@@ -203,7 +206,7 @@ def test_show_prints_a_run_or_writes_a_page(tmp_path: Path) -> None:
     Trace.of(pair().invoke("2 + 3?"), "2 + 3?").save(file)
     shown = CliRunner().invoke(app, ["show", str(file)])
     assert shown.exit_code == 0
-    for expected in ("2 + 3?", "1 takeovers", "(wait)"):
+    for expected in ("2 + 3?", "1 takeovers", "(wait)", "All takeovers (1)", "dropped draft"):
         assert expected in shown.output
     assert "[target] Hm, two and three make five indeed. [speculative] So it is 5." in shown.output
     assert "[speculative] It is 5" in shown.output
@@ -213,12 +216,11 @@ def test_show_prints_a_run_or_writes_a_page(tmp_path: Path) -> None:
         assert page.read_text(encoding="utf-8") == Trace.load(file).html()
 
 
-def test_show_prints_every_takeover_with_the_draft_that_it_replaced(tmp_path: Path) -> None:
-    file = tmp_path / "run.json"
+def test_show_prints_every_takeover_with_the_draft_that_it_replaced() -> None:
     trace = full_trace()
-    trace.save(file)
-    shown = CliRunner().invoke(app, ["show", str(file)], env={"COLUMNS": "300"}).output
-    heading, _, rows = shown.partition("All takeovers (1)")
+    printed = StringIO()
+    Console(file=printed, width=300).print(takeovers_table(trace))
+    rows = printed.getvalue()
     [row] = [line.split("│")[1:-1] for line in rows.splitlines() if "thinking" in line]
     [takeover] = takeovers_of(trace.pieces("thinking"))
     assert takeover.draft == EVIL
@@ -229,7 +231,6 @@ def test_show_prints_every_takeover_with_the_draft_that_it_replaced(tmp_path: Pa
         EVIL,
         "7",
     ]
-    assert "dropped draft" not in heading
 
 
 def test_show_prints_no_table_of_no_takeovers(tmp_path: Path) -> None:
