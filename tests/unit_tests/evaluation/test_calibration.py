@@ -179,7 +179,7 @@ class EverySecond(Trigger):
     tunable = TunableParameter("n", at_lowest_share=9, at_highest_share=1, integer=True, zero_at_lowest=False)
 
     def examine(self, draft):
-        return TAKE_OVER if draft.index % self.n else "keep"
+        return TAKE_OVER if (draft.index + 1) % self.n == 0 else "keep"
 """
 
 
