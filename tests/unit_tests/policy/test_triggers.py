@@ -449,5 +449,8 @@ def test_a_class_that_is_defined_again_replaces_the_earlier_one(never: type[Trig
 
 def test_a_trigger_that_is_not_registered_cannot_be_loaded() -> None:
     data = {"trigger": {"type": "Untold"}}
-    with pytest.raises(ValueError, match=r"Untold: expected one of AllOf, .*`register_trigger` decorates its class"):
+    expected = (
+        r"Untold: expected one of AllOf, .*`register_trigger` decorates its class and Python has imported its module"
+    )
+    with pytest.raises(ValueError, match=expected):
         policy_from_data(data)
