@@ -51,11 +51,17 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     data["report"] = {**data["report"], "degraded": degraded_list(data["report"]["degraded"])}
     if version == VERSION:
         return data
-    if version not in {1, 2}:
+    if version not in (1, 2):
         raise ValueError(version)
-    data["machine"] = {**_renamed(data["machine"]), "divide_pieces": False}
-    if version == 2:  # noqa: PLR2004 - a version of the format
-        return data
+    if version == 1:
+        data = _with_new_names(data)
+    data["machine"] = {**data["machine"], "divide_pieces": False}
+    return data
+
+
+def _with_new_names(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of a line of version 1 with the names of version 2."""
+    data["machine"] = _renamed(data["machine"])
     data["decisions"] = [[at, written, kind.lower(), _renamed(d)] for at, written, kind, d in data["decisions"]]
     names = _INPUTS_OF_VERSION_1
     data["streams"] = [

@@ -56,7 +56,7 @@ def test_every_input_has_a_name_in_files() -> None:
     assert set(METHODS.values()) == public
 
 
-@pytest.mark.parametrize("version", [0, VERSION + 1, "1", None])
+@pytest.mark.parametrize("version", [0, VERSION + 1, "1", None, [2], {}])
 def test_another_version_is_refused(version: Any) -> None:
     line = {**json.loads(FILE.read_text(encoding="utf-8").splitlines()[0]), "version": version}
     with pytest.raises(ValueError, match=f"version 1 to {VERSION}"):
