@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from langchain_spec_thinking import Backend
     from langchain_spec_thinking.turn import Author
 
-MODEL = (
-    "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER (the key is read from OPENAI_API_KEY), "
-    "or LangChain's provider:model."
-)
+_MODEL = "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, or LangChain's provider:model."
+_KEYS: dict[Author, str] = {"speculative": "SPECULATIVE_API_KEY", "target": "TARGET_API_KEY"}
+"""Environment variable with the API key of each side."""
+_KEY = "The API key of its server is read from {}, and for OpenAI also from OPENAI_API_KEY."
+SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format(_KEYS['speculative'])}"
+LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format(_KEYS['target'])}"
 
 Speculative = Annotated[
-    str | None, typer.Option(help=f"The small model. {MODEL} If neither model is given, the pocket pair is used.")
+    str | None, typer.Option(help=f"{SMALL_MODEL} If neither model is given, the pocket pair is used.")
 ]
-Target = Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")]
+Target = Annotated[str | None, typer.Option(help=LARGE_MODEL)]
 Data = Annotated[
     str,
     typer.Option(
@@ -40,10 +42,13 @@ Seed = Annotated[int | None, typer.Option(help="For reproducible sampling, and f
 AnswerBy = Annotated[str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")]
 
 
-def backend(spec: str) -> Backend:
-    """Return the backend that a text names."""
-    # The key may go to this address, because the user who typed the address also set the key.
-    return backend_of(spec, api_key=os.environ.get("OPENAI_API_KEY") or None)
+def backend(spec: str, side: Author) -> Backend:
+    """Return the backend that a text names, with the API key of its side.
+
+    Each side has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
+    except that OpenAI gets the key in `OPENAI_API_KEY`.
+    """
+    return backend_of(spec, api_key=os.environ.get(_KEYS[side]) or None)
 
 
 def pair(
@@ -70,7 +75,7 @@ def pair(
         sides: dict[str, Backend] = {"speculative": pocket.speculative(), "target": pocket.target()}
         temperature = temperature or 0
     else:
-        sides = {"speculative": backend(speculative), "target": backend(target)}
+        sides = {"speculative": backend(speculative, "speculative"), "target": backend(target, "target")}
         temperature = 0.6 if temperature is None else temperature
     policy = DelegationPolicy() if sides["speculative"].thinks else DelegationPolicy.non_reasoning()
     settings: dict[str, Any] = {"max_tokens": max_tokens, "seed": seed, "answer_by": answer_by}

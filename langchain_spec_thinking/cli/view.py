@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
+_CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)])
+"""Characters that would control the terminal. Tabs and line breaks are not among them."""
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
 
 
@@ -38,22 +41,24 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
                 console.print("" if channel is None else "\n\n", end="")
                 console.print(delta.channel, style="dim")
                 channel = delta.channel
-            console.print(Text(delta.text, COLOURS[delta.author]), end="", soft_wrap=True)
+            console.print(Text(_printable(delta.text), COLOURS[delta.author]), end="", soft_wrap=True)
     console.print()
     return run
 
 
 def show_again(console: Console, trace: Trace) -> None:
     """Print a saved turn."""
-    console.print(trace.question, style="bold", markup=False)
+    console.print(_printable(trace.question), style="bold", markup=False)
     channels: list[Channel] = ["thinking", "answer"]
     for channel in channels:
         kept = [(piece, text) for piece, text in trace.pieces(channel) if isinstance(piece, Segment)]
         if kept:
             console.print(f"\n{channel}", style="dim")
-            console.print(Text.assemble(*((text, COLOURS[piece.author]) for piece, text in kept)), soft_wrap=True)
+            console.print(
+                Text.assemble(*((_printable(text), COLOURS[piece.author]) for piece, text in kept)), soft_wrap=True
+            )
     for call in trace.calls:
-        console.print(f"{call.name}({call.arguments})", style="green", markup=False)
+        console.print(_printable(f"{call.name}({call.arguments})"), style="green", markup=False)
 
 
 def summary(report: Report) -> str:
@@ -77,6 +82,11 @@ def table(report: Report) -> Table:
             str(usage.discarded_tokens),
             str(usage.requests),
             f"{tokens / seconds:.1f}" if seconds else "-",
-            ", ".join(f"{count} {kind}" for kind, count in why.most_common()),
+            escape(_printable(", ".join(f"{count} {kind}" for kind, count in why.most_common()))),
         )
     return rows
+
+
+def _printable(text: str) -> str:
+    """Return a text without the characters that control a terminal. Models and saved turns may contain them."""
+    return text.translate(_CONTROL_CHARACTERS)

@@ -48,7 +48,7 @@ def _listed(backend: OpenAIBackend, found: Diagnosis) -> Diagnosis:
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = tuple(str(card.id) for card in cards)
-    there = backend.name in ids if ids else None
+    there = backend.model in ids if ids else None
     return replace(found, model_there=there, models=() if there else ids)
 
 
@@ -58,7 +58,7 @@ def _try_strategies(backend: OpenAIBackend) -> Iterator[Trial]:
     if backend.profile.engine == UNKNOWN:
         ways += [ChatMark("prefix"), ChatMark("partial")]
     for way in ways:
-        probe = RawProbe(backend.name, way) if isinstance(way, Raw) else Probe(backend.name, way)
+        probe = RawProbe(backend.model, way) if isinstance(way, Raw) else Probe(backend.model, way)
         try:
             outcome = probe.read(probe.send(backend.client))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
@@ -75,7 +75,7 @@ def _label(strategy: Strategy) -> str:
 
 
 def _gives_logprobs(backend: OpenAIBackend) -> bool:
-    settings: dict[str, Any] = {"model": backend.name, "max_tokens": 1, "temperature": 0}
+    settings: dict[str, Any] = {"model": backend.model, "max_tokens": 1, "temperature": 0}
     try:
         if isinstance(backend.profile.strategy, Raw):
             answer = backend.client.completions.create(prompt="The cat", logprobs=1, **settings)
