@@ -32,7 +32,7 @@ from langchain_spec_thinking.backends.redaction import (
     secrets_in_url,
     without_credentials,
 )
-from langchain_spec_thinking.backends.replies.call_reader import call_reader
+from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
     ChatMark,
@@ -229,7 +229,7 @@ class _ResponseReader:
         self.model = model.model_copy(update=_settings(model, request))
         self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
         self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
-        self._calls = call_reader(payload.calls, turn, payload.call_prefix)
+        self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
         limited = any(name in type(model).model_fields for name in _LIMITS)
         self._characters_left = sys.maxsize if limited else request.max_tokens * _CHARACTERS
