@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -364,7 +363,7 @@ def _require_valid(name: str, value: object) -> None:
         valid = True
     else:
         kinds = (int, float) if name == "seconds" else int
-        valid = isinstance(value, kinds) and math.isfinite(value) and abs(value) < _NUMBER_MAX
+        valid = isinstance(value, kinds) and -_NUMBER_MAX < value < _NUMBER_MAX
     if not valid:
-        msg = f"{name}: expected the value of a report, got {str(value)[:50]!r}"
+        msg = f"{name}: expected the value of a report, got a {type(value).__name__} that it cannot have"
         raise ValueError(msg)

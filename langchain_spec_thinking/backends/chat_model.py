@@ -333,13 +333,13 @@ def _secrets_of(model: BaseChatModel) -> Iterator[str]:
 
 
 def _public(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings of a chat model without secrets. Texts at the top are shown, except those in fields for keys."""
-    return {
-        name: without_credentials(value)
-        if isinstance(value, str) and not is_secret_field(name)
-        else public_settings(value, name)
-        for name, value in settings.items()
-    }
+    """Return settings of a chat model without secrets. Names of models and addresses are shown."""
+
+    def public(name: str, value: object) -> object:
+        shown = isinstance(value, str) and not is_secret_field(name) and ("model" in name or "://" in value)
+        return without_credentials(str(value)) if shown else public_settings(value, name)
+
+    return {name: public(name, value) for name, value in settings.items()}
 
 
 def _is_retryable(error: Exception) -> bool:

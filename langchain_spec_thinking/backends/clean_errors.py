@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.redaction import public_url
@@ -27,7 +28,8 @@ def remove_secrets(error: BaseException, redactor: Redactor) -> None:
         redactor: Knows the secrets.
     """
     for found in chain_of(error):
-        found.args = tuple(_clean(arg, redactor) for arg in found.args)
+        if not isinstance(found, BaseExceptionGroup):  # its members are cleaned one by one
+            found.args = tuple(_clean(arg, redactor) for arg in found.args)
         if isinstance(found, UnicodeError):
             _clear(found)
         attributes = getattr(found, "__dict__", {})
@@ -89,7 +91,8 @@ def _kept_headers(response: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
         if name.lower() in _HEADERS or name.lower().startswith(_RATE_LIMIT_HEADERS):
             yield name, value
         elif name.lower() == "location":
-            yield name, public_url(value)
+            with suppress(ValueError):  # it is no valid address
+                yield name, public_url(value)
 
 
 def _text(response: Any) -> str:  # noqa: ANN401

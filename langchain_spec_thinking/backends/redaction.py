@@ -30,10 +30,10 @@ _PART = 8
 _WORD_MAX = 11
 """Longest word that counts as an ordinary setting such as `"auto"`, in characters."""
 _SECRET_FIELD = re.compile(r"key|token|secret|pass|pwd|auth|cred|sign|cookie|session", re.IGNORECASE)
-_MASK_OR_WORD = re.compile(r"[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)")
-"""Matches a mask (`xxxx`) or a word. A server that masks a key shows its beginning or end as a word."""
+_MASK_OR_WORD = re.compile(r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)")
+"""Matches an escape (`%2A`), a mask (`xxxx`) or a word. A server that masks a key shows a part of it as a word."""
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_URL = re.compile(r"(?P<scheme>\w+://)(?:[^\s'\"<>]*@)?(?P<place>[^\s'\"<>?#]*)[^\s'\"<>]*")
+_URL = re.compile(r"(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*")
 
 
 class Redactor:
@@ -52,9 +52,10 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple({secret.translate(_LOWER) for secret in secrets if len(secret) >= _SECRET_MIN})
+        known = {secret for secret in secrets if len(secret) >= _SECRET_MIN}
+        self._secrets = tuple(map(_lower, known))
         self._parts: dict[int, set[str]] = defaultdict(set)  # by length
-        for secret in {secret for secret in secrets if len(secret) >= _SECRET_MIN}:
+        for secret in known:
             for form in map(_lower, _forms(secret)):
                 size = min(_PART, len(form))
                 self._parts[size].update(form[i : i + size] for i in range(len(form) - size + 1))
@@ -65,7 +66,7 @@ class Redactor:
         if not self._secrets:
             return text
         shown, end = [], 0
-        for start, stop in _joined(sorted([*self._found(text.translate(_LOWER))])):
+        for start, stop in _joined(sorted([*self._found(_lower(text))])):
             shown += [text[end:start], HIDDEN]
             end = stop
         return "".join([*shown, text[end:]])

@@ -1,7 +1,7 @@
 """Display of a finished turn as HTML: figures, a timeline, and the text with one colour for each author.
 
-Dropped text appears on hover or focus. The page contains no scripts and loads no other files. A saved turn may come from
-anybody, so everything that comes from it is escaped.
+Dropped text appears on hover or focus. The page contains no scripts and loads no other files. Everything in a saved
+turn is escaped, because the file may come from anybody.
 """
 
 from __future__ import annotations

@@ -113,5 +113,8 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
 
 def _target(error: openai.APIStatusError, url: str) -> str:
     """Return the address that a redirect names."""
-    location = error.response.headers.get("location")
-    return urljoin(f"{url}/", location)[:_ADDRESS_MAX] if location else "an address that it does not name"
+    location = str(error.response.headers.get("location", ""))[:_ADDRESS_MAX]
+    try:
+        return urljoin(f"{url}/", location) if location else "an address that it does not name"
+    except ValueError:  # it is no valid address
+        return location
