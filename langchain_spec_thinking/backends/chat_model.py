@@ -19,9 +19,6 @@ from pydantic import SecretStr
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
-from langchain_spec_thinking.backends.openai.echo import EchoFilter
-from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
-from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.backends.redaction import (
     Redactor,
     described_path,
@@ -40,7 +37,10 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Payload,
     Strategy,
 )
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
+from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.tools import ToolCall
 

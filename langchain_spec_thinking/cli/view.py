@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
-_CONTROL_CHARACTERS = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)])
-"""Characters that would control the terminal. Tabs and line breaks are not among them."""
+_UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)]) | dict.fromkeys(
+    range(0xD800, 0xE000), "\ufffd"
+)
+"""Leaves out characters that would control the terminal, and replaces halves of characters. Tabs and line breaks stay."""
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
 
 
@@ -88,5 +90,5 @@ def table(report: Report) -> Table:
 
 
 def _printable(text: str) -> str:
-    """Return a text without the characters that control a terminal. Models and saved turns may contain them."""
-    return text.translate(_CONTROL_CHARACTERS)
+    """Return a text that a terminal can show and that does not control the terminal."""
+    return text.translate(_UNPRINTABLE)

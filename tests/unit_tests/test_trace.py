@@ -176,10 +176,11 @@ def test_a_changed_file_is_refused_or_shown_safely(data: st.DataObject, value: A
 
 def test_a_saved_turn_does_not_control_the_terminal(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
-    replace(full_trace(), question="\x1b]0;x\x07[/bold]\x9b2J", answer="\x1b[2J" + EVIL[4:]).save(file)
+    replace(full_trace(), question="\x1b]0;x\x07[/bold]\x9b2J!", answer="\x1b[2J" + EVIL[4:]).save(file)
+    file.write_text(file.read_text(encoding="utf-8").replace("2J!", "2J\\ud800"), encoding="utf-8")
     result = CliRunner().invoke(app, ["show", str(file)])
     assert (result.exit_code, "\x1b" in result.output, "\x9b" in result.output) == (0, False, False)
-    assert "]0;x[/bold]2J" in result.output
+    assert "]0;x[/bold]2J\ufffd" in result.output
 
 
 def test_a_file_holds_the_whole_turn(tmp_path: Path) -> None:

@@ -17,15 +17,15 @@ from pydantic import SecretStr
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
-from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
 from langchain_spec_thinking.backends.openai.clients import Clients
-from langchain_spec_thinking.backends.openai.diagnosis import diagnose_server
+from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
 from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.redaction import (
     Redactor,
     described_path,
@@ -71,7 +71,7 @@ _LOGGER = logging.getLogger(__name__)
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    A server receives the half-written turn and continues it. There are five strategies for this:
+    A server receives the half-written turn and continues it. These are the strategies:
 
     - `"raw"` renders the chat template here and sends the prompt to the completions endpoint. It is exact. It needs the
       model's tokenizer, but not its weights.
@@ -238,7 +238,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(self, found)
+        return diagnose_server(ServedModel(self.model, self, self.client, self.profile), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""

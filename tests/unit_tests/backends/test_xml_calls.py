@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan, plan_answer
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.argument_types import read_argument
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
@@ -19,6 +19,9 @@ from langchain_spec_thinking.backends.replies.continuation import Raw
 from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
 
 QWEN_XML = CALL_FORMATS["qwen_xml"]
 HI = (Message("user", "hi"),)
