@@ -29,7 +29,7 @@ COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "i
 _UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)]) | dict.fromkeys(
     range(0xD800, 0xE000), "\ufffd"
 )
-"""Leaves out characters that would control the terminal, and replaces halves of characters. Tabs and line breaks stay."""
+"""Leaves out characters that would control the terminal, except tabs and line breaks, and replaces half characters."""
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
 
 
