@@ -12,7 +12,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage  # noqa: TC002
 from langchain_core.runnables import Runnable  # noqa: TC002
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
@@ -145,6 +145,8 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         The report holds the segments (author, channel, kind, start and end in characters, tokens, cue, seconds), the
         number of takeovers, the share of tokens that the large model wrote, and the usage of each model.
     """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # the name of a model may contain a password
 
     speculative: Backend
     """The small model. It writes most of the turn."""

@@ -6,6 +6,8 @@ middleware treat these errors like those of any other integration.
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelError, ModelTimeoutError
 
 
@@ -19,6 +21,10 @@ class BackendError(ModelError):
 
     thinking: str = ""
     answer: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle` and `copy` in all subclasses, whatever the arguments of their constructors."""
+        return _new, (type(self), self.args), vars(self)
 
 
 class ContinuationError(BackendError):
@@ -67,3 +73,10 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
 
 class PromptTooLongError(BackendError, ContextOverflowError):
     """The conversation does not fit into the context of a model."""
+
+
+def _new(kind: type[BackendError], arguments: tuple[Any, ...]) -> BackendError:
+    """Make an error without its constructor. `pickle` then sets the attributes."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error

@@ -64,7 +64,9 @@ def refusal(error: Exception) -> RefusedError:
         case RefusedError():
             return error
         case ContextOverflowError():
-            return RefusedError(400, str(error), code="context_length_exceeded", param="messages")
+            _LOGGER.info("A conversation is too long: %s", error)
+            message = "The conversation is longer than the models' context. Shorten it."
+            return RefusedError(400, message, code="context_length_exceeded", param="messages")
         case ValidationError():
             first = error.errors()[0]
             param = ".".join(map(str, first["loc"])) or None

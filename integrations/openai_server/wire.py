@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format")
 """Fields that the chat model takes unchanged."""
+_ADDRESS = re.compile(r"https?://[^\s'\"]*[^\s'\".,:;)]")
 
 
 class StreamOptions(BaseModel):
@@ -74,7 +76,7 @@ class Reply:
         if calls := [*message.tool_calls, *message.invalid_tool_calls]:
             body["tool_calls"] = [_call(call["id"], call["name"], _arguments(call["args"])) for call in calls]
         choice = {"index": 0, "message": body, "finish_reason": message.response_metadata["finish_reason"]}
-        metadata = {"usage": _usage(message), "speculative_thinking": message.response_metadata["speculative_thinking"]}
+        metadata = {"usage": _usage(message), "speculative_thinking": _report(message)}
         return {**self._common_fields, "object": "chat.completion", "choices": [choice], **metadata}
 
     def chunks(self, chunk: AIMessageChunk, *, include_usage: bool) -> Iterator[dict[str, Any]]:
@@ -96,11 +98,16 @@ class Reply:
         if delta or reason:
             yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
         if reason and include_usage:
-            report = chunk.response_metadata["speculative_thinking"]
-            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": report}
+            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": _report(chunk)}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self._common_fields, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _report(message: AIMessage) -> dict[str, Any]:
+    """Return the report without the addresses of the servers behind this one."""
+    report = message.response_metadata["speculative_thinking"]
+    return {**report, "degraded": [_ADDRESS.sub("its server", words) for words in report["degraded"]]}
 
 
 def _reasoning(message: AIMessage) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +14,21 @@ from langchain_core.exceptions import ModelError
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
+from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
+from langchain_spec_thinking.backends.clean_errors import remove_secrets
+from langchain_spec_thinking.backends.redaction import (
+    Redactor,
+    described_path,
+    is_secret_field,
+    public_name,
+    public_settings,
+    secrets_in_settings,
+    secrets_in_url,
+    without_credentials,
+)
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -51,6 +64,8 @@ _BY_CLASS: dict[str, Strategy] = {
 """How to continue a message, by the name of the chat model class.
 
 These classes pass a trailing assistant message to their servers, and the servers continue that message."""
+_REQUEST_FIELDS = re.compile("extra|headers|query|kwargs|cookies|auth")
+"""Matches names of chat models' fields that hold further fields or headers of requests."""
 _CHARACTERS = 4
 """Average characters per token, for estimates."""
 _LOGGER = logging.getLogger(__name__)
@@ -89,9 +104,11 @@ class ChatModelBackend(Backend):
             msg = f"continuation: expected auto, chat_trailing or chat_instruct, got {continuation!r}"
             raise ValueError(msg)
         name = getattr(model, "model_name", None) or getattr(model, "model", None)
-        self.name = name if isinstance(name, str) else type(model).__name__
+        self._model_name = name if isinstance(name, str) else type(model).__name__
+        self.name = public_name(self._model_name)
         self.thinks = thinking
         self._model = model
+        self._redactor = Redactor(_secrets_of(model))
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
         if continuation == "auto":
             self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
@@ -174,8 +191,8 @@ class ChatModelBackend(Backend):
     def describe(self) -> dict[str, Any]:
         """Return the chat model's own settings and the way this backend continues turns."""
         settings = json.loads(json.dumps(self._model._identifying_params, default=lambda _: None))  # noqa: SLF001
-        kind = type(self._model).__name__
-        return {**super().describe(), "class": kind, "strategy": self._strategy.name, "settings": settings}
+        described = {**super().describe(), "class": type(self._model).__name__, "strategy": self._strategy.name}
+        return {**described, **described_path(self._model_name), "settings": _public(settings)}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -184,6 +201,7 @@ class ChatModelBackend(Backend):
         except (BackendError, asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
+            remove_secrets(error, self._redactor)
             failed = BackendError(f"{self.name}: {str(error) or type(error).__name__}")
             failed.is_retryable = _is_retryable(error)
             raise failed from error
@@ -303,6 +321,25 @@ def _fields(message: BaseMessage) -> tuple[str, str]:
     )
     reasoning = "".join(str(block.get("reasoning") or block.get("thinking") or "") for block in blocks)
     return reasoning or message.additional_kwargs.get("reasoning_content") or "", str(message.text)
+
+
+def _secrets_of(model: BaseChatModel) -> Iterator[str]:
+    """Yield the secrets in the fields of a chat model: keys, credentials in addresses, further fields of requests."""
+    for name, value in vars(model).items():
+        if isinstance(value, SecretStr) or (isinstance(value, dict) and _REQUEST_FIELDS.search(name)):
+            yield from secrets_in_settings(value, name)
+        elif isinstance(value, str) and "://" in value:
+            yield from secrets_in_url(value)
+
+
+def _public(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a chat model without secrets. Names of models and addresses are shown."""
+
+    def public(name: str, value: object) -> object:
+        shown = isinstance(value, str) and not is_secret_field(name) and ("model" in name or "://" in value)
+        return without_credentials(str(value)) if shown else public_settings(value, name)
+
+    return {name: public(name, value) for name, value in settings.items()}
 
 
 def _is_retryable(error: Exception) -> bool:

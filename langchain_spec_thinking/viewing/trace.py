@@ -120,6 +120,9 @@ class Trace:
                 raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
             report = Report.from_dict(data.pop("speculative_thinking"))
             calls = tuple(ToolCall(**call) for call in data.pop("calls"))
+            texts = [*data.values(), *(text for call in calls for text in asdict(call).values())]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError  # noqa: TRY301 - as above
             return cls(report=report, calls=calls, **data)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             found = _other_file(Path(path))

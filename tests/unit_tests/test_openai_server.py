@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -27,6 +28,7 @@ from tests.unit_tests.tool_task import THOUGHT, pair
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
+    from langchain_spec_thinking.backends.capabilities import Capabilities
     from langchain_spec_thinking.turn import Turn
 
 KEY = "sk-right"
@@ -126,6 +128,31 @@ async def test_an_invalid_call_is_returned_as_a_call() -> None:
     reply = await client(plain("<tool_call>{oh</tool_call>")).chat.completions.create(**ASKED, tools=TOOLS)
     (call,) = reply.choices[0].message.tool_calls or []
     assert "{oh" in json.dumps(call.model_dump())
+
+
+class Limited(ScriptedBackend):
+    """A model that says where its server is."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, limitation=f"x at {PLACE}/v1: only gets an instruction. See {PLACE}.")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_clients_see_no_address_of_the_servers_behind_this_one(stream: bool) -> None:
+    body = {**ASKED, "stream": stream, "stream_options": {"include_usage": True}}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    reply = await http(plain(Limited("Tea."))).post("http://pair.test/v1/chat/completions", json=body, headers=headers)
+    assert "x at its server: only gets an instruction. See its server." in reply.text
+    assert PLACE not in reply.text
+
+
+async def test_a_conversation_that_is_too_long_tells_nothing_about_the_servers() -> None:
+    model = plain(Broken(PromptTooLongError(f"x at {PLACE}: /home/me/models/x has 9 tokens")))
+    with pytest.raises(openai.BadRequestError, match="longer than the models' context") as caught:
+        await client(model).chat.completions.create(**ASKED)
+    assert "/home" not in str(caught.value)
+    assert PLACE not in str(caught.value)
 
 
 class Broken(Backend):

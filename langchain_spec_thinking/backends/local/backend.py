@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS, Capabilities
 from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
+from langchain_spec_thinking.backends.redaction import described_path, public_name
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
@@ -76,7 +77,8 @@ class HuggingFaceBackend(Backend):
             loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
             tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
-        self.name = path
+        self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
+        self.name = public_name(self._path)
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._template = ChatTemplate(tokenizer, thinking=thinking)
         self._model = LocalModel.of(loaded)
@@ -186,8 +188,8 @@ class HuggingFaceBackend(Backend):
         return len(self._template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
-        """Return the model and the settings that change what it writes."""
-        return {**super().describe(), "dtype": self._dtype}
+        """Return the model and the settings that change what it writes. A folder is described by its last name."""
+        return {**super().describe(), **described_path(self._path), "dtype": self._dtype}
 
 
 _LOADING = threading.Lock()

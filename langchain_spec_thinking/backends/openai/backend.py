@@ -16,8 +16,9 @@ from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
+from langchain_spec_thinking.backends.clean_errors import remove_secrets
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
 from langchain_spec_thinking.backends.openai.clients import Clients
 from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
@@ -25,6 +26,16 @@ from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERR
 from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
+from langchain_spec_thinking.backends.redaction import (
+    Redactor,
+    described_path,
+    fingerprint,
+    public_name,
+    public_settings,
+    public_url,
+    secrets_in_settings,
+    secrets_in_url,
+)
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -75,7 +86,9 @@ class OpenAIBackend(Backend):
 
     Args:
         model: The model's name on the server.
-        base_url: The server's address, which usually ends in `/v1`. None means OpenAI.
+        base_url: The server's address, which usually ends in `/v1`. None means OpenAI. It may contain a user and a
+            password (`https://user:password@host/v1`) and a query, which are sent but never shown. Redirects to other
+            addresses are not followed.
         api_key: The API key. By default, OpenAI gets the key in `OPENAI_API_KEY`, and other servers get none.
         continuation: The strategy.
         tokenizer: Hub id, folder, or a loaded tokenizer of the model.
@@ -88,6 +101,7 @@ class OpenAIBackend(Backend):
         http_async_client: Your own HTTP client for asynchronous calls.
 
     Attributes:
+        model: The model's name on the server. `name` is the last part of it if the name is a path.
         profile: What the server is and what it supports.
         template: The model's chat template. None without a tokenizer.
 
@@ -120,15 +134,16 @@ class OpenAIBackend(Backend):
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
             raise ValueError(msg)
-        self.name = model
+        self.name = public_name(model)
+        self.model = model
         self._url = base_url or OPENAI_URL
         _require_url(self._url)
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
-        key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-        self._api_key = SecretStr(key.strip())  # a line break from a file causes an error that shows the key
+        self._api_key = _checked_key(api_key)
         self._timeout = timeout
         self._extra = extra_body or {}
+        self._redactor = Redactor(self._secrets())
         self._max_retries = max_retries
         self.template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self.template is None else self.template.thinks
@@ -136,14 +151,13 @@ class OpenAIBackend(Backend):
             self._url, model, _fixed_strategy(self._url, continuation, self.template), self.template
         )
         self._negotiating = threading.Lock()
-        self._breaker = CircuitBreaker(f"{model} at {self._safe_url}")
+        self._breaker = CircuitBreaker(f"{self.name} at {self._safe_url}")
         settings: dict[str, Any] = {
-            "base_url": self._url,
             "api_key": self._api_key.get_secret_value(),
             "timeout": timeout,
             "max_retries": 0,  # tenacity retries: retries in two layers would multiply
         }
-        self._clients = Clients(settings, http_client, http_async_client)
+        self._clients = Clients(self._url, settings, http_client, http_async_client)
         self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
         self._count_short_piece = lru_cache(maxsize=4096)(self.count_tokens)
 
@@ -224,7 +238,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(ServedModel(self, self.client, self.profile), found)
+        return diagnose_server(ServedModel(self.model, self, self.client, self.profile), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
@@ -233,10 +247,17 @@ class OpenAIBackend(Backend):
         return len(self.template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
-        """Return the model, the server's address, the strategy and the extra fields, but never the key."""
+        """Return the model, the server's address, the strategy and the extra fields, without secrets.
+
+        A text of the extra fields that may be a secret, and the query of the address, are replaced by a fingerprint.
+        """
         strategy = self.profile.strategy
         described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
-        return {**described, "extra_body": self._extra} if self._extra else described
+        if self._extra:
+            described["extra_body"] = public_settings(self._extra)
+        if query := urlsplit(self._url).query:
+            described["query"] = fingerprint(query)
+        return described | described_path(self.model)
 
     def _limitation(self, strategy: Strategy | None) -> str | None:
         if not isinstance(strategy, ChatInstruct):
@@ -349,6 +370,7 @@ class OpenAIBackend(Backend):
         """Raise an error if the stream was cut off before its end."""
         if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
+            kind = self._redactor.text(kind)
             msg = (
                 f"{self.name} at {self._safe_url}: the server answered with {kind} instead of a stream of "
                 "events. Check `base_url` (it usually ends in /v1)."
@@ -392,13 +414,13 @@ class OpenAIBackend(Backend):
     @property
     def _safe_url(self) -> str:
         """The server's address without the parts that may contain a secret."""
-        parts = urlsplit(self._url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+        return public_url(self._url)
 
-    @property
-    def _secret(self) -> str:
+    def _secrets(self) -> Iterator[str]:
         key = self._api_key.get_secret_value()
-        return "" if key == _NO_KEY else key
+        yield from () if key == _NO_KEY else (key,)
+        yield from secrets_in_url(self._url)
+        yield from secrets_in_settings(self._extra)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -407,14 +429,16 @@ class OpenAIBackend(Backend):
 
         try:
             yield
-        except BackendError:
+        except BackendError as error:
+            for cause in (error.__cause__, error.__context__):
+                if cause is not None:
+                    remove_secrets(cause, self._redactor)
             raise
         except (openai.OpenAIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS) as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
-            secret = self._secret
-            translated = translate(error, name=self.name, url=self._safe_url, secret=secret)
-            raise translated from (None if contains_secret(error, secret) else error)
+            remove_secrets(error, self._redactor)
+            raise translate(error, name=self.name, url=self._safe_url) from error
 
 
 def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
@@ -422,6 +446,16 @@ def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate
     if continuation == "auto":
         return None
     return named_strategy(continuation, template, (hosted_engine(url) or UNKNOWN).strategies)
+
+
+def _checked_key(key: SecretStr | str) -> SecretStr:
+    """Return the key without white space around it. Raise an error that does not show the key if it is invalid."""
+    text = (key.get_secret_value() if isinstance(key, SecretStr) else key).strip()
+    if not (text.isascii() and text.isprintable()):  # a header cannot hold it, and the error would quote it
+        wrong = next(i for i, character in enumerate(text) if not (character.isascii() and character.isprintable()))
+        msg = f"api_key: expected printable ASCII characters, got another character at position {wrong}"
+        raise ValueError(msg)
+    return SecretStr(text)
 
 
 def _require_url(url: str) -> None:

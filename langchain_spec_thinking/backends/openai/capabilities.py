@@ -277,28 +277,18 @@ def _refuses_tools(error: Exception) -> bool:
     return getattr(error, "status_code", None) in REFUSALS and "tool" in server_message(error).lower()
 
 
-def server_message(error: BaseException, secret: str = "") -> str:
+def server_message(error: BaseException) -> str:
     """Return what the server said about an error.
 
     The SDK's message contains the server's words only if the error has OpenAI's form. Otherwise they are added here.
 
     Args:
         error: What the SDK raised.
-        secret: Text to replace by `***`.
     """
     said = str(error) or type(error).__name__
     body = getattr(error, "body", None)
     said = said if body is None or str(body) in said else f"{said} {body}"
-    return (said.replace(secret, "***") if secret else said)[:_MESSAGE_MAX]
-
-
-def contains_secret(error: BaseException | None, secret: str) -> bool:
-    """Return whether an error, or an error that caused it, contains the secret."""
-    while error is not None:
-        if secret and (secret in server_message(error) or secret in repr(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return said[:_MESSAGE_MAX]
 
 
 def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:

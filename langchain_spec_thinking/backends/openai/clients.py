@@ -24,17 +24,20 @@ class Clients:
     """Creates the clients when they are first needed, and keeps them so that connections are reused.
 
     Args:
-        settings: Arguments for both kinds of client.
+        url: The server's address.
+        settings: Further arguments for both kinds of client.
         http_client: The user's own HTTP client. It stays open.
         http_async_client: The user's own asynchronous HTTP client. It stays open.
     """
 
     def __init__(
         self,
+        url: str,
         settings: dict[str, Any],
         http_client: httpx2.Client | None,
         http_async_client: httpx2.AsyncClient | None,
     ) -> None:
+        self._url = url
         self._settings = settings
         self._http_client = http_client
         self._http_async_client = http_async_client
@@ -45,9 +48,12 @@ class Clients:
     @cached_property
     def client(self) -> openai.OpenAI:
         """The client for blocking calls."""
-        import openai  # noqa: PLC0415 - heavy
+        from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
+            PrivateClient,
+            address_settings,
+        )
 
-        return openai.OpenAI(**self._settings, http_client=self._http_client)
+        return PrivateClient(**address_settings(self._url), **self._settings, http_client=self._http_client)
 
     def lock(self) -> asyncio.Lock:
         """Return the lock of the running event loop. It lets only one task ask the server what it supports."""
@@ -57,9 +63,13 @@ class Clients:
         """Return the client of the running event loop. A connection belongs to one event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self.by_loop:
-            import openai  # noqa: PLC0415 - heavy
+            from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
+                AsyncPrivateClient,
+                address_settings,
+            )
 
-            client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
+            address = address_settings(self._url)
+            client = AsyncPrivateClient(**address, **self._settings, http_client=self._http_async_client)
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self.by_loop[loop] = (client, keeper)

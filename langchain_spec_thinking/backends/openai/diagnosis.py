@@ -35,11 +35,13 @@ class ServedModel:
     """A model on a server, with what is needed to test it.
 
     Attributes:
+        name: The model's name on the server.
         backend: The backend that uses the model.
         client: The SDK's client for the server.
         profile: What is known about the server.
     """
 
+    name: str
     backend: Backend
     client: openai.OpenAI
     profile: ServerProfile
@@ -66,7 +68,7 @@ def _listed(model: ServedModel, found: Diagnosis) -> Diagnosis:
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = tuple(str(card.id) for card in cards)
-    there = model.backend.name in ids if ids else None
+    there = model.name in ids if ids else None
     return replace(found, model_there=there, models=() if there else ids)
 
 
@@ -76,7 +78,7 @@ def _try_strategies(model: ServedModel) -> Iterator[Trial]:
     if model.profile.engine == UNKNOWN:
         ways += [ChatMark("prefix"), ChatMark("partial")]
     for way in ways:
-        probe = RawProbe(model.backend.name, way) if isinstance(way, Raw) else Probe(model.backend.name, way)
+        probe = RawProbe(model.name, way) if isinstance(way, Raw) else Probe(model.name, way)
         try:
             outcome = probe.read(probe.send(model.client))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
@@ -93,7 +95,7 @@ def _label(strategy: Strategy) -> str:
 
 
 def _gives_logprobs(model: ServedModel) -> bool:
-    settings: dict[str, Any] = {"model": model.backend.name, "max_tokens": 1, "temperature": 0}
+    settings: dict[str, Any] = {"model": model.name, "max_tokens": 1, "temperature": 0}
     try:
         if isinstance(model.profile.strategy, Raw):
             answer = model.client.completions.create(prompt="The cat", logprobs=1, **settings)

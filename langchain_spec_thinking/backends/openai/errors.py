@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 import openai
 from langchain_core.exceptions import (
     ModelAPIError,
@@ -40,6 +42,10 @@ class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.
     """The server refuses the request."""
 
 
+class RedirectBackendError(BackendError, ModelInvalidRequestError, openai.APIStatusError):
+    """The server redirects to another address. Redirects are not followed."""
+
+
 class RateLimitBackendError(BackendError, ModelRateLimitError, openai.RateLimitError):
     """The server received too many requests."""
 
@@ -60,6 +66,10 @@ class ContextBackendError(PromptTooLongError, openai.BadRequestError):
     """The server reports that the conversation is too long for the model."""
 
 
+_REDIRECTS = 3
+"""First digit of the statuses of redirects."""
+_ADDRESS_MAX = 200
+"""Longest part of the address of a redirect that is shown, in characters."""
 _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
     (openai.AuthenticationError, AuthenticationBackendError, "Check `api_key`."),
     (openai.PermissionDeniedError, PermissionBackendError, "Check the permissions of the API key."),
@@ -72,14 +82,13 @@ _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
 )
 
 
-def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendError:
-    """Return the matching error of this package. It keeps the SDK's attributes and contains no secret.
+def translate(error: Exception, *, name: str, url: str) -> BackendError:
+    """Return the matching error of this package. It keeps the SDK's attributes.
 
     Args:
-        error: What the SDK raised.
+        error: What the SDK raised, without secrets.
         name: The model's name.
         url: The server's address.
-        secret: The API key, which some servers quote in errors.
     """
     kind: type[BackendError] = OpenAIBackendError
     advice = "See the server's log."
@@ -90,11 +99,22 @@ def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendE
     said = server_message(error)
     if kind is InvalidRequestBackendError and any(words in said.lower() for words in CONTEXT_TOO_LONG_PHRASES):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
+    if isinstance(error, openai.APIStatusError) and error.status_code // 100 == _REDIRECTS:
+        kind, advice = RedirectBackendError, "Set `base_url` to the new address if you trust it."
+        said = f"the server redirects to {_target(error, url)}, and redirects are not followed"
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"
     message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
-    message = message.replace(secret, "***") if secret else message
     new = kind.__new__(kind)
-    new.__dict__.update({**vars(error), "message": message, "body": None})
+    new.__dict__.update({**vars(error), "message": message})
     new.args = (message,)
     return new
+
+
+def _target(error: openai.APIStatusError, url: str) -> str:
+    """Return the address that a redirect names."""
+    location = str(error.response.headers.get("location", ""))[:_ADDRESS_MAX]
+    try:
+        return urljoin(f"{url}/", location) if location else "an address that it does not name"
+    except ValueError:  # it is no valid address
+        return location
