@@ -32,6 +32,10 @@ class OwnedStream(Generic[T]):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Close the generator."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
         """Close the generator, and wait until it is closed."""
         if close := getattr(self._items, "aclose", None):
             await close()
