@@ -151,8 +151,10 @@ lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Check the types of all code with mypy. tests/typing holds what users write, and pyright checks it too.
 type: .venv/.lint
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # Build the site in build/site. Every warning is an error, for example a link or an anchor that leads nowhere.
 docs: .venv/.docs

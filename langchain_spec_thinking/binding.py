@@ -92,20 +92,21 @@ def structured(
     Raises:
         ValueError: The method is unknown.
     """
-    is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+    # `is_basemodel_subclass` does not tell type checkers that the schema is a class of pydantic.
+    model_class: Any = schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None
     tracing_kwargs = {"ls_structured_output_format": {"kwargs": {"method": method, "strict": strict}, "schema": schema}}
     parser: Any
     if method == "function_calling":
         name = convert_to_openai_tool(schema)["function"]["name"]
         bound = model.bind_tools([schema], tool_choice=name, parallel_tool_calls=False, strict=strict, **tracing_kwargs)
         parser = (
-            PydanticToolsParser(tools=[schema], first_tool_only=True)
-            if is_pydantic
+            PydanticToolsParser(tools=[model_class], first_tool_only=True)
+            if model_class
             else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         )
     elif method in {"json_schema", "json_mode"}:
         bound = model.bind(response_format=response_format(schema, method, strict), **tracing_kwargs)
-        parser = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()
+        parser = PydanticOutputParser(pydantic_object=model_class) if model_class else JsonOutputParser()
     else:
         msg = f"method: expected json_schema, function_calling or json_mode, got {method!r}"
         raise ValueError(msg)

@@ -29,12 +29,14 @@ from langchain_spec_thinking.writers import OnTargetFailure  # noqa: TC001 - pyd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
+    from typing import Unpack
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models.base import LangSmithParams
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
+    from langchain_spec_thinking.chat_settings import ChatSettings, ModelLike
     from langchain_spec_thinking.turn_events import Delta
 
 _PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
@@ -184,7 +186,11 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. None: no
     limit."""
     stop: list[str] | None = None
-    """Stop strings. They end the answer, are not part of it, and have no effect in the thought."""
+    """Stop strings, or a single one. They end the answer, are not part of it, and have no effect in the thought."""
+
+    if TYPE_CHECKING:  # pydantic makes the constructor from the fields, whose types are narrower
+
+        def __init__(self, *, speculative: ModelLike, target: ModelLike, **settings: Unpack[ChatSettings]) -> None: ...
 
     @field_validator("speculative", "target", mode="before")
     @classmethod
@@ -218,13 +224,21 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         return None if value is None else list(_stop_strings(value))
 
     @classmethod
-    def pocket(cls, **settings: Any) -> ChatSpeculativeThinking:
+    def pocket(
+        cls,
+        *,
+        speculative: ModelLike | None = None,
+        target: ModelLike | None = None,
+        **settings: Unpack[ChatSettings],
+    ) -> ChatSpeculativeThinking:
         """Return a chat model made of the two tiny models that come with the package.
 
         It needs no download and no GPU. The models solve word problems like those in
         `langchain_spec_thinking.pocket.problems()` and nothing else. Decoding is greedy unless you set `temperature`.
 
         Args:
+            speculative: Another small model. None: the small model of the package.
+            target: Another large model. None: the large model of the package.
             **settings: Fields that differ from the defaults.
 
         Raises:
@@ -232,8 +246,10 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         """
         from langchain_spec_thinking import pocket  # noqa: PLC0415 - only few users need it
 
-        pair = {"speculative": pocket.speculative(), "target": pocket.target()}
-        return cls(**{**pair, "temperature": 0, **settings})
+        settings.setdefault("temperature", 0)
+        small = pocket.speculative() if speculative is None else speculative
+        large = pocket.target() if target is None else target
+        return cls(speculative=small, target=large, **settings)
 
     # -- methods that LangChain calls
 

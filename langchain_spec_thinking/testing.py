@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, Capabilities
-from langchain_spec_thinking.backends.replies.call_formats import HERMES, CallParser
+from langchain_spec_thinking.backends.replies.answer_plan import plan_reading
+from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class ScriptedBackend(Backend):
         yield Usage(prompt_tokens=prompt)
         logprobs_of = self.logprobs if request.top_logprobs else None
         tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
-        may_call = turn.tools is not None and turn.tools.choice != "none" and turn.channel == "answer"
-        reader = CallReader(CallParser(HERMES) if may_call else None, turn)
+        reader = CallReader(plan_reading(turn, HERMES))
         for token in tokens[: request.max_tokens]:
             yield from reader.read(token, 1, logprobs_of(token)[: request.top_logprobs] if logprobs_of else None)
         yield from reader.rest()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,3 @@ class Tools:
         """Return a description of the tools as text, for a model that gets no other description."""
         lines = (json.dumps(schema["function"], ensure_ascii=False) for schema in self.schemas)
         return "# Tools\n\nThese functions can be called:\n<tools>\n{}\n</tools>".format("\n".join(lines))
-
-
-def calls_as_text(calls: Sequence[ToolCall]) -> str:
-    """Return calls as text, in the form that most open models are trained to write (Hermes, Qwen)."""
-    return "\n".join(
-        "<tool_call>\n{}\n</tool_call>".format(
-            json.dumps({"name": call.name, "arguments": call.parsed()}, ensure_ascii=False)
-        )
-        for call in calls
-    )

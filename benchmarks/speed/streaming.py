@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import SecretStr
 
 from benchmarks.speed import clients
 from benchmarks.speed.figures import Figure
@@ -74,7 +75,7 @@ def _readers(server: str, loop: asyncio.Runner, opened: ExitStack, tokens: int) 
     ours = clients.pair(url, stream_settings)
     raw = clients.pair(url, stream_settings, continuation="raw", tokenizer=_TOKENIZER)
     with_takeovers = clients.pair(takeover_settings.url(server), takeover_settings)
-    theirs = ChatOpenAI(model=SMALL, base_url=url, api_key="none", stream_usage=True)
+    theirs = ChatOpenAI(model=SMALL, base_url=url, api_key=SecretStr("none"), stream_usage=True)
     langchain_only = _LangChainOnly(pieces=[stream_settings.token(index, SMALL) for index in range(tokens)])
 
     async def count(stream: Any) -> int:  # noqa: ANN401 - of messages or of text

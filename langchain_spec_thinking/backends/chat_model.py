@@ -19,7 +19,7 @@ from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
-from langchain_spec_thinking.backends.replies.call_reader import call_reader
+from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
     ChatMark,
@@ -212,7 +212,7 @@ class _ResponseReader:
         self.model = model.model_copy(update=_settings(model, request))
         self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
         self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
-        self._calls = call_reader(payload.calls, turn, payload.call_prefix)
+        self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
         limited = any(name in type(model).model_fields for name in _LIMITS)
         self._characters_left = sys.maxsize if limited else request.max_tokens * _CHARACTERS

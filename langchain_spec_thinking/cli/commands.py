@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -61,14 +61,9 @@ def chat(
     try:
         small, large = backend(speculative), backend(target)
         policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
+        settings: dict[str, Any] = {"answer_by": answer_by, "max_tokens": max_tokens, "seed": seed}
         model = ChatSpeculativeThinking(
-            speculative=small,
-            target=large,
-            policy=policy,
-            answer_by=answer_by,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
+            speculative=small, target=large, policy=policy, temperature=temperature, **settings
         )
     except (BackendError, ImportError, ValueError) as e:
         console.print(str(e), style="red", markup=False)

@@ -67,14 +67,15 @@ def pair(
         raise ValueError(msg)
     if speculative is None or target is None:
         _quiet()
-        sides: dict[str, Backend] = {"speculative": pocket.speculative(), "target": pocket.target()}
+        small: Backend = pocket.speculative()
+        large: Backend = pocket.target()
         temperature = temperature or 0
     else:
-        sides = {"speculative": backend(speculative), "target": backend(target)}
+        small, large = backend(speculative), backend(target)
         temperature = 0.6 if temperature is None else temperature
-    policy = DelegationPolicy() if sides["speculative"].thinks else DelegationPolicy.non_reasoning()
+    policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
     settings: dict[str, Any] = {"max_tokens": max_tokens, "seed": seed, "answer_by": answer_by}
-    return ChatSpeculativeThinking(**sides, **settings, temperature=temperature, policy=policy)
+    return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)
 
 
 def prices(speculative: str | None, target: str | None) -> dict[Author, Price]:

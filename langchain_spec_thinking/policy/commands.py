@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
@@ -21,6 +21,8 @@ Kind = Literal[
     "relay",
     "answer",
 ]
+SENTENCE_KINDS: Final[tuple[Kind, ...]] = ("affirmation", "reflection", "trigger", "relay")
+"""The kinds of takeovers that write the sentence after a boundary. That sentence is then classified."""
 EndReason = Literal["stop", "length"]
 
 

@@ -28,89 +28,106 @@ Held, committed and dropped text
 Received text is held until a rule decides about it. Committed text is final and belongs to the turn. Dropped text does
 not. `TurnText` carries out these decisions and records what later decisions need.
 
-States
-------
+States and transitions
+----------------------
 
-The state is the method that examines the held text next (`self._state`). The method returns True if the next state must
-examine the held text at once. It returns False if more text or a new stream is necessary.
+The state says what the machine waits for (`State`). Each state has a method that examines the held text. `TRANSITIONS`
+is the whole machine: for each state, what may cause a transition, and the state that follows. Only `_move` changes the
+state, and it refuses what is not in the table.
+
+Two causes have several reasons. An answer is requested if the author of the closing tag does not write the answer, if a
+structured answer needs a request of its own, or if a stream ended before an answer began. The turn ends if a stop
+string arrives in the answer, a model ends the turn, or no tokens are left.
 
 One model leads. It writes until the other model takes over. The trigger's `lead` names it: by default it is the
-speculative model, for `TargetLeads` the target model.
-
-- `_begin`: The first characters of the turn arrive. They may open a thought.
-- `_writing`: The leading model writes in the middle of a step. Its text is committed as it arrives.
-- `_draft`: The leading model writes right after a boundary. Its text is held until a rule decides about it.
-- `_score`: A whole step is held. The target model scores it with a digit.
-- `_takeover`: The other model writes an opening, a sentence or step, a verification, or the passage that ends excessive
-  reflection.
-- `_closing`: The closing think tag has arrived. The machine waits for the end of the white space after it.
-- `_answer`: One model writes the whole answer.
-- `_done`: The turn is over.
-
-Transitions
------------
-
-The first state is `_begin`. Only a structured answer without a thought begins in `_answer`.
-
-- `_begin` -> `_takeover`: The policy has an opening. Otherwise the next state is `_writing`.
-- `_writing` -> `_draft`: The text contains a boundary.
-- `_draft` -> `_writing`: The draft is kept, or the target model is lost or has no room left in its context.
-- `_draft` -> `_takeover`: The draft has a reason for a takeover, its kept sentence contains a verification cue, the
-  thought has too many reflections, or the policy takes over at every boundary.
-- `_draft` -> `_score`: The trigger requests a score, and the step is complete.
-- `_score` -> `_takeover`: The digit is lower than the threshold. The step is dropped.
-- `_score` -> `_draft`: The step is kept and ends with a boundary. If it ends without one, the next state is `_writing`.
-  If the thought or the turn ended with the step, the next state is `_answer` or `_done`.
-- `_takeover` -> `_takeover`: The sentence of the takeover contains a verification cue.
-- `_takeover` -> `_draft`: The takeover is complete and its text ends with a boundary. If its text ends without one, the
-  next state is `_writing`.
-- `_writing`, `_draft`, `_takeover` -> `_closing`: The author writes the closing think tag and also writes the answer.
-- `_writing`, `_draft`, `_takeover` -> `_answer`: The author writes the closing think tag, but another model writes the
-  answer or the answer needs its own request. Or the stream ended before an answer began.
-- `_closing` -> `_answer`: The answer begins.
-- `_answer` -> `_answer`: The stream ended without an answer, so the other model answers. Or the stream of a takeover
-  reached its limit after the answer had begun, so the same model continues.
-- Any state -> `_done`: A stop string arrives in the answer, a model ends the turn, or no tokens are left.
-
-If neither model writes a thought, takeovers happen in the answer, and the turn never enters `_closing`.
+speculative model, for `TargetLeads` the target model. If neither model writes a thought, takeovers happen in the
+answer, and the turn never enters `CLOSING`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from langchain_spec_thinking.policy.boundary import Boundary
-from langchain_spec_thinking.policy.commands import Command, EndReason, Finish, Generate, Kind, Note
+from langchain_spec_thinking.policy.answer_authors import OTHER, AnswerAuthors
+from langchain_spec_thinking.policy.commands import SENTENCE_KINDS
 from langchain_spec_thinking.policy.cues import Cue
-from langchain_spec_thinking.policy.endings import WORD_MAX, indentation, last_word_start
+from langchain_spec_thinking.policy.endings import indentation
 from langchain_spec_thinking.policy.reflections import Reflections
-from langchain_spec_thinking.policy.scored_step import NO_DIGIT, SCORE_TOKENS, ScoredStep
-from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, Draft, ScoreRequest
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT, ScoredStep
+from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, ScoreRequest
 from langchain_spec_thinking.policy.turn_text import TurnText
-from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
+from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from langchain_spec_thinking.policy.commands import Command, EndReason, Kind
     from langchain_spec_thinking.policy.settings import DelegationPolicy
+    from langchain_spec_thinking.policy.triggers import Draft
     from langchain_spec_thinking.turn import Author
 
-    State = Callable[[bool], bool]
-    """Examines the held text. `final`: no more text follows. Returns whether the next state must examine it at once."""
 
-_SENTENCE_KINDS = ("affirmation", "reflection", "trigger", "relay")
-"""The kinds of takeovers that write the sentence after a boundary. That sentence is then classified."""
-_LEADING_KIND: dict[Author, Kind] = {"speculative": "draft", "target": "lead"}
-"""The kind of text that a leading model writes."""
+class State(StrEnum):
+    """What the machine waits for."""
+
+    IDLE = "the start of the turn"
+    BEGIN = "the first characters, which may open a thought"
+    WRITING = "text inside a step, which the leading model writes and which is committed as it arrives"
+    DRAFT = "text after a boundary, which the leading model writes and which is held until a rule decides about it"
+    SCORE = "a digit with which the target model scores a held step"
+    TAKEOVER = "an opening, a sentence or step, a verification or a recap, which the other model writes"
+    CLOSING = "the end of the white space after the closing think tag"
+    ANSWER = "an answer, which one model writes to its end"
+    DONE = "nothing: the turn is over"
+
+
+TRANSITIONS: Final[Mapping[State, Mapping[str, State]]] = {
+    State.IDLE: {"the turn starts": State.BEGIN, "an answer is requested": State.ANSWER, "the turn ends": State.DONE},
+    State.BEGIN: {"the policy has an opening": State.TAKEOVER, "the policy has no opening": State.WRITING},
+    State.WRITING: {
+        "a boundary arrives": State.DRAFT,
+        "the author closes the thought and answers": State.CLOSING,
+        "an answer is requested": State.ANSWER,
+        "the turn ends": State.DONE,
+    },
+    State.DRAFT: {
+        "the draft is kept": State.WRITING,
+        "takeovers are stopped": State.WRITING,
+        "the trigger decides for a takeover": State.TAKEOVER,
+        "the policy takes over at every boundary": State.TAKEOVER,
+        "the sentence contains a verification cue": State.TAKEOVER,
+        "the thought has too many reflections": State.TAKEOVER,
+        "the trigger requests a score": State.SCORE,
+        "the author closes the thought and answers": State.CLOSING,
+        "an answer is requested": State.ANSWER,
+        "the turn ends": State.DONE,
+    },
+    State.SCORE: {
+        "the score is too low": State.TAKEOVER,
+        "the leading model continues at a boundary": State.DRAFT,
+        "the leading model continues inside a step": State.WRITING,
+        "an answer is requested": State.ANSWER,
+        "the turn ends": State.DONE,
+    },
+    State.TAKEOVER: {
+        "the sentence contains a verification cue": State.TAKEOVER,
+        "the leading model continues at a boundary": State.DRAFT,
+        "the leading model continues inside a step": State.WRITING,
+        "the author closes the thought and answers": State.CLOSING,
+        "an answer is requested": State.ANSWER,
+        "the turn ends": State.DONE,
+    },
+    State.CLOSING: {"the answer begins": State.ANSWER, "another model continues": State.ANSWER},
+    State.ANSWER: {"an answer is requested": State.ANSWER, "the turn ends": State.DONE},
+    State.DONE: {},
+}
+"""For each state: the causes that end it, each with the next state."""
 
 
 class Delegation:
-    """The state machine of one turn.
-
-    Call `start` once. While the last `Generate` command runs, pass the text of its author to `receive`, and the reason
-    for the end of its stream to `end`. If the returned commands contain a new `Generate` or a `Finish`, the running
-    stream is over.
+    """The state machine of one turn. The theory of operation above says how to call it.
 
     Args:
         policy: The settings of the method.
@@ -137,22 +154,17 @@ class Delegation:
         self._trigger = policy.trigger
         self._lexicon = policy.trigger.lexicon
         self._leading_author: Author = policy.trigger.lead
-        self._boundary = Boundary(policy.boundary)
         self._thinks = thinks
         self._answer_by: Author = answer_by
         self._structured_answer = structured_answer
-        self._commands: list[Command] = []
-        self._text = TurnText(self._commands, self._boundary, stop, max_tokens)
+        self._text = TurnText(policy.boundary, stop, max_tokens)
         self._takeovers_stopped = False  # because the target model's context is full, or the target model failed
-        self._takeover_text = ""  # the text that the current takeover has committed
         self._decided_drafts = 0  # number of drafts that are decided
         self._reflections = Reflections(policy)
         self._after_target_step = False  # the current draft follows a whole step of the target model
         self._scored_step: ScoredStep | None = None  # the step that the target model scores
-        self._end_reason: EndReason = "stop"  # why the last stream ended
-        self._answer_authors: set[Author] = set()  # the models that were asked for the answer
-        self._state: State = self._writing
-        self._state_after_begin: State = self._writing
+        self._answer_authors = AnswerAuthors(answer_by)
+        self._state = State.IDLE
 
     # -- methods that the driver calls
 
@@ -160,15 +172,13 @@ class Delegation:
         """Begin the turn and return the first commands."""
         if self._thinks:
             self._text.open_thought()
-        elif self._structured_answer:
-            self._generate(self._answer_by, None, "answer", None, self._answer)
-            return self._flush()
-        if self._policy.opening_tokens:
-            self._generate("target", self._policy.opening_tokens, "opening", None, self._takeover)
+        if self._structured_answer and not self._thinks:
+            self._request_answer(self._answer_by)
+        elif self._policy.opening_tokens:
+            self._generate("the turn starts", "target", "opening", limit=self._policy.opening_tokens)
         else:
-            self._generate_leading(self._writing)
-        self._state_after_begin, self._state = self._state, self._begin
-        return self._flush()
+            self._generate_leading("the turn starts")
+        return self._text.take_commands()
 
     def receive(self, text: str, tokens: int = 1, top_logprobs: tuple[float, ...] | None = None) -> list[Command]:
         """Receive text of the current author.
@@ -180,8 +190,8 @@ class Delegation:
                 None if the command did not request them, or if the text begins inside a token.
         """
         self._text.receive(text, tokens, top_logprobs)
-        self._advance(final=False)
-        return self._flush()
+        self._examine()
+        return self._text.take_commands()
 
     def end(self, reason: EndReason, tokens: int = 0) -> list[Command]:
         """Receive the end of the current author's stream.
@@ -192,12 +202,10 @@ class Delegation:
                 end.
         """
         self._text.receive("", tokens)
-        self._end_reason = reason
-        generation = self._text.generation
-        self._advance(final=True)
-        if generation is not None and generation is self._text.generation:
-            self._stream_ended(generation, reason)
-        return self._flush()
+        self._text.end_reason = reason
+        if self._examine():
+            self._stream_ended(reason)
+        return self._text.take_commands()
 
     def call(self, tokens: int) -> list[Command]:
         """Receive a tool call of the current author, instead of an answer or after one.
@@ -206,324 +214,274 @@ class Delegation:
             tokens: The number of tokens of the call.
         """
         self._text.count_call(tokens)
-        return self._flush()
+        return self._text.take_commands()
 
     @property
     def pending(self) -> str:
         """The text that was received but is not committed yet. A stream that broke continues after this text."""
         held = self._text.held.text
-        return f"{THINK_CLOSE}{held}" if self._state == self._closing else held
+        return f"{THINK_CLOSE}{held}" if self._state is State.CLOSING else held
 
     @property
     def at_boundary(self) -> bool:
         """Whether the current draft is undecided, so that the target model may replace it."""
-        return self._state == self._draft and not self._takeovers_stopped
+        return self._state is State.DRAFT and not self._takeovers_stopped
 
     def drop_held_text(self) -> list[Command]:
         """Drop the held text, because another model carries out the current command from the committed text on."""
         self._text.drop()
-        if self._state == self._closing:
+        if self._state is State.CLOSING:
             self._text.close_thought()
-            self._state = self._answer
-        return self._flush()
+            self._move("another model continues")
+        return self._text.take_commands()
 
     def stop_takeovers(self) -> None:
         """Stop takeovers at boundaries."""
         self._takeovers_stopped = True
 
-    # -- the states
+    # -- the states: each method examines the held text
 
-    def _begin(self, final: bool) -> bool:  # noqa: FBT001 - the signature of a State
+    def _begin(self) -> None:
         """Treat a think tag at the start of the turn as markup, even if no thought was expected."""
-        held = self._text.held.text
-        start = held.lstrip()
-        if not final and THINK_OPEN.startswith(start):
-            return False
-        if start.startswith(THINK_OPEN):
-            thought = start.removeprefix(THINK_OPEN).lstrip()
-            if not thought and not final:
-                return False
-            self._text.take_markup(len(held) - len(thought))
-            if not self._text.thinks:
-                self._text.open_thought()
-        self._state = self._state_after_begin
-        return True
+        if self._text.take_think_tag():
+            opening = self._text.kind == "opening"
+            self._move("the policy has an opening" if opening else "the policy has no opening")
 
-    def _writing(self, final: bool) -> bool:  # noqa: FBT001
-        stop, head = self._text.before_terminator(final=final)
-        boundary = self._boundary.search(self._text.tail, head)
-        if boundary:
-            self._text.commit(boundary[1])
-            self._text.tail = ""
-            self._state = self._draft
-            return True
-        self._text.commit(len(head))
-        return self._terminate() if stop else False
+    def _writing(self) -> None:
+        stop, head = self._text.before_terminator()
+        if self._text.commit_through_boundary(head):
+            self._move("a boundary arrives")
+        elif stop:
+            self._terminate()
 
-    def _draft(self, final: bool) -> bool:  # noqa: FBT001
+    def _draft(self) -> None:
         """Hold the sentence after a boundary until a cue, its end, or a rule that needs no draft decides."""
-        stop, head = self._text.before_terminator(final=final)
-        extension = self._boundary.extension(head)
-        self._text.commit(extension)
-        head = head[extension:]
+        stop, head = self._text.after_boundary()
         if not head.strip():
-            if final or stop:
-                self._text.commit(len(head))
-            return self._terminate() if stop else False
-        if self._takeovers_stopped:
-            self._state = self._writing
-            return True
-        if self._reflections.excessive:
-            return self._end_excessive_reflection()
-        if self._policy.takeover_every_boundary and not self._after_target_step:
-            return self._take_over("trigger", None)
-        return self._examine_draft(head, final=final, stop=stop)
-
-    def _examine_draft(self, head: str, *, final: bool, stop: bool) -> bool:
-        """Let the trigger examine a draft. `head` is the part of the held text before any terminator."""
-        end = self._boundary.sentence_end(head, self._policy.sentence_tokens, last=stop or final)
-        limit = len(head) if end is None else end
-        text = self._text.held.text[: limit + 1]
-        # The token of a boundary is not a first token.
-        first_token_limit = limit - self._boundary.partial_length(head) if end is None else end
-        first = self._text.held.first_token(first_token_limit) if self._trigger.top_logprobs else None
-        decision = self._trigger.examine(Draft(text, limit, final, self._decided_drafts, first))
-        if isinstance(decision, ScoreRequest):
-            return self._request_score(decision, head, final=final, stop=stop)
-        certain = isinstance(decision, Cue) or (decision == "keep" and not self._lexicon.verification)
-        if not certain and end is None:
-            return False
-        self._decided_drafts += 1
-        if isinstance(decision, Cue):
-            return self._take_over_at_cue(decision)
-        if decision is None and self._trigger.top_logprobs and first is None:
-            self._commands.append(Note(NO_LOGPROBS))
-        verifying = self._lexicon.verifies(text, limit)
-        self._text.commit(limit)
-        self._after_target_step = False
-        if verifying:
-            self._text.drop()  # white space after it may have arrived or not: the result must be the same
-            return self._take_over("verification", verifying)
-        self._state = self._writing
-        return True
-
-    def _score(self, final: bool) -> bool:  # noqa: FBT001
-        """Wait for a digit. Then commit the held step, or let the target model rewrite it."""
-        digit = re.search("[0-9]", self._text.held.text)
-        scored = self._scored_step
-        if scored is None or (digit is None and not final):
-            return False
-        self._takeovers_stopped |= final and self._end_reason == "length" and not self._text.written
-        self._text.drop()
-        self._scored_step = None
-        self._text.generation, self._text.written = scored.generation, scored.written
-        self._text.held.add(scored.text, scored.tokens)
-        if digit and int(digit[0]) < scored.threshold:
-            return self._take_over("trigger", digit[0])
-        if digit is None:
-            self._commands.append(Note(NO_DIGIT))
-        self._text.commit()
-        if scored.ending is None:
-            self._hand_back()
-            self._after_target_step = False  # the target model did not write this step
-        elif scored.ending != "terminator":
-            self._stream_ended(scored.generation, scored.ending)
-        elif self._text.in_answer:
-            self._finish("stop")
+            if stop:
+                self._terminate()
+        elif self._takeovers_stopped:
+            self._move("takeovers are stopped")
+        elif self._reflections.excessive:
+            self._end_excessive_reflection()
+        elif self._policy.takeover_every_boundary and not self._after_target_step:
+            self._take_over("the policy takes over at every boundary", "trigger")
         else:
-            self._begin_answer()
-        return False
+            self._ask_trigger(head, stop=stop)
 
-    def _takeover(self, final: bool) -> bool:  # noqa: FBT001
-        stop, head = self._text.before_terminator(final=final)
-        if self._policy.takeover_tokens is None and self._text.kind in _SENTENCE_KINDS:
-            # A step may begin with white space. That white space does not end the step.
-            has_text = bool(self._takeover_text.strip())
-            skip = 0 if has_text else len(head) - len(head.lstrip())
-            boundary = self._boundary.search(self._text.tail if has_text else "", head[skip:])
-            if boundary:
-                end = skip + boundary[1]
-                end += self._boundary.extension(head[end:])
-                if head[end:].strip() or final:
-                    self._takeover_text += self._text.commit(end + indentation(head[end:]))
-                    self._text.drop()
-                    return self._end_takeover()
-                if not stop:
-                    return False
-        if stop:
+    def _ask_trigger(self, head: str, *, stop: bool) -> None:
+        """Let the trigger examine a draft. `head` is the part of the held text before any terminator."""
+        tokens, needs_logprobs = self._policy.sentence_tokens, self._trigger.top_logprobs > 0
+        draft, complete = self._text.draft(head, tokens, self._decided_drafts, stop=stop, first_token=needs_logprobs)
+        decision = self._trigger.examine(draft)
+        if isinstance(decision, ScoreRequest):
+            self._request_score(decision, head, stop=stop)
+        elif isinstance(decision, Cue):
+            self._decided_drafts += 1
+            self._take_over_at_cue(decision)
+        elif complete or (decision == "keep" and not self._lexicon.verification):
+            self._decided_drafts += 1
+            if decision is None and needs_logprobs and draft.first_token is None:
+                self._text.note(NO_LOGPROBS)
+            self._keep_draft(draft)
+
+    def _score(self) -> None:
+        """Wait for a digit. Then commit the held step, or let the target model rewrite it."""
+        step, digit = self._scored_step, re.search("[0-9]", self._text.held.text)
+        if step is None or (digit is None and not self._text.final):
+            return
+        self._takeovers_stopped |= self._text.end_reason == "length" and not self._text.written
+        self._scored_step = None
+        self._text.hold_again(step)
+        if digit and int(digit[0]) < step.threshold:
+            self._take_over("the score is too low", "trigger", digit[0])
+            return
+        if digit is None:
+            self._text.note(NO_DIGIT)
+        self._keep_scored_step(step)
+
+    def _takeover(self) -> None:
+        stop, head = self._text.before_terminator()
+        whole_step = self._policy.takeover_tokens is None and self._text.kind in SENTENCE_KINDS
+        end = self._text.takeover_step_end(head) if whole_step else None
+        if end is not None and (head[end:].strip() or self._text.final):
+            self._text.commit_takeover(end + indentation(head[end:]))
+            self._text.drop()
+            self._end_takeover()
+        elif stop:
             self._text.commit(len(head))
-            return self._terminate()
-        if not final:  # hold the last word: it may be incomplete, and is then dropped before a hand-over
-            context = self._takeover_text[-WORD_MAX - 2 :]
-            self._takeover_text += self._text.commit(max(0, last_word_start(context + head) - len(context)))
-        return False
+            self._terminate()
+        elif end is None and not self._text.final:
+            self._text.commit_takeover_words(head)
 
-    def _closing(self, final: bool) -> bool:  # noqa: FBT001
-        held = self._text.held.text
-        answer = held.lstrip()
-        if not answer and not final:
-            return False
-        space = held[: len(held) - len(answer)]
-        self._text.take_markup(len(space))
-        self._text.close_thought(THINK_CLOSE + space)
-        self._answer_authors.add(self._text.author)
-        self._state = self._answer
-        return True
+    def _closing(self) -> None:
+        if self._text.take_closing_space():
+            self._answer_authors.asked.add(self._text.author)
+            self._move("the answer begins")
 
-    def _answer(self, final: bool) -> bool:  # noqa: FBT001
-        stop, head = self._text.before_terminator(final=final)
+    def _answer(self) -> None:
+        stop, head = self._text.before_terminator()
         self._text.commit(len(head))
-        return self._terminate() if stop else False
+        if stop:
+            self._terminate()
 
-    # -- transitions
+    # -- what the states decide
 
-    def _take_over(self, kind: Kind, cue: str | None) -> bool:
-        tokens = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
+    def _take_over(self, cause: str, kind: Kind, cue: str | None = None) -> None:
+        limit = self._policy.verification_tokens if kind == "verification" else self._policy.takeover_limit
         self._text.drop_draft_keep_indentation()
-        author: Author = "target" if self._leading_author == "speculative" else "speculative"
-        self._generate(author, tokens, kind, cue, self._takeover)
-        return False
+        self._generate(cause, OTHER[self._leading_author], kind, cue, limit)
 
-    def _take_over_at_cue(self, cue: Cue) -> bool:
+    def _take_over_at_cue(self, cue: Cue) -> None:
         if cue.kind == "relay":  # keep the cue and drop the text after it
             self._text.commit(cue.end)
             self._text.drop()
-        return self._take_over(cue.kind, cue.text or None)
+        self._take_over("the trigger decides for a takeover", cue.kind, cue.text or None)
 
-    def _request_score(self, request: ScoreRequest, head: str, *, final: bool, stop: bool) -> bool:
-        """Hold the step until its end, then let the target model score it."""
-        end = self._boundary.step_end(head, last=final or stop)
-        if end is None or self._text.generation is None:
-            return False
-        self._decided_drafts += 1
-        ending: Literal["terminator"] | EndReason | None = None
-        if end == len(head):
-            ending = "terminator" if stop else self._end_reason if final else None
-        generation, written = self._text.generation, self._text.written
-        text, tokens = self._text.held.take(end)
-        self._text.drop()
-        self._scored_step = ScoredStep(text, tokens, generation, written, request.threshold, ending)
-        self._generate("target", None, "score", None, self._score, text.rstrip() + request.question)
-        return False
+    def _keep_draft(self, draft: Draft) -> None:
+        """Keep the first sentence of a draft. If the sentence verifies, the other model takes over after it."""
+        cue = self._lexicon.verifies(draft.text, draft.limit)
+        self._text.commit(draft.limit)
+        self._after_target_step = False
+        if cue:
+            self._text.drop()  # white space after it may have arrived or not: the result must be the same
+            self._take_over("the sentence contains a verification cue", "verification", cue)
+        else:
+            self._move("the draft is kept")
 
-    def _end_excessive_reflection(self) -> bool:
+    def _end_excessive_reflection(self) -> None:
         """End excessive reflection: insert the recap sentence, let the target model write, and reset the count."""
-        sentence = self._policy.recap_sentence
         self._text.drop_draft_keep_indentation()
-        if sentence:
-            self._text.insert(sentence, "excessive_reflection")
-        self._generate("target", self._reflections.reset_and_grow(), "excessive_reflection", None, self._takeover)
-        return False
+        if self._policy.recap_sentence:
+            self._text.insert(self._policy.recap_sentence, "excessive_reflection")
+        limit = self._reflections.reset_and_grow()
+        self._generate("the thought has too many reflections", "target", "excessive_reflection", limit=limit)
 
-    def _end_takeover(self) -> bool:
+    def _request_score(self, request: ScoreRequest, head: str, *, stop: bool) -> None:
+        """Hold the step until its end, then let the target model score it."""
+        step = self._text.take_step(head, request.threshold, stop=stop)
+        if step is None:
+            return
+        self._decided_drafts += 1
+        self._scored_step = step
+        question = step.text.rstrip() + request.question
+        self._generate("the trigger requests a score", "target", "score", suffix=question)
+
+    def _keep_scored_step(self, step: ScoredStep) -> None:
+        self._text.commit()
+        if step.ending is None:
+            self._hand_back()
+            self._after_target_step = False  # the target model did not write this step
+        elif step.ending != "terminator":
+            self._stream_ended(step.ending)
+        else:
+            self._end_thought_or_turn()
+
+    def _end_takeover(self) -> None:
         """Handle the end of a takeover: let the model verify, or hand back to the leading model."""
-        sentence = self._takeover_text + self._text.held.text
-        if self._text.kind in _SENTENCE_KINDS:
+        sentence = self._text.takeover_text + self._text.held.text
+        if self._text.kind in SENTENCE_KINDS:
             if self._lexicon.classify(sentence) == "reflection":
                 self._reflections.count += 1
             cue = self._lexicon.verifies(sentence)
             if cue:
                 self._text.commit()
-                return self._take_over("verification", cue)
-        self._text.commit_whole_words(self._takeover_text)
+                self._take_over("the sentence contains a verification cue", "verification", cue)
+                return
+        self._text.end_takeover()
         self._hand_back()
-        return False
 
     def _hand_back(self) -> None:
-        at_boundary = self._boundary.ends_with_boundary(self._text.tail)
+        at_boundary = self._text.pass_boundary()
         self._after_target_step = at_boundary and self._policy.takeover_tokens is None
-        if at_boundary:
-            self._text.tail = ""
-        self._generate_leading(self._draft if at_boundary else self._writing)
+        self._generate_leading(
+            "the leading model continues at a boundary" if at_boundary else "the leading model continues inside a step"
+        )
 
-    def _generate_leading(self, state: State) -> None:
-        self._generate(self._leading_author, None, _LEADING_KIND[self._leading_author], None, state)
-
-    def _begin_answer(self) -> None:
-        self._text.close_thought()
-        self._generate(self._answer_by, None, "answer", None, self._answer)
-
-    def _terminate(self) -> bool:
+    def _terminate(self) -> None:
         """Handle a terminator at the beginning of the held text."""
-        if self._text.in_answer:
-            self._text.drop()
-            self._finish("stop")
-            return False
-        self._text.take_markup(len(THINK_CLOSE))
-        if self._text.author == self._answer_by and not self._structured_answer:
-            self._state = self._closing
-            return True
-        self._text.drop()
-        self._begin_answer()
-        return False
+        text = self._text
+        if not text.in_answer:
+            text.take_markup(len(THINK_CLOSE))
+            if text.author == self._answer_by and not self._structured_answer:
+                self._move("the author closes the thought and answers")
+                return
+        text.drop()
+        self._end_thought_or_turn()
 
-    def _stream_ended(self, generation: Generate, reason: EndReason) -> None:
+    def _end_thought_or_turn(self) -> None:
+        """End what a terminator ends: the thought, and a model is asked for the answer; or the turn."""
+        if self._text.in_answer:
+            self._finish("stop")
+        else:
+            self._text.close_thought()
+            self._request_answer(self._answer_by)
+
+    def _stream_ended(self, reason: EndReason) -> None:
         """Continue after a stream that ended before a rule requested another one."""
         text = self._text
-        if reason == "length" and self._state == self._takeover and text.remaining > text.held.tokens:
-            self._takeovers_stopped |= not text.written and not self._takeover_text and not text.held.text
+        if reason == "length" and self._state is State.TAKEOVER and text.remaining > text.held.tokens:
+            self._takeovers_stopped |= not text.written and not text.takeover_text and not text.held.text
             self._end_takeover()
             return
         text.commit()
-        author = self._next_answer_author(generation, reason)
+        author = self._answer_authors.next_author(text, reason, answering=self._state is State.ANSWER)
         if author is None:
             self._finish(reason)
             return
         if not text.in_answer:
             text.close_open_thought()
-        self._generate(author, None, "answer", None, self._answer)
+        self._request_answer(author)
 
-    def _next_answer_author(self, generation: Generate, reason: EndReason) -> Author | None:
-        """Return the model that answers, or continues the answer, after a stream ended; None if the turn is over."""
-        text = self._text
-        if reason == "length":
-            if text.remaining <= 0:
-                return None
-            if not text.in_answer:
-                # The author's context is full, or its server wrote less than requested. The other model answers.
-                other: Author = "target" if generation.author == "speculative" else "speculative"
-                return other if text.written < generation.max_tokens else None
-            # If a takeover ended the thought and began the answer, its author continues the answer.
-            author_began_answer = self._state == self._answer and generation.kind not in {"answer", "draft", "lead"}
-            return generation.author if author_began_answer else None
-        if not text.in_answer:
-            return self._answer_by
-        self._answer_authors.add(generation.author)
-        others: list[Author] = [a for a in ("speculative", "target") if a not in self._answer_authors]
-        return others[0] if text.answer_is_blank and others else None
+    # -- requests and transitions
 
-    # -- helpers
+    def _generate_leading(self, cause: str) -> None:
+        self._generate(cause, self._leading_author, "draft" if self._leading_author == "speculative" else "lead")
 
-    def _advance(self, *, final: bool) -> None:
-        while self._state(final):
-            pass
+    def _request_answer(self, author: Author) -> None:
+        self._generate("an answer is requested", author, "answer")
 
     def _generate(
-        self, author: Author, limit: int | None, kind: Kind, cue: str | None, state: State, prompt_suffix: str = ""
+        self, cause: str, author: Author, kind: Kind, cue: str | None = None, limit: int | None = None, suffix: str = ""
     ) -> None:
-        remaining = self._text.remaining
-        if remaining <= 0:
-            self._finish("length")
-            return
-        room = SCORE_TOKENS if kind == "score" else remaining  # a score is not part of the turn
-        tokens = room if limit is None else min(limit, room)
+        """Request a stream, or finish the turn if no tokens are left."""
         top_logprobs = self._trigger.top_logprobs if kind == "draft" and not self._takeovers_stopped else 0
-        command = Generate(author, tokens, kind, cue, prompt_suffix, top_logprobs)
-        self._commands.append(command)
-        self._text.generation, self._text.written = command, 0
-        self._takeover_text = ""
-        self._state = state
+        if self._text.request(author, kind, cue, limit, suffix, top_logprobs):
+            self._move(cause)
+        else:
+            self._finish("length")
 
     def _finish(self, reason: EndReason) -> None:
-        self._commands.append(Finish(reason))
-        self._text.generation = None
-        self._state = _done
+        self._text.finish(reason)
+        self._move("the turn ends")
 
-    def _flush(self) -> list[Command]:
-        commands = self._commands.copy()
-        self._commands.clear()
-        return commands
+    def _move(self, cause: str) -> None:
+        """Change the state as the table says. No other method changes it."""
+        next_state = TRANSITIONS[self._state].get(cause)
+        if next_state is None:
+            msg = f"internal error: TRANSITIONS has no transition from {self._state.name} for {cause!r}"
+            raise AssertionError(msg)
+        self._state = next_state
 
+    def _examine(self) -> bool:
+        """Let the state examine the held text, then the next state, until more text or a new stream is necessary.
 
-def _done(final: bool) -> bool:  # noqa: FBT001, ARG001 - the signature of a State
-    return False
+        Returns:
+            Whether the stream goes on: no method requested another one or finished the turn.
+        """
+        generation, examined = self._text.generation, None
+        while generation and generation is self._text.generation and examined is not self._state:
+            examined = self._state
+            self._EXAMINE[examined](self)
+        return generation is not None and generation is self._text.generation
+
+    _EXAMINE: ClassVar[Mapping[State, Callable[[Delegation], None]]] = {
+        State.BEGIN: _begin,
+        State.WRITING: _writing,
+        State.DRAFT: _draft,
+        State.SCORE: _score,
+        State.TAKEOVER: _takeover,
+        State.CLOSING: _closing,
+        State.ANSWER: _answer,
+    }
+    """The methods that examine the held text. No text arrives before the turn starts and after it is over."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.policy.commands import EndReason, Generate
+    from langchain_spec_thinking.policy.commands import Generate
 
 SCORE_TOKENS = 4
 """The maximum length of a score request, in tokens.
@@ -14,6 +14,9 @@ SCORE_TOKENS = 4
 It is enough for a digit with a space or a mark before it. The request ends as soon as the digit arrives.
 """
 NO_DIGIT = "the large model did not answer a score request with a digit, so the step was kept"
+StepEnding = Literal["terminator", "stop", "length"]
+"""What ended the turn or the thought together with a step: a stop string or the closing think tag (`"terminator"`), or
+the end of the stream, for the given reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,13 @@ class ScoredStep:
         generation: The command for which the step was written.
         written: How many tokens that command had produced.
         threshold: The minimum score at which the step is kept.
-        ending: What ended the turn or the thought together with the step: `"terminator"` is a stop string or the
-            closing think tag; otherwise it is the reason why the stream ended. None if the step ended at a boundary or
-            at its maximum length.
+        ending: What ended the turn or the thought together with the step. None if the step ended at a boundary or at
+            its maximum length.
     """
 
     text: str
     tokens: int
-    generation: Generate
+    generation: Generate | None
     written: int
     threshold: int
-    ending: Literal["terminator"] | EndReason | None
+    ending: StepEnding | None

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from langchain_spec_thinking.policy.boundary import Boundary
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
     Command,
     Commit,
     Drop,
+    EndReason,
+    Finish,
     Generate,
     Insert,
     Kind,
+    Note,
     OpenThinking,
 )
-from langchain_spec_thinking.policy.endings import Terminators, cut_at_word, indentation
+from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, cut_at_word, indentation, last_word_start
 from langchain_spec_thinking.policy.held_text import HeldText
-from langchain_spec_thinking.turn import THINK_CLOSE
+from langchain_spec_thinking.policy.scored_step import SCORE_TOKENS, ScoredStep
+from langchain_spec_thinking.policy.triggers import Draft
+from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_spec_thinking.policy.boundary import Boundary
+    from langchain_spec_thinking.policy.scored_step import StepEnding
     from langchain_spec_thinking.turn import Author
 
 _CLOSE = Terminators((THINK_CLOSE,))
 
 
 class TurnText:
-    """Carries out the decisions of the state machine about text, and records what later decisions need.
+    """Carries out the decisions of the state machine, and records what later decisions need.
 
-    Received text is held. It leaves from the front: it is committed, dropped, or taken as markup.
+    Received text is held. It leaves from the front: it is committed, dropped, or taken as markup. Each decision becomes
+    a command for the driver.
 
     Args:
-        commands: The list of the state machine's commands. This class appends its own commands to it.
-        boundary: The delimiter between steps.
+        delimiter: The text between two steps.
         stop: Strings that end the answer.
         max_tokens: The maximum number of tokens to keep. Each token counts in the vocabulary of its author.
 
@@ -42,6 +48,8 @@ class TurnText:
         held: Text that is not decided on yet.
         generation: The command for which the held text is written. None before the first command and after the last.
         written: How many tokens were received for that command.
+        end_reason: Why the stream of that command ended. None while the stream runs.
+        takeover_text: The text that the current takeover has committed.
         remaining: How many tokens may still be kept.
         tail: The end of the committed text that may contain the beginning of a boundary. It is empty after a boundary
             that was handled.
@@ -49,16 +57,18 @@ class TurnText:
         answer_is_blank: Whether the answer contains only white space so far.
     """
 
-    def __init__(self, commands: list[Command], boundary: Boundary, stop: Sequence[str], max_tokens: int) -> None:
+    def __init__(self, delimiter: str, stop: Sequence[str], max_tokens: int) -> None:
         self.held = HeldText()
         self.generation: Generate | None = None
         self.written = 0
+        self.end_reason: EndReason | None = None
+        self.takeover_text = ""
         self.remaining = max_tokens
         self.tail = ""
         self.thinks = False
         self.answer_is_blank = True
-        self._commands = commands
-        self._boundary = boundary
+        self._commands: list[Command] = []
+        self._boundary = Boundary(delimiter)
         self._stop = Terminators(tuple(stop))
         self._stop_tail = ""  # the end of the answer, which may contain the beginning of a stop string
         self._last_character = ""
@@ -75,9 +85,58 @@ class TurnText:
         return self.generation.kind if self.generation else "draft"
 
     @property
+    def limit_reached(self) -> bool:
+        """Whether the author wrote as many tokens as requested."""
+        return self.generation is not None and self.written >= self.generation.max_tokens
+
+    @property
     def in_answer(self) -> bool:
         """Whether the next text belongs to the answer. If not, it belongs to the thought."""
         return self._closed or not self.thinks
+
+    @property
+    def final(self) -> bool:
+        """Whether no more text follows the held text."""
+        return self.end_reason is not None
+
+    def take_commands(self) -> list[Command]:
+        """Return the commands since the last call."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def request(
+        self, author: Author, kind: Kind, cue: str | None, limit: int | None, prompt_suffix: str, top_logprobs: int
+    ) -> bool:
+        """Request a new stream. The text that is received from now on belongs to it.
+
+        Args:
+            author: The model that writes.
+            kind: The kind of text.
+            cue: The cue that led to the request.
+            limit: The maximum length of the stream, in tokens. None: as many tokens as may be kept.
+            prompt_suffix: Text that follows the text of the turn in this request only.
+            top_logprobs: For how many of the most likely tokens log-probabilities are needed.
+
+        Returns:
+            Whether tokens are left. If not, nothing is requested.
+        """
+        if self.remaining <= 0:
+            return False
+        room = SCORE_TOKENS if kind == "score" else self.remaining  # a score is not part of the turn
+        max_tokens = room if limit is None else min(limit, room)
+        self.generation = Generate(author, max_tokens, kind, cue, prompt_suffix, top_logprobs)
+        self.written, self.end_reason, self.takeover_text = 0, None, ""
+        self._commands.append(self.generation)
+        return True
+
+    def finish(self, reason: EndReason) -> None:
+        """End the turn."""
+        self.generation = None
+        self._commands.append(Finish(reason))
+
+    def note(self, message: str) -> None:
+        """Report that something did not work as configured."""
+        self._commands.append(Note(message))
 
     def receive(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> None:
         """Hold text that was written for `generation`. The arguments are those of `HeldText.add`."""
@@ -90,19 +149,16 @@ class TurnText:
         self.remaining -= tokens
         self.answer_is_blank = False
 
-    def before_terminator(self, *, final: bool) -> tuple[bool, str]:
+    def before_terminator(self) -> tuple[bool, str]:
         """Return whether the held text contains a terminator, and the part of the text before any terminator.
 
         The part excludes characters at the end that may be the beginning of a terminator.
-
-        Args:
-            final: Whether no more text follows the held text.
         """
         # A stop string also ends the turn if its first part is committed text of another model.
         stop_tail = self._stop_tail if self.in_answer else ""
         text = stop_tail + self.held.text
         found = self._terminators.find(text)
-        end = found[0] if found else len(text) if final else len(text) - self._terminators.partial_length(text)
+        end = found[0] if found else len(text) if self.final else len(text) - self._terminators.partial_length(text)
         return found is not None, self.held.text[: max(0, end - len(stop_tail))]
 
     def commit(self, characters: int | None = None) -> str:
@@ -118,18 +174,120 @@ class TurnText:
         self._record_end(text)
         return text
 
-    def commit_whole_words(self, before: str) -> None:
-        """Commit the held text up to the end of a word, so that another model can continue, and drop the rest.
-
-        The dropped rest is an incomplete word or the possible beginning of a terminator.
+    def commit_through_boundary(self, head: str) -> bool:
+        """Commit `head` up to the end of its first boundary, or all of it, and return whether it has a boundary.
 
         Args:
-            before: Text of the same takeover that is already committed.
+            head: The part of the held text before any terminator.
         """
-        text = before + self.held.text
+        boundary = self._boundary.search(self.tail, head)
+        self.commit(boundary[1] if boundary else len(head))
+        if boundary:
+            self.tail = ""
+        return boundary is not None
+
+    def after_boundary(self) -> tuple[bool, str]:
+        """Commit the rest of a boundary, and return the same as `before_terminator` for the text after the boundary.
+
+        White space is also committed if nothing else follows.
+        """
+        stop, head = self.before_terminator()
+        extension = self._boundary.extension(head)
+        self.commit(extension)
+        head = head[extension:]
+        if not head.strip() and (self.final or stop):
+            self.commit(len(head))
+        return stop, head
+
+    def pass_boundary(self) -> bool:
+        """Return whether the committed text ends with a boundary. The same boundary is not found again."""
+        found = self._boundary.ends_with_boundary(self.tail)
+        if found:
+            self.tail = ""
+        return found
+
+    def commit_takeover(self, characters: int) -> None:
+        """Commit `characters` characters from the front as text of the current takeover."""
+        self.takeover_text += self.commit(characters)
+
+    def commit_takeover_words(self, head: str) -> None:
+        """Commit the text of a takeover except its last word. That word may be incomplete, and is then dropped later.
+
+        Args:
+            head: The part of the held text before any terminator.
+        """
+        context = self.takeover_text[-WORD_MAX - 2 :]
+        self.commit_takeover(max(0, last_word_start(context + head) - len(context)))
+
+    def end_takeover(self) -> None:
+        """Commit the text of a takeover up to the end of a word, so that another model can continue. Drop the rest.
+
+        The dropped rest is an incomplete word or the possible beginning of a terminator.
+        """
+        text = self.takeover_text + self.held.text
         kept = min(cut_at_word(text), len(text) - self._terminators.partial_length(text))
-        self.commit(max(0, kept - len(before)))
+        self.commit(max(0, kept - len(self.takeover_text)))
         self.drop()
+
+    def takeover_step_end(self, head: str) -> int | None:
+        """Return where the step of a takeover ends, in characters; None if no boundary ends it yet.
+
+        The boundary after the step belongs to the step. White space at the start of a step is not a boundary.
+
+        Args:
+            head: The part of the held text before any terminator.
+        """
+        has_text = bool(self.takeover_text.strip())
+        start = 0 if has_text else len(head) - len(head.lstrip())
+        boundary = self._boundary.search(self.tail if has_text else "", head[start:])
+        if boundary is None:
+            return None
+        end = start + boundary[1]
+        return end + self._boundary.extension(head[end:])
+
+    def draft(
+        self, head: str, sentence_tokens: int, index: int, *, stop: bool, first_token: bool
+    ) -> tuple[Draft, bool]:
+        """Return the held text as the draft that a trigger examines, and whether its first sentence is complete.
+
+        Args:
+            head: The part of the held text before any terminator.
+            sentence_tokens: The length of the first sentence, in tokens. It is shorter if the step ends earlier.
+            index: How many drafts of the turn were decided before this one.
+            stop: Whether a terminator follows `head`.
+            first_token: Whether the trigger needs the first token of the step.
+        """
+        end = self._boundary.sentence_end(head, sentence_tokens, last=stop or self.final)
+        limit = len(head) if end is None else end
+        # The token of a boundary is not a first token.
+        before = limit - self._boundary.partial_length(head) if end is None else end
+        first = self.held.first_token(before) if first_token else None
+        return Draft(self.held.text[: limit + 1], limit, self.final, index, first), end is not None
+
+    def take_step(self, head: str, threshold: int, *, stop: bool) -> ScoredStep | None:
+        """Take a step from the front, because the target model scores it, and drop the text after the step.
+
+        Args:
+            head: The part of the held text before any terminator.
+            threshold: The minimum score at which the step is kept.
+            stop: Whether a terminator follows `head`.
+
+        Returns:
+            The step; None if the step may continue.
+        """
+        end = self._boundary.step_end(head, last=stop or self.final)
+        if end is None:
+            return None
+        ending: StepEnding | None = "terminator" if stop else self.end_reason
+        text, tokens = self.held.take(end)
+        self.drop()
+        return ScoredStep(text, tokens, self.generation, self.written, threshold, ending if end == len(head) else None)
+
+    def hold_again(self, step: ScoredStep) -> None:
+        """Hold a step again after its score. The text of the score is dropped."""
+        self.drop()
+        self.generation, self.written = step.generation, step.written
+        self.held.add(step.text, step.tokens)
 
     def drop(self) -> None:
         """Drop all held text."""
@@ -151,6 +309,41 @@ class TurnText:
         """Take `characters` characters of markup from the front: a tag or the white space around a tag."""
         _, tokens = self.held.take(characters)
         self.remaining -= tokens
+
+    def take_think_tag(self) -> bool:
+        """Take a think tag from the start of the turn, and begin a thought.
+
+        Returns:
+            Whether the start of the turn is complete. If not, the held text may still become a think tag, or white
+            space after the tag may follow.
+        """
+        held = self.held.text
+        start = held.lstrip()
+        if not self.final and THINK_OPEN.startswith(start):
+            return False
+        if start.startswith(THINK_OPEN):
+            thought = start.removeprefix(THINK_OPEN).lstrip()
+            if not thought and not self.final:
+                return False
+            self.take_markup(len(held) - len(thought))
+            if not self.thinks:
+                self.open_thought()
+        return True
+
+    def take_closing_space(self) -> bool:
+        """Take the white space after the closing think tag, and end the thought.
+
+        Returns:
+            Whether the white space is complete. If not, more of it may follow.
+        """
+        held = self.held.text
+        answer = held.lstrip()
+        if not answer and not self.final:
+            return False
+        space = held[: len(held) - len(answer)]
+        self.take_markup(len(space))
+        self.close_thought(THINK_CLOSE + space)
+        return True
 
     def open_thought(self) -> None:
         """Begin the thought."""

@@ -15,6 +15,7 @@ PACKAGE = "langchain_spec_thinking"
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 
 TRIGGER, STRATEGY, ENGINE = "Add a trigger", "Add a continuation strategy", "Add an engine"
+CALL_FORMAT = "Add a call format"
 USES = {
     TRIGGER: """
 from langchain_spec_thinking.evaluation.calibration import parse_trigger, tunable_triggers, with_value
@@ -45,6 +46,19 @@ engine, context = identify([SimpleNamespace(id="m", owned_by="acme")], "m")
 assert (engine.name, engine.raw) == ("Acme", True)
 assert [strategy.name for strategy in engine.strategies] == ["chat_flag", "chat_instruct"]
 """,
+    CALL_FORMAT: """
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
+from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS, format_of
+from langchain_spec_thinking.tools import Tools
+from langchain_spec_thinking.turn import Message, Turn
+granite = format_of("{{ '<|tool_call|>' }}")
+assert granite is CALL_FORMATS["granite"]
+tools = Tools(({"type": "function", "function": {"name": "add"}},), "add")
+plan = plan_answer(Turn((Message("user", "hi"),), tools=tools), granite)
+parser = plan.parser()
+assert plan.prefix == '<|tool_call|>[{"name": "add", "arguments": '
+assert [(call.name, call.arguments) for call in [*parser.feed('{"a": 1}'), *parser.rest()]] == [("add", '{"a": 1}')]
+""",
 }
 FORGOTTEN = {
     "a trigger without its tunable parameter": (
@@ -66,6 +80,16 @@ FORGOTTEN = {
         ENGINE,
         r"\+ +owners=.*\n",
         "Acme: expected its address in `hosts`, or the `owned_by` of its models in `owners`",
+    ),
+    "a call format without its description": (
+        CALL_FORMAT,
+        r'\+ +"a JSON list .*\n',
+        "JsonCallFormat.__init__() missing 1 required positional argument: 'description'",
+    ),
+    "a call format without its chat templates": (
+        CALL_FORMAT,
+        r'(?<=\(")<\|tool_call\|>',
+        "template_marks: expected texts that a chat template contains, got ('',)",
     ),
 }
 

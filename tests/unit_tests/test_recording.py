@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from hypothesis import given, settings
@@ -109,7 +109,7 @@ def test_any_turn_is_replayed_bit_for_bit(
     budget: Budget | None,
     small: list[tuple[str, EndReason | Exception]],
     large: list[tuple[str, EndReason | Exception]],
-    answer_by: str,
+    answer_by: Literal["speculative", "target"],
 ) -> None:
     model = ChatSpeculativeThinking(
         speculative=FixedTexts(list(small)),

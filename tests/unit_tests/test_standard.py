@@ -10,8 +10,9 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.testing import ScriptedBackend
-from langchain_spec_thinking.tools import ToolCall, calls_as_text
+from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
@@ -34,7 +35,7 @@ def answer(turn: Turn) -> str:
         functions = {schema["function"]["name"]: schema["function"] for schema in turn.tools.schemas}
         name = turn.tools.required_tool or turn.tools.names[0]
         arguments = example(functions[name]["parameters"], last.content)
-        return calls_as_text([ToolCall("", name, json.dumps(arguments))])
+        return HERMES.write([ToolCall("", name, json.dumps(arguments))])
     return "Hello! " + (" ".join(re.findall(r"\d+", last.content)) or "Nice to meet you.")
 
 

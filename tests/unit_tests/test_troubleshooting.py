@@ -11,7 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 KEYS = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
-INTERNAL = {"the turn is finished", "the server's strategy is not known yet", "…: …"}
+INTERNAL = {
+    "the turn is finished",
+    "the server's strategy is not known yet",
+    "internal error: TRANSITIONS has no transition from … for …",
+    "…: …",
+}
 """Messages that need no heading: bugs in this package, and the prefix that says where a message belongs."""
 
 

@@ -10,8 +10,9 @@ from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.testing import ScriptedBackend, words
-from langchain_spec_thinking.tools import ToolCall, calls_as_text
+from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ RECEIPT = Receipt(item="tea", euros=7)
 
 def call(tool: str, **arguments: Any) -> str:
     """Return a tool call as the scripted models write it."""
-    return calls_as_text([ToolCall("", tool, json.dumps(arguments))])
+    return HERMES.write([ToolCall("", tool, json.dumps(arguments))])
 
 
 def thinking(turn: Turn, answer: str) -> str:

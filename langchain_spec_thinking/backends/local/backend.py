@@ -104,9 +104,9 @@ class HuggingFaceBackend(Backend):
         prompt = len(cache.ids)
         usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
         yield usage
-        sampler = model.sampler(turn, request, self._template)
-        reader = CallReader(self._template.call_parser(turn), turn)
-        ending = self._template.call_ending(turn)
+        plan = self._template.plan(turn)
+        sampler = model.sampler(plan, request, self._template)
+        reader = CallReader(plan)
         drafts = Drafts(request, cache)
         unseen = 0  # tokens without text, or that end inside a character
         top: tuple[float, ...] | None = None  # of the first unseen token
@@ -123,7 +123,7 @@ class HuggingFaceBackend(Backend):
                 yield usage
             for choice in chosen:
                 if choice.token in model.eos:
-                    yield from reader.rest(ending)
+                    yield from reader.rest()
                     yield End("stop", replace(usage, completion_tokens=written))
                     return
                 top = choice.top_logprobs if not unseen else top
@@ -136,7 +136,7 @@ class HuggingFaceBackend(Backend):
                 if reader.done:
                     yield End("stop", replace(usage, completion_tokens=written))
                     return
-        yield from reader.rest(ending)
+        yield from reader.rest()
         yield End("length", replace(usage, completion_tokens=room))
 
     def drafter(self, turn: Turn) -> Drafter | None:

@@ -1,10 +1,10 @@
-"""Grammars that restrict an answer to a JSON schema, token by token (with xgrammar)."""
+"""Grammars that restrict an answer token by token (with xgrammar)."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     import xgrammar
     from transformers import PreTrainedTokenizerBase
+
+    from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan
 
 _LOGGER = logging.getLogger(__name__)
 _MISSING = (
@@ -55,20 +57,21 @@ class Grammar:
 
 
 def compile_grammar(
-    schema: dict[str, Any], tokenizer: PreTrainedTokenizerBase, vocabulary: int, eos: Collection[int], begun: str
+    plan: AnswerPlan, tokenizer: PreTrainedTokenizerBase, vocabulary: int, eos: Collection[int]
 ) -> Grammar | None:
-    """Return the grammar of a JSON schema.
+    """Return the grammar that a plan asks for. An empty JSON schema allows any JSON object.
 
     Args:
-        schema: JSON schema. An empty schema allows any JSON object.
+        plan: The plan for the next text.
         tokenizer: The model's tokenizer.
         vocabulary: Number of logits per place.
         eos: Token ids that end a turn.
-        begun: Text of the answer so far.
 
     Returns:
-        The grammar. None if xgrammar is not installed, or if `begun` does not match the schema.
+        The grammar. None if the plan has none, if xgrammar is not installed, or if the answer so far does not match.
     """
+    if plan.grammar is None:
+        return None
     try:
         import xgrammar  # noqa: PLC0415
     except ImportError:
@@ -78,8 +81,13 @@ def compile_grammar(
     if compiler is None:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary, stop_token_ids=sorted(eos))
         compiler = _COMPILERS.setdefault(tokenizer, xgrammar.GrammarCompiler(info))
-    compiled = compiler.compile_json_schema(json.dumps(schema or {"type": "object"}), any_whitespace=False)
-    matcher = xgrammar.GrammarMatcher(compiled)
-    if begun and not matcher.accept_string(begun):
+    matcher = xgrammar.GrammarMatcher(_compiled(plan.grammar, compiler))
+    if plan.begun and not matcher.accept_string(plan.begun):
         return None
     return Grammar(matcher, vocabulary)
+
+
+def _compiled(grammar: AnswerGrammar, compiler: xgrammar.GrammarCompiler) -> xgrammar.CompiledGrammar:
+    if grammar.kind == "json_schema":
+        return compiler.compile_json_schema(json.dumps(grammar.definition or {"type": "object"}), any_whitespace=False)
+    return compiler.compile_structural_tag(json.dumps({"type": grammar.kind, "format": grammar.definition}))

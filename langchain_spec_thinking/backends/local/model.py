@@ -29,13 +29,13 @@ from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from langchain_spec_thinking.backends.local.prefetching import begin, prefetch_in_thread
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
 from langchain_spec_thinking.errors import BackendError
-from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from langchain_spec_thinking.backends.base import Request
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
@@ -103,9 +103,9 @@ class LocalModel:
         if cache is None:
             tokenizer = template.tokenizer
             prompt = template.prompt_ids(turn)
-            tags = (THINK_OPEN, THINK_CLOSE, *template.call_format.marks)
-            special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
-            visible = {token: tag for token, tag in special.items() if token in tokenizer.all_special_ids}
+            special = tokenizer.all_special_ids
+            texts = zip(special, tokenizer.convert_ids_to_tokens(special), strict=True)
+            visible = {token: text for token, text in texts if text in template.answer_marks}
             cache = TurnCache(tokenizer, self._argument, prompt, visible, template.reply_controls)
             if earlier := self._cache_pool.take(prompt):
                 cache.take_over(earlier)
@@ -222,14 +222,9 @@ class LocalModel:
         )
         raise BackendError(msg)
 
-    def sampler(self, turn: Turn, request: Request, template: ChatTemplate) -> Sampler:
+    def sampler(self, plan: AnswerPlan, request: Request, template: ChatTemplate) -> Sampler:
         """Return the sampler for a request. Settings that are None come from the model's generation configuration."""
-        schema, grammar = template.call_schema(turn), None
-        if turn.channel == "answer" and turn.tools is None and turn.schema is not None:
-            schema = turn.schema.get("schema", {})
-        if schema is not None:
-            begun = f"{turn.answer}{turn.pending}".lstrip()
-            grammar = compile_grammar(schema, template.tokenizer, self.vocabulary, self.eos, begun)
+        grammar = compile_grammar(plan, template.tokenizer, self.vocabulary, self.eos)
         return Sampler(self._model, request, grammar)
 
 

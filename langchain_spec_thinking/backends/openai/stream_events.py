@@ -10,7 +10,7 @@ from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
 from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
-from langchain_spec_thinking.backends.replies.call_reader import call_reader
+from langchain_spec_thinking.backends.replies.call_reader import CallReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,8 +51,7 @@ class ChunkReader:
         self._reasoning = ReasoningFieldJoiner(
             turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
         )
-        self._calls = call_reader(payload.calls, turn, payload.call_prefix)
-        self._call_suffix = payload.call_suffix
+        self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()
         self._chunks = 0
         self._last_chunk: object = None
@@ -118,7 +117,7 @@ class ChunkReader:
 
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
-        yield from self._calls.rest(self._call_suffix)
+        yield from self._calls.rest()
         for call in self._native_calls.finished_calls():
             yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.backends.replies.call_formats import make_call
+from langchain_spec_thinking.backends.replies.call_parser import make_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

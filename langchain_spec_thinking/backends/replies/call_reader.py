@@ -5,42 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import Call, Event, Piece
-from langchain_spec_thinking.backends.replies.call_formats import CallParser
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from langchain_spec_thinking.backends.replies.call_formats import CallFormat
-    from langchain_spec_thinking.turn import Turn
-
-
-def call_reader(form: CallFormat | None, turn: Turn, call_prefix: str = "") -> CallReader:
-    """Return a reader for an answer.
-
-    Args:
-        form: The format of the calls in the answer. None if the answer may contain no calls.
-        turn: The turn that is continued.
-        call_prefix: The part of the answer that the model was given.
-    """
-    names = turn.tools.names if turn.tools else ()
-    return CallReader(CallParser(form, call_prefix, names) if form else None, turn)
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
 
 
 class CallReader:
     """Turns pieces of text into events.
 
     Args:
-        parser: Reads the calls from the text. None if the text may contain no calls.
-        turn: The turn that is continued.
+        plan: The plan for the text.
 
     Attributes:
         done: Whether a call was made and no other call may follow.
     """
 
-    def __init__(self, parser: CallParser | None, turn: Turn) -> None:
-        self._parser = parser
-        self._single = turn.tools is not None and (turn.tools.parallel is False or turn.tools.required_tool is not None)
+    def __init__(self, plan: AnswerPlan) -> None:
+        self._parser = plan.parser()
+        self._single = plan.single_call
         self._tokens = 0
         self.done = False
 
@@ -59,14 +44,10 @@ class CallReader:
         self._tokens += tokens
         yield from self._events(self._parser.feed(text))
 
-    def rest(self, call_suffix: str = "") -> Iterator[Event]:
-        """Yield what is still held when no more text comes.
-
-        Args:
-            call_suffix: Text that may be missing at the end of a call that was begun for the model.
-        """
+    def rest(self) -> Iterator[Event]:
+        """Yield what is still held when no more text comes."""
         if self._parser is not None and not self.done:
-            yield from self._events(self._parser.rest(call_suffix))
+            yield from self._events(self._parser.rest())
 
     def _events(self, parts: Iterable[str | ToolCall]) -> Iterator[Event]:
         for part in parts:

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from langchain_spec_thinking.backends.replies.call_formats import CallParser, format_of
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
+from langchain_spec_thinking.backends.replies.call_formats import format_of
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.tools import ToolCall
 
 _MARK = "\ue000{}\ue001"
@@ -54,8 +56,7 @@ class ChatTemplate:
         self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
         self.call_format = format_of(self.source)
         # A server removes special tokens from the text, so calls that are marked by special tokens are lost.
-        specials = set(tokenizer.all_special_tokens)
-        self.writes_calls_as_text = not specials & {self.call_format.opens.strip(), self.call_format.closes}
+        self.writes_calls_as_text = self.call_format.marks.isdisjoint(tokenizer.all_special_tokens)
         self._supports_tools = "tools" in self.source
         self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
         self._in_place: dict[tuple[bool, bool], bool] = {}
@@ -91,33 +92,23 @@ class ChatTemplate:
     @cached_property
     def reply_controls(self) -> re.Pattern[str]:
         """Matches control tokens that must not occur in a reply. A model may quote them letter by letter."""
-        marks = {THINK_OPEN, THINK_CLOSE, *self.call_format.marks}
-        return _any_of([text for text in self._controls if text not in marks])
+        return _any_of([text for text in self._controls if text not in self.answer_marks])
+
+    @property
+    def answer_marks(self) -> frozenset[str]:
+        """Texts with a meaning in a reply, which some vocabularies contain as control tokens."""
+        return self.call_format.marks | self.call_format.optional_marks | {THINK_OPEN, THINK_CLOSE}
 
     def reply_text(self, turn: Turn) -> str:
         """Render what the assistant has written so far, as it follows the prompt."""
         opened = self._prompt(turn).rstrip().endswith(THINK_OPEN)
         if opened and not turn.thinks:  # the template always opens a thought, but this turn has none
-            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self._beginning(turn)}"
-        return f"{turn.body(opened=opened)}{self._beginning(turn)}"
+            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self.plan(turn).prefix}"
+        return f"{turn.body(opened=opened)}{self.plan(turn).prefix}"
 
-    def call_parser(self, turn: Turn) -> CallParser | None:
-        """Return a parser that reads the calls from an answer. Return None if the answer may contain no calls."""
-        if turn.tools is None or turn.tools.choice == "none" or turn.channel != "answer":
-            return None
-        return CallParser(self.call_format, self._beginning(turn), turn.tools.names)
-
-    def call_ending(self, turn: Turn) -> str:
-        """Return the text that ends a call begun for the model, after the part that a schema constrains."""
-        return self.call_format.ending(turn.tools) if turn.tools and self._beginning(turn) else ""
-
-    def call_schema(self, turn: Turn) -> dict[str, Any] | None:
-        """Return the JSON schema of the next text if a call must be made. Return None if no call must be made."""
-        return self.call_format.schema(turn.tools) if turn.tools and turn.answer_is_empty else None
-
-    def _beginning(self, turn: Turn) -> str:
-        """Return the text that begins an answer that must be a call."""
-        return self.call_format.beginning(turn.tools) if turn.tools and turn.answer_is_empty else ""
+    def plan(self, turn: Turn) -> AnswerPlan:
+        """Return the plan for the next text. `reply_text` ends with the plan's prefix."""
+        return plan_answer(turn, self.call_format)
 
     def continues_in_place(self, turn: Turn) -> bool:
         """Return whether the template renders an open last message exactly like `reply_text`, in a turn of this kind.
@@ -170,7 +161,7 @@ class ChatTemplate:
         if turn.schema:
             history = with_schema_prompt(history, turn.schema)
         if not self._supports_tools:
-            history, tools = with_tool_prompt(history, tools, now=True), None
+            history, tools = with_tool_prompt(history, tools, now=True, call_format=self.call_format), None
         messages = [self._message(message) for message in history]
         schemas = self._marked(list(tools.schemas)) if tools and tools.choice != "none" else None
         try:
@@ -195,7 +186,8 @@ class ChatTemplate:
         return fields
 
     def _tool_call(self, call: ToolCall) -> dict[str, Any]:
-        function = {"name": call.name, "arguments": call.parsed()}  # templates write the arguments as JSON themselves
+        # Templates write the arguments as text themselves.
+        function = {"name": call.name, "arguments": self.call_format.template_arguments(call)}
         return {"id": call.id, "type": "function", "function": self._marked(function)}
 
     def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text or any JSON value

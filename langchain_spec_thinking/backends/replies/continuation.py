@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from langchain_spec_thinking.backends.replies.call_format import FREE_TEXT, AnswerPlan
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.turn import THINK_CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_spec_thinking.backends.replies.call_formats import CallFormat
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 
@@ -37,9 +37,7 @@ class Payload:
         overlap: The given text, if the model itself may begin by repeating the end of it.
         drops_reasoning: Whether to drop the model's reasoning field. That reasoning is about the instruction to
             continue, and does not belong to the turn.
-        calls: Format of the tool calls in the output text. None if the text contains no calls.
-        call_prefix: The beginning of the first call, which the model was given.
-        call_suffix: The end of the first call, which a model does not write if it is constrained to the arguments.
+        plan: How the calls are read from the output text.
     """
 
     endpoint: Endpoint
@@ -48,9 +46,7 @@ class Payload:
     trailing_white_space: str = ""
     overlap: str = ""
     drops_reasoning: bool = False
-    calls: CallFormat | None = None
-    call_prefix: str = ""
-    call_suffix: str = ""
+    plan: AnswerPlan = FREE_TEXT
 
 
 class Strategy(Protocol):
@@ -79,19 +75,13 @@ class Raw:
         """Render the conversation and the reply so far as one prompt."""
         reply = self.template.quoted_reply_text(turn)
         prompt = self.template.prompt_text(turn) + reply
-        parser = self.template.call_parser(turn)
+        plan = self.template.plan(turn)
         body: dict[str, Any] = {"prompt": prompt}
-        if parser is None:
-            return Payload("completions", body, prefills=(prompt, reply))
-        if schema := self.template.call_schema(turn):
+        if plan.call_format and plan.grammar and plan.grammar.kind == "json_schema":
             # vLLM and SGLang constrain the rest of the call to the schema. Other servers ignore the field.
-            named = {"name": "call", "schema": schema}
+            named = {"name": "call", "schema": plan.grammar.definition}
             body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
-        call_suffix = self.template.call_ending(turn)
-        form, call_prefix = self.template.call_format, parser.beginning
-        return Payload(
-            "completions", body, prefills=(prompt, reply), calls=form, call_prefix=call_prefix, call_suffix=call_suffix
-        )
+        return Payload("completions", body, prefills=(prompt, reply), plan=plan)
 
 
 @dataclass(frozen=True)

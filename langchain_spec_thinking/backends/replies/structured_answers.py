@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.replies.call_formats import HERMES
+from langchain_spec_thinking.backends.replies.answer_plan import plan_reading
+from langchain_spec_thinking.backends.replies.call_formats import DEFAULT_FORMAT
 from langchain_spec_thinking.backends.replies.continuation import Payload, Raw, Strategy, parts
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt
 
@@ -34,9 +35,9 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
     rendered_here = isinstance(strategy, Raw) and turn.schema is None and strategy.template.writes_calls_as_text
     if rendered_here or not turn.answer_is_empty or (turn.tools and not native):
         payload = strategy.payload(turn)
-        calls = payload.calls or (HERMES if turn.tools and turn.tools.choice != "none" else None)
+        plan = payload.plan if payload.plan.call_format else plan_reading(turn, DEFAULT_FORMAT)
         by_server = {} if rendered_here or not native else _fields(turn)
-        return replace(payload, body={**payload.body, **by_server}, calls=calls)
+        return replace(payload, body={**payload.body, **by_server}, plan=plan)
     history = with_schema_prompt(turn.history, turn.schema) if turn.schema else turn.history
     messages = [_to_wire(message) for message in history]
     thought, _, _ = parts(turn)
@@ -44,8 +45,9 @@ def answer_payload(turn: Turn, strategy: Strategy, *, native: bool) -> Payload:
         # In the last message, because some templates require user and assistant messages to alternate.
         with_thought = _WITH_THOUGHT.format(thought=thought, calls=_OR_CALLS if turn.tools else "")
         messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n\n{with_thought}"}
-    calls = HERMES if turn.tools and turn.tools.choice != "none" else None  # some servers have no parser for calls
-    return Payload("chat", {"messages": messages, **_fields(turn)}, drops_reasoning=True, calls=calls)
+    # Some servers have no parser for calls, and leave the calls in the text.
+    plan = plan_reading(turn, strategy.template.call_format if isinstance(strategy, Raw) else DEFAULT_FORMAT)
+    return Payload("chat", {"messages": messages, **_fields(turn)}, drops_reasoning=True, plan=plan)
 
 
 def _fields(turn: Turn) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.tools import Tools, calls_as_text
+from langchain_spec_thinking.backends.replies.call_formats import DEFAULT_FORMAT
 from langchain_spec_thinking.turn import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HOW_TO_CALL = (
-    "To call one, write a JSON object with its name and arguments between tags, and nothing after it:\n"
-    '<tool_call>\n{"name": "the function", "arguments": {"an argument": "its value"}}\n</tool_call>'
-)
+    from langchain_spec_thinking.backends.replies.call_format import CallFormat
+    from langchain_spec_thinking.tools import Tools
+
 _CALL_LATER = "They can be called once the reasoning has come to its end, not in it."
 
 
@@ -24,13 +23,16 @@ def with_schema_prompt(history: Sequence[Message], schema: dict[str, Any]) -> tu
     return _add_to_system(history, f"Answer with JSON that satisfies this schema, and with nothing else:\n{form}")
 
 
-def with_tool_prompt(history: Sequence[Message], tools: Tools | None, *, now: bool) -> tuple[Message, ...]:
+def with_tool_prompt(
+    history: Sequence[Message], tools: Tools | None, *, now: bool, call_format: CallFormat = DEFAULT_FORMAT
+) -> tuple[Message, ...]:
     """Rewrite a conversation with tools as a conversation without tools.
 
     Args:
         history: The conversation.
         tools: The tools that may be called.
         now: Whether the next text may contain calls. If not, the tools are called later, in another way.
+        call_format: The format in which calls are written.
     """
     messages: list[Message] = []
     for message in history:
@@ -40,13 +42,13 @@ def with_tool_prompt(history: Sequence[Message], tools: Tools | None, *, now: bo
                 result = f"{messages.pop().content}\n{result}"
             messages.append(Message("user", result, name="tool"))
         elif message.tool_calls:
-            calls = calls_as_text(message.tool_calls)
+            calls = call_format.write(message.tool_calls)
             messages.append(Message("assistant", f"{message.content}\n{calls}".lstrip()))
         else:
             messages.append(message)
     if tools is None or tools.choice == "none":
         return tuple(messages)
-    tool_prompt = f"{tools.as_prompt_text()}\n\n{_HOW_TO_CALL if now else _CALL_LATER}"
+    tool_prompt = f"{tools.as_prompt_text()}\n\n{call_format.as_prompt_text() if now else _CALL_LATER}"
     return _add_to_system(messages, tool_prompt)
 
 

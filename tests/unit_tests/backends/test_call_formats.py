@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, ToolCallChunk
 
-from langchain_spec_thinking.backends.replies.call_formats import (
-    HERMES,
-    LLAMA,
-    MISTRAL,
-    CallFormat,
-    CallParser,
-    format_of,
-)
-from langchain_spec_thinking.tools import ToolCall, Tools, calls_as_text
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
+from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS, HERMES, format_of
+from langchain_spec_thinking.tools import ToolCall, Tools
+from langchain_spec_thinking.turn import Message, Turn
 
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan, CallFormat
+
+MISTRAL, LLAMA = CALL_FORMATS["mistral"], CALL_FORMATS["llama"]
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}
 TOOLS = (ADD, {"type": "function", "function": {"name": "mul", "parameters": {}}})
 A = '{"name": "add", "arguments": {"a": 1}}'
@@ -28,9 +27,15 @@ P = '{"name": "add", "parameters": {"a": 1}}'
 CALL = ("add", '{"a": 1}')
 
 
-def read(form: CallFormat, pieces: list[str], beginning: str = "") -> list[Any]:
+def plan(form: CallFormat, choice: str = "auto", tools: tuple[Any, ...] = TOOLS) -> AnswerPlan:
+    return plan_answer(Turn((Message("user", "2 + 3?"),), tools=Tools(tools, choice)), form)
+
+
+def read(planned: AnswerPlan, pieces: list[str]) -> list[Any]:
     """Return the joined text and the calls, in order. The calls have no ids."""
-    parser = CallParser(form, beginning, ("add", "now"))
+    parser = planned.parser()
+    if parser is None:
+        return ["".join(pieces)]
     parts = [part for piece in pieces for part in parser.feed(piece)] + list(parser.rest())
     parsed: list[Any] = []
     for part in parts:
@@ -78,15 +83,15 @@ CASES = [
 
 @pytest.mark.parametrize(("form", "text", "expected"), CASES)
 def test_calls_are_read_from_pieces_of_any_size(form: CallFormat, text: str, expected: list[Any]) -> None:
-    assert read(form, [text]) == expected
-    assert read(form, list(text)) == expected
+    assert read(plan(form), [text]) == expected
+    assert read(plan(form), list(text)) == expected
 
 
 @given(st.data(), st.sampled_from([case.values for case in CASES]))
 def test_any_split_gives_the_same_calls(data: st.DataObject, case: tuple[Any, ...]) -> None:
     form, text, expected = case
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)))) | {0, len(text)})
-    assert read(form, [text[a:b] for a, b in pairwise(cuts)]) == expected
+    assert read(plan(form), [text[a:b] for a, b in pairwise(cuts)]) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,9 +110,9 @@ def test_any_split_gives_the_same_calls(data: st.DataObject, case: tuple[Any, ..
 )
 def test_text_that_is_no_valid_call_becomes_an_invalid_call(form: CallFormat, text: str, name: str) -> None:
     """LangChain repairs JSON that was cut off. Even LangChain must not take this text for a call."""
-    [(found, arguments)] = read(form, list(text))
+    [(found, arguments)] = read(plan(form), list(text))
     assert found == name
-    chunk = {"name": found, "args": arguments, "id": "1", "index": 0, "type": "tool_call_chunk"}
+    chunk = ToolCallChunk(name=found, args=arguments, id="1", index=0, type="tool_call_chunk")
     message = AIMessageChunk(content="", tool_call_chunks=[chunk])
     assert not message.tool_calls
     assert len(message.invalid_tool_calls) == 1
@@ -129,9 +134,9 @@ def test_text_that_is_no_valid_call_becomes_an_invalid_call(form: CallFormat, te
 def test_the_beginning_of_a_required_call_is_given_to_the_model(
     form: CallFormat, choice: str, rest: str, expected: list[Any]
 ) -> None:
-    beginning = form.beginning(Tools(TOOLS, choice))
-    assert bool(beginning) == (choice not in {"auto", "none"})
-    assert read(form, list(rest), beginning) == expected
+    planned = plan(form, choice)
+    assert bool(planned.prefix) == (choice not in {"auto", "none"})
+    assert read(planned, list(rest)) == expected
 
 
 @pytest.mark.parametrize(
@@ -147,11 +152,8 @@ def test_the_beginning_of_a_required_call_is_given_to_the_model(
 )
 def test_a_missing_call_suffix_is_added(form: CallFormat, choice: str, written: str, ends: list[str]) -> None:
     """A model that is constrained to a schema writes only the JSON. Other models may write part of the ending."""
-    tools = Tools(TOOLS, choice)
     for end in ends:
-        parser = CallParser(form, form.beginning(tools))
-        parts = [*parser.feed(written + end), *parser.rest(form.ending(tools))]
-        assert [(part.name, part.arguments) for part in parts if isinstance(part, ToolCall)] == [CALL], end
+        assert read(plan(form, choice), [written + end]) == [CALL], end
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,6 @@ def test_the_format_is_detected_from_the_template(template: str, form: CallForma
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), st.integers() | st.text())), max_size=3))
 def test_written_calls_can_be_parsed(made: list[tuple[str, dict[str, Any]]]) -> None:
-    written = calls_as_text([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
+    written = HERMES.write([ToolCall("1", name, json.dumps(arguments)) for name, arguments in made])
     assume("</tool_call>" not in written.replace("\n</tool_call>", ""))
-    assert [(name, json.loads(arguments)) for name, arguments in read(HERMES, list(written))] == made
+    assert [(name, json.loads(arguments)) for name, arguments in read(plan(HERMES), list(written))] == made

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import Field
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CALL: Any = {"name": "add", "args": {"a": 2}, "id": "c1"}
 FRAGMENTS = [
-    {"name": "add", "args": '{"a"', "id": "c1", "index": 0, "type": "tool_call_chunk"},
-    {"name": None, "args": ": 2}", "id": None, "index": 0, "type": "tool_call_chunk"},
+    ToolCallChunk(name="add", args='{"a"', id="c1", index=0, type="tool_call_chunk"),
+    ToolCallChunk(name=None, args=": 2}", id=None, index=0, type="tool_call_chunk"),
 ]
 WRITTEN = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'
 

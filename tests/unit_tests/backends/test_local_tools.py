@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any, Literal
 
 import pytest
@@ -10,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from pydantic import BaseModel
 
 from langchain_spec_thinking import ChatSpeculativeThinking, HuggingFaceBackend
+from langchain_spec_thinking.backends.local.model import LocalModel
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.messages import history_of
 from langchain_spec_thinking.tools import Tools
@@ -75,13 +77,20 @@ def test_without_tools_in_the_template_the_prompt_describes_them() -> None:
     assert "Tools" not in turn(tiny.TEMPLATE, "none")[0].prompt_text(turn(tiny.TEMPLATE, "none")[1])
 
 
-@pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, tiny.THINKING_TEMPLATE])
+XML = QWEN.replace(
+    "{{ call.function | tojson }}",
+    "<function={{ call.function.name }}>\n{% for name, value in call.function.arguments | items %}"
+    "<parameter={{ name }}>\n{{ value }}\n</parameter>\n{% endfor %}</function>",
+)
+
+
+@pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, XML, tiny.THINKING_TEMPLATE])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_required_call_follows_its_schema(template: str, seed: int) -> None:
     """Even a model with random weights writes a valid call."""
-    backend = roomy(tiny.byte_tokenizer(template))
+    backend, limit = roomy(tiny.byte_tokenizer(template)), 200 if template == XML else 60
     pair = ChatSpeculativeThinking(
-        speculative=backend, target=backend, temperature=1, seed=seed, max_tokens=60, think_before_tools=False
+        speculative=backend, target=backend, temperature=1, seed=seed, max_tokens=limit, think_before_tools=False
     )
     message = pair.bind_tools([ADD], tool_choice="add").invoke("1 + 2?")
     [call] = message.tool_calls
@@ -90,6 +99,16 @@ def test_a_required_call_follows_its_schema(template: str, seed: int) -> None:
     assert call["args"]["how"] in {"exactly", "about"}
     assert message.response_metadata["finish_reason"] == "tool_calls"
     assert message.text == ""
+
+
+def test_an_unknown_token_is_not_shown_as_a_mark() -> None:
+    """Tokenizers give marks that are not in their vocabulary the id of the unknown token."""
+    tokenizer: Any = deepcopy(tiny.piece_tokenizer())
+    tokenizer.unk_token = "<unk>"  # noqa: S105 - a token of text, not a password
+    template, half = ChatTemplate(tokenizer), Turn(history_of(HISTORY[:1]))
+    assert tokenizer.convert_tokens_to_ids("</tool_call>") == tokenizer.unk_token_id
+    cache = LocalModel.of(tiny.llama(vocabulary=len(tokenizer))).turn_cache(half, template)
+    assert not cache.append(tokenizer.unk_token_id)
 
 
 TREE: dict[str, Any] = {
@@ -115,12 +134,12 @@ TREE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, f"{QWEN}{{# [TOOL_CALLS] #}}"])
+@pytest.mark.parametrize("template", [tiny.TEMPLATE, QWEN, XML, f"{QWEN}{{# [TOOL_CALLS] #}}"])
 def test_a_required_call_of_any_tool_follows_its_schema(template: str) -> None:
     """Even a model with random weights writes a valid call of one of the tools."""
-    backend = roomy(tiny.byte_tokenizer(template))
+    backend, limit = roomy(tiny.byte_tokenizer(template)), 200 if template == XML else 80
     pair = ChatSpeculativeThinking(
-        speculative=backend, target=backend, temperature=1, max_tokens=80, think_before_tools=False
+        speculative=backend, target=backend, temperature=1, max_tokens=limit, think_before_tools=False
     )
     arguments = {}
     for seed in range(8):

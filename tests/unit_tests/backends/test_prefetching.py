@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from concurrent.futures import wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -60,6 +60,11 @@ def test_text_is_the_same_with_prefetching_and_without(target: PreTrainedModel, 
     prefetches = 0
     awaited = Awaited(target, tokenizer=tiny.byte_tokenizer())
     for prompt in PROMPTS[:3]:
+        pairs: list[tuple[Literal["off", "on"], HuggingFaceBackend]] = [
+            ("off", awaited),
+            ("on", tiny.backend(target)),
+            ("on", awaited),
+        ]
         without, reading, waiting = (
             ChatSpeculativeThinking(
                 speculative=small,
@@ -70,7 +75,7 @@ def test_text_is_the_same_with_prefetching_and_without(target: PreTrainedModel, 
                 max_tokens=80,
                 prefetch=prefetch,
             ).invoke(prompt)
-            for prefetch, backend in (("off", awaited), ("on", tiny.backend(target)), ("on", awaited))
+            for prefetch, backend in pairs
         )
         requests = [
             message.response_metadata["speculative_thinking"]["usage"]["target"]["requests"]

@@ -48,9 +48,9 @@ def names(provider: type[Provider]) -> str:
 def recited(text: str, backend: OpenAIBackend, role: str, takeover_tokens: int) -> ChatSpeculativeThinking:
     """Return two models that know the text. One of them is behind a provider."""
     other = ScriptedBackend(lambda half: text[len(half.body()) :], thinks=text.startswith(OPENING))
-    models: dict[str, Any] = {"speculative": other, "target": other, role: backend}
+    models: dict[str, Any] = {"speculative": other, "target": other, role: backend, "answer_by": role}
     policy = DelegationPolicy(takeover_tokens=takeover_tokens, recap_sentence="")
-    return ChatSpeculativeThinking(**models, policy=policy, answer_by=role, seed=7)
+    return ChatSpeculativeThinking(**models, policy=policy, seed=7)
 
 
 def check_text(message: Any, text: str, role: str) -> None:

@@ -1,0 +1,122 @@
+"""Reads tool calls from text that arrives in pieces."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from langchain_spec_thinking.tools import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class CallParser(ABC):
+    """Reads the calls of one format. Other text is passed on as soon as it is certainly no call.
+
+    A subclass says where a call begins and where it ends. This class holds the text in between.
+
+    Args:
+        prefix: The part of the answer that the model was given.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._held = prefix
+        self._inside = False  # the held text is the beginning of a call
+        self._passed_on = False  # text or a call was passed on
+        self._called = False
+
+    def feed(self, text: str) -> Iterator[str | ToolCall]:
+        """Read more text. Yield the text and the calls that are certain now."""
+        self._held += text
+        yield from self._advance(final=False)
+
+    def rest(self) -> Iterator[str | ToolCall]:
+        """Yield what is still held when no more text comes."""
+        yield from self._advance(final=False)
+        if self._inside:
+            self._held += self._missing_ending()
+        yield from self._advance(final=True)
+        if self._inside and self._held.strip():
+            yield self._invalid_call(self._held)
+        elif self._held and not self._called:
+            yield self._held
+        self._held = ""
+
+    @abstractmethod
+    def _read_text(self, *, final: bool) -> Iterator[str | ToolCall]:
+        """Pass the held text on, up to where a call begins or may begin. Set `_inside` if a call begins there."""
+
+    @abstractmethod
+    def _read_calls(self, *, final: bool) -> Iterator[ToolCall]:
+        """Read the calls if their text is complete. Reset `_inside`, and keep the text after the calls."""
+
+    @abstractmethod
+    def _tool_name(self, text: str) -> str:
+        """Return the tool's name in a call that cannot be parsed. Empty if there is no name."""
+
+    def _missing_ending(self) -> str:
+        """Return the text that completes the held call. Empty if nothing is missing, or if too much is missing."""
+        return ""
+
+    def _advance(self, *, final: bool) -> Iterator[str | ToolCall]:
+        state = None
+        while state != (state := (self._inside, len(self._held))):
+            for part in self._read_calls(final=final) if self._inside else self._read_text(final=final):
+                self._passed_on = True
+                self._called |= isinstance(part, ToolCall)
+                yield part
+
+    def _pass_text(self, marks: Iterable[str], *, final: bool) -> Iterator[str]:
+        """Pass the held text on, up to the first mark. White space before a call belongs to the call."""
+        marks = [mark for mark in marks if mark]
+        starts = [start for mark in marks if (start := self._held.find(mark)) >= 0]
+        self._inside = bool(starts)
+        partial = 0 if final else max((_partial_mark_length(self._held, mark) for mark in marks), default=0)
+        end = min(starts, default=len(self._held) - partial)
+        text = self._held[:end].rstrip()
+        self._held = self._held[end if self._inside else len(text) :]
+        if text:
+            yield text
+
+    def _invalid_call(self, text: str) -> ToolCall:
+        """Make a call from text that looks like a call but cannot be parsed."""
+        return ToolCall(_new_id(), self._tool_name(text), json.dumps(text.strip(), ensure_ascii=False))
+
+
+def make_call(name: str, arguments: str, call_id: str | None = None) -> ToolCall:
+    """Make a call from the name and the arguments that a model wrote.
+
+    LangChain repairs JSON that was cut off, so that a tool would run with half of its arguments. Therefore incomplete
+    arguments are stored as a JSON string, which cannot be taken for arguments.
+    """
+    arguments = arguments.strip() or "{}"
+    try:
+        complete = isinstance(read_json(arguments), dict)
+    except ValueError:
+        complete = False
+    quoted = arguments if complete else json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(call_id or _new_id(), name, quoted)
+
+
+def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: The text is not JSON, or its brackets are nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as e:
+        raise ValueError(str(e)) from e
+
+
+def _new_id() -> str:
+    return f"call_{uuid4().hex[:24]}"
+
+
+def _partial_mark_length(text: str, mark: str) -> int:
+    """Return how many characters at the end of the text may be the beginning of a mark."""
+    return next((size for size in range(min(len(text), len(mark) - 1), 0, -1) if mark.startswith(text[-size:])), 0)
