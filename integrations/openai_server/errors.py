@@ -7,7 +7,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import Response
-from langchain_core.exceptions import ContextOverflowError, ModelError, ModelTimeoutError
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelTimeoutError,
+)
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
@@ -113,6 +118,9 @@ def refusal(error: Exception) -> RefusedError:
 def _failure(error: Exception) -> RefusedError:
     if isinstance(error, ModelTimeoutError):
         return out_of_time()
+    if isinstance(error, ModelInvalidRequestError):
+        msg = "A model refused the request. Check the order of the messages, the tools and the JSON schemas."
+        return RefusedError(400, msg, code="refused_by_model")
     if isinstance(error, ModelError):
         return RefusedError(503, "A model cannot be reached.", kind="server_error", code="model_unavailable")
     return RefusedError(500, "The server failed. See its log.", kind="server_error")

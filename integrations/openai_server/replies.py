@@ -11,7 +11,7 @@ from integrations.openai_server.errors import RefusedError, json_bytes, out_of_t
 from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -19,16 +19,40 @@ _CANCEL_SECONDS = 1.0
 """How long cancelled work may take to tell the client why it ends, and to close its streams, in seconds."""
 
 
+class OpenResponses:
+    """The responses that are being sent.
+
+    Args:
+        seconds: Longest time for a response, in seconds. It includes the time that the client takes to receive it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._work: set[asyncio.Future[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Start to make and send a response."""
+        started = asyncio.ensure_future(work)
+        self._work.add(started)
+        started.add_done_callback(self._work.discard)
+        return started
+
+    async def wait_until_closed(self) -> None:
+        """Wait until responses that are being cancelled have told their clients why."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=2 * _CANCEL_SECONDS)
+
+
 class WatchedResponse(Response):
     """A response that is made while its client listens. The work is cancelled if nobody needs it any more.
 
     Args:
-        seconds: Longest time for the response, in seconds. It includes the time that the client takes to read it.
+        responses: The open responses, to which this one is added.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, responses: OpenResponses) -> None:
         super().__init__()
-        self._seconds = seconds
+        self._responses = responses
         self.interrupted_by: RefusedError | None = None
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,11 +61,11 @@ class WatchedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
-        work = asyncio.ensure_future(self.work(scope, receive, send))
+        work = self._responses.start(self.work(scope, receive, send))
         disconnected = asyncio.ensure_future(_disconnected(receive))
         try:
             ended = {work, disconnected}
-            done, _ = await asyncio.wait(ended, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(ended, timeout=self._responses.seconds, return_when=asyncio.FIRST_COMPLETED)
             self.interrupted_by = None if done else out_of_time()
         except asyncio.CancelledError:
             self.interrupted_by = shutting_down()
@@ -58,11 +82,11 @@ class JsonBodyResponse(WatchedResponse):
 
     Args:
         body: Makes the JSON body.
-        seconds: Longest time for the response, in seconds.
+        responses: The open responses.
     """
 
-    def __init__(self, body: Callable[[], Awaitable[dict[str, Any]]], seconds: float) -> None:
-        super().__init__(seconds)
+    def __init__(self, body: Callable[[], Awaitable[dict[str, Any]]], responses: OpenResponses) -> None:
+        super().__init__(responses)
         self._body = body
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,11 +107,11 @@ class EventsResponse(WatchedResponse):
 
     Args:
         events: The events, each as JSON.
-        seconds: Longest time for the response, in seconds.
+        responses: The open responses.
     """
 
-    def __init__(self, events: AsyncGenerator[dict[str, Any], None], seconds: float) -> None:
-        super().__init__(seconds)
+    def __init__(self, events: AsyncGenerator[dict[str, Any], None], responses: OpenResponses) -> None:
+        super().__init__(responses)
         self._events = events
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:

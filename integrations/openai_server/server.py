@@ -21,7 +21,7 @@ from integrations.openai_server.errors import (
     too_slow,
 )
 from integrations.openai_server.limits import Limits
-from integrations.openai_server.replies import EventsResponse, JsonBodyResponse
+from integrations.openai_server.replies import EventsResponse, JsonBodyResponse, OpenResponses
 from integrations.openai_server.request import ChatRequest
 from integrations.openai_server.wire import Reply
 from langchain_spec_thinking.owned_stream import OwnedStream
@@ -89,6 +89,7 @@ class Server:
         self._name = name
         self._limits = limits
         self._limiter = RequestLimiter(limits)
+        self._responses = OpenResponses(limits.wait_seconds + limits.reply_seconds)
 
     def listing(self) -> dict[str, Any]:
         """Return the list of models."""
@@ -106,11 +107,16 @@ class Server:
         tokens = chat_request.tokens or min(self._limits.tokens, self._model.max_tokens)
         messages = chat_request.to_langchain()
         settings = {**chat_request.settings(), "max_tokens": tokens}
-        seconds = self._limits.wait_seconds + self._limits.reply_seconds
         if chat_request.stream:
             events = self._events(messages, settings, include_usage=chat_request.include_usage)
-            return EventsResponse(events, seconds)
-        return JsonBodyResponse(partial(self._complete, messages, settings), seconds)
+            return EventsResponse(events, self._responses)
+        return JsonBodyResponse(partial(self._complete, messages, settings), self._responses)
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Serve, and wait at the end until clients know why their replies end. uvicorn ends the process after that."""
+        yield
+        await self._responses.wait_until_closed()
 
     async def _complete(self, messages: list[BaseMessage], settings: dict[str, Any]) -> dict[str, Any]:
         async with self._limiter.slot():
@@ -165,7 +171,7 @@ def create_app(
         raise ValueError(msg)
     limits = limits or Limits()
     server = Server(model, name, limits)
-    app = FastAPI(title="Speculative Thinking", openapi_url=None, redirect_slashes=False)
+    app = FastAPI(title="Speculative Thinking", openapi_url=None, redirect_slashes=False, lifespan=server.running)
     app.state.limits = limits
 
     def require_key(request: Request) -> None:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from integrations.openai_server.recipe import build
 from integrations.openai_server.server import create_app
 from langchain_spec_thinking import pocket
-from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.errors import BackendError, InvalidRequestError, PromptTooLongError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests import tool_task
 from tests.unit_tests.asgi import Transport
@@ -121,6 +121,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
     "too many, by their new name": (plain(), {"max_completion_tokens": 101}, 400, "max_tokens_exceeded"),
     "a long body": (plain(), {"messages": [{"role": "user", "content": "x" * 20_000}]}, 413, "request_too_large"),
     "a long prompt": (plain(Broken(PromptTooLongError("9 tokens"))), {}, 400, "context_length_exceeded"),
+    "what a model refuses": (plain(Broken(InvalidRequestError(PLACE))), {}, 400, "refused_by_model"),
     "models that are down": (plain(Broken(BackendError(f"nobody at {PLACE}"))), {}, 503, "model_unavailable"),
     "a defect": (plain(Broken(RuntimeError(PLACE))), {}, 500, None),
     "time is up": (plain(timeout=1e-9), {}, 504, "timeout"),

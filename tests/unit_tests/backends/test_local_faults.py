@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking.backends.base import Piece, Request
-from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.errors import BackendError, InvalidRequestError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import continued, turn
 
@@ -74,3 +74,29 @@ def test_a_drafter_whose_logits_are_not_numbers_writes_nothing() -> None:
     assert drafter is not None
     with replaced(model, math.nan):
         assert drafter("", 5) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "x"}, 'Unsupported type "x"'),
+        ({"enum": []}, "enum array must not be empty"),
+        ({"$ref": "#/nowhere"}, "Cannot find field nowhere"),
+        ({"type": "string", "pattern": "("}, "parenthesis is not closed"),
+        ({"type": "integer", "minimum": 5, "maximum": 1}, "minimum greater than maximum"),
+    ],
+)
+def test_a_schema_that_cannot_be_enforced_is_an_invalid_request(schema: dict[str, Any], reason: str) -> None:
+    pytest.importorskip("xgrammar")
+    running = turn(schema={"name": "x", "schema": schema})
+    with pytest.raises(InvalidRequestError, match=rf"cannot be enforced \(.*{reason}") as caught:
+        continued(tiny.backend(), running)
+    assert ".cc:" not in str(caught.value)
+
+
+def test_a_conversation_that_the_template_refuses_is_an_invalid_request() -> None:
+    tokenizer = copy.deepcopy(tiny.byte_tokenizer())
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') if messages[0].content == 'no' else 'ok' }}"
+    backend = tiny.backend(tokenizer=tokenizer)
+    with pytest.raises(InvalidRequestError, match=r"refuses this conversation .*roles must alternate"):
+        continued(backend, turn("no"))
