@@ -106,7 +106,7 @@ async def drop_in_a_cycle(model: ChatSpeculativeThinking) -> None:
     stream: Any = model.astream("x")
     await anext(stream)
     cycle = [stream]
-    cycle.append(cycle)  # type: ignore[arg-type]
+    cycle.append(cycle)
     del stream, cycle
     await wait_for_tasks()
 

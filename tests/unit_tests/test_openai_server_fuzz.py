@@ -105,6 +105,7 @@ async def test_a_body_is_answered_or_refused(body: dict[str, Any], stream: bool)
     assert 400 <= response.status_code < 500
     error: Any = SDK._make_status_error_from_response(response)  # noqa: SLF001 - how the SDK reads errors
     assert isinstance(error, openai.APIStatusError)
+    assert isinstance(error.body, dict)
     assert error.body.keys() == {"message", "type", "param", "code"}
     assert error.type == "invalid_request_error"
     assert error.body["message"]

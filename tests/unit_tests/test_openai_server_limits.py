@@ -48,19 +48,20 @@ class Exchange:
             "query_string": b"",
             "headers": [(b"authorization", f"Bearer {KEY}".encode())],
         }
-        call: Any = app(scope, self._receive, self._send)  # type: ignore[arg-type]
+        call: Any = app(scope, self._receive, self._send)
         self.task = asyncio.create_task(call)
 
     async def _receive(self) -> dict[str, Any]:
         if self._parts:
             return self._parts.pop()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return {}
 
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
         self.started.set()
         if not self._receives:
-            await asyncio.get_running_loop().create_future()
+            await asyncio.Event().wait()
 
     @property
     def status(self) -> int:
@@ -110,7 +111,7 @@ async def test_a_request_does_not_wait_for_ever_for_its_turn() -> None:
 @pytest.mark.parametrize("make", [Endless, Chatty])
 async def test_a_reply_does_not_take_longer_than_its_limit(make: Callable[[], Backend]) -> None:
     small = make()
-    limits = {"wait_seconds": 0.01, "reply_seconds": 0.05}
+    limits: dict[str, Any] = {"wait_seconds": 0.01, "reply_seconds": 0.05}
     with pytest.raises(openai.InternalServerError) as caught:
         await client(plain(small), **limits).chat.completions.create(**ASKED)
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")
@@ -135,6 +136,7 @@ async def test_a_client_that_receives_nothing_does_not_hold_its_place() -> None:
     await exchange.task
     assert small.open == 0
     assert exchange.status == 200
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.parametrize("stream", [False, True])

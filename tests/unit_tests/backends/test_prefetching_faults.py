@@ -147,7 +147,8 @@ def test_a_takeover_does_not_wait_for_a_prefetch_that_has_not_begun() -> None:
     backend, running = tiny.backend(copy.deepcopy(tiny.llama(1))), turn()
     running.append("speculative", "the cat sat")
     cache = backend._model.turn_cache(running, backend._template)  # noqa: SLF001
-    cache.prefetching = prefetch = Future()
+    prefetch: Future[Usage] = Future()
+    cache.prefetching = prefetch
     assert continued(backend, running, max_tokens=3)
     assert prefetch.cancelled()
 
