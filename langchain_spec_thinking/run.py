@@ -49,9 +49,9 @@ class Run:
             or `"raise"` the error.
         budget: Limits of how much of the target model the turn may use.
         timeout: How long the turn may take, in seconds. None: no limit.
-        verification: Which drafts of the speculative model the target model may accept, as far as it agrees. `"off"`:
-            none. `"replaced"`: the drafts that its takeovers replace. `"ahead"`: also drafts that are written for it
-            inside a takeover.
+        draft_verification: Which drafts of the speculative model the target model may accept, as far as it agrees.
+            `"off"`: none. `"replaced"`: the drafts that its takeovers replace. `"ahead"`: also drafts that are written
+            for it while it writes.
         prefetch: Whether the target model reads the turn at each boundary, while the speculative model writes the
             draft.
 
@@ -70,7 +70,7 @@ class Run:
         on_target_failure: OnTargetFailure = "continue",
         budget: Budget | None = None,
         timeout: float | None = None,
-        verification: DraftVerification = "replaced",
+        draft_verification: DraftVerification = "replaced",
         prefetch: bool = False,
     ) -> None:
         self.turn = turn
@@ -79,7 +79,7 @@ class Run:
         self.finish_reason: EndReason = "stop"
         self._machine = machine
         self._sampling = sampling
-        self._verification = verification
+        self._draft_verification = draft_verification
         self._writers = Writers(
             turn=turn,
             backends=backends,
@@ -222,9 +222,9 @@ class Run:
 
     def _drafts(self) -> dict[str, Any]:
         """Return the drafts that the target model may check instead of writing the text itself."""
-        if self._verification == "off" or self.author != "target" or self._command.kind == "score":
+        if self._draft_verification == "off" or self.author != "target" or self._command.kind == "score":
             return {}
-        ahead = self._verification == "ahead"
+        ahead = self._draft_verification == "ahead"
         return {
             "draft": self._draft,
             "drafter": self._writers.backend("speculative").drafter(self.turn) if ahead else None,
@@ -245,8 +245,8 @@ class Run:
         if not self._received:  # the limitation is known when the first text arrives
             self._report_limitation()
         if isinstance(event, Piece):
-            self._count(event.tokens)
-            return self._apply(self._machine.receive(event.text, event.tokens, event.top_logprobs))
+            tokens = self._count(event.tokens, event.text)
+            return self._apply(self._machine.receive(event.text, tokens, event.top_logprobs))
         if isinstance(event, Call):
             return self._take_call(event)
         if isinstance(event, End):
@@ -258,9 +258,13 @@ class Run:
         if limitation := self.backend.capabilities.limitation:
             self.report.add_degraded(limitation)
 
-    def _count(self, tokens: int) -> None:
+    def _count(self, tokens: int | None, text: str) -> int:
+        """Count the tokens of a text, and return their number. None: the backend did not count them."""
+        if tokens is None:
+            tokens = self.backend.count_tokens(text)
         self._received += tokens
         self.report.usage[self.author].completion_tokens += tokens
+        return tokens
 
     def _record_usage(self, reported: Usage) -> None:
         usage = reported.with_defaults_from(self._usage)
@@ -269,9 +273,9 @@ class Run:
 
     def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._command.kind
-        self._count(event.tokens)
-        events = self._apply(self._machine.call(event.tokens))
-        self.report.call(author, event.tokens)
+        tokens = self._count(event.tokens, f"{event.call.name}{event.call.arguments}")
+        events = self._apply(self._machine.call(tokens))
+        self.report.call(author, tokens)
         self.turn.calls.append(event.call)
         self._block = len(self.report.segments) - 1
         return [*events, Delta(author, "answer", kind, "", self._block, first=True, call=event.call)]

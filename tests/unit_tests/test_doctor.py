@@ -133,9 +133,10 @@ class Parrot(Backend):
     name = "parrot"
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        for word in turn.history[-1].content.split()[: request.max_tokens]:
-            yield Piece(f"{word} ")
-        yield End("stop")
+        words = turn.history[-1].content.split()
+        for word in words[: request.max_tokens]:
+            yield Piece(f"{word} ", tokens=1)
+        yield End("stop" if len(words) <= request.max_tokens else "length")
 
 
 class Remote(Parrot):

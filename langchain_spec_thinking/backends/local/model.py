@@ -26,8 +26,8 @@ from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
-from langchain_spec_thinking.backends.local.prefetching import begin, prefetch_in_thread
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
+from langchain_spec_thinking.backends.prefetching import begin, prefetch_in_thread
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
-from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients
@@ -25,6 +24,7 @@ from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engi
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
 from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -60,7 +60,7 @@ _LOGGER = logging.getLogger(__name__)
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    A server receives the half-written turn and continues it. There are five strategies for this:
+    A server receives the half-written turn and continues it. These are the strategies:
 
     - `"raw"` renders the chat template here and sends the prompt to the completions endpoint. It is exact. It needs the
       model's tokenizer, but not its weights.

@@ -22,8 +22,10 @@ class AnswerGrammar:
     """What a text must follow.
 
     Attributes:
-        kind: `"json_schema"` if the text is JSON. `"structural_tag"` if the text has another format.
-        definition: The JSON schema, or the format of xgrammar's structural tags.
+        kind: `"json_schema"` if the text is JSON. `"structural_tag"` if the text has another format: the grammar then
+            describes fixed text and the content between it. It is the format `structural_tag` of xgrammar, which local
+            models use. Servers get only JSON schemas.
+        definition: The JSON schema, or the `format` of xgrammar's structural tag.
     """
 
     kind: Literal["json_schema", "structural_tag"]
@@ -40,9 +42,11 @@ class AnswerPlan:
         call_format: The format of the calls in the text. None if the text may contain no calls.
         tools: The tools that may be called.
         prefix: The beginning of a call that the model must make. The model is given the prefix and continues after it.
-        grammar: What the text after the prefix must follow. None if the text is free.
-        ending: The end of the call that the grammar does not contain. A model that follows the grammar does not write
-            it. Other models may write all or some of it.
+        grammar: What the text after the prefix must follow. None if the text is free. Also None if several tools are
+            possible and the format has no grammar for a choice.
+        ending: The end of a call that comes after the text of the grammar, for example `}]`. If the grammar is
+            enforced, the text ends before it. If not, the model may write all or some of it. The parser adds what is
+            missing.
         begun: The beginning of an answer that the grammar covers. It was written by an earlier request.
     """
 
@@ -76,7 +80,8 @@ class CallFormat(ABC):
 
     Attributes:
         template_marks: Texts that the chat template of a model with this format contains. All of them must be there.
-        description: What a model must write to make a call, for a prompt that teaches the format.
+        description: What a model must write to make a call, for a prompt that teaches the format. It is a noun phrase,
+            because it follows "To call one, write ".
     """
 
     template_marks: tuple[str, ...]
@@ -106,6 +111,8 @@ class CallFormat(ABC):
     @abstractmethod
     def plan_required_call(self, tools: Tools) -> AnswerPlan:
         """Return the plan for an answer that must be a call.
+
+        The plan must have a grammar if only one tool is possible (`tools.required_tool`).
 
         Args:
             tools: The tools. Their `choice` is `"required"` or the name of a tool.

@@ -113,7 +113,7 @@ async def test_an_error_in_the_thread_reaches_the_reader() -> None:
 ENDLESS = """
 import asyncio, threading
 from langchain_spec_thinking.backends.base import Backend, Piece, Request
-from langchain_spec_thinking.backends.local.prefetching import prefetch_by_request
+from langchain_spec_thinking.backends.prefetching import prefetch_by_request
 from langchain_spec_thinking.turn import Turn
 
 reached = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from langchain_spec_thinking.evaluation.calibration import (
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, trigger_class
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.statistics import Interval
 from langchain_spec_thinking.evaluation.sweeps import sweep
@@ -62,7 +63,7 @@ def test_a_parameter_is_tuned_to_a_share(
     best = calibrate_to_share(share_at, wanted, parameter, rounds=9)[0]
     assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.integer else 0.011)
     assert len(tried) == len(set(tried)) <= 9
-    assert tried[0] == parameter.highest
+    assert tried[0] == parameter.at_highest_share
     assert not parameter.integer or all(value == int(value) for value in tried)
 
 
@@ -71,7 +72,7 @@ def test_every_trigger_that_a_line_can_name_has_a_tunable_parameter() -> None:
         policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
         assert (
-            with_value(policy, parameter, parameter.highest)
+            with_value(policy, parameter, parameter.at_highest_share)
             == policy
             != with_value(policy, parameter, 4 if parameter.integer else 0.25)
         )
@@ -103,6 +104,64 @@ def test_a_trigger_without_a_tunable_parameter_runs_but_is_not_calibrated() -> N
     result = run("--target-share", "0.2", "--trigger", "untuned")
     assert result.exit_code == 1
     assert "Untuned defines no parameter" in " ".join(result.output.split())
+
+
+OWN_TRIGGER = """
+from dataclasses import dataclass
+from langchain_spec_thinking import TAKE_OVER, Trigger, TunableParameter, register_trigger
+
+class Plain:
+    pass
+
+@register_trigger
+@dataclass(frozen=True)
+class EverySecond(Trigger):
+    n: int = 2
+    tunable = TunableParameter("n", at_lowest_share=9, at_highest_share=1, integer=True, zero_at_lowest=False)
+
+    def examine(self, draft):
+        return TAKE_OVER if draft.index % self.n else "keep"
+"""
+
+
+@pytest.fixture
+def own_trigger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module in the working directory that nothing has imported."""
+    (tmp_path / "own_trigger.py").write_text(OWN_TRIGGER, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield "own_trigger:EverySecond"
+    TRIGGERS.pop("every_second", None)
+    sys.modules.pop("own_trigger", None)
+
+
+def test_a_line_names_a_trigger_of_the_user_by_module_and_class(own_trigger: str) -> None:
+    line = f"mine:trigger={own_trigger},n=3"
+    policy = parse_policy(line)[1]
+    assert repr(policy.trigger) == "EverySecond(n=3)"
+    assert format_policy("mine", policy) == line
+
+
+def test_a_trigger_of_the_user_is_calibrated(own_trigger: str) -> None:
+    policy, parameter = parse_trigger(f"{own_trigger},takeover_tokens=30")
+    assert (repr(policy.trigger), parameter.field, policy.takeover_tokens) == ("EverySecond(n=1)", "n", 30)
+    result = run("--target-share", "0.9", "--trigger", own_trigger, "--data", "pocket:1", "--limit", "1")
+    assert f"--policy 'every_second:trigger={own_trigger},n=1'" in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("own_trigger:Other", "own_trigger:Other: module 'own_trigger' has no attribute 'Other'"),
+        ("own_trigger:Plain", "own_trigger:Plain: Plain: expected a subclass of Trigger"),
+        ("no_such_module:Other", "no_such_module:Other: No module named 'no_such_module'"),
+        ("other", "other: expected one of cue, .* or module:Class for a trigger of your own"),
+    ],
+)
+@pytest.mark.usefixtures("own_trigger")
+def test_a_name_that_is_no_trigger_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        trigger_class(name)
 
 
 def test_a_share_outside_the_possible_range_gives_the_nearest_end() -> None:

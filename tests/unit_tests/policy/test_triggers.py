@@ -363,7 +363,7 @@ def test_invalid_values_are_refused(make: Any, message: str) -> None:
 @dataclass(frozen=True)
 class Never(Trigger):
     n: int = 1
-    tunable = TunableParameter("n", lowest=1, highest=9)
+    tunable = TunableParameter("n", at_lowest_share=1, at_highest_share=9)
 
     def examine(self, draft: Draft) -> Literal["keep"]:
         return "keep"
@@ -382,7 +382,7 @@ class Untold(Trigger):
 
 @dataclass(frozen=True)
 class Elsewhere(Untold):
-    tunable = TunableParameter("m", lowest=1, highest=9)
+    tunable = TunableParameter("m", at_lowest_share=1, at_highest_share=9)
 
 
 @dataclass(frozen=True)
