@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - `with_fallbacks` evaluates the annotations of `bind_tools`
-from contextlib import aclosing, closing
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
 from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
+from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.recording.recorder import current_recorder
 from langchain_spec_thinking.run import DraftVerification, Run
@@ -338,7 +339,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        async with aclosing(adrive_with_callbacks(run, self._achild_callbacks(run_manager))) as deltas:
+        async with OwnedStream(adrive_with_callbacks(run, self._achild_callbacks(run_manager))) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
                 if run_manager:

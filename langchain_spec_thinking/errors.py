@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelError, ModelTimeoutError
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelConnectionError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelTimeoutError,
+)
 
 
 class BackendError(ModelError):
@@ -69,6 +75,13 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"the turn was not finished after {seconds:g} s. Raise `timeout`, or lower `max_tokens`.")
+
+
+class InvalidRequestError(BackendError, ModelInvalidRequestError):
+    """A local model cannot be asked this.
+
+    Its chat template refuses the conversation, or a JSON schema cannot be enforced.
+    """
 
 
 class PromptTooLongError(BackendError, ContextOverflowError):

@@ -168,6 +168,11 @@ class Run:
             raise with_text(error, self.turn)
         return events + self._repeat_request()
 
+    def close(self) -> None:
+        """Cancel what still runs for the turn. The drivers call this when the turn ends or is cancelled."""
+        if self._prefetcher:
+            self._prefetcher.cancel()
+
     # -- requests
 
     @property

@@ -142,6 +142,11 @@ class Prefetcher:
         except BackendError:  # the next takeover will report the error; the running request is not affected
             self._failed = True
 
+    def cancel(self) -> None:
+        """Cancel the running prefetch, because the turn is over."""
+        if self.running:
+            self.running.cancel()
+
     def collect(self, report: Report) -> None:
         """Record the usage of the running prefetch if it is complete."""
         if self.running is None or not self.running.done():

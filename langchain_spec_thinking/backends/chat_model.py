@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.exceptions import ModelError
@@ -42,10 +42,11 @@ from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFi
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator
 
     from langchain_spec_thinking.tools import Tools
     from langchain_spec_thinking.turn import Turn
@@ -168,7 +169,7 @@ class ChatModelBackend(Backend):
                 for event in reader.read(result.generations[0].message):
                     yield event
             else:
-                async with _aclosing(model._astream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
+                async with OwnedStream(model._astream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
                     async for chunk in chunks:
                         for event in reader.read(chunk.message):
                             yield event
@@ -359,12 +360,3 @@ def _closing(chunks: Any) -> Iterator[Any]:  # noqa: ANN401 - any iterator; only
     finally:
         if hasattr(chunks, "close"):
             chunks.close()
-
-
-@asynccontextmanager
-async def _aclosing(chunks: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-    try:
-        yield chunks
-    finally:
-        if hasattr(chunks, "aclose"):
-            await chunks.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -73,6 +74,7 @@ class Clients:
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self.by_loop[loop] = (client, keeper)
+            await self._drop_clients_of_closed_loops()
         return self.by_loop[loop][0]
 
     def open(self, endpoint: Endpoint, body: dict[str, Any]) -> openai.Stream[object]:
@@ -94,6 +96,14 @@ class Clients:
 
         client = await self.async_client()
         return await client.post(**_request(endpoint, body), stream=True, stream_cls=openai.AsyncStream[object])
+
+    async def _drop_clients_of_closed_loops(self) -> None:
+        """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""
+        for loop in [loop for loop in self.by_loop if loop.is_closed()]:
+            client, _ = self.by_loop.pop(loop)
+            if self._http_async_client is None:
+                with suppress(RuntimeError):  # the event loop of the connections is closed
+                    await client.close()
 
     async def _until_loop_ends(
         self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI

@@ -11,7 +11,7 @@ from langchain_spec_thinking.backends.redaction import public_name
 from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_formats import format_of
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
-from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.errors import ContinuationError, InvalidRequestError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class ChatTemplate:
                 f"{self._name}: the chat template refuses this conversation "
                 f"({', '.join(m.role for m in turn.history)}): {e}"
             )
-            raise BackendError(msg) from e
+            raise InvalidRequestError(msg) from e
 
     def _message(self, message: Message) -> dict[str, Any]:
         fields: dict[str, Any] = {"role": message.role, "content": self._marked(message.content)}
