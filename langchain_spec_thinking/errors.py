@@ -65,5 +65,17 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
         super().__init__(f"the turn was not finished after {seconds:g} s. Raise `timeout`, or lower `max_tokens`.")
 
 
+class OversizedReplyError(BackendError):
+    """A server sent more at once than a client should keep in memory.
+
+    Args:
+        what: What is too long.
+        limit: The limit, with its unit.
+    """
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"{what} is longer than {limit}. The server may be faulty: see its log.")
+
+
 class PromptTooLongError(BackendError, ContextOverflowError):
     """The conversation does not fit into the context of a model."""

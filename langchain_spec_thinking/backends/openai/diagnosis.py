@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.diagnosis import Trial
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN
-from langchain_spec_thinking.backends.openai.probes import WORKS, ModelListing, Probe, RawProbe
+from langchain_spec_thinking.backends.openai.probes import LISTING_TIMEOUT, WORKS, ModelListing, Probe, RawProbe
 from langchain_spec_thinking.backends.replies.continuation import ChatInstruct, ChatMark, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
@@ -44,7 +44,7 @@ def diagnose_server(backend: OpenAIBackend, found: Diagnosis) -> Diagnosis:
 def _listed(backend: OpenAIBackend, found: Diagnosis) -> Diagnosis:
     listing = ModelListing()
     try:
-        cards = listing.read(listing.send(backend.client))
+        cards = listing.read(listing.send(backend.client, LISTING_TIMEOUT))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = tuple(str(card.id) for card in cards)
@@ -60,7 +60,7 @@ def _try_strategies(backend: OpenAIBackend) -> Iterator[Trial]:
     for way in ways:
         probe = RawProbe(backend.name, way) if isinstance(way, Raw) else Probe(backend.name, way)
         try:
-            outcome = probe.read(probe.send(backend.client))
+            outcome = probe.read(probe.send(backend.client, backend.timeout))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)
