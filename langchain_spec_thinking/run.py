@@ -278,6 +278,8 @@ class Run:
         author, kind = self.author, self._command.kind
         self._report_excess(self._running.received + event.tokens)
         tokens = self._running.take_call(event.tokens)
+        if tokens is None:
+            return self._end_by_length(0)
         self.report.usage[author].completion_tokens += tokens
         events = self._apply(self._machine.call(tokens))
         self.report.call(author, tokens)

@@ -79,9 +79,15 @@ class RunningRequest:
         self.received = self.max_tokens
         return replace(piece, text=_first_tokens(piece.text, left, piece.tokens, count_tokens), tokens=left)
 
-    def take_call(self, tokens: int) -> int:
-        """Count a tool call, and return how many of its tokens are within the limit. A call is never cut."""
+    def take_call(self, tokens: int) -> int | None:
+        """Count a tool call, and return how many of its tokens are within the limit. A call is never cut.
+
+        Returns:
+            None if the limit was reached before the call. The tokens of a call may belong to another call before it.
+        """
         self._pieces += 1
+        if not self.left and (tokens or self._pieces > self.max_tokens):
+            return None
         within = min(tokens, self.left)
         self.received += within
         return within

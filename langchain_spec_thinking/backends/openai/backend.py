@@ -293,6 +293,7 @@ class OpenAIBackend(Backend):
                             timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
                             found = question.read(question.send(self._clients.client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
+                    deadline.require()  # a turn without time learns nothing about the server
                     found = question.failed(error)
         self._warn()
 
@@ -310,6 +311,7 @@ class OpenAIBackend(Backend):
                             async with in_time(timer):
                                 found = question.read(await question.send(client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001
+                    deadline.require()
                     found = question.failed(error)
         self._warn()
 

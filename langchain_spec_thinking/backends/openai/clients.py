@@ -71,6 +71,11 @@ class Clients:
 
             client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
             if self._http_async_client is None:
+                from langchain_spec_thinking.backends.openai.network import (  # noqa: PLC0415 - imports httpcore2
+                    close_if_cancelled,
+                )
+
+                close_if_cancelled(client._client)  # noqa: SLF001
                 client._client.event_hooks = {"response": [awatch_response]}  # noqa: SLF001
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)

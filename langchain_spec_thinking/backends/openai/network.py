@@ -1,8 +1,9 @@
-"""A network backend for blocking HTTP connections that obeys the timer of each request.
+"""A network backend for HTTP connections that obeys the timer of each request.
 
 A timeout of an HTTP client limits the wait for the next bytes. A server that sends one byte at a time never exceeds it.
-Here, each connect, read and write may take only as long as the timer of its request allows. (Asynchronous requests need
-no such backend, because a task can be cancelled.)
+Here, each connect, read and write of a blocking client may take only as long as the timer of its request allows. An
+asynchronous client needs no such limit, because a request can be cancelled. But httpcore2 does not close a connection
+that is cancelled within the TLS handshake, so that is done here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, Secon
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import httpx2
 
@@ -25,14 +26,21 @@ _WRITE_BYTES = 16_384
 
 
 def obey_timers(client: httpx2.Client) -> None:
-    """Make the connections of an HTTP client obey the timers of its requests. The client has no connections yet.
+    """Make the connections of an HTTP client obey the timers of its requests. The client has no connections yet."""
+    _replace_network(client, TimedBackend)
 
-    httpx2 has no argument for this, so the network backend is replaced where httpx2 keeps it.
-    """
+
+def close_if_cancelled(client: httpx2.AsyncClient) -> None:
+    """Make an HTTP client close its connections whenever it is cancelled. The client has no connections yet."""
+    _replace_network(client, CancellableBackend)
+
+
+def _replace_network(client: httpx2.Client | httpx2.AsyncClient, wrapper: Callable[[Any], object]) -> None:
+    """Wrap the network backend of a client. httpx2 has no argument for this, so the place where it is kept is used."""
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
         pool = getattr(transport, "_pool", None)
         if pool is not None:
-            pool._network_backend = TimedBackend(pool._network_backend)  # noqa: SLF001
+            pool._network_backend = wrapper(pool._network_backend)  # noqa: SLF001
 
 
 class TimedBackend(httpcore2.NetworkBackend):
@@ -112,6 +120,64 @@ class TimedStream(httpcore2.NetworkStream):
         return TimedStream(self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - part of the interface
+        """Return a property of the connection."""
+        return self._inner.get_extra_info(info)
+
+
+class CancellableBackend(httpcore2.AsyncNetworkBackend):
+    """Opens connections that are closed if they are cancelled within the TLS handshake.
+
+    Args:
+        inner: The network backend that does the work.
+    """
+
+    def __init__(self, inner: httpcore2.AsyncNetworkBackend) -> None:
+        self._inner = inner
+
+    async def connect_tcp(self, *arguments: Any, **settings: Any) -> httpcore2.AsyncNetworkStream:
+        """Connect to a host."""
+        return CancellableStream(await self._inner.connect_tcp(*arguments, **settings))
+
+    async def connect_unix_socket(self, *arguments: Any, **settings: Any) -> httpcore2.AsyncNetworkStream:
+        """Connect to a Unix socket."""
+        return CancellableStream(await self._inner.connect_unix_socket(*arguments, **settings))
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before another attempt to connect."""
+        await self._inner.sleep(seconds)
+
+
+class CancellableStream(httpcore2.AsyncNetworkStream):
+    """A connection that is not encrypted yet.
+
+    Args:
+        inner: The connection.
+    """
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - part of the interface
+        """Wait for bytes."""
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write bytes."""
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._inner.aclose()
+
+    async def start_tls(self, *arguments: Any, **settings: Any) -> httpcore2.AsyncNetworkStream:
+        """Encrypt the connection, or close it. The encrypted connection needs no wrapper."""
+        try:
+            return await self._inner.start_tls(*arguments, **settings)
+        except BaseException:
+            await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
         """Return a property of the connection."""
         return self._inner.get_extra_info(info)
 

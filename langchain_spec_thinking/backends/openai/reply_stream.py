@@ -52,7 +52,8 @@ class ReplyStream:
         """
         try:
             for chunk in self._stream:
-                if events := [*self._read(chunk)]:
+                events = [*self._read(chunk)]
+                if events or self._reader.exceeded:
                     return events
             self._require_end()
         except BaseException:
@@ -64,7 +65,8 @@ class ReplyStream:
         """Do the same as `first_text`, on an event loop."""
         try:
             async for chunk in self._stream:
-                if events := [*self._read(chunk)]:
+                events = [*self._read(chunk)]
+                if events or self._reader.exceeded:
                     return events
             self._require_end()
         except BaseException:
@@ -74,6 +76,8 @@ class ReplyStream:
 
     def events(self) -> Iterator[Event]:
         """Read the stream until it ends or exceeds its limit."""
+        if self._reader.exceeded:
+            return
         for chunk in self._stream:
             yield from self._read(chunk)
             if self._reader.exceeded:
@@ -81,6 +85,8 @@ class ReplyStream:
 
     async def aevents(self) -> AsyncIterator[Event]:
         """Do the same as `events`, on an event loop."""
+        if self._reader.exceeded:
+            return
         async for chunk in self._stream:
             for event in self._read(chunk):
                 yield event
