@@ -37,7 +37,7 @@ def drive(run: Run) -> Generator[TurnEvent, None, None]:
     yield from run.start()
     while (pending := run.pending_request) is not None:
         try:
-            if wait := run.take_wait():
+            if wait := run.resumes.take_wait():
                 run.deadline.clock.sleep(wait)
             with closing(run.backend.continue_turn(run.turn, run.request())) as events:
                 for event in events:
@@ -57,7 +57,7 @@ async def adrive(run: Run) -> AsyncGenerator[TurnEvent, None]:
         yield turn_event
     while (pending := run.pending_request) is not None:
         try:
-            if wait := run.take_wait():
+            if wait := run.resumes.take_wait():
                 await run.deadline.clock.asleep(wait)
             async with _closing(run.backend.acontinue_turn(run.turn, run.request()), run.deadline) as events:
                 while run.pending_request is pending:

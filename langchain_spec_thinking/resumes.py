@@ -25,37 +25,48 @@ class Resumes:
 
     A request ends early if its stream breaks, or if its server writes less than requested and says that the limit was
     reached. Requests that are short on purpose do not end early.
+
+    Args:
+        deadline: The deadline of the turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._counted: Counter[Author] = Counter()
         self._in_a_row: Counter[Author] = Counter()
+        self._wait = 0.0
 
-    def next_wait(self, author: Author, tokens: int, requested: int, deadline: Deadline) -> float | None:
-        """Count a request that ended early, and return how long to wait before the next one, in seconds.
+    def may_follow(self, author: Author, tokens: int, requested: int) -> bool:
+        """Count a request that ended early, and return whether a request for the rest may follow.
 
-        The wait is random, so that clients whose streams broke at the same time do not come back at the same time.
+        It may not follow if too many requests ended early with little text, or if the wait would pass the deadline.
 
         Args:
             author: The model that wrote.
             tokens: How many tokens the request brought.
             requested: How many tokens were requested.
-            deadline: The deadline of the turn.
-
-        Returns:
-            None if there must be no further request: too many ended early, or the wait would pass the deadline.
         """
+        self._wait = 0.0
         if tokens >= min(PROGRESS_TOKENS, requested):
             self._in_a_row[author] = 0
-            return 0.0
+            return True
         self._counted[author] += 1
         self._in_a_row[author] += 1
         if self._counted[author] > RESUMES_MAX:
-            return None
-        wait = self._backoff(self._in_a_row[author])
-        return wait if wait < deadline.left() else None
+            return False
+        wait = _backoff(self._in_a_row[author])
+        if wait >= self._deadline.left():
+            return False
+        self._wait = wait
+        return True
 
-    @staticmethod
-    def _backoff(in_a_row: int) -> float:
-        longest = min(WAIT_MAX, _FIRST_WAIT * 2 ** (in_a_row - 2)) if in_a_row > 1 else 0.0
-        return random.uniform(0, longest)  # noqa: S311 - not used for security
+    def take_wait(self) -> float:
+        """Return how long to wait before the next request, in seconds."""
+        wait, self._wait = self._wait, 0.0
+        return wait
+
+
+def _backoff(in_a_row: int) -> float:
+    """Return a random wait, so that clients whose streams broke at the same time come back at different times."""
+    longest = min(WAIT_MAX, _FIRST_WAIT * 2 ** (in_a_row - 2)) if in_a_row > 1 else 0.0
+    return random.uniform(0, longest)  # noqa: S311 - not used for security

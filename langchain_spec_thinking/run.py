@@ -60,6 +60,7 @@ class Run:
     Attributes:
         pending_request: The command to carry out next; None if the turn is finished.
         finish_reason: Why the turn ended.
+        resumes: How often requests ended early, and the wait before the next one.
     """
 
     def __init__(
@@ -80,13 +81,12 @@ class Run:
         self.report = Report(clock=self.deadline.clock.now)
         self.pending_request: Generate | None = None
         self.finish_reason: EndReason = "stop"
-        self._wait = 0.0
         self._machine = machine
         self._sampling = sampling
         self._verification = verification
         self._writers = Writers(backends=backends, on_target_failure=on_target_failure, budget=budget)
         self._prefetcher = Prefetcher(turn=turn, backend=backends["target"]) if prefetch else None
-        self._resumes = Resumes()
+        self.resumes = Resumes(self.deadline)
         self._running = RunningRequest()
         self._draft = ""  # text of the speculative model that the current takeover replaces
         self._requests = 0
@@ -138,11 +138,6 @@ class Run:
                 self._prefetcher.start()
         return events
 
-    def take_wait(self) -> float:
-        """Return how long to wait before the next request, in seconds. It is not 0 after a stream broke too early."""
-        wait, self._wait = self._wait, 0.0
-        return wait
-
     def recover(self, error: BackendError) -> list[TurnEvent]:
         """Continue after the running request failed, or raise the error with the text so far.
 
@@ -162,7 +157,8 @@ class Run:
         if calls := len(self.turn.calls):  # these calls are complete; an incomplete one was not shown
             self.report.add_degraded(f"the answer ended early, after {calls} complete tool calls: {error}")
             return self._apply(self._machine.end("stop"))
-        if error.is_retryable and received and self._command.kind != "score" and self._resume(received, requested):
+        resumable = error.is_retryable and received and self._command.kind != "score"
+        if resumable and self.resumes.may_follow(self.author, received, requested):
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._writers.may_lose_target:
             events = self._lose_target(error)
@@ -218,12 +214,6 @@ class Run:
             return self._apply(self._machine.end("length"))
         self.report.repeat_request(self.author)
         return []
-
-    def _resume(self, received: int, requested: int) -> bool:
-        """Return whether to request what is missing after a request that ended early, and set the wait before it."""
-        wait = self._resumes.next_wait(self.author, received, requested, self.deadline)
-        self._wait = wait or 0.0
-        return wait is not None
 
     def _drafts(self) -> dict[str, Any]:
         """Return the drafts that the target model may check instead of writing the text itself."""
@@ -312,7 +302,8 @@ class Run:
     def _request_more(self, late: int) -> list[TurnEvent]:
         """Request the next part of the text from a backend that limits the tokens of one request."""
         rest = self._command.max_tokens - self._running.written - late
-        if rest <= 0 or not self._resume(self._running.received + late, self._running.max_tokens):
+        written, requested = self._running.received + late, self._running.max_tokens
+        if rest <= 0 or not self.resumes.may_follow(self.author, written, requested):
             return self._apply(self._machine.end("length", late))
         events = self._apply(self._machine.receive("", late))
         self.turn.pending = self._machine.pending

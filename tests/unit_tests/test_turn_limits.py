@@ -316,17 +316,17 @@ def test_requests_that_the_server_cuts_short_are_counted() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=200))
 def test_few_requests_follow_requests_that_end_early(early: list[tuple[int, int]]) -> None:
-    resumes, deadline = Resumes(), Deadline()
-    waits = [resumes.next_wait("target", tokens, requested, deadline) for tokens, requested in early]
-    followed = [wait for wait in waits if wait is not None]
+    resumes = Resumes(Deadline())
+    waits = [resumes.take_wait() for requests in early if resumes.may_follow("target", *requests)]
     progress = sum(tokens >= min(PROGRESS_TOKENS, requested) for tokens, requested in early)
-    assert len(followed) <= RESUMES_MAX + progress
-    assert all(0 <= wait <= WAIT_MAX for wait in followed)
+    assert len(waits) <= RESUMES_MAX + progress
+    assert all(0 <= wait <= WAIT_MAX for wait in waits)
 
 
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     time = FakeTime()
-    resumes, deadline = Resumes(), Deadline.after(1.0, time.clock)
-    assert resumes.next_wait("target", 1, 9, deadline) == 0.0
+    resumes = Resumes(Deadline.after(1.0, time.clock))
+    assert resumes.may_follow("target", 1, 9)
+    assert resumes.take_wait() == 0.0
     time.seconds = 1.0
-    assert resumes.next_wait("target", 1, 9, deadline) is None
+    assert not resumes.may_follow("target", 1, 9)
