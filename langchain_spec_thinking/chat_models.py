@@ -12,13 +12,14 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage  # noqa: TC002
 from langchain_core.runnables import Runnable  # noqa: TC002
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
+from langchain_spec_thinking.deadline import Clock, Deadline
 from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
 from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
@@ -188,8 +189,11 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     seed: int | None = None
     """Seed for reproducible sampling, if the engines support it."""
     timeout: float | None = Field(default=None, gt=0)
-    """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. None: no
-    limit."""
+    """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. The
+    limit holds whatever a server does, and asynchronous calls return in time in any case. Blocking calls notice it only
+    at the next token if a local model or another chat model writes. None: no limit for the turn.
+    `OpenAIBackend(timeout=...)` still limits how long a server may send no text."""
+    _clock: Clock = PrivateAttr(default_factory=Clock)
     stop: list[str] | None = None
     """Stop strings, or a single one. They end the answer, are not part of it, and have no effect in the thought."""
 
@@ -465,7 +469,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             sampling=Request(max_tokens, stop=stops, **settings),
             on_target_failure=self.on_target_failure,
             budget=self.policy.budget,
-            timeout=self.timeout,
+            deadline=Deadline.after(self.timeout, self._clock),
             draft_verification=self.draft_verification,
             prefetch=self.prefetch == "on" or (self.prefetch == "auto" and self._prefetch_is_free),
         )

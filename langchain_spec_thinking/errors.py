@@ -84,6 +84,18 @@ class InvalidRequestError(BackendError, ModelInvalidRequestError):
     """
 
 
+class OversizedReplyError(BackendError):
+    """A server sent more at once than a client should keep in memory.
+
+    Args:
+        what: What is too long.
+        limit: The limit, with its unit.
+    """
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"{what} is longer than {limit}. The server may be faulty: see its log.")
+
+
 class PromptTooLongError(BackendError, ContextOverflowError):
     """The conversation does not fit into the context of a model."""
 

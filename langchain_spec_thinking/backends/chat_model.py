@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +47,7 @@ from langchain_spec_thinking.tools import ToolCall
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
+    from langchain_spec_thinking.deadline import Deadline
     from langchain_spec_thinking.tools import Tools
     from langchain_spec_thinking.turn import Turn
 
@@ -69,6 +69,10 @@ _REQUEST_FIELDS = re.compile("extra|headers|query|kwargs|cookies|auth")
 """Matches names of chat models' fields that hold further fields or headers of requests."""
 _CHARACTERS = 4
 """Average characters per token, for estimates."""
+_LONGER = 2
+"""How many times longer than estimated a text may be before its model counts as one that ignores the token limit."""
+_RATE_LIMITER_SECONDS = 0.1
+"""How often to ask a rate limiter again, in seconds."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -143,14 +147,14 @@ class ChatModelBackend(Backend):
         model = reader.model
         yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
-            if model.rate_limiter:
-                model.rate_limiter.acquire(blocking=True)
+            _wait_for_rate_limiter(model, request.deadline)
             if not _streams(model, "_stream"):
                 result = model._generate(reader.messages, **reader.bound)  # noqa: SLF001 - without callbacks
                 yield from reader.read(result.generations[0].message)
             else:
                 with _closing(model._stream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
                     for chunk in chunks:
+                        request.deadline.require()
                         yield from reader.read(chunk.message)
                         if reader.full:
                             break
@@ -171,6 +175,7 @@ class ChatModelBackend(Backend):
             else:
                 async with OwnedStream(model._astream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
                     async for chunk in chunks:
+                        request.deadline.require()
                         for event in reader.read(chunk.message):
                             yield event
                         if reader.full:
@@ -232,16 +237,17 @@ class _ResponseReader:
         self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
         self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
-        limited = any(name in type(model).model_fields for name in _LIMITS)
-        self._characters_left = sys.maxsize if limited else request.max_tokens * _CHARACTERS
-        self._shown_characters = 0
+        self._limited = any(name in type(model).model_fields for name in _LIMITS)
+        self._max_tokens = request.max_tokens
+        self._characters_max = request.max_tokens * _CHARACTERS * (_LONGER if self._limited else 1)
+        self._characters = self._argument_characters = self._tokens = 0
         self._hit_limit = False
         self._usage: UsageMetadata | None = None
 
     @property
     def full(self) -> bool:
-        """Whether the estimated output has reached `max_tokens`. For classes without a field for a token limit."""
-        return self._characters_left <= 0
+        """Whether the output is so long that it must have reached `max_tokens`. The rest is not read."""
+        return self._characters + self._argument_characters >= self._characters_max
 
     def read(self, message: BaseMessage) -> Iterator[Event]:
         """Read a message, or a chunk of a message."""
@@ -252,6 +258,7 @@ class _ResponseReader:
         self._hit_limit |= str(reason).lower() in {"length", "max_tokens"}
         yield from self._piece(self._echo.pass_on(self._thought.join(*_fields(message))))
         for fragment in _fragments(message):
+            self._argument_characters += len(fragment[3] or "")
             self._native.add(*fragment)
 
     def end(self) -> Iterator[Event]:
@@ -261,18 +268,27 @@ class _ResponseReader:
         for call in self._native.finished_calls():
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
-        if self._usage and not self.full:  # otherwise the usage includes text that was discarded
+        if self.full:  # the usage that the model reports includes text that was discarded
+            usage = Usage(completion_tokens=self._characters // _CHARACTERS) if self._limited else None
+        elif self._usage:
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
             usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])
         yield End("length" if self._hit_limit or self.full else "stop", usage)
 
     def _piece(self, text: str) -> Iterator[Event]:
-        text = text[: self._characters_left]
+        text = text[: max(0, self._characters_max - self._characters)]
         if text:
-            before = -(-self._shown_characters // _CHARACTERS)
-            self._characters_left -= len(text)
-            self._shown_characters += len(text)
-            yield from self._calls.read(text, -(-self._shown_characters // _CHARACTERS) - before)
+            self._characters += len(text)
+            tokens = min(-(-self._characters // _CHARACTERS), self._max_tokens) - self._tokens
+            self._tokens += tokens
+            yield from self._calls.read(text, tokens)
+
+
+def _wait_for_rate_limiter(model: BaseChatModel, deadline: Deadline) -> None:
+    """Wait until the rate limiter of a model allows a request, but not longer than the deadline."""
+    while model.rate_limiter and not model.rate_limiter.acquire(blocking=not deadline.limited):
+        deadline.require()
+        deadline.clock.sleep(_RATE_LIMITER_SECONDS)
 
 
 def _message(role: str, content: str, **fields: Any) -> BaseMessage:

@@ -114,6 +114,7 @@ class HuggingFaceBackend(Backend):
         top: tuple[float, ...] | None = None  # of the first unseen token
         written = 0
         while written < room:
+            request.deadline.require()
             try:
                 chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
             except (RuntimeError, MemoryError) as e:  # mostly out of memory

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit, urlunsplit
@@ -19,11 +18,12 @@ from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
-from langchain_spec_thinking.backends.openai.clients import Clients
+from langchain_spec_thinking.backends.openai.clients import Clients, in_time
 from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
+from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
+from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
-from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.redaction import (
@@ -44,7 +44,8 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Strategy,
     named_strategy,
 )
-from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
+from langchain_spec_thinking.errors import BackendError, ContinuationError, TurnTimeoutError
+from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.probes import Question
+    from langchain_spec_thinking.deadline import Deadline
     from langchain_spec_thinking.turn import Turn
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -94,7 +96,8 @@ class OpenAIBackend(Backend):
         tokenizer: Hub id, folder, or a loaded tokenizer of the model.
         thinking: Whether the model reasons between `<think>` and `</think>`. If None, the chat template decides. If
             there is no tokenizer either, the model's first words decide.
-        timeout: Longest wait for a connection or for more text, in seconds.
+        timeout: Longest time until the first text and between two pieces of text, in seconds. Comments and empty events
+            do not count as text. The parts of a tool call do.
         max_retries: How often to repeat a request that failed before its first token.
         extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.
         http_client: Your own HTTP client, for example for a proxy or certificates.
@@ -104,6 +107,7 @@ class OpenAIBackend(Backend):
         model: The model's name on the server. `name` is the last part of it if the name is a path.
         profile: What the server is and what it supports.
         template: The model's chat template. None without a tokenizer.
+        timeout: Longest time without text, in seconds.
 
     Raises:
         ValueError: A setting cannot work.
@@ -141,7 +145,7 @@ class OpenAIBackend(Backend):
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
         self._api_key = _checked_key(api_key)
-        self._timeout = timeout
+        self.timeout = timeout
         self._extra = extra_body or {}
         self._redactor = Redactor(self._secrets())
         self._max_retries = max_retries
@@ -150,7 +154,7 @@ class OpenAIBackend(Backend):
         self.profile = ServerProfile(
             self._url, model, _fixed_strategy(self._url, continuation, self.template), self.template
         )
-        self._negotiating = threading.Lock()
+        self._negotiation = threading.Lock()
         self._breaker = CircuitBreaker(f"{self.name} at {self._safe_url}")
         settings: dict[str, Any] = {
             "api_key": self._api_key.get_secret_value(),
@@ -167,18 +171,17 @@ class OpenAIBackend(Backend):
             self._require_key()
             with self._breaker.watch():
                 if not self.profile.ready:
-                    with self._negotiating:
-                        self._negotiate()
-                for attempt in retrying(self._max_retries):
+                    with self._negotiating(request.deadline):
+                        self._negotiate(request.deadline)
+                for attempt in retrying(self._max_retries, request.deadline):
                     with attempt:
-                        stream, reader = self._open(turn, request)
-                        events = self._first_text(stream, reader)
-            with stream:
+                        reply = self._open(turn, request)
+                        events = reply.first_text()
+            with reply:
                 yield self._estimate(turn)
                 yield from events
-                for chunk in stream:
-                    yield from reader.read(chunk)
-            yield from self._end(reader, stream.response)
+                yield from reply.events()
+            yield from reply.end()
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the connection."""
@@ -187,19 +190,19 @@ class OpenAIBackend(Backend):
             with self._breaker.watch():
                 if not self.profile.ready:
                     async with self._clients.lock():
-                        await self._anegotiate()
-                async for attempt in aretrying(self._max_retries):
+                        await self._anegotiate(request.deadline)
+                async for attempt in aretrying(self._max_retries, request.deadline):
                     with attempt:
-                        stream, reader = await self._aopen(turn, request)
-                        events = await self._afirst_text(stream, reader)
-            async with stream:
+                        reply = await self._aopen(turn, request)
+                        events = await reply.afirst_text()
+            async with reply:
                 yield self._estimate(turn)
                 for event in events:
                     yield event
-                async for chunk in stream:
-                    for event in reader.read(chunk):
+                async with OwnedStream(reply.aevents()) as further_events:
+                    async for event in further_events:
                         yield event
-            for event in self._end(reader, stream.response):
+            for event in reply.end():
                 yield event
 
     @property
@@ -238,7 +241,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(ServedModel(self.model, self, self.client, self.profile), found)
+        return diagnose_server(ServedModel(self.model, self, self.client, self.profile, self.timeout), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
@@ -273,49 +276,49 @@ class OpenAIBackend(Backend):
     def _build_request(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
         """Return the strategy, the payload that it makes, and the arguments of the SDK's call."""
         strategy, payload = self.profile.strategy, self.profile.payload(turn)
-        timeout = min(self._timeout, request.timeout or self._timeout)  # the turn may have less time than the backend
-        body = self.profile.body(payload, replace(request, timeout=timeout), self._extra)
-        return strategy, payload, body
+        return strategy, payload, self.profile.body(payload, request, self._extra)
 
-    def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
+    def _open(self, turn: Turn, request: Request) -> ReplyStream:
         refused_strategies: list[Strategy] = []
+        timer = ReplyTimer(request.deadline, self.timeout)
         while True:
             strategy, payload, body = self._build_request(turn, request)
             try:
-                stream = self._clients.open(payload.endpoint, body)
+                stream = self._clients.open(payload.endpoint, body, timer)
             except Exception as error:  # noqa: BLE001 - `adapt_after_error` raises the errors that it cannot handle
                 self.profile.adapt_after_error(error, body, strategy, refused_strategies)
             else:
-                watch_sse_done(stream.response)
-                return stream, self._reader(payload, turn, request)
+                return self._reply(stream, self._reader(payload, turn, request), timer)
 
-    async def _aopen(self, turn: Turn, request: Request) -> tuple[openai.AsyncStream[Any], ChunkReader]:
+    async def _aopen(self, turn: Turn, request: Request) -> ReplyStream:
         refused_strategies: list[Strategy] = []
+        timer = ReplyTimer(request.deadline, self.timeout)
         while True:
             strategy, payload, body = self._build_request(turn, request)
             try:
-                stream = await self._clients.aopen(payload.endpoint, body)
+                stream = await self._clients.aopen(payload.endpoint, body, timer)
             except Exception as error:  # noqa: BLE001
                 self.profile.adapt_after_error(error, body, strategy, refused_strategies)
             else:
-                watch_sse_done(stream.response)
-                return stream, self._reader(payload, turn, request)
+                return self._reply(stream, self._reader(payload, turn, request), timer)
 
-    def _negotiate(self) -> None:
+    def _negotiate(self, deadline: Deadline) -> None:
         """Find out what the server is and how it continues a turn, unless another turn found out meanwhile."""
         questions, found = self.profile.questions(), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
                 try:
-                    for attempt in retrying(self._retries(question)):
+                    for attempt in retrying(self._retries(question), deadline):
                         with attempt:
-                            found = question.read(question.send(self._clients.client))
+                            timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
+                            found = question.read(question.send(self._clients.client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
+                    deadline.require()  # a turn without time learns nothing about the server
                     found = question.failed(error)
         self._warn()
 
-    async def _anegotiate(self) -> None:
+    async def _anegotiate(self, deadline: Deadline) -> None:
         """Do the same as `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
         questions, found = self.profile.questions(), None
@@ -323,12 +326,26 @@ class OpenAIBackend(Backend):
             while True:
                 question = questions.send(found)
                 try:
-                    async for attempt in aretrying(self._retries(question)):
+                    async for attempt in aretrying(self._retries(question), deadline):
                         with attempt:
-                            found = question.read(await question.send(client))
+                            timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
+                            async with in_time(timer):
+                                found = question.read(await question.send(client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001
+                    deadline.require()
                     found = question.failed(error)
         self._warn()
+
+    @contextmanager
+    def _negotiating(self, deadline: Deadline) -> Iterator[None]:
+        """Let only one turn ask the server, but wait for another turn no longer than the deadline allows."""
+        seconds = min(max(deadline.left(), 0.0), threading.TIMEOUT_MAX)
+        if not self._negotiation.acquire(timeout=seconds):
+            raise TurnTimeoutError(deadline.seconds)
+        try:
+            yield
+        finally:
+            self._negotiation.release()
 
     def _retries(self, question: Question) -> int:
         return self._max_retries if question.retries is None else question.retries
@@ -337,59 +354,15 @@ class OpenAIBackend(Backend):
         if limitation := self.capabilities.limitation:
             _LOGGER.warning("%s", limitation)
 
-    def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
-        """Read up to the first text.
-
-        If the stream breaks before its first text, the error makes `retrying` open a new stream.
-        """
-        try:
-            for chunk in stream:
-                events = list(reader.read(chunk))
-                if events:
-                    return events
-            self._require_end(reader, stream.response)
-        except BaseException:
-            stream.close()
-            raise
-        return []
-
-    async def _afirst_text(self, stream: openai.AsyncStream[Any], reader: ChunkReader) -> list[Event]:
-        """Do the same as `_first_text`, on an event loop."""
-        try:
-            async for chunk in stream:
-                events = list(reader.read(chunk))
-                if events:
-                    return events
-            self._require_end(reader, stream.response)
-        except BaseException:
-            await stream.close()
-            raise
-        return []
-
-    def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
-        """Raise an error if the stream was cut off before its end."""
-        if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
-            kind = response.headers.get("content-type", "no content type").partition(";")[0]
-            kind = self._redactor.text(kind)
-            msg = (
-                f"{self.name} at {self._safe_url}: the server answered with {kind} instead of a stream of "
-                "events. Check `base_url` (it usually ends in /v1)."
-            )
-            raise ContinuationError(msg)
-        if not (reader.finished or saw_sse_done(response)):
-            raise StreamCutError(self.name, self._safe_url)
-
-    def _end(self, reader: ChunkReader, response: httpx2.Response) -> Iterator[Event]:
-        yield from reader.rest()
-        if not reader.full:
-            self._require_end(reader, response)
-        yield from reader.calls()
-        yield reader.end()
-
     def _require_key(self) -> None:
         if not self._api_key.get_secret_value():
             msg = f"{self.name} at {self._safe_url}: no API key. Pass `api_key` or set OPENAI_API_KEY."
             raise ContinuationError(msg)
+
+    def _reply(
+        self, stream: openai.Stream[Any] | openai.AsyncStream[Any], reader: ChunkReader, timer: ReplyTimer
+    ) -> ReplyStream:
+        return ReplyStream(stream, reader, timer, name=self.name, place=self._safe_url, redactor=self._redactor)
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
         return ChunkReader(payload, turn, request.max_tokens, self._count_piece if self.template else None)

@@ -207,7 +207,6 @@ class ServerProfile:
             "top_p": request.top_p,
             "seed": request.seed,
             "stop": list(request.stop) or None,
-            "timeout": request.timeout,
             **_logprobs(payload, request.top_logprobs),
             **payload.body,
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.diagnosis import Trial
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN
-from langchain_spec_thinking.backends.openai.probes import WORKS, ModelListing, Probe, RawProbe
+from langchain_spec_thinking.backends.openai.probes import LISTING_TIMEOUT, WORKS, ModelListing, Probe, RawProbe
 from langchain_spec_thinking.backends.replies.continuation import ChatInstruct, ChatMark, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
@@ -39,12 +39,14 @@ class ServedModel:
         backend: The backend that uses the model.
         client: The SDK's client for the server.
         profile: What is known about the server.
+        timeout: Longest time for a request, in seconds.
     """
 
     name: str
     backend: Backend
     client: openai.OpenAI
     profile: ServerProfile
+    timeout: float
 
 
 def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
@@ -64,7 +66,7 @@ def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
 def _listed(model: ServedModel, found: Diagnosis) -> Diagnosis:
     listing = ModelListing()
     try:
-        cards = listing.read(listing.send(model.client))
+        cards = listing.read(listing.send(model.client, LISTING_TIMEOUT))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
     ids = tuple(str(card.id) for card in cards)
@@ -80,7 +82,7 @@ def _try_strategies(model: ServedModel) -> Iterator[Trial]:
     for way in ways:
         probe = RawProbe(model.name, way) if isinstance(way, Raw) else Probe(model.name, way)
         try:
-            outcome = probe.read(probe.send(model.client))
+            outcome = probe.read(probe.send(model.client, model.timeout))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)

@@ -13,6 +13,8 @@ from langchain_spec_thinking.errors import BackendError
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from langchain_spec_thinking.deadline import Deadline
+
 _TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
 UNREADABLE_EVENT_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
 """Errors of reading a stream that contains an unreadable event."""
@@ -21,19 +23,20 @@ _WAIT_MAX = 20.0
 _backoff = wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)
 
 
-def retrying(retries: int) -> Retrying:
-    """Return a loop over the attempts of a blocking request."""
-    return Retrying(**_settings(retries))
+def retrying(retries: int, deadline: Deadline) -> Retrying:
+    """Return a loop over the attempts of a blocking request. A wait that would pass the deadline ends it."""
+    return Retrying(**_settings(retries, deadline), sleep=deadline.clock.sleep)
 
 
-def aretrying(retries: int) -> AsyncRetrying:
-    """Return a loop over the attempts of an asynchronous request."""
-    return AsyncRetrying(**_settings(retries))
+def aretrying(retries: int, deadline: Deadline) -> AsyncRetrying:
+    """Return a loop over the attempts of an asynchronous request. A wait that would pass the deadline ends it."""
+    return AsyncRetrying(**_settings(retries, deadline), sleep=deadline.clock.asleep)
 
 
-def _settings(retries: int) -> dict[str, Any]:
+def _settings(retries: int, deadline: Deadline) -> dict[str, Any]:
+    enough = stop_after_attempt(retries + 1)
     return {
-        "stop": stop_after_attempt(retries + 1),
+        "stop": lambda state: enough(state) or state.upcoming_sleep >= deadline.left(),
         "retry": retry_if_exception(is_transient),
         "wait": _wait,
         "reraise": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.backends.base import Call, End, Event, Usage
+from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Usage
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
@@ -37,7 +37,10 @@ class ChunkReader:
         payload: What was sent.
         turn: The turn that is continued.
         max_tokens: Most tokens that were asked for.
-        count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token.
+        count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
+
+    Attributes:
+        brought_text: Whether the last chunk brought text, or a part of a call.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class ChunkReader:
         )
         self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()
+        self.brought_text = False
         self._chunks = 0
         self._last_chunk: object = None
         self._text_chunks = 0
@@ -81,14 +85,19 @@ class ChunkReader:
             delta = field(choice, "delta")
             text = self._join_surrogates(self._text(choice, delta))
             parts = split_at_tokens(text, field(choice, "logprobs"))
+            called = ""
             for part in field(delta, "tool_calls") or ():
                 index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
                 name, arguments = (field(function, name) for name in ("name", "arguments"))
                 self._native_calls.add(index, call_id, name, arguments)
+                called += f"{name or ''}{arguments or ''}"
         except (AttributeError, KeyError, TypeError) as e:
             msg = f"unreadable event in the stream: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
         self._text_chunks += bool(text)
+        self.brought_text = bool(text or called)
+        if called:
+            self._tokens += self._count_tokens(called)
         for part, top_logprobs in parts:
             self._top = self._top or top_logprobs
             yield from self._pieces(self._echo.pass_on(part))
@@ -111,6 +120,11 @@ class ChunkReader:
         """Whether the output is complete: the token limit is reached, or the only allowed call was made."""
         return self._tokens >= self._max_tokens or self._calls.done
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether the server wrote more than it was asked for. The rest of the stream must not be read."""
+        return self._tokens > self._max_tokens
+
     def rest(self) -> Iterator[Event]:
         """Yield the text that is still held when no more chunks come."""
         yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half_character else "") + self._echo.rest())
@@ -118,20 +132,28 @@ class ChunkReader:
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
         yield from self._calls.rest()
+        if self.exceeded:
+            self._native_calls.drop_incomplete()
         for call in self._native_calls.finished_calls():
-            yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
+            yield Call(call, self._count_tokens(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
         """Return the finish reason and the usage."""
+        if self.exceeded:  # the stream was closed, so the server could not report its usage
+            return End("length", Usage(completion_tokens=self._tokens))
         full = self._finish_reason is None and self._tokens >= self._max_tokens
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
     def _pieces(self, text: str) -> Iterator[Event]:
         if text:
-            tokens = self._count(text) if self._count else 1
+            tokens = self._count_tokens(text)
             self._tokens += tokens
             top, self._top = self._top, None
             yield from self._calls.read(text, tokens, top)
+
+    def _count_tokens(self, text: str) -> int:
+        """Count the tokens of a part of the output. Without a tokenizer, a long part counts as few tokens as it can."""
+        return max(1, self._count(text) if self._count else len(text) // TOKEN_CHARACTERS_MAX)
 
     def _repeated(self, chunk: object) -> bool:
         """Return whether a chunk was sent twice, as opposed to a model that repeats itself.
@@ -184,4 +206,4 @@ def _usage(chunk: object) -> Usage | None:
         field(details, "cached_tokens"),
         field(reported, "completion_tokens"),
     )
-    return Usage(*(count if isinstance(count, int) else None for count in counts))
+    return Usage(*(count if isinstance(count, int) and count >= 0 else None for count in counts))

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.replies.call_parser import make_call
+from langchain_spec_thinking.errors import OversizedReplyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_spec_thinking.tools import ToolCall
 
+ARGUMENTS_CHARACTERS_MAX = 1_000_000
+"""Most characters of the name and the arguments of one call."""
+
 
 @dataclass
 class _CallParts:
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: list[str] = field(default_factory=list)
+    characters: int = 0
 
 
 class ToolCallDeltas:
@@ -40,13 +45,23 @@ class ToolCallDeltas:
 
         Raises:
             TypeError: A field that should contain text has another type.
+            OversizedReplyError: The call is too long.
         """
         parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _CallParts())
         parts.call_id = parts.call_id or call_id or ""
         parts.name += name or ""
-        parts.arguments += arguments or ""
+        parts.arguments.append("" + (arguments or ""))
+        parts.characters += len(name or "") + len(arguments or "")
+        if parts.characters > ARGUMENTS_CHARACTERS_MAX:
+            what = "a tool call"
+            raise OversizedReplyError(what, f"{ARGUMENTS_CHARACTERS_MAX:,} characters")
+
+    def drop_incomplete(self) -> None:
+        """Drop the last call, because the stream was closed within it."""
+        if self._calls:
+            self._calls.popitem()
 
     def finished_calls(self) -> Iterator[ToolCall]:
         """Yield the calls in order."""
         for parts in self._calls.values():
-            yield make_call(parts.name, parts.arguments, parts.call_id or None)
+            yield make_call(parts.name, "".join(parts.arguments), parts.call_id or None)

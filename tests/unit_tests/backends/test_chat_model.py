@@ -177,8 +177,18 @@ def test_usage_in_several_chunks_is_added_up() -> None:
     assert events(Parts())[-1] == End("stop", Usage(100, None, 7))
 
 
-def test_output_is_not_cut_if_the_class_has_a_token_limit() -> None:
-    assert len(text(events(Plain(says="word " * 100), request={"max_tokens": 5}))) == 500
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+def test_output_of_a_class_with_a_token_limit_may_be_longer_than_estimated(kind: type[Plain]) -> None:
+    received = events(kind(says="word " * 7), request={"max_tokens": 5})
+    assert text(received).rstrip() == ("word " * 7).rstrip()
+    assert sum(event.tokens for event in received if isinstance(event, Piece)) == 5
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+def test_output_of_a_class_that_ignores_its_token_limit_is_cut(kind: type[Plain]) -> None:
+    received = events(kind(says="word " * 100), request={"max_tokens": 5})
+    assert len(text(received)) == 2 * 5 * 4
+    assert received[-1] == End("length", Usage(completion_tokens=10))
 
 
 def test_disabled_streaming_stays_disabled() -> None:
