@@ -243,11 +243,22 @@ class Report:
             self._open = author != "inserted"
         self._lengths[channel] += len(text)
         last.end = self._lengths[channel]
-        last.tokens = max(0, last.tokens + tokens)
+        last.tokens += tokens
+        if last.tokens < 0:  # a late correction that concerns earlier segments of the same request too
+            excess, last.tokens = -last.tokens, 0
+            self._take_back(author, excess)
         if author != "inserted":
             now = self.clock()
             last.seconds += now - self._marked
             self._marked = now
+
+    def _take_back(self, author: Author, tokens: int) -> None:
+        """Take tokens from the last segments of an author."""
+        for segment in reversed(self.segments):
+            if segment.author == author:
+                taken = min(segment.tokens, tokens)
+                segment.tokens -= taken
+                tokens -= taken
 
     def call(self, author: Author, tokens: int) -> None:
         """Record a tool call, as a segment without text."""

@@ -77,7 +77,7 @@ class RunningRequest:
         self._pieces += 1
         self._characters += len(piece.text)
         left = self.max_tokens - self.received
-        long = self._characters > self.max_tokens * TOKEN_CHARACTERS_MAX
+        long = max(self._characters, self._pieces) > self.max_tokens * TOKEN_CHARACTERS_MAX
         if piece.tokens <= left and (piece.tokens or not long):
             self.received += piece.tokens
             return piece
@@ -91,7 +91,7 @@ class RunningRequest:
             None if the limit was reached before the call. The tokens of a call may belong to another call before it.
         """
         self._pieces += 1
-        if not self.left and (tokens or self._pieces > self.max_tokens):
+        if not self.left if tokens else self._pieces > self.max_tokens:
             return None
         within = min(tokens, self.left)
         self.received += within

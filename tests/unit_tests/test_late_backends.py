@@ -11,11 +11,15 @@ import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.rate_limiters import BaseRateLimiter
 
-from langchain_spec_thinking import Backend, ChatSpeculativeThinking
+from langchain_spec_thinking import Backend, ChatModelBackend, ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Piece, Request
+from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
+from langchain_spec_thinking.turn import Message, Turn
+from tests.unit_tests.backends import tiny
 from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
 
 if TYPE_CHECKING:
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.turn import Turn
 
 RELEASE = threading.Event()
 """Ends what blocks a thread."""
@@ -176,3 +179,54 @@ def test_a_large_model_that_is_silent_ends_the_turn_too() -> None:
     with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(time)) as runner:
         runner.run(main())
     assert 30.0 <= time.seconds < 31.0
+
+
+@dataclass
+class Ticking(FakeTime):
+    """A clock on which each look takes a second."""
+
+    def now(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+class EmptyModel(Model):
+    """A chat model that sends empty chunks without end."""
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        while True:
+            yield ChatGenerationChunk(message=AIMessageChunk(content=""))
+
+
+class Closed(BaseRateLimiter):
+    """A rate limiter that never allows a request."""
+
+    def acquire(self, *, blocking: bool = True) -> bool:
+        assert not blocking
+        return False
+
+    async def aacquire(self, *, blocking: bool = True) -> bool:
+        return False
+
+
+BLOCKING = {
+    "a local model": tiny.backend,
+    "a chat model that sends empty chunks": lambda: ChatModelBackend(EmptyModel()),
+    "a rate limiter": lambda: ChatModelBackend(EmptyModel(rate_limiter=Closed())),
+}
+
+
+@pytest.mark.parametrize("backend", BLOCKING.values(), ids=BLOCKING.keys())
+def test_a_blocking_backend_looks_at_the_deadline(backend: Any) -> None:
+    time = Ticking()
+    request = Request(10_000, deadline=Deadline.after(30.0, time.clock))
+    with pytest.raises(TurnTimeoutError):
+        list(backend().continue_turn(Turn((Message("user", "x"),)), request))
+    assert time.seconds < 40.0
+
+
+async def test_without_a_deadline_nothing_is_cancelled() -> None:
+    pair = ChatSpeculativeThinking(speculative=ScriptedBackend("Five."), target=ScriptedBackend())
+    assert (await pair.ainvoke("x")).text == "Five."
+    assert Deadline().left() == float("inf")
+    Deadline().require()

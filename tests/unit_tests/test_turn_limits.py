@@ -212,6 +212,13 @@ def test_a_turn_is_cut_at_its_limit() -> None:
     assert honest.response_metadata["speculative_thinking"]["degraded"] == []
 
 
+def test_pieces_that_cost_nothing_are_cut() -> None:
+    for piece in (Piece("", 0), Piece("x", 0)):
+        attack = Attack.of([Reply((piece,), None)], [], max_tokens=10)
+        assert attack.run(WAYS["invoke"]) is None
+        assert not attack.small.running
+
+
 def letters(text: str) -> int:
     return len(text)
 
@@ -330,3 +337,14 @@ def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     assert resumes.take_wait() == 0.0
     time.seconds = 1.0
     assert not resumes.may_follow("target", 1, 9)
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 7])
+def test_calls_without_end_are_cut(tokens: int) -> None:
+    """The tokens of a call may be counted with another call before it, so a call may have none."""
+    calls = Reply((Call(ToolCall("1", "f", "{}"), tokens),), None)
+    attack = Attack.of([calls], [], max_tokens=10, think_before_tools=False)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    message = attack.model.bind_tools([tool]).invoke("x")
+    assert 1 <= len(message.tool_calls) <= 10
+    assert not attack.small.running

@@ -66,6 +66,16 @@ def tools() -> Tools:
     return Tools((schema,))
 
 
+BOTH = pytest.mark.parametrize("asynchronously", [False, True], ids=["continue_turn", "acontinue_turn"])
+
+
+async def events(backend: OpenAIBackend, *, asynchronously: bool, deadline: Deadline | None = None) -> list[Any]:
+    half, request = turn(tools=tools()), Request(30, deadline=deadline or Deadline())
+    if asynchronously:
+        return [found async for found in backend.acontinue_turn(half, request)]
+    return list(backend.continue_turn(half, request))
+
+
 # -- seconds
 
 
@@ -172,6 +182,23 @@ def test_a_turn_does_not_wait_long_for_the_negotiation_of_another_turn() -> None
     backend = Server(sse(text("A", "stop"))).backend(**{**CHAT, "continuation": "auto"})
     with backend._negotiating(Deadline()), pytest.raises(TurnTimeoutError):  # noqa: SLF001
         list(backend.continue_turn(turn(), Request(5, deadline=Deadline.after(0.01))))
+
+
+@BOTH
+async def test_a_turn_without_time_learns_nothing_about_the_server(asynchronously: bool) -> None:
+    time = FakeTime()
+
+    class Slow(Server):
+        """Lists its models too late."""
+
+        def listing(self, request: httpx2.Request) -> httpx2.Response:
+            time.seconds += 5.0
+            raise httpx2.ReadTimeout("", request=request)
+
+    backend = Slow(sse(text("A", "stop"))).backend(**{**CHAT, "continuation": "auto"})
+    with pytest.raises(TurnTimeoutError):
+        await events(backend, asynchronously=asynchronously, deadline=Deadline.after(1.0, time.clock))
+    assert not backend.profile.ready
 
 
 # -- connections
@@ -292,16 +319,6 @@ def test_a_long_request_that_a_server_reads_slowly_is_given_up() -> None:
 
 def endless(first: bytes, part: bytes) -> httpx2.Response:
     return streamed(TimedBody(FakeTime(), ((0.0, sent) for sent in itertools.chain([first], itertools.repeat(part)))))
-
-
-BOTH = pytest.mark.parametrize("asynchronously", [False, True], ids=["continue_turn", "acontinue_turn"])
-
-
-async def events(backend: OpenAIBackend, *, asynchronously: bool) -> list[Any]:
-    half, request = turn(tools=tools()), Request(30)
-    if asynchronously:
-        return [found async for found in backend.acontinue_turn(half, request)]
-    return list(backend.continue_turn(half, request))
 
 
 def whole_call(index: int) -> bytes:
