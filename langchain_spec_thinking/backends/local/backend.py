@@ -86,7 +86,7 @@ class HuggingFaceBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
-        with self._model.writing_cache(turn, self._template) as cache:
+        with self._errors(), self._model.writing_cache(turn, self._template) as cache:
             yield from self._continue(turn, request, cache)
 
     def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
@@ -114,7 +114,7 @@ class HuggingFaceBackend(Backend):
         while written < room:
             try:
                 chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
-            except (RuntimeError, MemoryError) as e:  # mostly out of memory
+            except Exception as e:  # mostly out of memory, but a model's code may raise anything
                 reason = str(e).strip() or type(e).__name__
                 msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
                 raise BackendError(msg) from e
@@ -147,19 +147,20 @@ class HuggingFaceBackend(Backend):
             cache = self._model.turn_cache(turn, self._template)
             if cache.writing:  # both roles use the same model
                 return "", 0
-            cache.align_temporarily(reply + text)
-            if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
-                return "", 0
             try:
+                cache.align_temporarily(reply + text)
+                if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
+                    return "", 0
                 return self._model.draft(cache, tokens, CONFIDENCE)
-            except (RuntimeError, MemoryError):
-                return "", 0  # the other model continues without a draft
+            except Exception:  # noqa: BLE001 - the other model continues without a draft
+                return "", 0
 
         return write
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
         """Prefill the turn into its KV cache, in a thread."""
-        return self._model.prefetch(turn, self._template)
+        with self._errors():
+            return self._model.prefetch(turn, self._template)
 
     def prefetch_is_free(self, writer: Backend) -> bool:
         """Return whether the other model runs on another device or outside this process."""
@@ -180,6 +181,17 @@ class HuggingFaceBackend(Backend):
             counts_exactly=True,
             prefetches=True,
         )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise a BackendError for any error, for example of the tokenizer, the sampler or the grammar."""
+        try:
+            yield
+        except BackendError:
+            raise
+        except Exception as e:
+            msg = f"{self.name}: {str(e).strip() or type(e).__name__}"
+            raise BackendError(msg) from e
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""

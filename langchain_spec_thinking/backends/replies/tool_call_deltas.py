@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.replies.call_parser import make_call
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @dataclass
 class _CallParts:
     call_id: str = ""
-    name: str = ""
-    arguments: str = ""
+    name: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
 
 
 class ToolCallDeltas:
@@ -39,14 +39,23 @@ class ToolCallDeltas:
             arguments: A piece of the arguments.
 
         Raises:
-            TypeError: A field that should contain text has another type.
+            TypeError: A field has another type.
         """
+        if not isinstance(index, int | str | None):
+            msg = f"index: expected a number, got {index!r}"
+            raise TypeError(msg)
+        for text in (call_id, name, arguments):
+            if not isinstance(text, str | None):
+                msg = f"tool_calls: expected text, got {text!r}"
+                raise TypeError(msg)
         parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _CallParts())
         parts.call_id = parts.call_id or call_id or ""
-        parts.name += name or ""
-        parts.arguments += arguments or ""
+        parts.name.append(name or "")
+        parts.arguments.append(arguments or "")
 
     def finished_calls(self) -> Iterator[ToolCall]:
         """Yield the calls in order."""
         for parts in self._calls.values():
-            yield make_call(parts.name, parts.arguments, parts.call_id or None)
+            name, arguments = "".join(parts.name), "".join(parts.arguments)
+            if name or arguments:
+                yield make_call(name, arguments, parts.call_id or None)
