@@ -42,6 +42,7 @@ from langchain_spec_thinking.backends.replies.structured_answers import answer_p
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.owned_stream import OwnedStream
+from langchain_spec_thinking.surrogates import SurrogateJoiner
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
@@ -143,10 +144,10 @@ class ChatModelBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""
-        reader = self._response_reader(turn, request)
-        model = reader.model
-        yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
+            reader = self._response_reader(turn, request)
+            model = reader.model
+            yield Usage(prompt_tokens=self._estimate(turn))
             _wait_for_rate_limiter(model, request.deadline)
             if not _streams(model, "_stream"):
                 result = model._generate(reader.messages, **reader.bound)  # noqa: SLF001 - without callbacks
@@ -158,14 +159,14 @@ class ChatModelBackend(Backend):
                         yield from reader.read(chunk.message)
                         if reader.full:
                             break
-        yield from reader.end()
+            yield from reader.end()
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""
-        reader = self._response_reader(turn, request)
-        model = reader.model
-        yield Usage(prompt_tokens=self._estimate(turn))
         with self._errors():
+            reader = self._response_reader(turn, request)
+            model = reader.model
+            yield Usage(prompt_tokens=self._estimate(turn))
             if model.rate_limiter:
                 await model.rate_limiter.aacquire(blocking=True)
             if not _streams(model, "_stream", "_astream"):
@@ -180,8 +181,8 @@ class ChatModelBackend(Backend):
                             yield event
                         if reader.full:
                             break
-        for event in reader.end():
-            yield event
+            for event in reader.end():
+                yield event
 
     def _response_reader(self, turn: Turn, request: Request) -> _ResponseReader:
         if not (turn.structured_answer and turn.channel == "answer"):
@@ -233,6 +234,7 @@ class _ResponseReader:
         self.messages = [_message(**message) for message in payload.body["messages"]]
         self.bound = {"stop": list(request.stop) or None, **(bound or {})}
         self.model = model.model_copy(update=_settings(model, request))
+        self._surrogates = SurrogateJoiner()
         self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
         self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
         self._calls = CallReader(payload.plan)
@@ -256,14 +258,15 @@ class _ResponseReader:
         metadata = message.response_metadata
         reason = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
         self._hit_limit |= str(reason).lower() in {"length", "max_tokens"}
-        yield from self._piece(self._echo.pass_on(self._thought.join(*_fields(message))))
+        text = self._surrogates.join(self._thought.join(*_fields(message)))
+        yield from self._piece(self._echo.pass_on(text))
         for fragment in _fragments(message):
             self._argument_characters += len(fragment[3] or "")
             self._native.add(*fragment)
 
     def end(self) -> Iterator[Event]:
         """Read the end of the response."""
-        yield from self._piece(self._echo.rest())
+        yield from self._piece(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest())
         yield from self._calls.rest()
         for call in self._native.finished_calls():
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))

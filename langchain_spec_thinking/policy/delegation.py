@@ -60,9 +60,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from langchain_spec_thinking.policy.answer_authors import OTHER, AnswerAuthors
 from langchain_spec_thinking.policy.commands import SENTENCE_KINDS
 from langchain_spec_thinking.policy.cues import Cue
-from langchain_spec_thinking.policy.endings import indentation
 from langchain_spec_thinking.policy.reflections import Reflections
-from langchain_spec_thinking.policy.scored_step import NO_DIGIT, ScoredStep
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT, SCORE_CHARACTERS_MAX, ScoredStep
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, ScoreRequest
 from langchain_spec_thinking.policy.triggers.base import decision_of
 from langchain_spec_thinking.policy.turn_text import TurnText
@@ -75,6 +74,9 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.settings import DelegationPolicy
     from langchain_spec_thinking.policy.triggers import Draft
     from langchain_spec_thinking.turn import Author
+
+_PART_MAX = 2000
+"""How much text is examined at once, in characters. Each decision looks at all held text, so it must not be long."""
 
 
 class State(StrEnum):
@@ -197,8 +199,17 @@ class Delegation:
             top_logprobs: Log-probabilities of the most likely tokens at the position of the first token of the text.
                 None if the command did not request them, or if the text begins inside a token.
         """
-        self._text.receive(text, tokens, top_logprobs)
-        self._examine()
+        generation, author = self._text.generation, self._text.author
+        counted = 0
+        for start in range(0, max(1, len(text)), _PART_MAX):
+            if start and self._text.generation is not generation:
+                self._text.drop_tokens(tokens - counted, author)  # the stream of the text is over
+                break
+            end = min(start + _PART_MAX, len(text))
+            until = tokens * end // len(text) if text else tokens
+            self._text.receive(text[start:end], until - counted, None if start else top_logprobs)
+            counted = until
+            self._examine()
         return self._text.take_commands()
 
     def end(self, reason: EndReason, tokens: int = 0) -> list[Command]:
@@ -295,8 +306,9 @@ class Delegation:
 
     def _score(self) -> None:
         """Wait for a digit. Then commit the held step, or let the target model rewrite it."""
-        step, digit = self._scored_step, re.search("[0-9]", self._text.held.text)
-        if step is None or (digit is None and not self._text.final):
+        step, reply = self._scored_step, self._text.held.text[:SCORE_CHARACTERS_MAX]
+        digit = re.search("[0-9]", reply)
+        if step is None or (digit is None and len(reply) < SCORE_CHARACTERS_MAX and not self._text.final):
             return
         self._takeovers_stopped |= self._text.end_reason == "length" and not self._text.written
         self._scored_step = None
@@ -311,15 +323,15 @@ class Delegation:
     def _takeover(self) -> None:
         stop, head = self._text.before_terminator()
         whole_step = self._policy.takeover_tokens is None and self._text.kind in SENTENCE_KINDS
-        end = self._text.takeover_step_end(head) if whole_step else None
-        if end is not None and (head[end:].strip() or self._text.final):
-            self._text.commit_takeover(end + indentation(head[end:]))
+        step_ends, end = self._text.takeover_step_end(head) if whole_step else (False, None)
+        if end is not None:
+            self._text.commit_takeover(end)
             self._text.drop()
             self._end_takeover()
         elif stop:
             self._text.commit(len(head))
             self._terminate()
-        elif end is None and not self._text.final:
+        elif not step_ends and not self._text.final:
             self._text.commit_takeover_words(head)
 
     def _closing(self) -> None:

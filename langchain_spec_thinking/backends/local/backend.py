@@ -17,13 +17,14 @@ from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from concurrent.futures import Future
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from langchain_spec_thinking.backends.base import Drafter
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+    from langchain_spec_thinking.backends.local.model import Choice, Sampler
     from langchain_spec_thinking.turn import Turn
 
 
@@ -88,7 +89,7 @@ class HuggingFaceBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
-        with self._model.writing_cache(turn, self._template) as cache:
+        with self._errors(), self._model.writing_cache(turn, self._template) as cache:
             yield from self._continue(turn, request, cache)
 
     def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
@@ -115,12 +116,7 @@ class HuggingFaceBackend(Backend):
         written = 0
         while written < room:
             request.deadline.require()
-            try:
-                chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
-            except (RuntimeError, MemoryError) as e:  # mostly out of memory
-                reason = str(e).strip() or type(e).__name__
-                msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
-                raise BackendError(msg) from e
+            chosen = self._step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
             if drafts.record_result([choice.token for choice in chosen]):
                 usage = replace(usage, accepted_tokens=drafts.kept, drafted_tokens=drafts.drafted)
                 yield usage
@@ -142,6 +138,16 @@ class HuggingFaceBackend(Backend):
         yield from reader.rest()
         yield End("length", replace(usage, completion_tokens=room))
 
+    def _step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int], top_logprobs: int) -> list[Choice]:
+        try:
+            return self._model.step(cache, sampler, draft, top_logprobs)
+        except BackendError:  # for example logits that are not finite
+            raise
+        except Exception as e:  # mostly out of memory, but a model's code may raise anything
+            reason = str(e).strip() or type(e).__name__
+            msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
+            raise BackendError(msg) from e
+
     def drafter(self, turn: Turn) -> Drafter | None:
         """Return a function that writes drafts from the turn's text as it stands now and the text written since."""
         reply = self._template.reply_text(turn)
@@ -150,19 +156,20 @@ class HuggingFaceBackend(Backend):
             cache = self._model.turn_cache(turn, self._template)
             if cache.writing:  # both roles use the same model
                 return "", 0
-            cache.align_temporarily(reply + text)
-            if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
-                return "", 0
             try:
+                cache.align_temporarily(reply + text)
+                if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
+                    return "", 0
                 return self._model.draft(cache, tokens, CONFIDENCE)
-            except (RuntimeError, MemoryError):
-                return "", 0  # the other model continues without a draft
+            except Exception:  # noqa: BLE001 - the other model continues without a draft
+                return "", 0
 
         return write
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
         """Prefill the turn into its KV cache, in a thread."""
-        return self._model.prefetch(turn, self._template)
+        with self._errors():
+            return self._model.prefetch(turn, self._template)
 
     def prefetch_is_free(self, writer: Backend) -> bool:
         """Return whether the other model runs on another device or outside this process."""
@@ -183,6 +190,17 @@ class HuggingFaceBackend(Backend):
             counts_exactly=True,
             prefetches=True,
         )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise a BackendError for any error, for example of the tokenizer, the sampler or the grammar."""
+        try:
+            yield
+        except BackendError:
+            raise
+        except Exception as e:
+            msg = f"{self.name}: {str(e).strip() or type(e).__name__}"
+            raise BackendError(msg) from e
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""

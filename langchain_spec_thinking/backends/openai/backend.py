@@ -23,7 +23,7 @@ from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagn
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
-from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
+from langchain_spec_thinking.backends.openai.retries import aretrying, retrying
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.redaction import (
@@ -397,9 +397,6 @@ class OpenAIBackend(Backend):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        import httpx2  # noqa: PLC0415 - comes with openai
-        import openai  # noqa: PLC0415 - heavy
-
         try:
             yield
         except BackendError as error:
@@ -407,7 +404,7 @@ class OpenAIBackend(Backend):
                 if cause is not None:
                     remove_secrets(cause, self._redactor)
             raise
-        except (openai.OpenAIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS) as error:
+        except Exception as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
             remove_secrets(error, self._redactor)

@@ -69,7 +69,7 @@ def _listed(model: ServedModel, found: Diagnosis) -> Diagnosis:
         cards = listing.read(listing.send(model.client, LISTING_TIMEOUT))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
-    ids = tuple(str(card.id) for card in cards)
+    ids = tuple(str(getattr(card, "id", "")) for card in cards)
     there = model.name in ids if ids else None
     return replace(found, model_there=there, models=() if there else ids)
 

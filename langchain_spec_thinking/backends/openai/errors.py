@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urljoin
 
+import httpx2
 import openai
 from langchain_core.exceptions import (
     ModelAPIError,
@@ -17,13 +18,19 @@ from langchain_core.exceptions import (
 )
 
 from langchain_spec_thinking.backends.openai.capabilities import CONTEXT_TOO_LONG_PHRASES, server_message
+from langchain_spec_thinking.backends.openai.retries import is_transient
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.surrogates import whole_characters
 
 
 class OpenAIBackendError(BackendError, openai.APIError):
     """A server failed in a way that no other class describes."""
 
     is_retryable = True  # for example an error in the stream, or an unreadable event
+
+
+class UnexpectedBackendError(BackendError):
+    """A request could not be made, or its reply could not be used, for a reason that no other class describes."""
 
 
 class AuthenticationBackendError(BackendError, ModelAuthenticationError, openai.AuthenticationError):
@@ -86,11 +93,12 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
     """Return the matching error of this package. It keeps the SDK's attributes.
 
     Args:
-        error: What the SDK raised, without secrets.
+        error: What the SDK raised, or what was raised while its reply was read, without secrets.
         name: The model's name.
         url: The server's address.
     """
-    kind: type[BackendError] = OpenAIBackendError
+    known = isinstance(error, (openai.OpenAIError, httpx2.HTTPError)) or is_transient(error)
+    kind: type[BackendError] = OpenAIBackendError if known else UnexpectedBackendError
     advice = "See the server's log."
     for raised, translated, what_to_do in _KINDS:
         if isinstance(error, raised):
@@ -105,6 +113,7 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
     if isinstance(error, openai.APIConnectionError) and error.__cause__:
         said = f"{said} {error.__cause__}"
     message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
+    message = whole_characters(message)  # half a character could not be logged
     new = kind.__new__(kind)
     new.__dict__.update({**vars(error), "message": message})
     new.args = (message,)

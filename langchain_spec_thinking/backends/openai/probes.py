@@ -143,7 +143,9 @@ class RawProbe:
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
         """Return what the server did with the prompt. A server that does not count tokens passes."""
         counted = getattr(getattr(response, "usage", None), "prompt_tokens", None)
-        if counted and counted > self._tokens + 1:
+        if not isinstance(counted, int):
+            return "continued"
+        if counted > self._tokens + 1:
             return "wrapped the prompt"
         return "doubled BOS" if counted == self._tokens + 1 else "continued"
 
@@ -156,9 +158,9 @@ class RawProbe:
 
 def identify(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
     """Return the engine and the model's context length in tokens, as the list of models shows them."""
-    card = next((card for card in cards if card.id == model), cards[0] if len(cards) == 1 else None)
+    card = next((card for card in cards if getattr(card, "id", None) == model), cards[0] if len(cards) == 1 else None)
     engine = engine_by_owner(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
     reported = [getattr(card, name, None) for name in _CONTEXT]
     meta = getattr(card, "meta", None) or {}  # llama.cpp
     reported += [meta.get("n_ctx"), meta.get("n_ctx_train")] if isinstance(meta, dict) else []
-    return engine, next((length for length in reported if isinstance(length, int)), None)
+    return engine, next((length for length in reported if isinstance(length, int) and length > 1), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Usage
 from langchain_spec_thinking.backends.openai.fields import field
@@ -11,6 +11,7 @@ from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
+from langchain_spec_thinking.surrogates import SurrogateJoiner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import Payload
     from langchain_spec_thinking.turn import Turn
 
-_REPLACEMENT = "\ufffd"
-_FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
-"""First halves of the characters that UTF-16 encodes as two units."""
+_TOKENS_MAX = 10**9
+"""A larger count of tokens is an error of the server."""
 
 
 class UnreadableEventError(ValueError):
@@ -63,7 +63,7 @@ class ChunkReader:
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
-        self._half_character = ""  # waits for its second half
+        self._surrogates = SurrogateJoiner()
         self._top: tuple[float, ...] | None = None  # log-probabilities of the first token of the held text
 
     def read(self, chunk: object) -> Iterator[Event]:
@@ -83,10 +83,10 @@ class ChunkReader:
         try:
             choice = next(iter(choices or ()), None)
             delta = field(choice, "delta")
-            text = self._join_surrogates(self._text(choice, delta))
+            text = self._surrogates.join(self._text(choice, delta))
             parts = split_at_tokens(text, field(choice, "logprobs"))
             called = ""
-            for part in field(delta, "tool_calls") or ():
+            for part in _objects(field(delta, "tool_calls")):
                 index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
                 name, arguments = (field(function, name) for name in ("name", "arguments"))
                 self._native_calls.add(index, call_id, name, arguments)
@@ -127,7 +127,7 @@ class ChunkReader:
 
     def rest(self) -> Iterator[Event]:
         """Yield the text that is still held when no more chunks come."""
-        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half_character else "") + self._echo.rest())
+        yield from self._pieces(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest())
 
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
@@ -172,15 +172,6 @@ class ChunkReader:
             return "".join([field(choice, "text") or ""])
         return self._reasoning.join(*reasoning_and_content(delta))
 
-    def _join_surrogates(self, text: str) -> str:
-        """Join the two halves of a character. Engines with UTF-16 strings may send them in two events."""
-        if not self._half_character and text.isascii():
-            return text
-        text = self._half_character + text
-        self._half_character = text[-1] if text and text[-1] in _FIRST_HALVES else ""
-        units = text.removesuffix(self._half_character).encode("utf-16-le", "surrogatepass")
-        return units.decode("utf-16-le", "replace")
-
 
 def reasoning_and_content(message: object) -> tuple[str, str]:
     """Return the reasoning and the content of a message or a delta.
@@ -206,4 +197,21 @@ def _usage(chunk: object) -> Usage | None:
         field(details, "cached_tokens"),
         field(reported, "completion_tokens"),
     )
-    return Usage(*(count if isinstance(count, int) and count >= 0 else None for count in counts))
+    return Usage(*(count if _is_count(count) else None for count in counts))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
+
+
+def _objects(parts: Any) -> Iterator[object]:  # noqa: ANN401 - a server may send any value
+    """Yield the parts of a list of objects.
+
+    Raises:
+        TypeError: The value is not a list, or a part is not an object.
+    """
+    for part in parts or ():
+        if isinstance(part, (str, int, float, list)) or part is None:
+            msg = f"expected an object, got {part!r}"
+            raise TypeError(msg)
+        yield part

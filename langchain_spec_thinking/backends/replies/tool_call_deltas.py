@@ -20,7 +20,7 @@ ARGUMENTS_CHARACTERS_MAX = 1_000_000
 @dataclass
 class _CallParts:
     call_id: str = ""
-    name: str = ""
+    name: list[str] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
     characters: int = 0
 
@@ -44,13 +44,20 @@ class ToolCallDeltas:
             arguments: A piece of the arguments.
 
         Raises:
-            TypeError: A field that should contain text has another type.
+            TypeError: A field has another type.
             OversizedReplyError: The call is too long.
         """
+        if not isinstance(index, int | str | None):
+            msg = f"index: expected a number, got {index!r}"
+            raise TypeError(msg)
+        for text in (call_id, name, arguments):
+            if not isinstance(text, str | None):
+                msg = f"tool_calls: expected text, got {text!r}"
+                raise TypeError(msg)
         parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _CallParts())
         parts.call_id = parts.call_id or call_id or ""
-        parts.name += name or ""
-        parts.arguments.append("" + (arguments or ""))
+        parts.name.append(name or "")
+        parts.arguments.append(arguments or "")
         parts.characters += len(name or "") + len(arguments or "")
         if parts.characters > ARGUMENTS_CHARACTERS_MAX:
             what = "a tool call"
@@ -64,4 +71,6 @@ class ToolCallDeltas:
     def finished_calls(self) -> Iterator[ToolCall]:
         """Yield the calls in order."""
         for parts in self._calls.values():
-            yield make_call(parts.name, "".join(parts.arguments), parts.call_id or None)
+            name, arguments = "".join(parts.name), "".join(parts.arguments)
+            if name or arguments:
+                yield make_call(name, arguments, parts.call_id or None)
