@@ -356,6 +356,7 @@ def remote(place: str, **settings: Any) -> ChatSpeculativeThinking:
 
 
 @pytest.mark.parametrize("asynchronously", [False, True], ids=["invoke", "ainvoke"])
+@pytest.mark.enable_socket  # of this machine only
 async def test_credentials_in_an_address_are_sent_and_not_logged(
     asynchronously: bool, loopback: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -375,6 +376,7 @@ async def test_credentials_in_an_address_are_sent_and_not_logged(
 
 @pytest.mark.parametrize("asynchronously", [False, True], ids=["invoke", "ainvoke"])
 @pytest.mark.parametrize("own_client", [False, True], ids=["the SDK's client", "the user's client"])
+@pytest.mark.enable_socket  # of this machine only
 async def test_a_redirect_sends_no_text_to_another_host(
     asynchronously: bool, own_client: bool, loopback: Loopback, other: Loopback
 ) -> None:

@@ -266,6 +266,7 @@ def slow_backend(time: FakeTime, sends: Iterator[int], seconds: float, scheme: s
     timeout=st.sampled_from([0.5, 2.0, 20.0]),
     scheme=st.sampled_from(["http", "https"]),
 )
+@pytest.mark.enable_socket  # of this machine only
 def test_no_connection_makes_a_blocking_turn_exceed_its_seconds(
     sends: bytes, seconds: float, timeout: float, scheme: str
 ) -> None:
@@ -277,6 +278,7 @@ def test_no_connection_makes_a_blocking_turn_exceed_its_seconds(
     assert time.seconds <= timeout + 0.01
 
 
+@pytest.mark.enable_socket  # of this machine only
 def test_a_header_in_single_bytes_is_not_text() -> None:
     """Without a deadline of the turn, the timeout of the backend holds."""
     time = FakeTime()
