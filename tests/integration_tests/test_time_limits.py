@@ -84,7 +84,7 @@ class Server:
         self._socket.close()
 
 
-@pytest.fixture(params=SERVERS.values(), ids=SERVERS.keys())
+@pytest.fixture(params=SERVERS.values(), ids=list(SERVERS))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with closing(Server(*request.param)) as listening:
         yield listening

@@ -62,7 +62,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         return self._fake_time.seconds
 
 
-class _FakeTimeSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type] - depends on the platform
+class _FakeTimeSelector(selectors.DefaultSelector):
     def __init__(self, time: FakeTime) -> None:
         super().__init__()
         self._time = time

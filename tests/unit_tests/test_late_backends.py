@@ -59,14 +59,6 @@ class SilentBackend(BlockingBackend):
         await asyncio.Event().wait()
 
 
-class QuickBackend(ScriptedBackend):
-    """A backend that writes on the event loop. While a thread writes, the time of the event loop would pass."""
-
-    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        for event in self.continue_turn(turn, request):
-            yield event
-
-
 class SlowToCloseBackend(BlockingBackend):
     """A backend that writes, but whose stream cannot be closed."""
 
@@ -76,6 +68,14 @@ class SlowToCloseBackend(BlockingBackend):
                 yield Piece("Hi.")
         finally:
             await asyncio.Event().wait()
+
+
+class DirectBackend(ScriptedBackend):
+    """A scripted backend that needs no thread, so that its time does not depend on the machine."""
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        for event in self.continue_turn(turn, request):
+            yield event
 
 
 class Model(BaseChatModel):
@@ -142,7 +142,7 @@ def ask(small: Any, **settings: Any) -> Outcome:
         (error,) = await asyncio.gather(pair.ainvoke("x"), return_exceptions=True)
         outcome = Outcome(time.seconds, error if isinstance(error, BaseException) else None)
         await asyncio.sleep(0)
-        outcome.tasks += asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+        outcome.tasks += asyncio.all_tasks() - {asyncio.current_task()}
         RELEASE.set()
         return outcome
 
@@ -168,7 +168,7 @@ def test_the_text_so_far_is_in_the_error() -> None:
 
 def test_a_large_model_that_is_silent_ends_the_turn_too() -> None:
     time = FakeTime()
-    small = QuickBackend("One.\n\nWait, no.\n\nTwo.")
+    small = DirectBackend("One.\n\nWait, no.\n\nTwo.")
 
     async def main() -> None:
         pair = time.of(ChatSpeculativeThinking(speculative=small, target=SilentBackend(), timeout=30.0))

@@ -137,9 +137,9 @@ class Attack:
     @classmethod
     def of(cls, small: list[Reply], large: list[Reply], part: int | None = None, **settings: Any) -> Attack:
         time = FakeTime()
-        servers = [Server(tuple(replies), time, request_tokens_max=part) for replies in (small, large)]
-        model = time.of(ChatSpeculativeThinking(speculative=servers[0], target=servers[1], **settings))
-        return cls(*servers, time, model)
+        speculative, target = (Server(tuple(replies), time, request_tokens_max=part) for replies in (small, large))
+        model = time.of(ChatSpeculativeThinking(speculative=speculative, target=target, **settings))
+        return cls(speculative, target, time, model)
 
     def run(self, way: Way) -> BackendError | None:
         try:

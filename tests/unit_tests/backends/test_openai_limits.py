@@ -355,6 +355,7 @@ def test_text_that_is_held_for_a_call_is_cut() -> None:
     backend = Server(lambda: endless(opening, HI)).backend(**CHAT)
     backend.profile._capabilities.accepts_tools = False  # noqa: SLF001 - calls are written as text
     got = list(backend.continue_turn(turn(tools=tools()), Request(30)))
+    assert isinstance(got[-1], End)
     assert got[-1].reason == "length"
     assert sum(found.tokens for found in got if isinstance(found, Piece)) <= 32
 
