@@ -119,9 +119,9 @@ class End:
     """The end of the text and its reason.
 
     Attributes:
-        reason: `"stop"`: the model itself ended its turn, or a stop string matched. The policy believes this also in a
-            takeover: it then closes the thought, and the answer begins. `"length"`: `max_tokens` were written, or the
-            model's context is full. After a takeover, the other model then continues.
+        reason: `"stop"`: the model itself ended its turn, or a stop string matched. If this happens in the thought, the
+            policy closes the thought, and the answer begins. This holds in a takeover too. `"length"`: `max_tokens`
+            were written, or the model's context is full. After a takeover, the other model then continues.
         usage: The usage of the whole request.
     """
 

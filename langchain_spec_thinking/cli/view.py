@@ -53,11 +53,13 @@ class _Printer:
     def add(self, author: Author, text: str) -> None:
         """Print a text without the characters that control the terminal."""
         text = _printable(text)
-        if self._marks and author != self._author and text:
+        if not text:  # a tool call has no text, and the author has not been named yet
+            return
+        if self._marks and author != self._author:
             before = "" if self._last.isspace() else " "
             after = "" if text[0].isspace() else " "
             self._console.print(f"{before}[{author}]{after}", end="", markup=False, soft_wrap=True)
-        self._author, self._last = author, text[-1:] or self._last
+        self._author, self._last = author, text[-1]
         self._console.print(Text(text, COLOURS[author]), end="", soft_wrap=True)
 
 

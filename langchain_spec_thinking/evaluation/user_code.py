@@ -15,7 +15,8 @@ def import_object(spec: str) -> Any:  # noqa: ANN401 - any object of the user
         spec: `module:name`.
 
     Raises:
-        ValueError: The module cannot be imported, or does not contain the name.
+        ValueError: The module cannot be imported, does not contain the name, or contains a trigger that
+            `register_trigger` refuses.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -23,6 +24,6 @@ def import_object(spec: str) -> Any:  # noqa: ANN401 - any object of the user
     module, _, name = spec.partition(":")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as e:
+    except (ImportError, AttributeError, TypeError, ValueError) as e:
         msg = f"{spec}: {e}"
         raise ValueError(msg) from e

@@ -1,6 +1,6 @@
 """Every call that the documents show, as users write it. mypy (strict, without plugins) and pyright must accept all.
 
-Nobody runs this file. `test_documented_calls.py` fails if a document shows an argument that is missing here.
+Nobody runs this file. `tests/unit_tests/test_typing.py` fails if a document shows an argument that is missing here.
 """
 
 from __future__ import annotations

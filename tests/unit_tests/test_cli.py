@@ -14,10 +14,10 @@ from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import Trace, pocket
+from langchain_spec_thinking import ChatSpeculativeThinking, Trace, pocket
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.models import backend
-from langchain_spec_thinking.cli.view import show, table
+from langchain_spec_thinking.cli.view import show, show_again, table
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
@@ -48,6 +48,15 @@ def test_authors_are_named_if_there_are_no_colours() -> None:
             "thinking\n[speculative] I add 2 and 3.\n\n[target] Hm, two and three make five indeed. "
             "[speculative] So it is 5.\n\n\nanswer\n[speculative] It is 5, STOP, I say.\n"
         )
+
+
+def test_an_author_is_named_after_its_tool_call() -> None:
+    script = '<tool_call>{"name": "add", "arguments": {}}</tool_call> So it is 5.'
+    model = ChatSpeculativeThinking(speculative=ScriptedBackend(script), target=ScriptedBackend(""))
+    message = model.bind_tools([{"name": "add", "description": "Add.", "parameters": {}}]).invoke("2 + 3?")
+    console = Console(file=StringIO(), width=200)
+    show_again(console, Trace.of(message))
+    assert "[speculative] So it is 5." in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_markup_in_text_is_shown_literally() -> None:

@@ -249,6 +249,19 @@ def test_usage_is_read_wherever_a_backend_reports_it(events: list[Event]) -> Non
     assert (found.tells_usage, found.prompt_tokens, found.cached_tokens) == (True, 9, 4)
 
 
+def test_the_speed_counts_tokens_and_not_pieces() -> None:
+    class LongPieces(Parrot):
+        """A backend whose first piece has all tokens, so that none follow."""
+
+        def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+            yield Piece("The cat ate the rat.", tokens=6)
+            yield Piece(" ", tokens=0)
+            yield End("stop")
+
+    assert not examine(LongPieces()).tokens_per_second
+    assert examine(Parrot()).tokens_per_second
+
+
 def test_a_backend_that_reports_no_usage_is_said_to_report_none() -> None:
     assert examine(Parrot()).tells_usage is False
 

@@ -52,19 +52,19 @@ def report(small: Backend, target: Backend, **settings: Any) -> dict[str, Any]:
     ],
 )
 def test_the_tokens_of_a_piece_are_counted(backend: Backend, tokens: int) -> None:
-    told = report(backend, SILENT)
-    assert told["segments"][0]["tokens"] == told["usage"]["speculative"]["completion_tokens"] == tokens
+    found = report(backend, SILENT)
+    assert found["segments"][0]["tokens"] == found["usage"]["speculative"]["completion_tokens"] == tokens
 
 
 def test_the_share_of_a_model_that_writes_everything_in_one_piece_is_right() -> None:
     half = "A sentence of it.\n\n"
     small = ScriptedBackend(lambda turn: "End." if turn.answer else "Wait.\n\nWait, I stop.", tokenize=list)
     target = Whole((Piece(half * 20), End("stop")))
-    told = report(small, target, policy=DelegationPolicy(takeover_tokens=None))
-    takeover = next(segment for segment in told["segments"] if segment["author"] == "target")
+    found = report(small, target, policy=DelegationPolicy(takeover_tokens=None))
+    takeover = next(segment for segment in found["segments"] if segment["author"] == "target")
     assert takeover["tokens"] == pytest.approx((takeover["end"] - takeover["start"]) / 4, abs=1)
-    assert told["usage"]["target"]["completion_tokens"] == len(half) * 20 / 4
-    assert told["usage"]["target"]["discarded_tokens"] == len(half) * 20 / 4 - takeover["tokens"]
+    assert found["usage"]["target"]["completion_tokens"] == len(half) * 20 / 4
+    assert found["usage"]["target"]["discarded_tokens"] == len(half) * 20 / 4 - takeover["tokens"]
 
 
 def add(a: int, b: int) -> int:

@@ -108,8 +108,10 @@ class _XmlCallParser(CallParser):
         if end is None and not final:
             self._wait = _WaitForCallEnd(self._held)
             return
-        if end is None:
-            end = self._held.rfind(_FUNCTION_END) + len(_FUNCTION_END) if _FUNCTION_END in self._held else None
+        if end is None and _FUNCTION_END in self._held:
+            end = self._held.rfind(_FUNCTION_END) + len(_FUNCTION_END)
+            if _CLOSES.startswith(self._held[end:].strip()):  # the last tag is cut off or missing
+                self._held = self._held[:end]
         text, self._held = self._held[:end], "" if end is None else self._held[end:]
         self._inside = False
         yield self._parse_call(text) or self._invalid_call(text)

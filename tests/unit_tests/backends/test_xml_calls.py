@@ -105,6 +105,7 @@ CASES = [
     pytest.param(A.replace("\n</parameter>", ""), [CALL], id="the last argument has no last tag"),
     pytest.param("2 < 3 <tool> <function=f> <tool_ca", ["2 < 3 <tool> <function=f> <tool_ca"], id="no call"),
     pytest.param("Five. \n", ["Five. \n"], id="white space at the end"),
+    pytest.param(A[:-4], [CALL], id="a call whose last tag is cut off leaves no text"),
     pytest.param(A[:-30], [("write", A[:-30].strip())], id="a call that is cut off has no arguments"),
     pytest.param(
         xml(path="a").replace("<parameter", "b <parameter"),
@@ -184,6 +185,7 @@ ROOT = {"$defs": {"Colour": {"enum": ["red", "1"]}, "Loop": {"anyOf": [{"$ref": 
         pytest.param({"oneOf": [{"$ref": "#/$defs/Colour"}, {"type": "integer"}]}, "red", "red", id="one of two"),
         pytest.param({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "2", 2, id="an optional integer"),
         pytest.param({"allOf": [{"type": "string"}, {"minLength": 1}]}, "2", "2", id="a string with a limit"),
+        pytest.param({"allOf": [True, {"type": "string"}]}, "2", "2", id="a part of allOf that allows everything"),
         pytest.param({"enum": ["1", "2"]}, "1", "1", id="one of several strings"),
         pytest.param({"enum": ["a", "b"]}, "\n a", "a", id="white space around one of several strings"),
         pytest.param({"enum": [1, 2]}, "1", 1, id="one of several numbers"),

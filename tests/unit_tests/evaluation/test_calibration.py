@@ -182,11 +182,23 @@ class EverySecond(Trigger):
         return TAKE_OVER if (draft.index + 1) % self.n == 0 else "keep"
 """
 
+UNTUNABLE_TRIGGER = """
+from dataclasses import dataclass
+from langchain_spec_thinking import Trigger, register_trigger
+
+@register_trigger
+@dataclass(frozen=True)
+class Untunable(Trigger):
+    def examine(self, draft):
+        return "keep"
+"""
+
 
 @pytest.fixture
 def own_trigger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A module in the working directory that nothing has imported."""
     (tmp_path / "own_trigger.py").write_text(OWN_TRIGGER, "utf-8")
+    (tmp_path / "bad_trigger.py").write_text(UNTUNABLE_TRIGGER, "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield "own_trigger:EverySecond"
@@ -212,6 +224,8 @@ def test_a_trigger_of_the_user_is_calibrated(own_trigger: str) -> None:
     ("name", "expected"),
     [
         ("own_trigger:Other", "own_trigger:Other: module 'own_trigger' has no attribute 'Other'"),
+        ("bad_trigger:Untunable", "bad_trigger:Untunable: Untunable: expected `tunable = TunableParameter"),
+        (".own_trigger:Plain", "^.own_trigger:Plain: "),
         ("own_trigger:Plain", "own_trigger:Plain: Plain: expected a subclass of Trigger"),
         ("no_such_module:Other", "no_such_module:Other: No module named 'no_such_module'"),
         ("other", "other: expected one of cue, .* or module:Class for a trigger of your own"),

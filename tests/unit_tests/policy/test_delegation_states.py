@@ -131,7 +131,6 @@ def test_no_other_transition_happens(
 ) -> None:
     machine = ObservedDelegation(policy=policy, thinks=thinks, structured_answer=structured)
     run_policy(machine, streams)
-    assert all(TRANSITIONS[before][cause] is after for before, cause, after in machine.transitions)
     # If the state changed without a transition, a transition would not begin in the state that the one before led to.
     assert [before for before, _, _ in machine.transitions] == machine.states[:-2]
     assert machine.states[-1] is machine.states[-2]

@@ -99,8 +99,7 @@ def test_tokens_kept_never_exceed_the_limit() -> None:
     machine.start()
     machine.receive("One. ", 4)
     commands = machine.receive("\n\nwait now", 3)
-    assert (
-        transcript(commands)[-1] == "target reflection 5 (wait)"
-    )  # one of three tokens is kept, with 2 of 10 characters
+    # Two of the ten characters are kept, so one of the three tokens is kept, and 5 of 10 tokens are left.
+    assert transcript(commands)[-1] == "target reflection 5 (wait)"
     machine.receive("Hm. ", 5)
     assert transcript(machine.end("length")) == ["+  ", "finish length"]

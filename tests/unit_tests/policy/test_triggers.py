@@ -375,18 +375,18 @@ class Undecided(Trigger):
 
 
 @dataclass(frozen=True)
-class Untold(Trigger):
+class Untuned(Trigger):
     def examine(self, draft: Draft) -> Literal["keep"]:
         return "keep"
 
 
 @dataclass(frozen=True)
-class Elsewhere(Untold):
+class Elsewhere(Untuned):
     tunable = TunableParameter("m", at_lowest_share=1, at_highest_share=9)
 
 
 @dataclass(frozen=True)
-class Number(Untold):
+class Number(Untuned):
     tunable = 3  # type: ignore[assignment]
 
 
@@ -415,7 +415,7 @@ Cue_.__name__ = "CueTrigger"
     [
         (Lexicon, "Lexicon: expected a subclass of Trigger with the method `examine`"),
         (Undecided, "Undecided: expected a subclass of Trigger with the method `examine`"),
-        (Untold, "Untold: expected `tunable = .* for one of takeover_tokens, .* got no such attribute"),
+        (Untuned, "Untuned: expected `tunable = .* for one of takeover_tokens, .* got no such attribute"),
         (Elsewhere, r"Elsewhere: expected `tunable = .* got TunableParameter\(field='m'"),
         (Number, "Number: expected `tunable = .* got 3"),
         (Changeable, r"Changeable: expected @dataclass\(frozen=True\) below @register_trigger"),
@@ -448,6 +448,9 @@ def test_a_class_that_is_defined_again_replaces_the_earlier_one(never: type[Trig
 
 
 def test_a_trigger_that_is_not_registered_cannot_be_loaded() -> None:
-    data = {"trigger": {"type": "Untold"}}
-    with pytest.raises(ValueError, match=r"Untold: expected one of AllOf, .*`register_trigger` decorates its class"):
+    data = {"trigger": {"type": "Untuned"}}
+    expected = (
+        r"Untuned: expected one of AllOf, .*`register_trigger` decorates its class and Python has imported its module"
+    )
+    with pytest.raises(ValueError, match=expected):
         policy_from_data(data)
