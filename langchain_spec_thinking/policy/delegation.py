@@ -148,6 +148,8 @@ class Delegation:
         stop: Strings that end the answer.
         structured_answer: Whether one model must write the whole answer, in a request of its own. If there is no
             thought, that request is the first one, and there are no takeovers.
+        divide_pieces: Whether the tokens of a piece that is cut are divided by length. False: they all count for the
+            part that is kept, as in records of versions 1 and 2.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class Delegation:
         max_tokens: int,
         stop: Sequence[str] = (),
         structured_answer: bool = False,
+        divide_pieces: bool = True,
     ) -> None:
         self._policy = policy
         self._trigger = policy.trigger
@@ -167,7 +170,7 @@ class Delegation:
         self._thinks = thinks
         self._answer_by: Author = answer_by
         self._structured_answer = structured_answer
-        self._text = TurnText(policy.boundary, stop, max_tokens)
+        self._text = TurnText(policy.boundary, stop, max_tokens, divide_pieces=divide_pieces)
         self._takeovers_stopped = False  # because the target model's context is full, or the target model failed
         self._decided_drafts = 0  # number of drafts that are decided
         self._reflections = Reflections(policy)

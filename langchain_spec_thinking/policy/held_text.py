@@ -10,12 +10,16 @@ from langchain_spec_thinking.policy.triggers.base import FirstToken
 class HeldText:
     """A queue of characters that records how many tokens they cost.
 
+    Args:
+        divide_pieces: As in `Delegation`.
+
     Attributes:
         text: The held characters.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, divide_pieces: bool = True) -> None:
         self.text = ""
+        self._divide_pieces = divide_pieces
         self._pieces: deque[_Piece] = deque()
 
     def add(self, text: str, tokens: int, top_logprobs: tuple[float, ...] | None = None) -> None:
@@ -41,7 +45,7 @@ class HeldText:
             length, cost, _ = self._pieces[0]
             if length > missing:
                 if missing:
-                    part = -(-cost * missing // length)
+                    part = -(-cost * missing // length) if self._divide_pieces else cost
                     self._pieces[0] = (length - missing, cost - part, None)
                     tokens += part
                 break

@@ -63,8 +63,8 @@ class TurnText:
         answer_is_blank: Whether the answer contains only white space so far.
     """
 
-    def __init__(self, delimiter: str, stop: Sequence[str], max_tokens: int) -> None:
-        self.held = HeldText()
+    def __init__(self, delimiter: str, stop: Sequence[str], max_tokens: int, *, divide_pieces: bool = True) -> None:
+        self.held = HeldText(divide_pieces=divide_pieces)
         self.generation: Generate | None = None
         self.written = 0
         self.end_reason: EndReason | None = None

@@ -1,7 +1,8 @@
 """The names in record files, and the conversion of older versions of the format.
 
 The names in files stay the same if a class, a method or a field is renamed. Files of version 1 hold the names that
-methods, fields and settings had at that time.
+methods, fields and settings had at that time. In versions 1 and 2, if a piece was cut, all its tokens counted for the
+part that was kept. A replay of these versions counts the tokens in the same way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from langchain_spec_thinking.report import degraded_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION = 2
+VERSION = 3
 """Version of the format that `recording` writes."""
 METHODS = {
     "start": "start",
@@ -50,9 +51,11 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     data["report"] = {**data["report"], "degraded": degraded_list(data["report"]["degraded"])}
     if version == VERSION:
         return data
-    if version != 1:
+    if version not in {1, 2}:
         raise ValueError(version)
-    data["machine"] = _renamed(data["machine"])
+    data["machine"] = {**_renamed(data["machine"]), "divide_pieces": False}
+    if version == 2:  # noqa: PLR2004 - a version of the format
+        return data
     data["decisions"] = [[at, written, kind.lower(), _renamed(d)] for at, written, kind, d in data["decisions"]]
     names = _INPUTS_OF_VERSION_1
     data["streams"] = [
