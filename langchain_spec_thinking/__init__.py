@@ -7,6 +7,7 @@ from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai.backend import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
 from langchain_spec_thinking.policy import (
+    TAKE_OVER,
     AllOf,
     AnyOf,
     Budget,
@@ -21,6 +22,8 @@ from langchain_spec_thinking.policy import (
     ScoreAndAccept,
     TargetLeads,
     Trigger,
+    TunableParameter,
+    register_trigger,
 )
 from langchain_spec_thinking.recording.record import Record
 from langchain_spec_thinking.recording.recorder import read_records, recording
@@ -28,6 +31,7 @@ from langchain_spec_thinking.recording.replay import Replay, replay
 from langchain_spec_thinking.viewing.trace import Trace
 
 __all__ = [
+    "TAKE_OVER",
     "AllOf",
     "AnyOf",
     "Backend",
@@ -50,8 +54,10 @@ __all__ = [
     "TargetLeads",
     "Trace",
     "Trigger",
+    "TunableParameter",
     "__version__",
     "read_records",
     "recording",
+    "register_trigger",
     "replay",
 ]

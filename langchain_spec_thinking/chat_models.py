@@ -165,8 +165,11 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     draft_verification: DraftVerification = "replaced"
     """Which drafts of the small model a local large model checks in one forward pass. It keeps the tokens that it would
     have written itself. `"replaced"`: the drafts that takeovers replace. `"ahead"`: also drafts that a local small
-    model writes ahead inside a takeover; this pays if the models belong to one family and differ much in size.
-    `"off"`: none."""
+    model writes ahead whenever the large model writes, in takeovers and in its answers; this pays if the models belong
+    to one family and differ much in size. The report counts the tokens of these drafts in
+    `drafts["written_tokens"]`, and not in `usage`. `"off"`: none. A setting has no effect, and nothing is reported, if
+    the large model is not local or cannot check drafts. `"ahead"` is then `"replaced"` if the small model is not local,
+    or if both models are the same object."""
     prefetch: Literal["off", "auto", "on"] = "off"
     """Whether the large model reads (prefills) the text at each blank line while the small model writes the next
     sentence. A takeover then begins sooner. A local model reads in a thread. A server gets a request for one token at
@@ -206,6 +209,9 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             known = "HuggingFaceBackend, OpenAIBackend, ChatModelBackend"
             msg = f"expected a backend ({known}), a chat model or the name of a model, got {type(value).__name__}"
             raise ValueError(msg)  # noqa: TRY004 - pydantic adds the name of the field only to a ValueError
+        if not isinstance(name := getattr(value, "name", None), str) or not name:
+            msg = f"expected a backend whose `name` is the name of its model, got {type(value).__name__} with {name!r}"
+            raise ValueError(msg)
         return value
 
     @model_validator(mode="after")
@@ -262,7 +268,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     @property
     def model_name(self) -> str:
-        """Names of both models, join_blocks by ` + `."""
+        """Names of both models, joined by ` + `."""
         return f"{self.speculative.name} + {self.target.name}"
 
     @property
@@ -453,7 +459,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         }
         recorder = current_recorder()
         make_run = recorder.new_run(self._identifying_params, machine_settings, self.policy) if recorder else Run
-        return make_run(
+        run = make_run(
             turn,
             Delegation(self.policy, **machine_settings),
             backends={"speculative": self.speculative, "target": self.target},
@@ -461,9 +467,16 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             on_target_failure=self.on_target_failure,
             budget=self.policy.budget,
             deadline=Deadline.after(self.timeout, self._clock),
-            verification=self.draft_verification,
+            draft_verification=self.draft_verification,
             prefetch=self.prefetch == "on" or (self.prefetch == "auto" and self._prefetch_is_free),
         )
+        writer: Backend = getattr(self, self.answer_by)
+        if tools and tools.choice != "none" and writer.capabilities.tool_calls is None:
+            run.report.add_degraded(
+                f"{writer.name} may ignore the tools: its backend does not say how it calls tools. Set "
+                "`Capabilities.tool_calls` if it does."
+            )
+        return run
 
     @property
     def _prefetch_is_free(self) -> bool:

@@ -145,8 +145,9 @@ class DraftUsage:
 
     Attributes:
         accepted_tokens: How many tokens of the target model were taken from a draft, in its vocabulary.
-        written_tokens: How many tokens were drafted for the target model inside takeovers, in the vocabulary of the
-            speculative model. No other number includes them.
+        written_tokens: How many tokens the speculative model drafted ahead for the target model (`"ahead"`), in the
+            vocabulary of the speculative model. No other number includes them: not the usage of the speculative model,
+            and not its prompt tokens.
     """
 
     accepted_tokens: int = 0

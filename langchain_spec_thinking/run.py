@@ -51,9 +51,9 @@ class Run:
             or `"raise"` the error.
         budget: Limits of how much of the target model the turn may use.
         deadline: The moment by which the turn must be finished. None: there is none.
-        verification: Which drafts of the speculative model the target model may accept, as far as it agrees. `"off"`:
-            none. `"replaced"`: the drafts that its takeovers replace. `"ahead"`: also drafts that are written for it
-            inside a takeover.
+        draft_verification: Which drafts of the speculative model the target model may accept, as far as it agrees.
+            `"off"`: none. `"replaced"`: the drafts that its takeovers replace. `"ahead"`: also drafts that are written
+            for it while it writes.
         prefetch: Whether the target model reads the turn at each boundary, while the speculative model writes the
             draft.
 
@@ -73,7 +73,7 @@ class Run:
         on_target_failure: OnTargetFailure = "continue",
         budget: Budget | None = None,
         deadline: Deadline | None = None,
-        verification: DraftVerification = "replaced",
+        draft_verification: DraftVerification = "replaced",
         prefetch: bool = False,
     ) -> None:
         self.turn = turn
@@ -83,7 +83,7 @@ class Run:
         self.finish_reason: EndReason = "stop"
         self._machine = machine
         self._sampling = sampling
-        self._verification = verification
+        self._draft_verification = draft_verification
         self._writers = Writers(backends=backends, on_target_failure=on_target_failure, budget=budget)
         self._prefetcher = Prefetcher(turn=turn, backend=backends["target"]) if prefetch else None
         self.resumes = Resumes(self.deadline)
@@ -217,9 +217,9 @@ class Run:
 
     def _drafts(self) -> dict[str, Any]:
         """Return the drafts that the target model may check instead of writing the text itself."""
-        if self._verification == "off" or self.author != "target" or self._command.kind == "score":
+        if self._draft_verification == "off" or self.author != "target" or self._command.kind == "score":
             return {}
-        ahead = self._verification == "ahead"
+        ahead = self._draft_verification == "ahead"
         return {
             "draft": self._draft,
             "drafter": self._writers.backend("speculative").drafter(self.turn) if ahead else None,
@@ -228,8 +228,8 @@ class Run:
     # -- events of the backend
 
     def _receive(self, event: Event) -> list[TurnEvent]:
-        if not self._running.received:  # the limitation is known when the first text arrives
-            self._report_limitation()
+        if not self._running.received and (limitation := self.backend.capabilities.limitation):
+            self.report.add_degraded(limitation)  # it is known when the first text arrives
         if isinstance(event, Piece):
             return self._take_piece(event)
         if isinstance(event, Call):
@@ -239,20 +239,21 @@ class Run:
         self._record_usage(event)
         return []
 
-    def _report_limitation(self) -> None:
-        if limitation := self.backend.capabilities.limitation:
-            self.report.add_degraded(limitation)
-
     def _take_piece(self, piece: Piece) -> list[TurnEvent]:
         """Receive a piece of text. If it exceeds the limit of the request, cut it there and end the request."""
-        pending, before = self.pending_request, self._running.received
-        kept = self._running.take(piece, self.backend.count_tokens)
-        self.report.usage[self.author].completion_tokens += kept.tokens
-        events = self._apply(self._machine.receive(kept.text, kept.tokens, kept.top_logprobs))
-        if kept is piece or self.pending_request is not pending:
+        pending, tokens = self.pending_request, self._tokens(piece.tokens, piece.text)
+        written = self._running.received + tokens
+        text, tokens = self._running.take(piece.text, tokens, self.backend.count_tokens)
+        self.report.usage[self.author].completion_tokens += tokens
+        events = self._apply(self._machine.receive(text, tokens, piece.top_logprobs))
+        if not self._running.cut or self.pending_request is not pending:
             return events
-        self._report_excess(before + piece.tokens)
+        self._report_excess(written)
         return events + self._end_by_length(0)
+
+    def _tokens(self, counted: int | None, text: str) -> int:
+        """Return the number of tokens of a text. None: the backend did not count them."""
+        return self.backend.count_tokens(text) if counted is None else counted
 
     def _report_excess(self, tokens: int) -> None:
         """Report a model that wrote more than requested: `tokens` in all."""
@@ -266,8 +267,9 @@ class Run:
 
     def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._command.kind
-        self._report_excess(self._running.received + event.tokens)
-        tokens = self._running.take_call(event.tokens)
+        written = self._tokens(event.tokens, f"{event.call.name}{event.call.arguments}")
+        self._report_excess(self._running.received + written)
+        tokens = self._running.take_call(written)
         if tokens is None:
             return self._end_by_length(0)
         self.report.usage[author].completion_tokens += tokens

@@ -19,6 +19,7 @@ from langchain_spec_thinking.backends.replies.call_reader import CallReader
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from langchain_spec_thinking.backends.replies.call_format import CallFormat
     from langchain_spec_thinking.turn import Turn
 
 Script = Callable[["Turn"], str]
@@ -39,12 +40,14 @@ class ScriptedBackend(Backend):
 
     Attributes:
         script: The text that the model would write up to the end of the turn, or a function that returns this text for
-            a turn. A tool call is written as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
+            a turn. By default a tool call is written as `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`.
         name: The name of the model.
         thinks: Whether the model is a reasoning model. Its script must contain `</think>`.
         tokenize: A function that splits text into pieces of one token each.
         logprobs: A function that returns, for a token, the log-probabilities of the most likely tokens at its position.
             If None, the model returns no log-probabilities.
+        call_format: The format in which the script writes tool calls. `CALL_FORMATS` in
+            `backends.replies.call_formats` lists the formats.
         requests: All requests that the backend received, each with the text of the turn at that time.
     """
 
@@ -53,6 +56,7 @@ class ScriptedBackend(Backend):
     thinks: bool = False
     tokenize: Callable[[str], list[str]] = words
     logprobs: Callable[[str], tuple[float, ...]] | None = None
+    call_format: CallFormat = HERMES
     requests: list[tuple[Request, str]] = field(default_factory=list)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -62,7 +66,7 @@ class ScriptedBackend(Backend):
         yield Usage(prompt_tokens=prompt)
         logprobs_of = self.logprobs if request.top_logprobs else None
         tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
-        reader = CallReader(plan_reading(turn, HERMES))
+        reader = CallReader(plan_reading(turn, self.call_format))
         for token in tokens[: request.max_tokens]:
             yield from reader.read(token, 1, logprobs_of(token)[: request.top_logprobs] if logprobs_of else None)
         yield from reader.rest()

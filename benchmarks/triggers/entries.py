@@ -67,7 +67,9 @@ ENTRIES = {
     "entropy": Entry.of_line("first_token_entropy"),
     "score": Entry.of_line("score_and_accept"),
     # As in RelayGen, the small model writes whole steps. The choice of cues decides how much is left to the target.
-    "target leads": Entry(_target_leads, TunableParameter("cues", lowest=len(OPENINGS), highest=1, integer=True)),
+    "target leads": Entry(
+        _target_leads, TunableParameter("cues", at_lowest_share=len(OPENINGS), at_highest_share=1, integer=True)
+    ),
     # Cues alone give the target about 15%. It gets less if some cues are ignored, and more if a second rule is added.
     "all of cue, coin": Entry(_cue_and_coin, parse_trigger("random")[1], SHARES[:1]),
     "any of cue, entropy": Entry(_cue_or_entropy, parse_trigger("first_token_entropy")[1], SHARES[1:]),

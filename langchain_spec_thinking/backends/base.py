@@ -35,7 +35,8 @@ class Request:
     """Limits and sampling settings for continuing a turn.
 
     Attributes:
-        max_tokens: Token limit for the text to write, in tokens of the model that writes.
+        max_tokens: Token limit for the text to write, in tokens of the model that writes. The backend must stop there,
+            and then yield `End("length")`.
         stop: Stop strings. The backend's output may include the matched stop string.
         temperature: Sampling temperature. 0 means greedy decoding. None means the engine's default.
         top_p: Nucleus sampling. None means the engine's default.
@@ -68,22 +69,28 @@ class Piece:
     Think tags appear in the text as `<think>` and `</think>`, whatever markup the model itself uses.
 
     Attributes:
+        tokens: Number of tokens of the text. None: `Backend.count_tokens` counts them when the turn receives the piece.
+            Set it if the model tells the number. For example, it is 1 if each piece is one token.
         top_logprobs: Log-probabilities of the most likely candidates for the first token of this piece, in descending
             order. They are the model's own, before temperature and nucleus sampling. None if they were not requested or
             are not known, or if the piece begins inside a token.
     """
 
     text: str
-    tokens: int = 1
+    tokens: int | None = None
     top_logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A complete tool call, with the number of tokens spent on it. It occurs only in turns that have tools."""
+    """A complete tool call, with the number of tokens spent on it. It occurs only in turns that have tools.
+
+    Attributes:
+        tokens: Number of tokens of the call. None: `Backend.count_tokens` counts the name and the arguments.
+    """
 
     call: ToolCall
-    tokens: int = 1
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,11 @@ class Usage:
 class End:
     """The end of the text and its reason.
 
-    The reason is that the model ended the turn, that a stop string matched, or that `max_tokens` were written.
+    Attributes:
+        reason: `"stop"`: the model itself ended its turn, or a stop string matched. If this happens in the thought, the
+            policy closes the thought, and the answer begins. This holds in a takeover too. `"length"`: `max_tokens`
+            were written, or the model's context is full. After a takeover, the other model then continues.
+        usage: The usage of the whole request.
     """
 
     reason: EndReason
@@ -124,11 +135,25 @@ Event = Piece | Call | Usage | End
 class Backend(ABC):
     """A model that can continue a turn. Another model may have begun the turn.
 
-    To write your own backend, implement `continue_turn`. If a server does the work, implement `acontinue_turn` too. By
-    default `acontinue_turn` runs the synchronous method in a thread.
+    To write your own backend, set `name` and implement `continue_turn`. If a server does the work, implement
+    `acontinue_turn` too. By default `acontinue_turn` runs the synchronous method in a thread.
+
+    What a turn contains for a backend:
+
+    - `turn.history` is the conversation, as messages with roles. `turn.body()` is the begun reply, in one string with
+      think tags. The prompt is both, rendered for the model, and it must end in the middle of the reply. With a
+      tokenizer, a `ChatTemplate` (`backends.replies.chat_templates`) renders both: the prompt is
+      `template.prompt_text(turn) + template.quoted_reply_text(turn)`.
+    - `turn.pending` is text that follows the committed text for this request only. `turn.body()` contains it. A backend
+      that ignores it repeats text after a broken stream, and gives no scores.
+    - `turn.tools` are the tools that the model may or must call. The backend must show them to the model and yield a
+      `Call` for each call. If it ignores them, the model answers with text. If the backend then does not set
+      `Capabilities.tool_calls` either, the report's `degraded` says so.
+    - `turn.schema` is a JSON schema that the answer must satisfy. If the backend ignores it, the answer is any text.
+      `with_structured_output` raises an error if it cannot parse that text.
 
     Attributes:
-        name: Name of the model. It is shown to users and in `response_metadata["model_name"]`.
+        name: Name of the model. It is shown to users and in `response_metadata["model_name"]`. It is required.
         thinks: Whether the model reasons between `<think>` and `</think>`.
     """
 
@@ -155,7 +180,14 @@ class Backend(ABC):
             soon as a count is known, because a cancelled request never reaches its `End`.
 
         Raises:
-            BackendError: The model cannot be reached or cannot continue the turn.
+            BackendError: The model cannot be reached or cannot continue the turn. Before the first text, the backend
+                itself must repeat a request if that may help. After text has arrived, an error with
+                `is_retryable = True` (for example a `StreamCutError`) leads to a new request that continues the text.
+                Any other error of the target model is subject to `on_target_failure`. Any other error of the
+                speculative model ends the turn.
+
+        Exceptions of other classes end the turn. They reach the caller unchanged, whatever `on_target_failure` says.
+        So turn expected failures of the model into a `BackendError`.
         """
 
     def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:

@@ -15,9 +15,6 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 
 from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
-from langchain_spec_thinking.backends.openai.echo import EchoFilter
-from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
-from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -26,7 +23,10 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Payload,
     Strategy,
 )
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
+from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.tools import ToolCall
 

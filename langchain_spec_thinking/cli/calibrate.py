@@ -25,6 +25,7 @@ from langchain_spec_thinking.evaluation.mining import mine
 from langchain_spec_thinking.evaluation.policy_lines import format_policy, save_policy
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.sweeps import VALUES, sweep
+from langchain_spec_thinking.policy.triggers.registry import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
         float | None, typer.Option(help="Share of the tokens that the large model should write.", min=0.001, max=1)
     ] = None,
     trigger: Annotated[
-        str, typer.Option(help=f"One of {_TRIGGERS}. Further settings may follow after a comma.")
+        str, typer.Option(help=f"One of {_TRIGGERS}, or module:Class. Further settings may follow after a comma.")
     ] = "random",
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
@@ -70,8 +71,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
         console.print("Give --target-share, or use the command cues or sweep.", style="red")
         raise typer.Exit(2)
     try:
-        name = trigger.partition(",")[0]
         policy, parameter = parse_trigger(trigger)
+        name = short_name(type(policy.trigger))
         if not out:
             format_policy(name, policy)  # raises before anything is measured if a line cannot express it
         questions = load_questions(data, limit)
@@ -154,23 +155,33 @@ def _report_result(
     out: Path | None,
 ) -> None:
     best = measured[0]
-    if best.value == parameter.highest and best.share.value < wanted_share:
+    usable = best.share.value > 0
+    if best.value == parameter.at_highest_share and best.share.value < wanted_share:
         hint = "" if parameter.field == "takeover_tokens" else " Longer takeovers (takeover_tokens) raise the share."
         console.print(
             f"A larger share is not possible: the large model writes at most {best.share.value:.1%} of the tokens."
             f"{hint}",
             style="yellow",
         )
-    elif best.value == parameter.lowest and best.share.value > wanted_share:
+    elif best.value == parameter.at_lowest_share and best.share.value > wanted_share:
         console.print(
             f"A smaller share is not possible: the large model writes at least {best.share.value:.1%} of the tokens.",
             style="yellow",
         )
     elif not best.share.low <= wanted_share <= best.share.high:
+        usable = best.is_near(wanted_share)
         console.print(
             f"The nearest value found gives {best.share.value:.1%}, not {wanted_share:.1%}.",
             style="yellow",
         )
+    if not usable:
+        msg = (
+            f"No policy is proposed, because {parameter.field} {best.value:g} gives {best.share.value:.1%} and no "
+            f"value came nearer to {wanted_share:.1%}. Try another trigger (--trigger NAME), other settings (--trigger "
+            "NAME,setting=value) or more questions (--limit). If the trigger is your own, its `tunable` may also need "
+            "another range."
+        )
+        raise ValueError(msg)
     _print_policy(name, policy, out)
 
 

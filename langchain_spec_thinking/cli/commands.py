@@ -21,8 +21,8 @@ from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
-from langchain_spec_thinking.cli.pairs import MODEL, backend
-from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table
+from langchain_spec_thinking.cli.models import MODEL, backend
+from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table, takeovers_table
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.viewing.trace import Trace
 
@@ -55,7 +55,7 @@ def chat(
         str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")
     ] = "speculative",
     save: Annotated[Path | None, typer.Option(help="Save the latest turn to this file, for `show`.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Append every turn to this file, for `calibrate`.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Append every turn to this file, for `read_records`.")] = None,
 ) -> None:
     """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
@@ -110,6 +110,8 @@ def show_file(
         return
     show_again(console, trace)
     console.print(table(trace.report))
+    if trace.report.takeovers:
+        console.print(takeovers_table(trace))
 
 
 @app.command()

@@ -42,18 +42,24 @@ def _write(backend: Backend, found: Diagnosis) -> Diagnosis:
     turn = Turn((Message("user", f"{story}\n\nSay in one sentence who ate whom."),))
     for _ in range(2):
         began = time.monotonic()
-        pieces: list[tuple[float, str]] = []
+        pieces: list[tuple[float, Piece]] = []
+        usage = Usage()
         try:
             for event in backend.continue_turn(turn, Request(_TOKENS, temperature=0)):
                 if isinstance(event, Piece):
-                    pieces.append((time.monotonic(), event.text))
-                elif isinstance(event, End):
-                    found = _with_usage(event.usage or Usage(), found)
+                    pieces.append((time.monotonic() - began, event))
+                elif isinstance(event, (Usage, End)):
+                    usage = _latest(event).with_defaults_from(usage)
         except BackendError as error:
             return replace(found, error=str(error))
-        found = _with_times([when - began for when, _ in pieces], found)
-        turn.append("inserted", "".join(text for _, text in pieces) or "The cat")
+        found = _with_usage(usage, found)
+        found = _with_times([when for when, _ in pieces], _tokens(backend, [piece for _, piece in pieces[1:]]), found)
+        turn.append("inserted", "".join(piece.text for _, piece in pieces) or "The cat")
     return found
+
+
+def _latest(event: Usage | End) -> Usage:
+    return event if isinstance(event, Usage) else event.usage or Usage()
 
 
 def _with_usage(usage: Usage, found: Diagnosis) -> Diagnosis:
@@ -61,11 +67,21 @@ def _with_usage(usage: Usage, found: Diagnosis) -> Diagnosis:
     return replace(found, tells_usage=tells, cached_tokens=usage.cached_tokens, prompt_tokens=usage.prompt_tokens)
 
 
-def _with_times(times: Sequence[float], found: Diagnosis) -> Diagnosis:
-    """Record when text arrived, in seconds after the request. A single piece of text gives no speed."""
+def _tokens(backend: Backend, pieces: Sequence[Piece]) -> int:
+    return sum(backend.count_tokens(piece.text) if piece.tokens is None else piece.tokens for piece in pieces)
+
+
+def _with_times(times: Sequence[float], tokens: int, found: Diagnosis) -> Diagnosis:
+    """Record the times and the speed. A single piece of text gives no speed.
+
+    Args:
+        times: When the pieces of text arrived, in seconds after the request.
+        tokens: Number of tokens of all pieces after the first one.
+        found: What is known so far.
+    """
     if not times:
         return found
     found = replace(found, first_text=times[0], streams=found.streams or len(times) > 1)
     if len(times) > 1 and times[-1] > times[0]:
-        return replace(found, tokens_per_second=(len(times) - 1) / (times[-1] - times[0]))
+        return replace(found, tokens_per_second=tokens / (times[-1] - times[0]))
     return found

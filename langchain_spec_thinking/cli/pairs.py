@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Price, pocket
-from langchain_spec_thinking.backends.specs import backend_of
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Price
+from langchain_spec_thinking.cli.models import MODEL, POCKET, backend
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking import Backend
     from langchain_spec_thinking.turn import Author
-
-MODEL = (
-    "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER (the key is read from OPENAI_API_KEY), "
-    "or LangChain's provider:model."
-)
 
 Speculative = Annotated[
     str | None, typer.Option(help=f"The small model. {MODEL} If neither model is given, the pocket pair is used.")
@@ -40,12 +33,6 @@ Seed = Annotated[int | None, typer.Option(help="For reproducible sampling, and f
 AnswerBy = Annotated[str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")]
 
 
-def backend(spec: str) -> Backend:
-    """Return the backend that a text names."""
-    # The key may go to this address, because the user who typed the address also set the key.
-    return backend_of(spec, api_key=os.environ.get("OPENAI_API_KEY") or None)
-
-
 def pair(
     speculative: str | None,
     target: str | None,
@@ -66,13 +53,10 @@ def pair(
         msg = "name both models, --speculative and --target, or neither for the pocket pair"
         raise ValueError(msg)
     if speculative is None or target is None:
-        _quiet()
-        small: Backend = pocket.speculative()
-        large: Backend = pocket.target()
-        temperature = temperature or 0
-    else:
-        small, large = backend(speculative), backend(target)
-        temperature = 0.6 if temperature is None else temperature
+        speculative, target = POCKET
+    small, large = backend(speculative), backend(target)
+    if temperature is None:
+        temperature = 0 if {speculative, target} <= POCKET.keys() else 0.6
     policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
     settings: dict[str, Any] = {"max_tokens": max_tokens, "seed": seed, "answer_by": answer_by}
     return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)
@@ -101,9 +85,3 @@ def _price(text: str) -> Price:
     except (TypeError, ValueError) as e:
         msg = f"{text}: expected PROMPT,COMPLETION or PROMPT,COMPLETION,CACHED, each per million tokens"
         raise ValueError(msg) from e
-
-
-def _quiet() -> None:
-    from transformers.utils import logging  # noqa: PLC0415 - slow import
-
-    logging.disable_progress_bar()  # the command shows its own

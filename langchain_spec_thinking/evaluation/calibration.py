@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.outcomes import Outcome
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy, trigger_class
 from langchain_spec_thinking.evaluation.runs import answer_all
 from langchain_spec_thinking.evaluation.statistics import Interval, ratio
 from langchain_spec_thinking.evaluation.variants import Variant
@@ -30,26 +30,27 @@ def parse_trigger(line: str) -> tuple[DelegationPolicy, TunableParameter]:
     """Read a trigger whose parameter is to be tuned.
 
     Args:
-        line: Short name of the trigger. Further settings may follow after a comma, as in `parse_policy`.
+        line: Name of the trigger: a short name or `module:Class`. Further settings may follow after a comma, as in
+            `parse_policy`.
 
     Returns:
-        A policy with the parameter at its `highest` value, and the parameter.
+        A policy with the parameter at its `at_highest_share` value, and the parameter.
 
     Raises:
         ValueError: The trigger or a setting does not exist, the trigger has no parameter to tune, or the line sets this
             parameter.
     """
     name, *settings = line.split(",")
-    kind = TRIGGERS.get(name)
-    if kind is None or kind.tunable is None:
-        unable = f". {kind.__name__} defines no parameter that can be tuned (`tunable`)" if kind else ""
-        msg = f"--trigger {name}: expected one of {', '.join(tunable_triggers())}{unable}"
+    kind = trigger_class(name)
+    if kind.tunable is None:
+        unable = f"{kind.__name__} defines no parameter that can be tuned (`tunable`)"
+        msg = f"--trigger {name}: expected one of {', '.join(tunable_triggers())}. {unable}"
         raise ValueError(msg)
     parameter = kind.tunable
     if any(setting.partition("=")[0].strip() == parameter.field for setting in settings):
         msg = f"--trigger {line}: leave out {parameter.field}, because calibration sets it"
         raise ValueError(msg)
-    return parse_policy(f"{name}:trigger={line},{parameter.field}={parameter.highest}")[1], parameter
+    return parse_policy(f"calibrated:trigger={line},{parameter.field}={parameter.at_highest_share}")[1], parameter
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Measured:
 
     value: float
     share: Interval
+
+    def is_near(self, wanted_share: float) -> bool:
+        """Return whether the value is of use for a wanted share: it misses the share by at most half of it."""
+        return abs(self.share.value - wanted_share) <= wanted_share / 2
 
 
 def calibrate_to_share(
@@ -70,8 +75,8 @@ def calibrate_to_share(
 ) -> list[Measured]:
     """Find the value of a parameter at which the target writes a wanted share of the tokens.
 
-    The first measurement is at `parameter.highest`, where the share is highest. The search ends there if that share is
-    not above `wanted_share`. If the trigger still fires at `parameter.lowest`, the second measurement is there. Further
+    The first measurement is at `parameter.at_highest_share`. The search ends there if the share is not above
+    `wanted_share`. If the trigger still fires at `parameter.at_lowest_share`, the second measurement is there. Further
     values come from the false position method. Its Illinois rule avoids slow convergence from one side.
 
     Args:
@@ -84,12 +89,15 @@ def calibrate_to_share(
     Returns:
         All measurements. The one whose share is nearest to `wanted_share` comes first.
     """
-    measured = [Measured(parameter.highest, share_at(parameter.highest))]
+    measured = [Measured(parameter.at_highest_share, share_at(parameter.at_highest_share))]
     most, least = measured[0].share.value, 0.0
     if not parameter.zero_at_lowest and most - wanted_share > tolerance:
-        measured.append(Measured(parameter.lowest, share_at(parameter.lowest)))
+        measured.append(Measured(parameter.at_lowest_share, share_at(parameter.at_lowest_share)))
         least = measured[1].share.value
-    ends = [(float(parameter.lowest), least - wanted_share), (float(parameter.highest), most - wanted_share)]
+    ends = [
+        (float(parameter.at_lowest_share), least - wanted_share),
+        (float(parameter.at_highest_share), most - wanted_share),
+    ]
     last = None
     while (
         least < wanted_share < most

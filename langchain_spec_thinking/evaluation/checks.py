@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,18 +39,10 @@ def check_of(spec: str) -> Check:
         return math
     if spec == "exact":
         return exact
-    module, _, name = spec.partition(":")
-    if not name:
+    if not spec.partition(":")[2]:
         msg = f"{spec}: expected math, exact or module:function"
         raise ValueError(msg)
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as e:
-        msg = f"{spec}: {e}"
-        raise ValueError(msg) from e
+    found = import_object(spec)
     if not callable(found):
         msg = f"{spec}: expected a function of the answer and the right answer, got {found!r}"
         raise ValueError(msg)  # noqa: TRY004 - one error type for every bad check

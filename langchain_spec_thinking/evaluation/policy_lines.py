@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.evaluation.user_code import import_object
 from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
 from langchain_spec_thinking.policy.data import as_data, policy_from_data
-from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, short_name
+from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, register_trigger, short_name
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.policy import Trigger
 
 FORM = "NAME:setting=value,... or NAME:FILE.json"
 _IN_FILES = {"lexicon", "budget"}
@@ -22,7 +26,7 @@ def parse_policy(line: str) -> tuple[str, DelegationPolicy]:
     Args:
         line: `NAME` is the default policy. `NAME:FILE.json` reads a file that `calibrate` or `policy.data.as_data`
             wrote. `NAME:setting=value,...` changes settings: fields of `DelegationPolicy`, of its trigger and of
-            `Lexicon`, `mode=non_reasoning`, and `trigger=` with the short name of a trigger (see `TRIGGERS`). `|`
+            `Lexicon`, `mode=non_reasoning`, and `trigger=` with the name of a trigger (see `trigger_class`). `|`
             separates the items of a list.
 
     Raises:
@@ -49,7 +53,7 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
         ValueError: A line cannot express the policy.
     """
     trigger = policy.trigger
-    settings = {} if isinstance(trigger, CueTrigger) else {"trigger": short_name(type(trigger))}
+    settings = {} if isinstance(trigger, CueTrigger) else {"trigger": line_name(type(trigger))}
     plain = DelegationPolicy(trigger=trigger)  # some defaults depend on the trigger
     settings |= _changed(trigger, but="lexicon")
     settings |= {
@@ -65,6 +69,36 @@ def format_policy(name: str, policy: DelegationPolicy) -> str:
     return line
 
 
+def trigger_class(name: str) -> type[Trigger]:
+    """Return the trigger that a line names.
+
+    Args:
+        name: A short name (see `TRIGGERS`), or `module:Class` for a trigger of your own. The module is imported; it may
+            be in the working directory.
+
+    Raises:
+        ValueError: There is no such trigger, or the class is incomplete.
+    """
+    if name in TRIGGERS:
+        return TRIGGERS[name]
+    if not str(name).partition(":")[2]:
+        msg = f"{name}: expected one of {', '.join(sorted(TRIGGERS))}, or module:Class for a trigger of your own"
+        raise ValueError(msg)
+    kind: type[Trigger] = import_object(name)
+    try:
+        return register_trigger(kind)
+    except TypeError as e:
+        msg = f"{name}: {e}"
+        raise ValueError(msg) from e
+
+
+def line_name(kind: type[Trigger]) -> str:
+    """Return the name of a trigger in a line: its short name, or `module:Class` outside this package."""
+    package = __name__.partition(".")[0]
+    own = kind.__module__.partition(".")[0] == package
+    return short_name(kind) if own else f"{kind.__module__}:{kind.__qualname__}"
+
+
 def _round_trips(line: str, policy: DelegationPolicy) -> bool:
     try:
         return parse_policy(line)[1] == policy
@@ -73,15 +107,14 @@ def _round_trips(line: str, policy: DelegationPolicy) -> bool:
 
 
 def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
-    kind: Any = TRIGGERS.get(settings.pop("trigger", "cue"))
-    if kind is None:
-        msg = f"trigger: expected one of {', '.join(sorted(TRIGGERS))}"
-        raise ValueError(msg)
+    kind: Any = trigger_class(settings.pop("trigger", "cue"))
     mode = settings.pop("mode", "reasoning")
     if mode not in {"reasoning", "non_reasoning"}:
         msg = f"mode: expected reasoning or non_reasoning, got {mode!r}"
         raise ValueError(msg)
     of_policy, of_trigger, of_lexicon = (_names(one) - _IN_FILES for one in (DelegationPolicy, kind, Lexicon))
+    if "lexicon" not in _names(kind):
+        of_lexicon = set()
     groups: tuple[dict[str, Any], ...] = ({}, {}, {})
     for setting, value in settings.items():
         for names, group in zip((of_policy, of_trigger, of_lexicon), groups, strict=True):

@@ -5,6 +5,7 @@ from langchain_spec_thinking.policy.cues import Cue, Lexicon
 from langchain_spec_thinking.policy.delegation import Delegation
 from langchain_spec_thinking.policy.settings import DelegationPolicy
 from langchain_spec_thinking.policy.triggers import (
+    TAKE_OVER,
     AllOf,
     AnyOf,
     CueTrigger,
@@ -15,9 +16,12 @@ from langchain_spec_thinking.policy.triggers import (
     ScoreRequest,
     TargetLeads,
     Trigger,
+    TunableParameter,
+    register_trigger,
 )
 
 __all__ = [
+    "TAKE_OVER",
     "AllOf",
     "AnyOf",
     "Budget",
@@ -34,4 +38,6 @@ __all__ = [
     "ScoreRequest",
     "TargetLeads",
     "Trigger",
+    "TunableParameter",
+    "register_trigger",
 ]

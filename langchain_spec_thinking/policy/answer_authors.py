@@ -35,7 +35,8 @@ class AnswerAuthors:
         Args:
             text: The text of the turn. All of it is committed.
             reason: Why the stream ended.
-            answering: Whether the stream belongs to the answer after a thought, or to an answer that one model writes.
+            answering: Whether one model was writing the answer: after a thought, or as a structured answer. False in
+                an answer that both models write.
         """
         if reason == "length":
             return self._after_limit(text, answering=answering)

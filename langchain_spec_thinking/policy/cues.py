@@ -16,13 +16,17 @@ VERIFICATION = ("verify", "think again", "recap", "check")
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """A cue found in a sentence.
+    """A reason for a takeover: a cue that was found in a sentence, or another reason.
+
+    A trigger that does not search for words returns `TAKE_OVER`.
 
     Attributes:
-        text: The cue in lower case, with single spaces. It is empty if the decision does not depend on words.
-        kind: The kind of takeover that the cue causes. `"relay"` means that the target model leads and the speculative
-            model continues after the cue.
-        end: Where the cue ends, in characters from the start of the sentence.
+        text: The cue in lower case, with single spaces. The report shows it. It is empty if no word is the reason.
+        kind: The kind of takeover that the cue causes, which the report shows: `"affirmation"` or `"reflection"` for
+            the cues of a lexicon, `"trigger"` for any other reason. After these three, the draft is dropped.
+            `"relay"` keeps the draft up to `end` and drops the rest. It is for triggers with `lead = "target"`.
+        end: Where the cue ends, in characters from the start of the draft. Of several cues, `AnyOf` takes the one that
+            ends first. 0 if the decision needs no text.
         lookahead: How many characters after the cue were necessary to recognize it.
     """
 

@@ -50,9 +50,9 @@ def from_data(data: Data) -> Any:  # noqa: ANN401 - any value that a file may ho
     cls = known_classes().get(data["type"])
     if cls is None:
         msg = (
-            f"{data['type']}: expected one of {', '.join(sorted(known_classes()))}. A trigger of "
-            "your own can be loaded from a file if `register_trigger` decorates its class. Otherwise create the policy "
-            "in Python."
+            f"{data['type']}: expected one of {', '.join(sorted(known_classes()))}. A trigger of your own can be "
+            "loaded from a file if `register_trigger` decorates its class and Python has imported its module. On a "
+            "command line, name the trigger by `trigger=module:Class`. Otherwise create the policy in Python."
         )
         raise ValueError(msg)
     parameters = signature(cls).parameters.values()

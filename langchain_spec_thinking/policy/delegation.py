@@ -3,9 +3,10 @@
 Theory of operation
 ===================
 
-All states and all transitions of Speculative Thinking (arXiv:2504.12329) are in this file. The machine receives text
-and returns commands. It uses no model, no network and no clock. Its decisions depend only on the text, not on how the
-text is split into chunks.
+The states and transitions of Speculative Thinking (arXiv:2504.12329) are in this file. The machine receives text and
+returns commands. It uses no model, no network and no clock. Its decisions depend on the text, the numbers of tokens,
+the log-probabilities of first tokens, and the reasons why streams ended. They do not depend on how the text is split
+into chunks.
 
 What the caller must do
 -----------------------
@@ -19,8 +20,10 @@ What the caller must do
 4. If a returned list contains a `Finish`, the turn is over. Close the stream and stop.
 
 If a stream breaks, the caller may request the rest of it: the new stream continues after the committed text and
-`pending`. If another model must carry out the current command, call `drop_held_text` first. If the target model is lost
-for the rest of the turn, call `stop_takeovers`.
+`pending`. The caller may let the speculative model carry out a command for the target model (`run.py` and `writers.py`
+do so if the target model failed or the budget is spent). If this happens in the middle of a command, call
+`drop_held_text` first. If the target model is lost for the rest of the turn, call `stop_takeovers`. The machine itself
+does not know which model really wrote.
 
 Held, committed and dropped text
 --------------------------------
@@ -31,17 +34,21 @@ not. `TurnText` carries out these decisions and records what later decisions nee
 States and transitions
 ----------------------
 
-The state says what the machine waits for (`State`). Each state has a method that examines the held text. `TRANSITIONS`
-is the whole machine: for each state, what may cause a transition, and the state that follows. Only `_move` changes the
-state, and it refuses what is not in the table.
+The state says what the machine waits for (`State`). Each state has a method that examines the held text, except `IDLE`
+and `DONE`, in which no text arrives. `TRANSITIONS` contains all transitions: for each state, what may cause a
+transition, and the state that follows. Only `_move` changes the state, and it refuses what is not in the table.
+
+Which cause applies also depends on what the machine remembers: whether takeovers are stopped, whether the draft follows
+a whole step of the target model, the step that is scored, the count of reflections (`Reflections`), and the models that
+were asked for the answer (`AnswerAuthors`). `TurnText` records whether the thought is open or the answer has begun.
 
 Two causes have several reasons. An answer is requested if the author of the closing tag does not write the answer, if a
 structured answer needs a request of its own, or if a stream ended before an answer began. The turn ends if a stop
 string arrives in the answer, a model ends the turn, or no tokens are left.
 
 One model leads. It writes until the other model takes over. The trigger's `lead` names it: by default it is the
-speculative model, for `TargetLeads` the target model. If neither model writes a thought, takeovers happen in the
-answer, and the turn never enters `CLOSING`.
+speculative model, for `TargetLeads` the target model. Openings and recaps are always requested from the target model.
+If neither model writes a thought, takeovers happen in the answer, and the turn never enters `CLOSING`.
 """
 
 from __future__ import annotations
@@ -57,6 +64,7 @@ from langchain_spec_thinking.policy.endings import indentation
 from langchain_spec_thinking.policy.reflections import Reflections
 from langchain_spec_thinking.policy.scored_step import NO_DIGIT, ScoredStep
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, ScoreRequest
+from langchain_spec_thinking.policy.triggers.base import decision_of
 from langchain_spec_thinking.policy.turn_text import TurnText
 from langchain_spec_thinking.turn import THINK_CLOSE
 
@@ -77,7 +85,7 @@ class State(StrEnum):
     WRITING = "text inside a step, which the leading model writes and which is committed as it arrives"
     DRAFT = "text after a boundary, which the leading model writes and which is held until a rule decides about it"
     SCORE = "a digit with which the target model scores a held step"
-    TAKEOVER = "an opening, a sentence or step, a verification or a recap, which the other model writes"
+    TAKEOVER = "a sentence, step or verification of the other model, or an opening or a recap of the target model"
     CLOSING = "the end of the white space after the closing think tag"
     ANSWER = "an answer, which one model writes to its end"
     DONE = "nothing: the turn is over"
@@ -273,7 +281,7 @@ class Delegation:
         """Let the trigger examine a draft. `head` is the part of the held text before any terminator."""
         tokens, needs_logprobs = self._policy.sentence_tokens, self._trigger.top_logprobs > 0
         draft, complete = self._text.draft(head, tokens, self._decided_drafts, stop=stop, first_token=needs_logprobs)
-        decision = self._trigger.examine(draft)
+        decision = decision_of(self._trigger, draft)
         if isinstance(decision, ScoreRequest):
             self._request_score(decision, head, stop=stop)
         elif isinstance(decision, Cue):

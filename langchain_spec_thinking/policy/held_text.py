@@ -31,15 +31,19 @@ class HeldText:
         self._pieces.append((len(text), tokens, top_logprobs))
 
     def take(self, characters: int) -> tuple[str, int]:
-        """Take text from the front, with its number of tokens. A token that is cut in two counts for the part taken."""
+        """Take text from the front, with its number of tokens.
+
+        If a piece is cut, its tokens are divided by length. A token that is cut in two counts for the part taken.
+        """
         taken, self.text = self.text[:characters], self.text[characters:]
         tokens, missing = 0, len(taken)
         while self._pieces:
             length, cost, _ = self._pieces[0]
             if length > missing:
                 if missing:
-                    self._pieces[0] = (length - missing, 0, None)
-                    tokens += cost
+                    part = -(-cost * missing // length)
+                    self._pieces[0] = (length - missing, cost - part, None)
+                    tokens += part
                 break
             self._pieces.popleft()
             missing -= length

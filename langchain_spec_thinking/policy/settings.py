@@ -11,7 +11,7 @@ from langchain_spec_thinking.policy.triggers import CueTrigger, Trigger
 
 RECAP_SENTENCE = "Let me check whether there are some wrong steps:"
 SENTENCE_TOKENS = 20
-"""The length of the first sentence of a draft if `takeover_tokens` is None, in tokens."""
+"""The length of the first sentence of a draft if `takeover_tokens` is None, in words and punctuation marks."""
 _FROM_THE_TRIGGER: Any = "from the trigger"
 
 _AT_LEAST_ONE = (
@@ -30,9 +30,11 @@ class DelegationPolicy:
 
     Attributes:
         trigger: The rule that decides at a boundary whether the target model takes over.
-        takeover_tokens: Length of a takeover, in tokens (n1). The trigger examines this many tokens of a draft. `None`
-            gives the target model the whole step, to the next boundary, at most 512 tokens. The default depends on
-            the trigger: 20 tokens for `CueTrigger` and `RandomTrigger`, the whole step for the others.
+        takeover_tokens: Length of a takeover (n1), in tokens of the model that takes over. Verifications, recaps and
+            openings have lengths of their own. The trigger examines this many tokens of a draft. For that, words and
+            punctuation marks are counted as tokens. `None` gives the target model the whole step, to the next boundary,
+            at most 512 tokens. The trigger then examines 20 tokens. The default depends on the trigger: 20 tokens for
+            `CueTrigger` and `RandomTrigger`, the whole step for the others.
         verification_tokens: Length of the takeover after a sentence that contains a verification cue, in tokens (n2).
         recap_tokens: Length of the takeover that ends excessive reflection, in tokens (n3).
         recap_growth: By how many tokens `recap_tokens` grows after each such takeover.
@@ -100,12 +102,15 @@ class DelegationPolicy:
 
     @property
     def takeover_limit(self) -> int:
-        """The maximum length of a takeover, in tokens."""
+        """The maximum length of a takeover that a trigger causes, in tokens of the model that takes over.
+
+        Verifications, recaps and openings have their own lengths, which may be larger.
+        """
         return STEP_TOKENS_MAX if self.takeover_tokens is None else self.takeover_tokens
 
     @property
     def sentence_tokens(self) -> int:
-        """The length of the first sentence of a draft, which the trigger examines, in tokens."""
+        """The length of the first sentence of a draft, which the trigger examines, in words and punctuation marks."""
         return SENTENCE_TOKENS if self.takeover_tokens is None else self.takeover_tokens
 
     def _check(self, name: str, minimum: int) -> None:

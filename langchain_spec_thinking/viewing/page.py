@@ -13,11 +13,12 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from langchain_spec_thinking.report import Segment
+from langchain_spec_thinking.viewing.takeovers import takeovers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from langchain_spec_thinking.report import Dropped, Report
+    from langchain_spec_thinking.report import Dropped, Report, Takeover
     from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Author, Channel
 
@@ -199,14 +200,10 @@ def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, st
 
 
 def _takeovers(trace: FinishedTurn) -> str:
-    rows, draft = [], ""
-    for piece, text in (*trace.pieces("thinking"), *trace.pieces("answer")):
-        if not isinstance(piece, Segment):
-            draft = piece.text if piece.author == "speculative" else ""
-        elif piece.author != "inserted":
-            if piece.is_takeover:
-                rows.append((_reason(piece), draft, text, str(piece.tokens), f"{piece.seconds:.2f}"))
-            draft = ""
+    rows = [
+        (_reason(takeover), takeover.draft, takeover.text, str(takeover.tokens), f"{takeover.seconds:.2f}")
+        for takeover in takeovers_of((*trace.pieces("thinking"), *trace.pieces("answer")))
+    ]
     if not rows:
         return ""
     table = _table(("reason", "dropped draft", "text of the large model", "tokens", "seconds"), rows, numbers=2)
@@ -249,9 +246,9 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) ->
 # -- descriptions
 
 
-def _reason(segment: Segment) -> str:
-    kind = segment.kind.replace("_", " ")
-    return f"{kind}: {segment.cue}" if segment.cue else kind
+def _reason(text: Segment | Takeover) -> str:
+    kind = text.kind.replace("_", " ")
+    return f"{kind}: {text.cue}" if text.cue else kind
 
 
 def _label(segment: Segment) -> str:

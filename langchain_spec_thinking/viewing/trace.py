@@ -111,7 +111,8 @@ class Trace:
         """Read a trace from a file that `save` wrote.
 
         Raises:
-            ValueError: The file is not in the format of `save`.
+            ValueError: The file is not in the format of `save`. For other files of this package, the message says what
+                they are and what reads them.
         """
         try:
             data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -121,7 +122,8 @@ class Trace:
             calls = tuple(ToolCall(**call) for call in data.pop("calls"))
             return cls(report=report, calls=calls, **data)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
-            msg = f"{path}: expected a file written by Trace.save or `spec-thinking chat --save` of this version"
+            found = _other_file(Path(path))
+            msg = f"{path}: expected a file written by Trace.save or `spec-thinking chat --save` of this version{found}"
             raise ValueError(msg) from e
 
     def pieces(self, channel: Channel) -> list[tuple[Segment | Dropped, str]]:
@@ -146,3 +148,26 @@ class Trace:
 
 
 _OBJECTS = {"report", "calls"}
+_OTHER_FILES = {
+    "variant": (
+        ", got the runs of `spec-thinking evaluate`. The commands `spec-thinking calibrate cues --runs` and "
+        "`spec-thinking calibrate sweep --runs` read such a file, and so does the function "
+        "langchain_spec_thinking.evaluation.runs.read_runs"
+    ),
+    "streams": (
+        ", got recorded turns (`recording`, or `spec-thinking chat --record`). The function "
+        "langchain_spec_thinking.read_records reads such a file, and langchain_spec_thinking.replay repeats the "
+        "decisions of a record"
+    ),
+}
+"""Descriptions of the other files of this package, each by a key that only such a file has in its first line."""
+
+
+def _other_file(path: Path) -> str:
+    """Return a description of another file of this package. Empty if the file is something else."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+    except ValueError:
+        return ""
+    return next((words for key, words in _OTHER_FILES.items() if key in first), "") if isinstance(first, dict) else ""

@@ -22,6 +22,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from langchain_spec_thinking import (
+    TAKE_OVER,
     AllOf,
     AnyOf,
     Backend,
@@ -43,9 +44,11 @@ from langchain_spec_thinking import (
     TargetLeads,
     Trace,
     Trigger,
+    TunableParameter,
     pocket,
     read_records,
     recording,
+    register_trigger,
     replay,
 )
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request
@@ -99,9 +102,10 @@ class Parrot(Backend):
     name = "parrot"
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        for word in turn.history[-1].content.split()[: request.max_tokens]:
-            yield Piece(f"{word} ")
-        yield End("stop")
+        words = turn.history[-1].content.split()
+        for word in words[: request.max_tokens]:
+            yield Piece(f"{word} ", tokens=1)
+        yield End("stop" if len(words) <= request.max_tokens else "length")
 
 
 class Down(Backend):
@@ -200,6 +204,16 @@ class Calculations(Trigger):
     def examine(self, draft: Draft) -> Cue | None:
         at = draft.sentence.find(self.sign)
         return None if at < 0 else Cue(self.sign, "trigger", at + len(self.sign))
+
+
+@register_trigger
+@dataclass(frozen=True)
+class LongSentences(Trigger):
+    characters: int = 60
+    tunable = TunableParameter("characters", at_lowest_share=10_000, at_highest_share=1, integer=True)
+
+    def examine(self, draft: Draft) -> Cue | None:
+        return TAKE_OVER if len(draft.sentence) >= self.characters else None
 
 
 # --- Messages, streams, tools, structured output

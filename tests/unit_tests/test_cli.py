@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -12,10 +13,10 @@ from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import Trace, pocket
+from langchain_spec_thinking import ChatSpeculativeThinking, Trace, pocket
 from langchain_spec_thinking.cli.commands import app
-from langchain_spec_thinking.cli.pairs import backend
-from langchain_spec_thinking.cli.view import show, table
+from langchain_spec_thinking.cli.models import backend
+from langchain_spec_thinking.cli.view import show, show_again, table
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
@@ -28,14 +29,35 @@ def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[36mI\x1b[0m\x1b[36m add\x1b[0m" in shown
     assert "\x1b[1;33mHm,\x1b[0m" in shown
+    assert "[target]" not in shown  # the colours say who wrote what
     assert "1 takeovers, 29% of the tokens by the large model" in shown
     assert "1 reflection (wait)" in shown
+
+
+def test_authors_are_named_if_there_are_no_colours() -> None:
+    for colours in ({}, {"force_terminal": True, "no_color": True}):
+        console = Console(file=StringIO(), width=200, **colours)  # type: ignore[arg-type]
+        show(console, pair(), [HumanMessage("2 + 3?")])
+        shown = re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue())  # type: ignore[attr-defined]
+        assert shown == (
+            "thinking\n[speculative] I add 2 and 3.\n\n[target] Hm, two and three make five indeed. "
+            "[speculative] So it is 5.\n\n\nanswer\n[speculative] It is 5, STOP, I say.\n"
+        )
+
+
+def test_an_author_is_named_after_its_tool_call() -> None:
+    script = '<tool_call>{"name": "add", "arguments": {}}</tool_call> So it is 5.'
+    model = ChatSpeculativeThinking(speculative=ScriptedBackend(script), target=ScriptedBackend(""))
+    message = model.bind_tools([{"name": "add", "description": "Add.", "parameters": {}}]).invoke("2 + 3?")
+    console = Console(file=StringIO(), width=200)
+    show_again(console, Trace.of(message))
+    assert "[speculative] So it is 5." in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_markup_in_text_is_shown_literally() -> None:
     console = Console(file=StringIO(), width=200)
     show(console, pair(speculative=ScriptedBackend("[bold]x[/bold] [/]")), [HumanMessage("x")])
-    assert console.file.getvalue() == "[bold]x[/bold] [/]\n"  # type: ignore[attr-defined]
+    assert console.file.getvalue() == "[speculative] [bold]x[/bold] [/]\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

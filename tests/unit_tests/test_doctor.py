@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
-from langchain_spec_thinking.backends.base import End, Event, Piece, Request
+from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.diagnosis import Diagnosis
 from langchain_spec_thinking.cli.commands import app
@@ -133,9 +133,10 @@ class Parrot(Backend):
     name = "parrot"
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        for word in turn.history[-1].content.split()[: request.max_tokens]:
-            yield Piece(f"{word} ")
-        yield End("stop")
+        words = turn.history[-1].content.split()
+        for word in words[: request.max_tokens]:
+            yield Piece(f"{word} ", tokens=1)
+        yield End("stop" if len(words) <= request.max_tokens else "length")
 
 
 class Remote(Parrot):
@@ -224,6 +225,45 @@ def test_every_backend_is_described_truthfully(backend: Callable[[], Backend], d
 
 def test_a_backend_adds_its_own_findings() -> None:
     assert examine(Remote()).advice == ("Feed it.",)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([Piece("The cat."), End("stop", Usage(9, 4, 3))], id="at the end"),
+        pytest.param([Usage(9, 4, 3), Piece("The cat."), End("stop")], id="as an event"),
+        pytest.param(
+            [Usage(9, 4), Piece("The cat."), Usage(completion_tokens=1), End("stop", Usage(completion_tokens=3))],
+            id="in parts, the last count of each",
+        ),
+    ],
+)
+def test_usage_is_read_wherever_a_backend_reports_it(events: list[Event]) -> None:
+    class Counting(Parrot):
+        """A backend that reports its usage."""
+
+        def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+            yield from events
+
+    found = examine(Counting())
+    assert (found.tells_usage, found.prompt_tokens, found.cached_tokens) == (True, 9, 4)
+
+
+def test_the_speed_counts_tokens_and_not_pieces() -> None:
+    class LongPieces(Parrot):
+        """A backend whose first piece has all tokens, so that none follow."""
+
+        def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
+            yield Piece("The cat ate the rat.", tokens=6)
+            yield Piece(" ", tokens=0)
+            yield End("stop")
+
+    assert not examine(LongPieces()).tokens_per_second
+    assert examine(Parrot()).tokens_per_second
+
+
+def test_a_backend_that_reports_no_usage_is_said_to_report_none() -> None:
+    assert examine(Parrot()).tells_usage is False
 
 
 def test_what_is_not_known_is_not_claimed() -> None:

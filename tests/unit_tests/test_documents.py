@@ -8,11 +8,12 @@ import inspect
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import pytest
 
+from langchain_spec_thinking.policy.commands import Kind
 from tests.unit_tests.library_output import collect_output
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +102,8 @@ def test_links_have_existing_targets(page: str) -> None:
 async def test_a_page_with_other_output_fails(text: str, fails: type[Exception] | None, tmp_path: Path) -> None:
     with pytest.raises(fails) if fails else contextlib.nullcontext():
         await check(text, tmp_path)
+
+
+def test_the_report_page_explains_every_kind_of_segment() -> None:
+    explained = re.findall(r"^\| `(\w+)` \|", read("docs/report.md").partition("## Kinds of segments")[2], re.MULTILINE)
+    assert sorted(explained) == sorted({"kind", *get_args(Kind)} - {"score"})  # no segment holds a score

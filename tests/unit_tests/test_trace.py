@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
+from rich.console import Console
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Trace
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Trace, recording
 from langchain_spec_thinking.callbacks import drive_with_callbacks
 from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.view import takeovers_table
+from langchain_spec_thinking.evaluation import Variant, evaluate
+from langchain_spec_thinking.evaluation.questions import Question
 from langchain_spec_thinking.report import AuthorUsage, Dropped, Report, Segment
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import ToolCall
+from langchain_spec_thinking.viewing.takeovers import takeovers_of
 from tests.unit_tests.test_chat_models import TEXTS, merged, pair, plain
 
 if TYPE_CHECKING:
@@ -200,12 +206,56 @@ def test_show_prints_a_run_or_writes_a_page(tmp_path: Path) -> None:
     Trace.of(pair().invoke("2 + 3?"), "2 + 3?").save(file)
     shown = CliRunner().invoke(app, ["show", str(file)])
     assert shown.exit_code == 0
-    for expected in ("2 + 3?", "Hm, two and three make five indeed.So it is 5.", "It is 5", "1 takeovers", "(wait)"):
+    for expected in ("2 + 3?", "1 takeovers", "(wait)", "All takeovers (1)", "dropped draft"):
         assert expected in shown.output
+    assert "[target] Hm, two and three make five indeed. [speculative] So it is 5." in shown.output
+    assert "[speculative] It is 5" in shown.output
     for arguments, page in (["--html"], file.with_suffix(".html")), (["--html", str(elsewhere)], elsewhere):
         drawn = CliRunner().invoke(app, ["show", str(file), *arguments])
         assert (drawn.exit_code, drawn.output.replace("\n", "")) == (0, str(page))
         assert page.read_text(encoding="utf-8") == Trace.load(file).html()
+
+
+def test_show_prints_every_takeover_with_the_draft_that_it_replaced() -> None:
+    trace = full_trace()
+    printed = StringIO()
+    Console(file=printed, width=300).print(takeovers_table(trace))
+    rows = printed.getvalue()
+    [row] = [line.split("│")[1:-1] for line in rows.splitlines() if "thinking" in line]
+    [takeover] = takeovers_of(trace.pieces("thinking"))
+    assert takeover.draft == EVIL
+    assert [cell.strip() for cell in row] == [
+        f"thinking 9 to {9 + len(EVIL)}",
+        f"excessive_reflection ({EVIL})",
+        EVIL,
+        EVIL,
+        "7",
+    ]
+
+
+def test_show_prints_no_table_of_no_takeovers(tmp_path: Path) -> None:
+    Trace.of(plain().invoke("x")).save(tmp_path / "run.json")
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "run.json")])
+    assert shown.exit_code == 0
+    assert "takeovers (" not in shown.output
+
+
+def test_show_says_what_reads_a_file_of_records(tmp_path: Path) -> None:
+    with recording(tmp_path / "records.jsonl"):
+        pair().invoke("2 + 3?")
+    with pytest.raises(
+        ValueError, match=r"records\.jsonl: expected a file written by .*\.read_records reads such a file"
+    ):
+        Trace.load(tmp_path / "records.jsonl")
+    result = CliRunner().invoke(app, ["show", str(tmp_path / "records.jsonl")])
+    assert result.exit_code == 1
+    assert "got recorded turns" in " ".join(result.output.split())
+
+
+def test_show_says_what_reads_the_runs_of_an_evaluation(tmp_path: Path) -> None:
+    evaluate([Question("1", "2 + 3?", "5")], [Variant("pair", pair())], tmp_path, check="exact")
+    with pytest.raises(ValueError, match=r"runs\.jsonl: .*got the runs of .*calibrate sweep --runs. read such a file"):
+        Trace.load(tmp_path / "runs.jsonl")
 
 
 @pytest.mark.parametrize("name", ["missing.json", "."])

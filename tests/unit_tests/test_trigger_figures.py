@@ -98,7 +98,7 @@ def test_the_table_and_the_plot(found: list[VariantAnswers], tmp_path: Path) -> 
 
 
 def test_every_trigger_has_an_entry() -> None:
-    kinds = {type(entry.at(entry.parameter.highest).trigger) for entry in ENTRIES.values()}
+    kinds = {type(entry.at(entry.parameter.at_highest_share).trigger) for entry in ENTRIES.values()}
     assert kinds == {AllOf, AnyOf, CueTrigger, FirstTokenEntropy, RandomTrigger, ScoreAndAccept, TargetLeads}
 
 

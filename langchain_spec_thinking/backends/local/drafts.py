@@ -8,7 +8,7 @@ so their author may have any vocabulary.
 
 The acceptance rule of speculative sampling (arXiv:2211.17192) keeps more tokens of a sampled draft. It needs the
 author's probabilities in the same vocabulary, and a draft that was not selected. For greedily decoded drafts, like the
-ones inside a takeover, both rules are the same.
+ones that are written ahead, both rules are the same.
 """
 
 from __future__ import annotations

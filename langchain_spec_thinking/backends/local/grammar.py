@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import xgrammar
     from transformers import PreTrainedTokenizerBase
 
-    from langchain_spec_thinking.backends.replies.answer_plan import AnswerGrammar, AnswerPlan
+    from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan
 
 _LOGGER = logging.getLogger(__name__)
 _MISSING = (

@@ -26,15 +26,15 @@ from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
 from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
-from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
+from langchain_spec_thinking.backends.prefetching import prefetch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from langchain_spec_thinking.backends.base import Request
-    from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.turn import Turn
 

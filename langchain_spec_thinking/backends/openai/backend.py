@@ -15,16 +15,16 @@ from pydantic import SecretStr
 
 from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
-from langchain_spec_thinking.backends.local.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
 from langchain_spec_thinking.backends.openai.clients import Clients, in_time
-from langchain_spec_thinking.backends.openai.diagnosis import diagnose_server
+from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -61,7 +61,7 @@ _LOGGER = logging.getLogger(__name__)
 class OpenAIBackend(Backend):
     """A model behind an OpenAI-compatible server.
 
-    A server receives the half-written turn and continues it. There are five strategies for this:
+    A server receives the half-written turn and continues it. These are the strategies:
 
     - `"raw"` renders the chat template here and sends the prompt to the completions endpoint. It is exact. It needs the
       model's tokenizer, but not its weights.
@@ -225,7 +225,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(self, found)
+        return diagnose_server(ServedModel(self, self.client, self.profile), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""

@@ -82,6 +82,9 @@ class ServerProfile:
         model: The model's name on the server.
         fixed: The only strategy that may be used. None means the best strategy that the server supports.
         template: The model's chat template. None without a tokenizer.
+
+    Attributes:
+        raw: The strategy that renders prompts here. None without a tokenizer.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class ServerProfile:
     ) -> None:
         self._model = model
         self._fixed = fixed
-        self._raw = Raw(template) if template else None
+        self.raw = Raw(template) if template else None
         self._capabilities = capabilities(url, model)
 
     @property
@@ -120,8 +123,8 @@ class ServerProfile:
         if self._fixed:
             return (self._fixed,)
         return (
-            (self._raw, *self.engine.strategies)
-            if self._raw and self._passes_prompts is not False
+            (self.raw, *self.engine.strategies)
+            if self.raw and self._passes_prompts is not False
             else self.engine.strategies
         )
 
@@ -130,8 +133,8 @@ class ServerProfile:
         """The strategy in use. None until it is known."""
         if self._fixed:
             return self._fixed
-        if self._raw and self._passes_prompts is not False:
-            return self._raw if self._passes_prompts else None
+        if self.raw and self._passes_prompts is not False:
+            return self.raw if self._passes_prompts else None
         found, known = self._capabilities.strategy, self.engine.strategies
         if found in known:
             return found
@@ -139,8 +142,8 @@ class ServerProfile:
 
     @strategy.setter
     def strategy(self, found: Strategy) -> None:
-        if self._raw:
-            self._capabilities.raw = found == self._raw
+        if self.raw:
+            self._capabilities.raw = found == self.raw
         if not isinstance(found, Raw):  # other backends of this server may have no tokenizer
             self._capabilities.strategy = found
 
@@ -163,8 +166,8 @@ class ServerProfile:
             cards = yield ModelListing()
             if cards is not None:
                 self._capabilities.engine, self._capabilities.context = identify(cards, self._model)
-        if self._raw and not self._fixed and self._passes_prompts is None:
-            self._capabilities.raw = (yield RawProbe(self._model, self._raw)) in WORKS
+        if self.raw and not self._fixed and self._passes_prompts is None:
+            self._capabilities.raw = (yield RawProbe(self._model, self.raw)) in WORKS
         if self.strategy:
             return
         for strategy in self.strategies[:-1]:

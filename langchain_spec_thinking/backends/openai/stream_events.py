@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Usage
-from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
-from langchain_spec_thinking.backends.openai.reasoning_field import ReasoningFieldJoiner
-from langchain_spec_thinking.backends.openai.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
+from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

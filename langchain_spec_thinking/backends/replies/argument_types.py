@@ -57,7 +57,8 @@ def _alternatives(schema: Any, root: dict[str, Any], seen: tuple[str, ...] = ())
         if reference not in seen:
             yield from _alternatives(_target(reference, root), root, (*seen, reference))
     elif parts := schema.get("allOf"):
-        yield from _alternatives({key: value for part in parts for key, value in part.items()}, root, seen)
+        limits = [part for part in parts if isinstance(part, dict)]  # `true` is no limit
+        yield from _alternatives({key: value for part in limits for key, value in part.items()}, root, seen)
     elif parts := schema.get("anyOf") or schema.get("oneOf"):
         for part in parts:
             yield from _alternatives(part, root, seen)

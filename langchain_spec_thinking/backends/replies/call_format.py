@@ -1,22 +1,74 @@
-"""What a format of tool calls in text consists of."""
+"""What a format of tool calls in text consists of, and the plan for the next text of a turn that uses it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_spec_thinking.backends.replies.answer_plan import FREE_TEXT
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan
     from langchain_spec_thinking.backends.replies.call_parser import CallParser
     from langchain_spec_thinking.tools import Tools
 
 _EXAMPLE = ToolCall("", "the function", '{"an argument": "its value"}')
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGrammar:
+    """What a text must follow.
+
+    Attributes:
+        kind: `"json_schema"` if the text is JSON. `"structural_tag"` if the text has another format: the grammar then
+            describes fixed text and the content between it. It is the format `structural_tag` of xgrammar, which local
+            models use. Servers get only JSON schemas.
+        definition: The JSON schema, or the `format` of xgrammar's structural tag.
+    """
+
+    kind: Literal["json_schema", "structural_tag"]
+    definition: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPlan:
+    """How a model is made to write the next text of a turn. A backend carries the plan out.
+
+    `plan_answer` and `plan_reading` in `answer_plan.py` make plans. A plan without any value is the plan for free text.
+
+    Attributes:
+        call_format: The format of the calls in the text. None if the text may contain no calls.
+        tools: The tools that may be called.
+        prefix: The beginning of a call that the model must make. The model is given the prefix and continues after it.
+        grammar: What the text after the prefix must follow. None if the text is free. Also None if several tools are
+            possible and the format has no grammar for a choice.
+        ending: The end of a call that comes after the text of the grammar, for example `}]`. If the grammar is
+            enforced, the text ends before it. If not, the model may write all or some of it. The parser adds what is
+            missing.
+        begun: The beginning of an answer that the grammar covers. It was written by an earlier request.
+    """
+
+    call_format: CallFormat | None = None
+    tools: Tools | None = None
+    prefix: str = ""
+    grammar: AnswerGrammar | None = None
+    ending: str = ""
+    begun: str = ""
+
+    @property
+    def single_call(self) -> bool:
+        """Whether only one call may be made."""
+        return self.tools is not None and (self.tools.parallel is False or self.tools.required_tool is not None)
+
+    def parser(self) -> CallParser | None:
+        """Return a parser that reads the calls from the text. None if the text may contain no calls."""
+        return self.call_format.parser(self) if self.call_format else None
+
+
+FREE_TEXT = AnswerPlan()
+"""The plan for a text without calls that nothing constrains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +80,8 @@ class CallFormat(ABC):
 
     Attributes:
         template_marks: Texts that the chat template of a model with this format contains. All of them must be there.
-        description: What a model must write to make a call, for a prompt that teaches the format.
+        description: What a model must write to make a call, for a prompt that teaches the format. It is a noun phrase,
+            because it follows "To call one, write ".
     """
 
     template_marks: tuple[str, ...]
@@ -58,6 +111,8 @@ class CallFormat(ABC):
     @abstractmethod
     def plan_required_call(self, tools: Tools) -> AnswerPlan:
         """Return the plan for an answer that must be a call.
+
+        The plan must have a grammar if only one tool is possible (`tools.required_tool`).
 
         Args:
             tools: The tools. Their `choice` is `"required"` or the name of a tool.

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 class CallParser(ABC):
     """Reads the calls of one format. Other text is passed on as soon as it is certainly no call.
 
-    A subclass says where a call begins and where it ends. This class holds the text in between.
+    A subclass says where a call begins and where it ends. This class holds the text in between, in two attributes that
+    the methods of a subclass read and change:
+
+    - `_held` is the text that is not read yet. At first it is the prefix. So `_read_text` sees the prefix before any
+      text of the model, and must find the beginning of the call in it.
+    - `_inside` says whether `_held` is the beginning of a call. `_read_text` sets it, and `_read_calls` resets it.
+
+    Whenever text arrives, this class calls `_read_calls` if `_inside` is set, and otherwise `_read_text`, until neither
+    of them changes anything. Each method removes from `_held` what it yields. A method that needs more text changes
+    nothing. With `final=True` no more text comes, so the methods decide with the text that is there.
 
     Args:
         prefix: The part of the answer that the model was given.
@@ -58,7 +67,10 @@ class CallParser(ABC):
         """Return the tool's name in a call that cannot be parsed. Empty if there is no name."""
 
     def _missing_ending(self) -> str:
-        """Return the text that completes the held call. Empty if nothing is missing, or if too much is missing."""
+        """Return the text that completes the held call.
+
+        An empty string means that the call is complete, or that no known ending completes it.
+        """
         return ""
 
     def _advance(self, *, final: bool) -> Iterator[str | ToolCall]:

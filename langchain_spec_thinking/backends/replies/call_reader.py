@@ -10,7 +10,7 @@ from langchain_spec_thinking.tools import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
 
 
 class CallReader:

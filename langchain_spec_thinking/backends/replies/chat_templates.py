@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan, plan_answer
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_formats import format_of
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.errors import BackendError, ContinuationError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.tools import ToolCall
 
 _MARK = "\ue000{}\ue001"

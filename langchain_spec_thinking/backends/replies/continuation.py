@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from langchain_spec_thinking.backends.replies.answer_plan import FREE_TEXT, AnswerPlan
+from langchain_spec_thinking.backends.replies.call_format import FREE_TEXT, AnswerPlan
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.turn import THINK_CLOSE
 

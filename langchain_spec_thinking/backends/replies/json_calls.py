@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerGrammar, AnswerPlan
-from langchain_spec_thinking.backends.replies.call_format import CallFormat
+from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan, CallFormat
 from langchain_spec_thinking.backends.replies.call_parser import CallParser, make_call, read_json
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerGrammar, AnswerPlan
 from langchain_spec_thinking.backends.replies.argument_types import read_argument
-from langchain_spec_thinking.backends.replies.call_format import CallFormat
+from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan, CallFormat
 from langchain_spec_thinking.backends.replies.call_parser import CallParser, make_call
 
 if TYPE_CHECKING:
@@ -108,8 +107,10 @@ class _XmlCallParser(CallParser):
         end = self._end()
         if end is None and not final:
             return
-        if end is None:
-            end = self._held.rfind(_FUNCTION_END) + len(_FUNCTION_END) if _FUNCTION_END in self._held else None
+        if end is None and _FUNCTION_END in self._held:
+            end = self._held.rfind(_FUNCTION_END) + len(_FUNCTION_END)
+            if _CLOSES.startswith(self._held[end:].strip()):  # the last tag is cut off or missing
+                self._held = self._held[:end]
         text, self._held = self._held[:end], "" if end is None else self._held[end:]
         self._inside = False
         yield self._parse_call(text) or self._invalid_call(text)

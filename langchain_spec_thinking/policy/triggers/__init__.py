@@ -4,6 +4,7 @@ from langchain_spec_thinking.policy.endings import sentence_end
 from langchain_spec_thinking.policy.triggers.base import (
     NO_CUES,
     NO_LOGPROBS,
+    TAKE_OVER,
     Decision,
     Draft,
     FirstToken,
@@ -22,6 +23,7 @@ from langchain_spec_thinking.policy.triggers.target_leads import TargetLeads
 __all__ = [
     "NO_CUES",
     "NO_LOGPROBS",
+    "TAKE_OVER",
     "TRIGGERS",
     "AllOf",
     "AnyOf",

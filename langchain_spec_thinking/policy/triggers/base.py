@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
 
@@ -22,8 +22,8 @@ NO_LOGPROBS = (
 class FirstToken:
     """The first token of a step.
 
-    It is the token in which the first word of the step begins. If that token also contains the end of the boundary, the
-    model chose it to end the previous step. The first token is then the next one.
+    The first word of the step begins in this token. A token that contains both the end of the boundary and the first
+    word does not count, because the model chose it to end the previous step. The next token then counts.
 
     Attributes:
         at: Where the token begins, in characters from the start of the draft.
@@ -40,9 +40,11 @@ class Draft:
 
     Attributes:
         text: The text. More text may follow.
-        limit: Where the first sentence ends, in characters. If its end is not known yet, where its certain part ends.
+        limit: Number of characters at the start of `text` that certainly belong to the first sentence. When the
+            sentence is complete, this is its length.
         final: Whether no more text follows.
-        index: How many drafts of the turn were decided before this one.
+        index: How many drafts of the turn were decided before this one. A draft knows no other position: it contains
+            no earlier text, and no number of characters or tokens.
         first_token: The first token of the step. None if it was not received yet, or if its log-probabilities are
             unknown. A trigger requests them with its `top_logprobs`.
     """
@@ -55,7 +57,11 @@ class Draft:
 
     @property
     def sentence(self) -> str:
-        """The first sentence, as far as it is known. It has at most as many tokens as a takeover."""
+        """The first sentence, as far as it is known.
+
+        It has at most `takeover_tokens` tokens, or 20 if takeovers are whole steps. Here words and punctuation marks
+        are counted as tokens, so that every tokenizer leads to the same decision.
+        """
         return self.text[: self.limit]
 
 
@@ -76,9 +82,11 @@ class ScoreRequest:
 Decision = Cue | ScoreRequest | Literal["keep"]
 """What a trigger decides about a draft.
 
-A `Cue` lets the other model take over. A `ScoreRequest` lets the target model score the step first. `"keep"` keeps the
-draft, whatever text follows.
+A `Cue` lets the other model take over. Return `TAKE_OVER` if no word is the reason. A `ScoreRequest` lets the target
+model score the step first. `"keep"` keeps the draft, whatever text follows.
 """
+TAKE_OVER: Final = Cue("", "trigger", 0)
+"""The decision that the other model takes over, for a reason other than a word."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,15 @@ class TunableParameter:
 
     Attributes:
         field: Name of the field: a field of the trigger, or `takeover_tokens` of the policy.
-        lowest: Value at which the target's share is lowest.
-        highest: Value at which the target's share is highest.
+        at_lowest_share: Value at which the target's share is lowest. It may be the larger one of the two values.
+        at_highest_share: Value at which the target's share is highest.
         integer: Whether the value is an integer.
-        zero_at_lowest: Whether the trigger never fires at `lowest`. The target's share is then 0.
+        zero_at_lowest: Whether the trigger never fires at `at_lowest_share`. The target's share is then 0.
     """
 
     field: str
-    lowest: float
-    highest: float
+    at_lowest_share: float
+    at_highest_share: float
     integer: bool = False
     zero_at_lowest: bool = True
 
@@ -104,11 +112,14 @@ class Trigger(ABC):
     """Decides at a boundary whether the other model takes over.
 
     To write your own trigger, override `examine`, and the attributes that need another value. Decorate the class with
-    `register_trigger` if saved policies and recorded runs should be able to name it.
+    `register_trigger` if saved policies, recorded runs and command lines should be able to name it.
+
+    If a trigger has a field with the name `seed`, `spec-thinking evaluate` replaces its value for each question.
 
     Attributes:
-        lexicon: The cues that classify sentences. Reflecting sentences are counted. After a sentence that verifies, the
-            target model writes a longer passage. By default there are no cues.
+        lexicon: The cues that classify sentences. Reflecting sentences of takeovers are counted. After a sentence that
+            verifies, in a takeover or in a draft that is kept, the other model writes a longer passage. By default
+            there are no cues.
         top_logprobs: For how many of the most likely tokens the trigger needs log-probabilities at the first token of a
             step.
         takeover_tokens: The length of a takeover if the policy does not set one, in tokens. None: the whole step.
@@ -131,3 +142,19 @@ class Trigger(ABC):
         has not decided by then, the draft is kept. Decisions must be monotonic: every longer draft gets the same
         decision. Otherwise the result would depend on how the text is split into chunks.
         """
+
+
+def decision_of(trigger: Trigger, draft: Draft) -> Decision | None:
+    """Return what a trigger decides about a draft; None if it needs more text.
+
+    Raises:
+        TypeError: `examine` returned something else. Without this check, the draft would be kept.
+    """
+    decision = trigger.examine(draft)
+    if decision is None or decision == "keep" or isinstance(decision, (Cue, ScoreRequest)):
+        return decision
+    msg = (
+        f"{type(trigger).__name__}: expected `examine` to return a Cue (TAKE_OVER if no word is the reason), a "
+        f"ScoreRequest, 'keep' or None, got {decision!r}"
+    )
+    raise TypeError(msg)

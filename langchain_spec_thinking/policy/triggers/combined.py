@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import ScoreRequest, Trigger
+from langchain_spec_thinking.policy.triggers.base import ScoreRequest, Trigger, decision_of
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers.base import Decision, Draft
@@ -38,7 +38,7 @@ class _Combined(Trigger):
             object.__setattr__(self, name, value)
 
     def examine(self, draft: Draft) -> Decision | None:
-        return self._combine([trigger.examine(draft) for trigger in self.triggers])
+        return self._combine([decision_of(trigger, draft) for trigger in self.triggers])
 
     @abstractmethod
     def _combine(self, decisions: list[Decision | None]) -> Decision | None: ...

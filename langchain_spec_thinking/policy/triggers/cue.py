@@ -27,7 +27,9 @@ class CueTrigger(Trigger):
 
     lexicon: Lexicon = field(default_factory=Lexicon)
     # Words have no threshold. A longer takeover also searches more of a step. The lowest share is not known in advance.
-    tunable = TunableParameter("takeover_tokens", lowest=1, highest=256, integer=True, zero_at_lowest=False)
+    tunable = TunableParameter(
+        "takeover_tokens", at_lowest_share=1, at_highest_share=256, integer=True, zero_at_lowest=False
+    )
 
     def examine(self, draft: Draft) -> Cue | None:
         """Return the first cue of a draft."""

@@ -43,7 +43,7 @@ class FirstTokenEntropy(Trigger):
     top: int = 20
     lexicon: Lexicon = NO_CUES
     takeover_tokens = None
-    tunable = TunableParameter("threshold", lowest=3, highest=0)  # ln 20: entropy of 20 equal tokens
+    tunable = TunableParameter("threshold", at_lowest_share=3, at_highest_share=0)  # ln 20: entropy of 20 equal tokens
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""

@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from langchain_spec_thinking.policy.cues import Cue, Lexicon
-from langchain_spec_thinking.policy.triggers.base import NO_CUES, Trigger, TunableParameter
+from langchain_spec_thinking.policy.triggers.base import NO_CUES, TAKE_OVER, Trigger, TunableParameter
 from langchain_spec_thinking.policy.triggers.registry import register_trigger
 
 if TYPE_CHECKING:
+    from langchain_spec_thinking.policy.cues import Cue, Lexicon
     from langchain_spec_thinking.policy.triggers.base import Draft
 
 
@@ -31,7 +31,7 @@ class RandomTrigger(Trigger):
     probability: float
     seed: int = 0
     lexicon: Lexicon = NO_CUES
-    tunable = TunableParameter("probability", lowest=0, highest=1)
+    tunable = TunableParameter("probability", at_lowest_share=0, at_highest_share=1)
 
     def __post_init__(self) -> None:
         """Refuse a probability that is not between 0 and 1."""
@@ -42,4 +42,4 @@ class RandomTrigger(Trigger):
     def examine(self, draft: Draft) -> Cue | Literal["keep"]:
         """Decide at random, without regard to the text."""
         rng = random.Random(f"{self.seed}-{draft.index}")  # noqa: S311 - repeatable, not secret
-        return Cue("", "trigger", 0) if rng.random() < self.probability else "keep"
+        return TAKE_OVER if rng.random() < self.probability else "keep"

@@ -19,9 +19,11 @@ TRIGGERS: dict[str, type[Trigger]] = {}
 
 
 def register_trigger(kind: _Kind) -> _Kind:
-    """Let command lines, saved policies and recorded runs name a trigger.
+    """Let saved policies, recorded runs and command lines name a trigger.
 
     Use it as a decorator, above `@dataclass(frozen=True)`. A class that is defined again replaces the earlier one.
+    Files name the trigger by its class. They can be read after the module of the class was imported. Command lines name
+    a trigger of this package by its short name, and any other trigger by its module and class: `my_module:MyTrigger`.
 
     Args:
         kind: A frozen dataclass with `examine` and `tunable`.

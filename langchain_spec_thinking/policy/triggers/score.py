@@ -40,7 +40,7 @@ class ScoreAndAccept(Trigger):
     question: str = QUESTION
     lexicon: Lexicon = NO_CUES
     takeover_tokens = None
-    tunable = TunableParameter("threshold", lowest=0, highest=10, integer=True)  # 10 accepts none
+    tunable = TunableParameter("threshold", at_lowest_share=0, at_highest_share=10, integer=True)  # 10 accepts none
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""

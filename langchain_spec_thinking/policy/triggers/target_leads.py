@@ -34,7 +34,9 @@ class TargetLeads(Trigger):
     takeover_tokens = None
     lead = "target"
     # Words have no threshold. The longer the speculative model writes, the less the target writes.
-    tunable = TunableParameter("takeover_tokens", lowest=256, highest=1, integer=True, zero_at_lowest=False)
+    tunable = TunableParameter(
+        "takeover_tokens", at_lowest_share=256, at_highest_share=1, integer=True, zero_at_lowest=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse an empty cue, because it would match everywhere."""

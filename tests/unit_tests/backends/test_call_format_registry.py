@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking.backends import replies
-from langchain_spec_thinking.backends.replies.answer_plan import FREE_TEXT, AnswerPlan, plan_answer
-from langchain_spec_thinking.backends.replies.call_format import CallFormat
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
+from langchain_spec_thinking.backends.replies.call_format import FREE_TEXT, AnswerPlan, CallFormat
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS, DEFAULT_FORMAT, format_of
 from langchain_spec_thinking.backends.replies.call_parser import CallParser
 from langchain_spec_thinking.backends.replies.tool_prompts import with_tool_prompt

@@ -11,13 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk, ToolCallChunk
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan, plan_answer
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS, HERMES, format_of
 from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.backends.replies.call_format import CallFormat
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan, CallFormat
 
 MISTRAL, LLAMA = CALL_FORMATS["mistral"], CALL_FORMATS["llama"]
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}

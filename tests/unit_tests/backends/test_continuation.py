@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.openai.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.continuation import (
+    STRATEGIES,
     ChatFlag,
     ChatInstruct,
     ChatMark,
@@ -23,6 +23,7 @@ from langchain_spec_thinking.backends.replies.continuation import (
     parts,
     strategies_by_name,
 )
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.turn import Message, Turn
 
 USER = {"role": "user", "content": "hi"}
@@ -153,12 +154,17 @@ def test_the_echo_filter_does_not_depend_on_the_pieces(given_text: str, said: st
     assert said.endswith(filtered([said]))
 
 
+KINDS = tuple(STRATEGIES.values())
+FIRST, LAST = KINDS[0], KINDS[-1]
+FIRST_NAME, LAST_NAME = get_args(StrategyName)[0], get_args(StrategyName)[-1]
+
+
 @pytest.mark.parametrize(
     ("kinds", "wrong"),
     [
-        ((Raw, ChatFlag, ChatMark, ChatTrailing), "chat_instruct"),
-        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatTrailing), "chat_trailing, chat_instruct"),
-        ((Raw, ChatFlag, ChatMark, ChatTrailing, ChatInstruct, Turn), "Turn"),
+        (KINDS[:-1], LAST_NAME),
+        ((*KINDS[:-1], FIRST), f"{FIRST_NAME}, {LAST_NAME}"),
+        ((*KINDS, Turn), "Turn"),
     ],
     ids=["a class is missing", "a class is there twice", "a class has no name"],
 )

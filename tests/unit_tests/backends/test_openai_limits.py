@@ -20,7 +20,7 @@ from langchain_spec_thinking.backends.base import Call, End, Piece, Request
 from langchain_spec_thinking.backends.openai.network import TimedBackend, TimedStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 from langchain_spec_thinking.backends.openai.response_bytes import EVENT_BYTES_MAX
-from langchain_spec_thinking.backends.openai.tool_call_deltas import ARGUMENTS_CHARACTERS_MAX
+from langchain_spec_thinking.backends.replies.tool_call_deltas import ARGUMENTS_CHARACTERS_MAX
 from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import BackendError, OversizedReplyError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend

@@ -19,7 +19,7 @@ from langchain_spec_thinking import (
     OpenAIBackend,
 )
 from langchain_spec_thinking.backends.base import Request, Usage
-from langchain_spec_thinking.backends.local.prefetching import on_own_network
+from langchain_spec_thinking.backends.prefetching import on_own_network
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny

@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend, TargetLeads
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Usage
-from langchain_spec_thinking.backends.local.prefetching import prefetch_threads
+from langchain_spec_thinking.backends.prefetching import prefetch_threads
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend

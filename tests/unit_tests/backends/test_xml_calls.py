@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from langchain_spec_thinking.backends.replies.answer_plan import AnswerPlan, plan_answer
+from langchain_spec_thinking.backends.base import Call, Piece, Request
+from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.argument_types import read_argument
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import Raw
+from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
 
 QWEN_XML = CALL_FORMATS["qwen_xml"]
 HI = (Message("user", "hi"),)
@@ -100,6 +105,7 @@ CASES = [
     pytest.param(A.replace("\n</parameter>", ""), [CALL], id="the last argument has no last tag"),
     pytest.param("2 < 3 <tool> <function=f> <tool_ca", ["2 < 3 <tool> <function=f> <tool_ca"], id="no call"),
     pytest.param("Five. \n", ["Five. \n"], id="white space at the end"),
+    pytest.param(A[:-4], [CALL], id="a call whose last tag is cut off leaves no text"),
     pytest.param(A[:-30], [("write", A[:-30].strip())], id="a call that is cut off has no arguments"),
     pytest.param(
         xml(path="a").replace("<parameter", "b <parameter"),
@@ -179,6 +185,7 @@ ROOT = {"$defs": {"Colour": {"enum": ["red", "1"]}, "Loop": {"anyOf": [{"$ref": 
         pytest.param({"oneOf": [{"$ref": "#/$defs/Colour"}, {"type": "integer"}]}, "red", "red", id="one of two"),
         pytest.param({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "2", 2, id="an optional integer"),
         pytest.param({"allOf": [{"type": "string"}, {"minLength": 1}]}, "2", "2", id="a string with a limit"),
+        pytest.param({"allOf": [True, {"type": "string"}]}, "2", "2", id="a part of allOf that allows everything"),
         pytest.param({"enum": ["1", "2"]}, "1", "1", id="one of several strings"),
         pytest.param({"enum": ["a", "b"]}, "\n a", "a", id="white space around one of several strings"),
         pytest.param({"enum": [1, 2]}, "1", 1, id="one of several numbers"),
@@ -226,3 +233,13 @@ def test_a_required_call_is_begun_for_the_model(choice: str, prefix: str, rest: 
     payload = Raw(chat_template()).payload(Turn(HI, tools=Tools((WRITE, NOW), choice)))
     assert payload.body["prompt"].endswith(f"<|assistant|>{prefix}")
     assert "extra_body" not in payload.body  # servers get JSON schemas only, and these calls are no JSON
+
+
+def test_a_scripted_model_can_write_its_calls_in_this_format() -> None:
+    script = xml(path="a.txt", lines="3")
+    model = ScriptedBackend(script, call_format=QWEN_XML)
+    turn = Turn(HI, tools=Tools((WRITE, NOW), "auto"))
+    events = list(model.continue_turn(turn, Request(99)))
+    calls = [(event.call.name, json.loads(event.call.arguments)) for event in events if isinstance(event, Call)]
+    assert calls == [("write", {"path": "a.txt", "lines": 3})]
+    assert not any(isinstance(event, Piece) for event in events)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from langchain_spec_thinking import DelegationPolicy, Draft, RandomTrigger, Trigger
+from langchain_spec_thinking import Cue, DelegationPolicy, Draft, RandomTrigger, Trigger
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.evaluation import Variant, alone, evaluate
 from langchain_spec_thinking.evaluation.calibration import (
+    Measured,
     calibrate_to_share,
     measure_share,
     parse_trigger,
@@ -23,7 +25,7 @@ from langchain_spec_thinking.evaluation.calibration import (
     with_value,
 )
 from langchain_spec_thinking.evaluation.mining import mine, openings, steps
-from langchain_spec_thinking.evaluation.policy_lines import parse_policy
+from langchain_spec_thinking.evaluation.policy_lines import format_policy, parse_policy, trigger_class
 from langchain_spec_thinking.evaluation.runs import read_runs
 from langchain_spec_thinking.evaluation.statistics import Interval
 from langchain_spec_thinking.evaluation.sweeps import sweep
@@ -62,7 +64,7 @@ def test_a_parameter_is_tuned_to_a_share(
     best = calibrate_to_share(share_at, wanted, parameter, rounds=9)[0]
     assert best.share.value == pytest.approx(wanted, abs=0.035 if parameter.integer else 0.011)
     assert len(tried) == len(set(tried)) <= 9
-    assert tried[0] == parameter.highest
+    assert tried[0] == parameter.at_highest_share
     assert not parameter.integer or all(value == int(value) for value in tried)
 
 
@@ -71,7 +73,7 @@ def test_every_trigger_that_a_line_can_name_has_a_tunable_parameter() -> None:
         policy, parameter = parse_trigger(name)
         assert isinstance(policy.trigger, kind)
         assert (
-            with_value(policy, parameter, parameter.highest)
+            with_value(policy, parameter, parameter.at_highest_share)
             == policy
             != with_value(policy, parameter, 4 if parameter.integer else 0.25)
         )
@@ -103,6 +105,136 @@ def test_a_trigger_without_a_tunable_parameter_runs_but_is_not_calibrated() -> N
     result = run("--target-share", "0.2", "--trigger", "untuned")
     assert result.exit_code == 1
     assert "Untuned defines no parameter" in " ".join(result.output.split())
+
+
+@pytest.mark.usefixtures("untuned")
+def test_the_cues_of_a_lexicon_are_no_settings_of_a_trigger_without_one() -> None:
+    with pytest.raises(ValueError, match="reflection: no such setting; expected one of answer, boundary") as caught:
+        parse_policy("x:trigger=untuned,reflection=wait")
+    assert "affirmation" not in str(caught.value)
+    assert parse_policy("x:trigger=random,probability=1,reflection=wait")[1].trigger.lexicon.reflection == ("wait",)
+
+
+@pytest.mark.parametrize(
+    ("found", "near"),
+    [(0.0, False), (0.09, False), (0.1, True), (0.2, True), (0.3, True), (0.31, False), (0.9, False)],
+)
+def test_a_share_is_near_the_wanted_one_if_it_misses_it_by_at_most_half(found: float, near: bool) -> None:
+    assert Measured(1, Interval(found, 0, 1)).is_near(0.2) is near
+
+
+@dataclass(frozen=True)
+class Jump(Trigger):
+    """A trigger whose share is never small: it takes over everywhere or nowhere."""
+
+    at: float
+    tunable = TunableParameter("at", 0, 1)
+
+    def examine(self, draft: Draft) -> Cue | Literal["keep"]:
+        return Cue("", "trigger", 0) if self.at == 1 else "keep"
+
+
+@dataclass(frozen=True)
+class Silent(Jump):
+    """A trigger that never takes over."""
+
+    def examine(self, draft: Draft) -> Literal["keep"]:
+        return "keep"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        pytest.param(Jump, "The nearest value found gives 0.0%, not 5.0%.", id="the share jumps over the wanted one"),
+        pytest.param(Silent, "the large model writes at most 0.0%", id="the trigger never fires"),
+    ],
+)
+def test_a_useless_value_is_not_proposed(kind: type[Trigger], said: str, tmp_path: Path) -> None:
+    register_trigger(kind)
+    name = kind.__name__.lower()
+    try:
+        options = ["--data", "pocket:2", "--max-tokens", "150", "--out", str(tmp_path / "policy.json")]
+        result = run("--target-share", "0.05", "--trigger", name, *options)
+    finally:
+        del TRIGGERS[name]
+    shown = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert said in shown
+    assert "gives 0.0% and no value came nearer to 5.0%. Try another trigger" in shown
+    assert "--policy" not in shown
+    assert not (tmp_path / "policy.json").exists()
+
+
+OWN_TRIGGER = """
+from dataclasses import dataclass
+from langchain_spec_thinking import TAKE_OVER, Trigger, TunableParameter, register_trigger
+
+class Plain:
+    pass
+
+@register_trigger
+@dataclass(frozen=True)
+class EverySecond(Trigger):
+    n: int = 2
+    tunable = TunableParameter("n", at_lowest_share=9, at_highest_share=1, integer=True, zero_at_lowest=False)
+
+    def examine(self, draft):
+        return TAKE_OVER if (draft.index + 1) % self.n == 0 else "keep"
+"""
+
+UNTUNABLE_TRIGGER = """
+from dataclasses import dataclass
+from langchain_spec_thinking import Trigger, register_trigger
+
+@register_trigger
+@dataclass(frozen=True)
+class Untunable(Trigger):
+    def examine(self, draft):
+        return "keep"
+"""
+
+
+@pytest.fixture
+def own_trigger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module in the working directory that nothing has imported."""
+    (tmp_path / "own_trigger.py").write_text(OWN_TRIGGER, "utf-8")
+    (tmp_path / "bad_trigger.py").write_text(UNTUNABLE_TRIGGER, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield "own_trigger:EverySecond"
+    TRIGGERS.pop("every_second", None)
+    sys.modules.pop("own_trigger", None)
+
+
+def test_a_line_names_a_trigger_of_the_user_by_module_and_class(own_trigger: str) -> None:
+    line = f"mine:trigger={own_trigger},n=3"
+    policy = parse_policy(line)[1]
+    assert repr(policy.trigger) == "EverySecond(n=3)"
+    assert format_policy("mine", policy) == line
+
+
+def test_a_trigger_of_the_user_is_calibrated(own_trigger: str) -> None:
+    policy, parameter = parse_trigger(f"{own_trigger},takeover_tokens=30")
+    assert (repr(policy.trigger), parameter.field, policy.takeover_tokens) == ("EverySecond(n=1)", "n", 30)
+    result = run("--target-share", "0.9", "--trigger", own_trigger, "--data", "pocket:1", "--limit", "1")
+    assert f"--policy 'every_second:trigger={own_trigger},n=1'" in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("own_trigger:Other", "own_trigger:Other: module 'own_trigger' has no attribute 'Other'"),
+        ("bad_trigger:Untunable", "bad_trigger:Untunable: Untunable: expected `tunable = TunableParameter"),
+        (".own_trigger:Plain", "^.own_trigger:Plain: "),
+        ("own_trigger:Plain", "own_trigger:Plain: Plain: expected a subclass of Trigger"),
+        ("no_such_module:Other", "no_such_module:Other: No module named 'no_such_module'"),
+        ("other", "other: expected one of cue, .* or module:Class for a trigger of your own"),
+    ],
+)
+@pytest.mark.usefixtures("own_trigger")
+def test_a_name_that_is_no_trigger_is_refused(name: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        trigger_class(name)
 
 
 def test_a_share_outside_the_possible_range_gives_the_nearest_end() -> None:

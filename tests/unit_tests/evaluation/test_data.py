@@ -188,7 +188,7 @@ def test_a_policy_that_does_not_fit_in_a_line_is_refused(policy: DelegationPolic
         ("x:takeover", "expected setting=value, got 'takeover'"),
         ("x:takeover=3", "takeover: no such setting; expected one of affirmation"),
         ("x:takeover_tokens=0", "takeover_tokens: expected a whole number"),
-        ("x:trigger=guess", "trigger: expected one of cue"),
+        ("x:trigger=guess", "guess: expected one of cue"),
         ("x:trigger=random", "random: .*probability"),
         ("x:takeover_every_boundary=no", "takeover_every_boundary: expected True or False, got 'no'"),
         ("x:substrings=no", "substrings: expected True or False, got 'no'"),

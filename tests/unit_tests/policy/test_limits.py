@@ -99,6 +99,8 @@ def test_tokens_kept_never_exceed_the_limit() -> None:
     machine.start()
     machine.receive("One. ", 4)
     commands = machine.receive("\n\nwait now", 3)
-    assert transcript(commands)[-1] == "target reflection 3 (wait)"  # a piece that is cut counts for its kept part
-    machine.receive("Hm. ", 3)
+    assert (
+        transcript(commands)[-1] == "target reflection 5 (wait)"
+    )  # one of three tokens is kept, with 2 of 10 characters
+    machine.receive("Hm. ", 5)
     assert transcript(machine.end("length")) == ["+  ", "finish length"]

@@ -363,7 +363,7 @@ def test_invalid_values_are_refused(make: Any, message: str) -> None:
 @dataclass(frozen=True)
 class Never(Trigger):
     n: int = 1
-    tunable = TunableParameter("n", lowest=1, highest=9)
+    tunable = TunableParameter("n", at_lowest_share=1, at_highest_share=9)
 
     def examine(self, draft: Draft) -> Literal["keep"]:
         return "keep"
@@ -382,7 +382,7 @@ class Untold(Trigger):
 
 @dataclass(frozen=True)
 class Elsewhere(Untold):
-    tunable = TunableParameter("m", lowest=1, highest=9)
+    tunable = TunableParameter("m", at_lowest_share=1, at_highest_share=9)
 
 
 @dataclass(frozen=True)
@@ -449,5 +449,8 @@ def test_a_class_that_is_defined_again_replaces_the_earlier_one(never: type[Trig
 
 def test_a_trigger_that_is_not_registered_cannot_be_loaded() -> None:
     data = {"trigger": {"type": "Untold"}}
-    with pytest.raises(ValueError, match=r"Untold: expected one of AllOf, .*`register_trigger` decorates its class"):
+    expected = (
+        r"Untold: expected one of AllOf, .*`register_trigger` decorates its class and Python has imported its module"
+    )
+    with pytest.raises(ValueError, match=expected):
         policy_from_data(data)
