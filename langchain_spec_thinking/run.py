@@ -241,7 +241,7 @@ class Run:
 
     def _take_piece(self, piece: Piece) -> list[TurnEvent]:
         """Receive a piece of text. If it exceeds the limit of the request, cut it there and end the request."""
-        pending, tokens = self.pending_request, self._tokens(piece.tokens, piece.text)
+        pending, tokens = self.pending_request, self._count_tokens(piece.tokens, piece.text)
         written = self._running.received + tokens
         text, tokens = self._running.take(piece.text, tokens, self.backend.count_tokens)
         self.report.usage[self.author].completion_tokens += tokens
@@ -251,7 +251,7 @@ class Run:
         self._report_excess(written)
         return events + self._end_by_length(0)
 
-    def _tokens(self, counted: int | None, text: str) -> int:
+    def _count_tokens(self, counted: int | None, text: str) -> int:
         """Return the number of tokens of a text. None: the backend did not count them."""
         return self.backend.count_tokens(text) if counted is None else counted
 
@@ -267,7 +267,7 @@ class Run:
 
     def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._command.kind
-        written = self._tokens(event.tokens, f"{event.call.name}{event.call.arguments}")
+        written = self._count_tokens(event.tokens, f"{event.call.name}{event.call.arguments}")
         self._report_excess(self._running.received + written)
         tokens = self._running.take_call(written)
         if tokens is None:

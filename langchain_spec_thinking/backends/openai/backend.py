@@ -225,7 +225,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(ServedModel(self, self.client, self.profile), found)
+        return diagnose_server(ServedModel(self, self.client, self.profile, self.timeout), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""

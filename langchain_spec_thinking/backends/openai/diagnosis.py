@@ -38,11 +38,13 @@ class ServedModel:
         backend: The backend that uses the model.
         client: The SDK's client for the server.
         profile: What is known about the server.
+        timeout: Longest time for a request, in seconds.
     """
 
     backend: Backend
     client: openai.OpenAI
     profile: ServerProfile
+    timeout: float
 
 
 def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
@@ -78,7 +80,7 @@ def _try_strategies(model: ServedModel) -> Iterator[Trial]:
     for way in ways:
         probe = RawProbe(model.backend.name, way) if isinstance(way, Raw) else Probe(model.backend.name, way)
         try:
-            outcome = probe.read(probe.send(model.client, model.backend.timeout))
+            outcome = probe.read(probe.send(model.client, model.timeout))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)
