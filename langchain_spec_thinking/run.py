@@ -22,7 +22,7 @@ from langchain_spec_thinking.policy.commands import (
 )
 from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.resumes import Resumes
-from langchain_spec_thinking.running_request import CountedText, RunningRequest
+from langchain_spec_thinking.running_request import RunningRequest
 from langchain_spec_thinking.turn_events import ContentBlocks
 from langchain_spec_thinking.writers import OnTargetFailure, Prefetcher, Writers, require_time, with_text
 
@@ -248,21 +248,21 @@ class Run:
         if limitation := self.backend.capabilities.limitation:
             self.report.add_degraded(limitation)
 
-    def _count(self, tokens: int | None, text: str) -> int:
-        """Return the number of tokens of a text. Count the text if its backend did not."""
-        return self.backend.count_tokens(text) if tokens is None else tokens
-
     def _take_piece(self, piece: Piece) -> list[TurnEvent]:
         """Receive a piece of text. If it exceeds the limit of the request, cut it there and end the request."""
-        pending, before = self.pending_request, self._running.received
-        text = CountedText(piece.text, self._count(piece.tokens, piece.text))
-        kept = self._running.take(text, self.backend.count_tokens)
-        self.report.usage[self.author].completion_tokens += kept.tokens
-        events = self._apply(self._machine.receive(kept.text, kept.tokens, piece.top_logprobs))
-        if kept is text or self.pending_request is not pending:
+        pending, tokens = self.pending_request, self._count_tokens(piece.tokens, piece.text)
+        written = self._running.received + tokens
+        text, tokens = self._running.take(piece.text, tokens, self.backend.count_tokens)
+        self.report.usage[self.author].completion_tokens += tokens
+        events = self._apply(self._machine.receive(text, tokens, piece.top_logprobs))
+        if not self._running.cut or self.pending_request is not pending:
             return events
-        self._report_excess(before + text.tokens)
+        self._report_excess(written)
         return events + self._end_by_length(0)
+
+    def _count_tokens(self, counted: int | None, text: str) -> int:
+        """Return the number of tokens of a text. None: the backend did not count them."""
+        return self.backend.count_tokens(text) if counted is None else counted
 
     def _report_excess(self, tokens: int) -> None:
         """Report a model that wrote more than requested: `tokens` in all."""
@@ -276,12 +276,11 @@ class Run:
 
     def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._command.kind
-        tokens = self._count(event.tokens, f"{event.call.name}{event.call.arguments}")
-        self._report_excess(self._running.received + tokens)
-        within = self._running.take_call(tokens)
-        if within is None:
+        written = self._count_tokens(event.tokens, f"{event.call.name}{event.call.arguments}")
+        self._report_excess(self._running.received + written)
+        tokens = self._running.take_call(written)
+        if tokens is None:
             return self._end_by_length(0)
-        tokens = within
         self.report.usage[author].completion_tokens += tokens
         events = self._apply(self._machine.call(tokens))
         self.report.call(author, tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Usage
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
@@ -15,13 +15,6 @@ _TOLERANCE = 8
 """A server counts differently from us. It ignores the limit only if it exceeds it by more than an eighth."""
 
 
-class CountedText(NamedTuple):
-    """A text with its number of tokens."""
-
-    text: str
-    tokens: int
-
-
 @dataclass
 class RunningRequest:
     """Counts what the running request writes, and cuts it at its token limit, whatever its server does.
@@ -31,12 +24,14 @@ class RunningRequest:
         received: Number of tokens that the request has brought. Never more than `max_tokens`.
         broken_off: Number of tokens that earlier requests brought for the same command before their streams broke.
         usage: Usage of the request, as far as its backend has reported it.
+        cut: Whether text of the request was cut at its limit.
     """
 
     max_tokens: int = 0
     received: int = 0
     broken_off: int = 0
     usage: Usage = field(default_factory=Usage)
+    cut: bool = False
     _pieces: int = 0
     _characters: int = 0
 
@@ -53,6 +48,7 @@ class RunningRequest:
     def _reset(self) -> None:
         self.received = self._pieces = self._characters = 0
         self.usage = Usage()
+        self.cut = False
 
     @property
     def left(self) -> int:
@@ -64,25 +60,24 @@ class RunningRequest:
         """Number of tokens that were written for the command so far, by this request and by broken ones."""
         return self.broken_off + self.received
 
-    def take(self, piece: CountedText, count_tokens: Callable[[str], int]) -> CountedText:
-        """Count a piece, and return the part of it that is within the limit.
+    def take(self, text: str, tokens: int, count_tokens: Callable[[str], int]) -> tuple[str, int]:
+        """Count a piece of text, and return the part of it that is within the limit, with its number of tokens.
 
         Args:
-            piece: Text that the backend yielded.
+            text: The text.
+            tokens: Its number of tokens.
             count_tokens: Counts the tokens of a text. It is used if the piece must be cut.
-
-        Returns:
-            The piece itself if it is within the limit.
         """
         self._pieces += 1
-        self._characters += len(piece.text)
+        self._characters += len(text)
         left = self.max_tokens - self.received
         long = max(self._characters, self._pieces) > self.max_tokens * TOKEN_CHARACTERS_MAX
-        if piece.tokens <= left and (piece.tokens or not long):
-            self.received += piece.tokens
-            return piece
+        if tokens <= left and (tokens or not long):
+            self.received += tokens
+            return text, tokens
+        self.cut = True
         self.received = self.max_tokens
-        return CountedText(_first_tokens(piece.text, left, piece.tokens, count_tokens), left)
+        return _first_tokens(text, left, tokens, count_tokens), left
 
     def take_call(self, tokens: int) -> int | None:
         """Count a tool call, and return how many of its tokens are within the limit. A call is never cut.

@@ -46,16 +46,16 @@ class BlockingBackend(Backend):
     name = "blocking"
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        yield Piece("Hi.")
+        yield Piece("Hi.", 1)
         RELEASE.wait()
-        yield Piece("never")
+        yield Piece("never", 1)
 
 
 class SilentBackend(BlockingBackend):
     """A backend whose server sends nothing after the first piece."""
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        yield Piece("Hi.")
+        yield Piece("Hi.", 1)
         await asyncio.Event().wait()
 
 
@@ -65,7 +65,7 @@ class SlowToCloseBackend(BlockingBackend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         try:
             for _ in range(request.max_tokens + 1):
-                yield Piece("Hi.")
+                yield Piece("Hi.", 1)
         finally:
             await asyncio.Event().wait()
 

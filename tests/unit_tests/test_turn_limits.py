@@ -18,7 +18,7 @@ from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.policy.budget import Budget
 from langchain_spec_thinking.resumes import PROGRESS_TOKENS, RESUMES_MAX, WAIT_MAX, Resumes
-from langchain_spec_thinking.running_request import CountedText, RunningRequest
+from langchain_spec_thinking.running_request import RunningRequest
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import ToolCall
 from tests.unit_tests.fake_time import FakeTime
@@ -188,9 +188,15 @@ def test_no_server_makes_a_turn_exceed_its_seconds(
     assert not attack.large.running
 
 
+WITH_CUE = [
+    Reply((Piece("One.", 1), Piece("\n\n", 1), Piece("Wait, no.", 1)), End("stop")),
+    Reply((Piece(".", 1),), End("stop")),
+]
+"""Replies of a small model. The large model takes over in the first one."""
+
+
 def test_a_takeover_is_cut_at_its_limit() -> None:
-    small = [Reply((Piece("One."), Piece("\n\n"), Piece("Wait, no.")), End("stop")), Reply((Piece("."),), End("stop"))]
-    attack = Attack.of(small, [Reply((Piece(" on"),), None)], policy=DelegationPolicy(recap_sentence=""))
+    attack = Attack.of(WITH_CUE, [Reply((Piece(" on", 1),), None)], policy=DelegationPolicy(recap_sentence=""))
     assert attack.run(WAYS["invoke"]) is None
     assert attack.report is not None
     takeover = next(segment for segment in attack.report["segments"] if segment["author"] == "target")
@@ -202,7 +208,7 @@ def test_a_takeover_is_cut_at_its_limit() -> None:
 
 def test_a_turn_is_cut_at_its_limit() -> None:
     small = ScriptedBackend("on " * 50)
-    endless = Attack.of([Reply((Piece("on "),), None)], [], max_tokens=10)
+    endless = Attack.of([Reply((Piece("on ", 1),), None)], [], max_tokens=10)
     message = endless.model.invoke("x")
     assert message.content_blocks[0]["reasoning"] == "on " * 10  # type: ignore[typeddict-item]
     assert message.response_metadata["finish_reason"] == "length"
@@ -244,17 +250,17 @@ def test_a_piece_is_cut_at_a_place_that_the_tokenizer_chooses(
     text: str, tokens: int, count: Callable[[str], int], limit: int, kept: str
 ) -> None:
     request = RunningRequest(max_tokens=limit)
-    assert request.take(CountedText(text, tokens), count) == CountedText(kept, limit)
+    assert request.take(text, tokens, count) == (kept, limit)
     assert request.received == limit
-    assert request.take(CountedText("x", 1), count) == CountedText("", 0)
+    assert request.take("x", 1, count) == ("", 0)
 
 
 @given(st.text(alphabet="ab <think>/\ud83d\ude00", max_size=60), st.integers(1, 60), st.integers(0, 60))
 def test_a_cut_piece_is_the_beginning_of_the_piece(text: str, tokens: int, limit: int) -> None:
-    kept = RunningRequest(max_tokens=limit).take(CountedText(text, tokens), letters)
-    assert text.startswith(kept.text)
-    assert kept.tokens <= limit
-    assert len(kept.text) * tokens <= limit * len(text) or kept.text == text
+    kept, cost = RunningRequest(max_tokens=limit).take(text, tokens, letters)
+    assert text.startswith(kept)
+    assert cost <= limit
+    assert len(kept) * tokens <= limit * len(text) or kept == text
 
 
 @pytest.mark.parametrize(
@@ -272,7 +278,7 @@ def test_a_server_that_reports_too_few_tokens_is_not_believed(
     characters: int, received: int, reported: int | None, counted: int
 ) -> None:
     request = RunningRequest(max_tokens=1000)
-    request.take(CountedText("x" * characters, received), letters)
+    request.take("x" * characters, received, letters)
     request.usage = Usage(completion_tokens=reported)
     assert request.received + request.late_tokens() == counted
 
@@ -282,7 +288,7 @@ TEXT = "<think>\n" + "so on " * 40
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_model_that_breaks_after_each_token_fails_in_the_end(way: str) -> None:
-    attack = Attack.of([Reply((Piece("so "),), GoneError("gone"))], [])
+    attack = Attack.of([Reply((Piece("so ", 1),), GoneError("gone"))], [])
     error = attack.run(WAYS[way])
     assert isinstance(error, GoneError)
     assert error.thinking == "so " * len(attack.small.asked)
@@ -291,8 +297,8 @@ def test_a_model_that_breaks_after_each_token_fails_in_the_end(way: str) -> None
 
 
 def test_if_the_large_model_breaks_after_each_token_the_small_model_continues() -> None:
-    small = [Reply((Piece("One."), Piece("\n\n"), Piece("Wait, no.")), End("stop")), Reply((Piece("."),), End("stop"))]
-    attack = Attack.of(small, [Reply((Piece("so "),), GoneError("gone"))], policy=DelegationPolicy(takeover_tokens=200))
+    breaks = [Reply((Piece("so ", 1),), GoneError("gone"))]
+    attack = Attack.of(WITH_CUE, breaks, policy=DelegationPolicy(takeover_tokens=200))
     assert attack.run(WAYS["invoke"]) is None
     assert attack.report is not None
     assert "the small model continued alone: gone" in attack.report["degraded"][0]
@@ -300,7 +306,7 @@ def test_if_the_large_model_breaks_after_each_token_the_small_model_continues() 
 
 
 def test_breaks_after_much_text_are_not_counted() -> None:
-    piece = Piece("so ")
+    piece = Piece("so ", 1)
     attack = Attack.of([Reply((piece,) * PROGRESS_TOKENS, GoneError("gone"))], [], max_tokens=PROGRESS_TOKENS * 40)
     assert attack.run(WAYS["invoke"]) is None
     assert len(attack.small.asked) == 40
@@ -308,15 +314,15 @@ def test_breaks_after_much_text_are_not_counted() -> None:
 
 
 def test_requests_that_are_short_on_purpose_are_not_counted() -> None:
-    attack = Attack.of([Reply((Piece("so "),) * 3, End("length"))], [], part=3, max_tokens=300)
+    attack = Attack.of([Reply((Piece("so ", 1),) * 3, End("length"))], [], part=3, max_tokens=300)
     assert attack.run(WAYS["invoke"]) is None
     assert len(attack.small.asked) == 100
     assert attack.time.waits == []
 
 
 def test_requests_that_the_server_cuts_short_are_counted() -> None:
-    answer = Reply((Piece("Five."),), End("stop"))
-    attack = Attack.of([Reply((Piece("so "),), End("length"))], [answer], part=30, max_tokens=300)
+    answer = Reply((Piece("Five.", 1),), End("stop"))
+    attack = Attack.of([Reply((Piece("so ", 1),), End("length"))], [answer], part=30, max_tokens=300)
     assert attack.run(WAYS["invoke"]) is None
     assert len(attack.small.asked) <= 2 + RESUMES_MAX
 
