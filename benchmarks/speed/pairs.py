@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 POCKET = Path(langchain_spec_thinking.pocket.__file__).parent
 MODELS = Path(os.environ.get("SPEC_THINKING_MODELS", "build/models"))
 """Folder of the real models, each in a subfolder `NAME-hf`."""
-CERTAIN = 1e4
-"""Logit of a token that must be chosen. It is finite, because the backend refuses infinite logits."""
 PERIOD = 60
 """Tokens of text from one forced takeover to the next."""
 TAKEOVER = 20
@@ -166,6 +164,8 @@ def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tu
         for row in range(rows):  # several rows if a draft is checked
             token = write(end - rows + 1 + row)
             if token is not None:
-                scores[0, row, token] = CERTAIN
+                logit = scores[0, row, token].clone()
+                scores[0, row] = -torch.inf  # the backend refuses a logit of inf
+                scores[0, row, token] = logit
 
     model.register_forward_hook(choose, with_kwargs=True)
