@@ -37,7 +37,7 @@ from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamCutError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.test_openai_server import ASKED, http
+from tests.unit_tests.openai_server import ASKED, http
 from tests.unit_tests.test_otel import Collector
 from tests.unit_tests.wire import delta, sse
 
