@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
 from langchain_spec_thinking.errors import ContinuationError, StreamCutError
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 class ReplyStream:
     """One streamed reply. As a context, it closes the stream at the end.
+
+    A reply with its finish reason is complete, whatever happens to the stream afterwards. Only its usage may be
+    missing.
 
     Args:
         stream: The stream of the SDK's blocking or asynchronous client. Nothing was read from it yet.
@@ -54,48 +59,54 @@ class ReplyStream:
 
         If the stream breaks before its first text, it is closed, and the error makes `retrying` open a new stream.
         """
+        events: list[Event] = []
         try:
-            for chunk in self._stream:
-                events = [*self._read(chunk)]
-                if events or self._reader.exceeded:
-                    return events
+            with self._ignoring_errors_after_end():
+                for chunk in self._stream:
+                    events += self._read(chunk)
+                    if _bring_text(events) or self._reader.exceeded:
+                        return events
             self._require_end()
         except BaseException:
             self._stream.close()
             raise
-        return []
+        return events
 
     async def afirst_text(self) -> list[Event]:
         """Do the same as `first_text`, on an event loop."""
+        events: list[Event] = []
         try:
-            async for chunk in self._stream:
-                events = [*self._read(chunk)]
-                if events or self._reader.exceeded:
-                    return events
+            with self._ignoring_errors_after_end():
+                async for chunk in self._stream:
+                    events += self._read(chunk)
+                    if _bring_text(events) or self._reader.exceeded:
+                        return events
             self._require_end()
         except BaseException:
             await self._stream.close()
             raise
-        return []
+        return events
 
     def events(self) -> Iterator[Event]:
         """Read the stream until it ends or exceeds its limit."""
         if self._reader.exceeded:
             return
-        for chunk in self._stream:
-            yield from self._read(chunk)
-            if self._reader.exceeded:
-                break
+        with self._ignoring_errors_after_end():
+            for chunk in self._stream:
+                yield from self._read(chunk)
+                if self._reader.exceeded:
+                    break
 
     async def aevents(self) -> AsyncIterator[Event]:
         """Do the same as `events`, on an event loop."""
         if self._reader.exceeded:
             return
-        async for chunk in self._stream:
-            for event in self._read(chunk):
-                yield event
-            if self._reader.exceeded:
-                break
+        with self._ignoring_errors_after_end():
+            async for chunk in self._stream:
+                for event in self._read(chunk):
+                    yield event
+                if self._reader.exceeded:
+                    break
 
     def end(self) -> Iterator[Event]:
         """Return the events at the end of a stream.
@@ -110,9 +121,25 @@ class ReplyStream:
         yield self._reader.end()
 
     def _read(self, chunk: object) -> Iterator[Event]:
+        ended = self._reader.finished
         yield from self._reader.read(chunk)
         if self._reader.brought_text:
             self._timer.text_came()
+        if self._reader.finished and not ended:
+            self._timer.text_ended()
+
+    @contextmanager
+    def _ignoring_errors_after_end(self) -> Iterator[None]:
+        """Ignore errors of the stream after the end of the text. A new request would write another ending."""
+        try:
+            yield
+        except Exception:
+            if not (self._reader.full or self._text_ended):
+                raise
+
+    @property
+    def _text_ended(self) -> bool:
+        return self._reader.finished or saw_sse_done(self._response)
 
     def _require_end(self) -> None:
         """Raise an error if the stream was cut off before its end."""
@@ -124,7 +151,7 @@ class ReplyStream:
                 "events. Check `base_url` (it usually ends in /v1)."
             )
             raise ContinuationError(msg)
-        if not (self._reader.finished or saw_sse_done(self._response)):
+        if not self._text_ended:
             raise StreamCutError(self._name, self._place)
 
     def __enter__(self) -> Self:
@@ -142,3 +169,8 @@ class ReplyStream:
     async def __aexit__(self, *_: object) -> None:
         """Close the stream of an asynchronous client."""
         await self._stream.close()
+
+
+def _bring_text(events: list[Event]) -> bool:
+    """Return whether any event is more than a count of tokens. vLLM counts the prompt before the first text."""
+    return not all(isinstance(event, Usage) for event in events)

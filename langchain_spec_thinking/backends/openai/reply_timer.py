@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 TIMED_OUT = "timed out"
 """Message of the errors of an HTTP client. The SDK replaces it by its own."""
+AFTER_END_SECONDS = 5.0
+"""Longest wait for what may follow a complete reply, in seconds: its usage and the end of the stream."""
 _SHORTEST = 0.001
 """Shortest timeout of an HTTP client, in seconds. Clients take 0 and less for something else."""
 
@@ -32,6 +34,11 @@ class ReplyTimer:
     def text_came(self) -> None:
         """Begin to measure the time without text again."""
         self._silent_until = self._now() + self._silence
+
+    def text_ended(self) -> None:
+        """Wait only `AFTER_END_SECONDS` from now on, because all text has come."""
+        self._silence = min(self._silence, AFTER_END_SECONDS)
+        self.text_came()
 
     def left(self) -> float:
         """Return the remaining time in seconds. It is not positive if the time is over."""

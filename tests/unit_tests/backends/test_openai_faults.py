@@ -126,6 +126,7 @@ EARLY_BREAKS = [
     pytest.param(lambda: sse(done=False), id="nothing"),
     pytest.param(lambda: sse(text(""), done=False), id="an event without text"),
     pytest.param(lambda: sse("{garbage"), id="garbage"),
+    pytest.param(lambda: sse(text("", usage={"prompt_tokens": 7}), httpx2.ReadError("gone")), id="a count of tokens"),
     pytest.param(lambda: sse(delta(role="assistant"), httpx2.ReadError("gone")), id="a role, then a broken connection"),
 ]
 
