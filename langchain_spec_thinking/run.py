@@ -150,16 +150,17 @@ class Run:
             BackendError: The turn cannot continue. The error contains the text so far.
         """
         require_time(self.deadline, self.turn)
-        received, requested = self._running.received, self._running.max_tokens
+        requested, empty = self._running.max_tokens, self._running.empty
+        kept = 0 if self._machine.at_start else self._running.received
         self._running.resume()
-        self._draft = "" if received else self._draft
+        self._draft = self._draft if empty else ""
         events: list[TurnEvent] = []
         if calls := len(self.turn.calls):  # these calls are complete; an incomplete one was not shown
             self.report.add_degraded(f"the answer ended early, after {calls} complete tool calls: {error}")
             return self._apply(self._machine.end("stop"))
-        resumable = error.is_retryable and received and self._command.kind != "score"
-        if resumable and self.resumes.may_follow(self.author, received, requested):
-            self.turn.pending = self._machine.pending
+        resumable = error.is_retryable and not empty and self._command.kind != "score"
+        if resumable and self.resumes.may_follow(self.author, kept, requested):
+            events = self._continue_held_text()
         elif self.author == "target" and self._writers.may_lose_target:
             events = self._lose_target(error)
             if self._command.kind == "score":
@@ -209,6 +210,17 @@ class Run:
         self._requests += 1
         self._draft = ""
         self._running.begin()
+
+    def _continue_held_text(self) -> list[TurnEvent]:
+        """Let the next request continue after the held text, or begin the turn anew if it holds only a think tag.
+
+        The turn has an open tag already, so the request would contain two.
+        """
+        if not self._machine.at_start:
+            self.turn.pending = self._machine.pending
+            return []
+        self._running.begin()
+        return self._apply(self._machine.drop_held_text())
 
     def _repeat_request(self) -> list[TurnEvent]:
         """Request what is missing after a stream broke."""
@@ -304,7 +316,7 @@ class Run:
         received = self._running.received + late
         if (events := self._replace_target_over_budget(received)) is not None:
             return events
-        if received == 0:
+        if received == 0 and self._running.empty:
             self.report.add_degraded(f"the context of {self.backend.name} is full")
         elif self.backend.capabilities.request_tokens_max is not None and self._command.kind != "score":
             return self._request_more(late)
@@ -316,8 +328,7 @@ class Run:
         written, requested = self._running.received + late, self._running.max_tokens
         if rest <= 0 or not self.resumes.may_follow(self.author, written, requested):
             return self._apply(self._machine.end("length", late))
-        events = self._apply(self._machine.receive("", late))
-        self.turn.pending = self._machine.pending
+        events = self._apply(self._machine.receive("", late)) + self._continue_held_text()
         self._start_rest_request(rest)
         self.report.repeat_request(self.author)
         return events

@@ -51,6 +51,11 @@ class RunningRequest:
         self.cut = False
 
     @property
+    def empty(self) -> bool:
+        """Whether the request has brought neither tokens nor text. A backend may count no tokens for a text."""
+        return not (self.received or self._characters)
+
+    @property
     def left(self) -> int:
         """How many more tokens the request may write."""
         return self.max_tokens - self.received

@@ -20,10 +20,10 @@ What the caller must do
 4. If a returned list contains a `Finish`, the turn is over. Close the stream and stop.
 
 If a stream breaks, the caller may request the rest of it: the new stream continues after the committed text and
-`pending`. The caller may let the speculative model carry out a command for the target model (`run.py` and `writers.py`
-do so if the target model failed or the budget is spent). If this happens in the middle of a command, call
-`drop_held_text` first. If the target model is lost for the rest of the turn, call `stop_takeovers`. The machine itself
-does not know which model really wrote.
+`pending`. If it breaks `at_start`, call `drop_held_text`: the new stream begins the turn. The caller may let the
+speculative model carry out a command for the target model (`run.py` and `writers.py` do so if the target model failed
+or the budget is spent). If this happens in the middle of a command, call `drop_held_text` first. If the target model is
+lost for the rest of the turn, call `stop_takeovers`. The machine itself does not know which model really wrote.
 
 Held, committed and dropped text
 --------------------------------
@@ -245,12 +245,20 @@ class Delegation:
         return f"{THINK_CLOSE}{held}" if self._state is State.CLOSING else held
 
     @property
+    def at_start(self) -> bool:
+        """Whether all text so far is held because it may be a think tag. The tag is not part of the turn yet."""
+        return self._state is State.BEGIN
+
+    @property
     def at_boundary(self) -> bool:
         """Whether the current draft is undecided, so that the target model may replace it."""
         return self._state is State.DRAFT and not self._takeovers_stopped
 
     def drop_held_text(self) -> list[Command]:
-        """Drop the held text, because another model carries out the current command from the committed text on."""
+        """Drop the held text, because the current command is carried out anew from the committed text on.
+
+        Another model may carry it out, or the same model if its stream broke at the start of the turn.
+        """
         self._text.drop()
         if self._state is State.CLOSING:
             self._text.close_thought()
@@ -313,7 +321,7 @@ class Delegation:
         digit = re.search("[0-9]", reply)
         if step is None or (digit is None and len(reply) < SCORE_CHARACTERS_MAX and not self._text.final):
             return
-        self._takeovers_stopped |= self._text.end_reason == "length" and not self._text.written
+        self._takeovers_stopped |= self._text.end_reason == "length" and not (self._text.written or reply)
         self._scored_step = None
         self._text.hold_again(step)
         if digit and int(digit[0]) < step.threshold:

@@ -354,3 +354,26 @@ def test_calls_without_end_are_cut(tokens: int) -> None:
     message = attack.model.bind_tools([tool]).invoke("x")
     assert 1 <= len(message.tool_calls) <= 10
     assert not attack.small.running
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_text_without_tokens_is_text(way: str) -> None:
+    breaks = Reply((Piece("so ", 0),), GoneError("gone"))
+    attack = Attack.of([breaks, breaks, Reply((Piece("on.\n</think>\n\nYes.", 5),), End("stop"))], [])
+    message = WAYS[way](attack.model)
+    assert message.content_blocks[0]["reasoning"] == "so so on.\n"
+    assert message.text == "Yes."
+
+
+def test_text_without_tokens_does_not_mean_that_the_context_is_full() -> None:
+    replies = [Reply((Piece("on", 0),), End("length")), Reply((Piece("Yes.", 1),), End("stop"))]
+    attack = Attack.of(replies, replies[1:])
+    assert attack.run(WAYS["invoke"]) is None
+    assert attack.report is not None
+    assert not [words for words in attack.report["degraded"] if "context" in words]
+
+
+def test_a_model_that_breaks_within_its_think_tag_fails_in_the_end() -> None:
+    attack = Attack.of([Reply((Piece("<think>", 1),), GoneError("gone"))], [], max_tokens=1)
+    assert isinstance(attack.run(WAYS["invoke"]), GoneError)
+    assert len(attack.small.asked) == 1 + RESUMES_MAX

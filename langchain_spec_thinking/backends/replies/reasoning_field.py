@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from langchain_spec_thinking.backends.replies.continuation import parts
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class ReasoningFieldJoiner:
 
     def __init__(self, turn: Turn, *, drops_reasoning: bool = False, in_reasoning_field: bool = False) -> None:
         self._drops_reasoning = drops_reasoning
-        self._open = turn.channel == "thinking" and bool(turn.spans or turn.pending)
-        self._closed = turn.thinking_closed
+        _, _, self._closed = parts(turn)  # a stream may have broken right after the tag
+        self._open = turn.channel == "thinking" and bool(turn.spans or turn.pending) and not self._closed
         self._in_field = in_reasoning_field and self._open
 
     def join(self, reasoning: str, text: str) -> str:
