@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from pydantic import SecretStr
 
-from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, Call, End, Event, Piece, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
 from langchain_spec_thinking.backends.redaction import (
@@ -36,7 +36,6 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Payload,
     Strategy,
 )
-from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
@@ -66,6 +65,8 @@ _BY_CLASS: dict[str, Strategy] = {
 """How to continue a message, by the name of the chat model class.
 
 These classes pass a trailing assistant message to their servers, and the servers continue that message."""
+_REPEATING = {"ChatMistralAI"}
+"""Classes whose servers repeat the given reply at the beginning of their output."""
 _REQUEST_FIELDS = re.compile("extra|headers|query|kwargs|cookies|auth")
 """Matches names of chat models' fields that hold further fields or headers of requests."""
 _CHARACTERS = 4
@@ -153,7 +154,8 @@ class ChatModelBackend(Backend):
                 result = model._generate(reader.messages, **reader.bound)  # noqa: SLF001 - without callbacks
                 yield from reader.read(result.generations[0].message)
             else:
-                with _closing(model._stream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
+                stream = model._stream(reader.messages, **reader.bound)  # noqa: SLF001
+                with reader.ignoring_errors_after_end(), _closing(stream) as chunks:
                     for chunk in chunks:
                         request.deadline.require()
                         yield from reader.read(chunk.message)
@@ -174,22 +176,29 @@ class ChatModelBackend(Backend):
                 for event in reader.read(result.generations[0].message):
                     yield event
             else:
-                async with OwnedStream(model._astream(reader.messages, **reader.bound)) as chunks:  # noqa: SLF001
-                    async for chunk in chunks:
-                        request.deadline.require()
-                        for event in reader.read(chunk.message):
-                            yield event
-                        if reader.full:
-                            break
+                stream = model._astream(reader.messages, **reader.bound)  # noqa: SLF001
+                with reader.ignoring_errors_after_end():
+                    async with OwnedStream(stream) as chunks:
+                        async for chunk in chunks:
+                            request.deadline.require()
+                            for event in reader.read(chunk.message):
+                                yield event
+                            if reader.full:
+                                break
             for event in reader.end():
                 yield event
 
     def _response_reader(self, turn: Turn, request: Request) -> _ResponseReader:
         if not (turn.structured_answer and turn.channel == "answer"):
-            return _ResponseReader(self._strategy.payload(turn), turn, request, self._model)
+            payload = self._strategy.payload(turn).for_server(repeats=self._repeats)
+            return _ResponseReader(payload, turn, request, self._model)
         bound = _bound(self._model, turn.tools) if turn.tools else {}
-        payload = answer_payload(turn, self._strategy, native=bound is not None)
+        payload = answer_payload(turn, self._strategy, native=bound is not None).for_server(repeats=self._repeats)
         return _ResponseReader(payload, turn, request, self._model, bound)
+
+    @property
+    def _repeats(self) -> bool:
+        return type(self._model).__name__ in _REPEATING
 
     def _estimate(self, turn: Turn) -> int:
         """Estimate the number of prompt tokens. A stream that is closed early never reports its usage."""
@@ -235,7 +244,7 @@ class _ResponseReader:
         self.bound = {"stop": list(request.stop) or None, **(bound or {})}
         self.model = model.model_copy(update=_settings(model, request))
         self._surrogates = SurrogateJoiner()
-        self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
+        self._echo = payload.echo_filter()
         self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
         self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
@@ -243,7 +252,7 @@ class _ResponseReader:
         self._max_tokens = request.max_tokens
         self._characters_max = request.max_tokens * _CHARACTERS * (_LONGER if self._limited else 1)
         self._characters = self._argument_characters = self._tokens = 0
-        self._hit_limit = False
+        self._ended = self._hit_limit = False
         self._usage: UsageMetadata | None = None
 
     @property
@@ -257,6 +266,7 @@ class _ResponseReader:
         self._usage = add_usage(self._usage, usage) if usage else self._usage
         metadata = message.response_metadata
         reason = metadata.get("finish_reason") or metadata.get("stop_reason") or metadata.get("done_reason")
+        self._ended |= bool(reason)
         self._hit_limit |= str(reason).lower() in {"length", "max_tokens"}
         text = self._surrogates.join(self._thought.join(*_fields(message)))
         yield from self._piece(self._echo.pass_on(text))
@@ -264,9 +274,20 @@ class _ResponseReader:
             self._argument_characters += len(fragment[3] or "")
             self._native.add(*fragment)
 
+    @contextmanager
+    def ignoring_errors_after_end(self) -> Iterator[None]:
+        """Ignore errors of the stream after its finish reason. A new request would write another ending."""
+        try:
+            yield
+        except Exception:
+            if not self._ended:
+                raise
+
     def end(self) -> Iterator[Event]:
         """Read the end of the response."""
-        yield from self._piece(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest())
+        yield from self._piece(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest(cut=self._hit_limit))
+        if dropped := self._echo.dropped:
+            yield Piece("", min(-(-len(dropped) // _CHARACTERS), self._max_tokens))
         yield from self._calls.rest()
         for call in self._native.finished_calls():
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))

@@ -86,6 +86,10 @@ class OpenAIBackend(Backend):
     server, `"auto"` tries the strategies before it shows any text. If a server refuses a strategy during a turn, the
     backend uses the next strategy from then on.
 
+    If a server repeats the turn before it continues it, the repetition is removed. Output that equals the turn so far
+    may also be new text, for example a refrain. So `"auto"` finds out whether the server repeats. With another
+    strategy, only Mistral counts as a server that does.
+
     Args:
         model: The model's name on the server.
         base_url: The server's address, which usually ends in `/v1`. None means OpenAI. It may contain a user and a

@@ -54,6 +54,7 @@ class ServerCapabilities:
         context: Context length of the model in tokens. None if the server does not report it.
         raw: Whether the completions endpoint passes prompts on unchanged. None until this was tried.
         strategy: How the server continues a turn. None until this was tried.
+        repeats: Whether the server repeats the given reply at the beginning of its output. None until this was tried.
         refused_fields: Fields that the server refuses.
         accepts_tools: Whether the server accepts `tools`. True until the server refuses them.
         limit_field: Name of the field that limits the tokens of the output.
@@ -63,6 +64,7 @@ class ServerCapabilities:
     context: int | None = None
     raw: bool | None = None
     strategy: Strategy | None = None
+    repeats: bool | None = None
     refused_fields: frozenset[str] = frozenset()
     accepts_tools: bool = True
     limit_field: str = "max_tokens"
@@ -171,8 +173,10 @@ class ServerProfile:
         if self.strategy:
             return
         for strategy in self.strategies[:-1]:
-            if (yield Probe(self._model, strategy)) in WORKS:
+            outcome = yield Probe(self._model, strategy)
+            if outcome in WORKS:
                 self.strategy = strategy
+                self._capabilities.repeats = outcome == "repeated, then continued"
                 return
         self.strategy = self.strategies[-1]
 
@@ -182,8 +186,11 @@ class ServerProfile:
             msg = "the server's strategy is not known yet"
             raise RuntimeError(msg)
         if turn.structured_answer and turn.channel == "answer":
-            return answer_payload(turn, self.strategy, native=self._capabilities.accepts_tools)
-        return self.strategy.payload(turn)
+            payload = answer_payload(turn, self.strategy, native=self._capabilities.accepts_tools)
+        else:
+            payload = self.strategy.payload(turn)
+        repeats = self._capabilities.repeats
+        return payload.for_server(repeats=self.engine.repeats if repeats is None else repeats)
 
     def body(self, payload: Payload, request: Request, extra: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the arguments of the SDK's call.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Usage
+from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Piece, Usage
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
-from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.surrogates import SurrogateJoiner
@@ -47,7 +46,7 @@ class ChunkReader:
         self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
     ) -> None:
         self._endpoint = payload.endpoint
-        self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
+        self._echo = payload.echo_filter()
         self._max_tokens = max_tokens
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
@@ -126,8 +125,16 @@ class ChunkReader:
         return self._tokens > self._max_tokens
 
     def rest(self) -> Iterator[Event]:
-        """Yield the text that is still held when no more chunks come."""
-        yield from self._pieces(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest())
+        """Yield the text that is still held when no more chunks come.
+
+        A repetition that the token limit cut off is not shown. Its tokens are counted, because they were spent.
+        """
+        cut = self._finish_reason == "length"
+        yield from self._pieces(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest(cut=cut))
+        if dropped := self._echo.dropped:
+            tokens = self._count_tokens(dropped)
+            self._tokens += tokens
+            yield Piece("", tokens)
 
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
