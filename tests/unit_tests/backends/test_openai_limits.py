@@ -352,8 +352,8 @@ def test_text_without_end_is_cut(part: bytes) -> None:
 
 def test_text_that_is_held_for_a_call_is_cut() -> None:
     opening = event(delta(content='<tool_call>{"name": "f", "arguments": {"a": "'))
-    backend = Server(lambda: endless(opening, HI)).backend(**CHAT)
-    backend.profile._capabilities.accepts_tools = False  # noqa: SLF001 - calls are written as text
+    no_tools = refused(400, "tools are not supported")  # so calls are written as text
+    backend = Server(no_tools, lambda: endless(opening, HI)).backend(**CHAT)
     got = list(backend.continue_turn(turn(tools=tools()), Request(30)))
     assert isinstance(got[-1], End)
     assert got[-1].reason == "length"
