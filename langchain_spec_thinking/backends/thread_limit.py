@@ -16,7 +16,7 @@ class ThreadLimit:
     """
 
     def __init__(self, threads: int) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may close a waiting stream within `give_back`
         self._free = threads
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._called: set[asyncio.Future[None]] = set()  # they may start, but have not noticed yet
