@@ -85,7 +85,8 @@ class OpenAIBackend(Backend):
 
     `"auto"` uses `"raw"` if a tokenizer is given, and otherwise the strategy that a known host documents. On any other
     server, `"auto"` tries the strategies before it shows any text. If a server refuses a strategy during a turn, the
-    backend uses the next strategy from then on.
+    backend uses the next strategy from then on. If a server refuses a field of a request, the request is repeated
+    without the field.
 
     Args:
         model: The model's name on the server.

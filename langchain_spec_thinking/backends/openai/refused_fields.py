@@ -64,5 +64,5 @@ class RefusedFields:
 
 def _key(field: Field, value: object) -> str:
     """Return a short text that tells the values of a field apart."""
-    text = "" if field[1] in _OWN_VALUES else json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    text = "" if field[1] in _OWN_VALUES else json.dumps(value, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -102,8 +102,10 @@ class RequestForm:
         self._endpoint = payload.endpoint
         self._wanted = {name: value for name, value in {**fields, **own}.items() if value is not None}
         self._omitted = frozenset(name for name, value in self._wanted.items() if self._omits(name, value))
-        kept = self._wanted.keys() - self._omitted
-        return payload, *({name: some[name] for name in some if name in kept} for some in (fields, own))
+        return payload, self._kept(fields), self._kept(own)
+
+    def _kept(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name in self._wanted and name not in self._omitted}
 
     def _omits(self, name: str, value: object) -> bool:
         field = (self._endpoint, name)
