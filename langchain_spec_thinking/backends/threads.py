@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from contextlib import closing, suppress
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -72,7 +73,8 @@ async def iterate_in_thread(items: Generator[T, None, None], limit: ThreadLimit 
     channel: _Channel[T] = _Channel()
     reader = _Reader()
     weakref.finalize(reader, channel.stop)
-    start_thread(partial(channel.run, items, limit), channel.stop, "continue_turn")
+    run = copy_context().run  # as `asyncio.to_thread` does
+    start_thread(partial(run, channel.run, items, limit), channel.stop, "continue_turn")
     patience = None
     try:
         while (packed := await channel.received.get()) is not None:
