@@ -241,6 +241,8 @@ UNLIMITED = {
     r"\s+": "nothing that could fail follows",
     r"\n[ \t\r]*\n\s*": "the middle contains no line break, and nothing that could fail follows the end",
     r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*": "it is matched at the start only, and a letter cannot be a hyphen",
+    r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?": "only a setting of the user is matched",
+    r"^\[[^]]*\] \S+ ": "it is matched at the start only",
     r"(?<!\w)(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*": "a scheme begins where a word begins",
     r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)": "nothing follows a repetition",
     r"\n+|[^\S\n]*[^\s<]+|<[^\s>]*>?|[^\S\n]+": "what one alternative reads in vain, the last one takes",

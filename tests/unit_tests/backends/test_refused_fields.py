@@ -104,7 +104,7 @@ def test_fields_that_were_not_the_reason_are_sent_to_the_next_strategy() -> None
 @pytest.mark.parametrize("name", sorted(ALL - {"temperature"}))
 def test_a_refusal_that_is_an_exception_is_not_learned(name: str) -> None:
     """The field was accepted before, so something else about the request was wrong."""
-    odd = []
+    odd: list[bool] = []
     server = Strict(lambda body: f"{name}?" if odd and name in body else None)
     backend = server.backend(**CHAT)
     continued(backend, asked("Hi.", "add"), **FIELDS)
