@@ -113,19 +113,26 @@ async def test_an_error_in_the_thread_reaches_the_reader() -> None:
 
 async def test_streams_take_no_more_threads_than_allowed() -> None:
     limit, begun, most = ThreadLimit(3), 0, 0
+    full, go = threading.Event(), threading.Event()
 
     def items() -> Generator[int, None, None]:
         nonlocal begun, most
         begun += 1
         most = max(most, begun)
+        if begun == 3:
+            full.set()
+        go.wait()
         yield 1
         begun -= 1
 
     async def read() -> list[int]:
         return [item async for item in iterate_in_thread(items(), limit)]
 
-    assert await asyncio.gather(*(read() for _ in range(30))) == [[1]] * 30
-    assert most <= 3
+    readers = [asyncio.create_task(read()) for _ in range(30)]
+    await asyncio.to_thread(full.wait)
+    go.set()
+    assert await asyncio.gather(*readers) == [[1]] * 30
+    assert most == 3
 
 
 async def test_a_stream_that_is_cancelled_before_its_thread_starts_takes_none() -> None:
