@@ -113,17 +113,19 @@ async def test_an_error_in_the_thread_reaches_the_reader() -> None:
 
 async def test_streams_take_no_more_threads_than_allowed() -> None:
     limit, begun, most = ThreadLimit(3), 0, 0
-    full, go = threading.Event(), threading.Event()
+    full, go, lock = threading.Event(), threading.Event(), threading.Lock()
 
     def items() -> Generator[int, None, None]:
         nonlocal begun, most
-        begun += 1
-        most = max(most, begun)
+        with lock:
+            begun += 1
+            most = max(most, begun)
         if begun == 3:
             full.set()
         go.wait()
         yield 1
-        begun -= 1
+        with lock:
+            begun -= 1
 
     async def read() -> list[int]:
         return [item async for item in iterate_in_thread(items(), limit)]
