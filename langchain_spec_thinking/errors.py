@@ -96,6 +96,20 @@ class OversizedReplyError(BackendError):
         super().__init__(f"{what} is longer than {limit}. The server may be faulty: see its log.")
 
 
+class CompressedReplyError(BackendError):
+    """A server sent a compressed reply, although the request asked for none.
+
+    Args:
+        encoding: The name of the compression.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"the server sent a reply with the content encoding {encoding[:20]!r}, but the request asked for an "
+            "uncompressed reply. Switch compression off at the server or at the proxy in front of it."
+        )
+
+
 class PromptTooLongError(BackendError, ContextOverflowError):
     """The conversation does not fit into the context of a model."""
 

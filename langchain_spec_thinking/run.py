@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_spec_thinking.backends.base import Call, End, Piece, Request
+from langchain_spec_thinking.backends.base import Call, End, Limitation, Piece, Request
 from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
@@ -253,7 +253,10 @@ class Run:
             return self._take_call(event)
         if isinstance(event, End):
             return self._end(event)
-        self._record_usage(event)
+        if isinstance(event, Limitation):
+            self.report.add_degraded(event.words)
+        else:
+            self._record_usage(event)
         return []
 
     def _report_limitation(self) -> None:

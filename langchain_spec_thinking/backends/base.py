@@ -129,7 +129,18 @@ class End:
     usage: Usage | None = None
 
 
-Event = Piece | Call | Usage | End
+@dataclass(frozen=True, slots=True)
+class Limitation:
+    """Something that is not as asked in this request. The report of the turn includes it.
+
+    Attributes:
+        words: What the user should know, with the name of the model.
+    """
+
+    words: str
+
+
+Event = Piece | Call | Usage | Limitation | End
 
 
 class Backend(ABC):
@@ -176,8 +187,8 @@ class Backend(ABC):
             request: Limits and sampling settings.
 
         Yields:
-            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time. Yield a `Usage` as
-            soon as a count is known, because a cancelled request never reaches its `End`.
+            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` or a `Limitation` may come at any time.
+            Yield a `Usage` as soon as a count is known, because a cancelled request never reaches its `End`.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn. Before the first text, the backend

@@ -163,8 +163,13 @@ class ChatModelBackend(Backend):
                             break
             yield from reader.end()
 
-    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+    def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the model's own stream."""
+        if not _is_asynchronous(self._model):  # LangChain would use the few threads of the event loop
+            return super().acontinue_turn(turn, request)
+        return self._acontinue_turn(turn, request)
+
+    async def _acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         with self._errors():
             reader = self._response_reader(turn, request)
             model = reader.model
@@ -389,8 +394,16 @@ def _is_retryable(error: Exception) -> bool:
 
 def _streams(model: BaseChatModel, *methods: str) -> bool:
     """Return whether the model's class implements one of these streaming methods and streaming is not disabled."""
-    own = any(getattr(type(model), method) is not getattr(BaseChatModel, method) for method in methods)
-    return own and model.disable_streaming is not True
+    return model.disable_streaming is not True and _has_own(model, *methods)
+
+
+def _is_asynchronous(model: BaseChatModel) -> bool:
+    """Return whether the model's class has asynchronous methods of its own."""
+    return _has_own(model, "_astream" if _streams(model, "_stream", "_astream") else "_agenerate")
+
+
+def _has_own(model: BaseChatModel, *methods: str) -> bool:
+    return any(getattr(type(model), method) is not getattr(BaseChatModel, method) for method in methods)
 
 
 @contextmanager

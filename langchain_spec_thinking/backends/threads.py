@@ -12,8 +12,11 @@ import threading
 import time
 import weakref
 from contextlib import closing, suppress
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from langchain_spec_thinking.backends.thread_limit import ThreadLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -24,6 +27,8 @@ _CANCEL_SECONDS = 0.5
 """How long a cancelled reader waits for its thread, in seconds. A step of a local model usually takes less."""
 _EXIT_SECONDS = 2.0
 """How long the end of the process waits for all threads together, in seconds."""
+_STREAMS = ThreadLimit(512)
+"""Most streams in threads. A further stream waits until one of them ends. A stream that is half read does not end."""
 _END: Any = object()
 _STOPS: weakref.WeakKeyDictionary[threading.Thread, Callable[[], object]] = weakref.WeakKeyDictionary()
 """For each thread, the function that stops it."""
@@ -53,17 +58,23 @@ def _stop_threads() -> None:
         thread.join(max(0, until - time.monotonic()))
 
 
-async def iterate_in_thread(items: Generator[T, None, None]) -> AsyncGenerator[T, None]:
+async def iterate_in_thread(items: Generator[T, None, None], limit: ThreadLimit = _STREAMS) -> AsyncGenerator[T, None]:
     """Run a generator in its own thread and pass its items to the event loop.
 
     The whole generator runs in one thread, so items do not switch between threads. The generator runs at most one item
     ahead of its reader. If the reader stops, the thread finishes the current item and closes the generator. This
     function returns only after that, unless it is cancelled: then it waits half a second at most.
+
+    Args:
+        items: The generator. It was not started yet.
+        limit: How many threads there may be. If there are as many, the generator starts later.
     """
+    await limit.take()
     channel: _Channel[T] = _Channel()
     reader = _Reader()
     weakref.finalize(reader, channel.stop)
-    start_thread(partial(channel.run, items), channel.stop, "continue_turn")
+    run = copy_context().run  # as `asyncio.to_thread` does
+    start_thread(partial(run, channel.run, items, limit), channel.stop, "continue_turn")
     patience = None
     try:
         while (packed := await channel.received.get()) is not None:
@@ -110,7 +121,7 @@ class _Channel(Generic[T]):
         self._stopped = True
         self._requested.release()
 
-    def run(self, items: Generator[T, None, None]) -> None:
+    def run(self, items: Generator[T, None, None], limit: ThreadLimit) -> None:
         """Pass on the items of the generator. This method runs in the thread."""
         error: BaseException | None = None
         try:
@@ -119,6 +130,7 @@ class _Channel(Generic[T]):
                     self._loop.call_soon_threadsafe(self.received.put_nowait, (item,))
         except BaseException as e:  # noqa: BLE001 - the reader raises it
             error = e
+        limit.give_back()
         with suppress(RuntimeError):  # the event loop is closed, so nobody reads
             self._loop.call_soon_threadsafe(self._end, error)
 

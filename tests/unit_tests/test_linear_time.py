@@ -15,6 +15,7 @@ import pytest
 import langchain_spec_thinking
 from langchain_spec_thinking import DelegationPolicy
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+from langchain_spec_thinking.backends.redaction import Redactor, without_credentials
 from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_format import FREE_TEXT
 from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
@@ -197,6 +198,8 @@ PARSERS: list[tuple[str, Parser, list[tuple[str, str]], int]] = [
     ("an overlap", echo_parser((), "", "a" * 10**4), [("", "a"), *TEXTS], SMALL),
     ("halves of characters", surrogate_parser, HALVES, SMALL),
     ("a user's message", whole(render), [*BLANK, *TAGS, ("", "\ue000"), ("", "\ue0001"), ("", "<|im_start|>")], SMALL),
+    ("an error of a server", whole(Redactor(["sk-abc123def4"]).text), [("", "sk-abc12"), ("", "a"), ("", "-x")], SMALL),
+    ("an address", whole(without_credentials), [("", "a"), ("", "a://"), ("a://", "@"), ("", "a:/")], SMALL),
     ("a page", whole(show), [("", "<")], 60),
     ("JSON", whole(json_or_error), [*BRACKETS, *JSON, ("[", "[],"), ('{"a":', "1")], SMALL),
     (
@@ -236,12 +239,12 @@ UNLIMITED = {
     r"[a-z][a-z0-9_-]+": "it is matched at the start only",
     r"(?!openai:|huggingface:)[A-Za-z_][\w.]*:[A-Za-z_]\w*": "it is matched at the start only",
     r"\s+": "nothing that could fail follows",
-    r"^\[[^]]*\] \S+ ": "it is matched at the start only",
-    r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?": "it is matched at the start only; no word holds @",
-    r"\b(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*": "a word begins once, and an address is read to its end",
-    r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)": "nothing that can fail follows",
     r"\n[ \t\r]*\n\s*": "the middle contains no line break, and nothing that could fail follows the end",
     r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*": "it is matched at the start only, and a letter cannot be a hyphen",
+    r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?": "only a setting of the user is matched",
+    r"^\[[^]]*\] \S+ ": "it is matched at the start only",
+    r"(?<!\w)(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*": "a scheme begins where a word begins",
+    r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)": "nothing follows a repetition",
     r"\n+|[^\S\n]*[^\s<]+|<[^\s>]*>?|[^\S\n]+": "what one alternative reads in vain, the last one takes",
 }
 COMPOSED = {

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 
-from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, Event, Limitation, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
@@ -23,6 +23,7 @@ from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagn
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
+from langchain_spec_thinking.backends.openai.request_form import RequestForm
 from langchain_spec_thinking.backends.openai.retries import aretrying, retrying
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
@@ -84,7 +85,8 @@ class OpenAIBackend(Backend):
 
     `"auto"` uses `"raw"` if a tokenizer is given, and otherwise the strategy that a known host documents. On any other
     server, `"auto"` tries the strategies before it shows any text. If a server refuses a strategy during a turn, the
-    backend uses the next strategy from then on.
+    backend uses the next strategy from then on. If a server refuses a field of a request, the request is repeated
+    without the field.
 
     If a server repeats the turn before it continues it, the repetition is removed. Output that equals the turn so far
     may also be new text, for example a refrain. So `"auto"` finds out whether the server repeats. With another
@@ -173,16 +175,19 @@ class OpenAIBackend(Backend):
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            with self._breaker.watch():
+            with self._breaker.watch(request.deadline):
                 if not self.profile.ready:
                     with self._negotiating(request.deadline):
                         self._negotiate(request.deadline)
+                form = RequestForm(self.profile, turn, request, self._extra)
                 for attempt in retrying(self._max_retries, request.deadline):
                     with attempt:
-                        reply = self._open(turn, request)
+                        reply = self._open(form, turn, request)
                         events = reply.first_text()
+                form.accepted()
             with reply:
                 yield self._estimate(turn)
+                yield from self._limitations(form)
                 yield from events
                 yield from reply.events()
             yield from reply.end()
@@ -191,17 +196,18 @@ class OpenAIBackend(Backend):
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            with self._breaker.watch():
+            with self._breaker.watch(request.deadline):
                 if not self.profile.ready:
                     async with self._clients.lock():
                         await self._anegotiate(request.deadline)
+                form = RequestForm(self.profile, turn, request, self._extra)
                 async for attempt in aretrying(self._max_retries, request.deadline):
                     with attempt:
-                        reply = await self._aopen(turn, request)
+                        reply = await self._aopen(form, turn, request)
                         events = await reply.afirst_text()
+                form.accepted()
             async with reply:
-                yield self._estimate(turn)
-                for event in events:
+                for event in (self._estimate(turn), *self._limitations(form), *events):
                     yield event
                 async with OwnedStream(reply.aevents()) as further_events:
                     async for event in further_events:
@@ -277,34 +283,31 @@ class OpenAIBackend(Backend):
 
     # -- requests
 
-    def _build_request(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
-        """Return the strategy, the payload that it makes, and the arguments of the SDK's call."""
-        strategy, payload = self.profile.strategy, self.profile.payload(turn)
-        return strategy, payload, self.profile.body(payload, request, self._extra)
-
-    def _open(self, turn: Turn, request: Request) -> ReplyStream:
-        refused_strategies: list[Strategy] = []
+    def _open(self, form: RequestForm, turn: Turn, request: Request) -> ReplyStream:
         timer = ReplyTimer(request.deadline, self.timeout)
         while True:
-            strategy, payload, body = self._build_request(turn, request)
+            payload, body = form.build()
             try:
                 stream = self._clients.open(payload.endpoint, body, timer)
-            except Exception as error:  # noqa: BLE001 - `adapt_after_error` raises the errors that it cannot handle
-                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
+            except Exception as error:  # noqa: BLE001 - `change_after` raises the errors that it cannot handle
+                form.change_after(error)
             else:
                 return self._reply(stream, self._reader(payload, turn, request), timer)
 
-    async def _aopen(self, turn: Turn, request: Request) -> ReplyStream:
-        refused_strategies: list[Strategy] = []
+    async def _aopen(self, form: RequestForm, turn: Turn, request: Request) -> ReplyStream:
         timer = ReplyTimer(request.deadline, self.timeout)
         while True:
-            strategy, payload, body = self._build_request(turn, request)
+            payload, body = form.build()
             try:
                 stream = await self._clients.aopen(payload.endpoint, body, timer)
             except Exception as error:  # noqa: BLE001
-                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
+                form.change_after(error)
             else:
                 return self._reply(stream, self._reader(payload, turn, request), timer)
+
+    def _limitations(self, form: RequestForm) -> Iterator[Limitation]:
+        for words in form.limitations():
+            yield Limitation(f"{self.name} at {self._safe_url}: {words}")
 
     def _negotiate(self, deadline: Deadline) -> None:
         """Find out what the server is and how it continues a turn, unless another turn found out meanwhile."""

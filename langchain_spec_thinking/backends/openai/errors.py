@@ -17,7 +17,7 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from langchain_spec_thinking.backends.openai.capabilities import CONTEXT_TOO_LONG_PHRASES, server_message
+from langchain_spec_thinking.backends.openai.refusals import is_too_long, server_message
 from langchain_spec_thinking.backends.openai.retries import is_transient
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 from langchain_spec_thinking.surrogates import whole_characters
@@ -105,7 +105,7 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
             kind, advice = translated, what_to_do
             break
     said = server_message(error)
-    if kind is InvalidRequestBackendError and any(words in said.lower() for words in CONTEXT_TOO_LONG_PHRASES):
+    if kind is InvalidRequestBackendError and is_too_long(error):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIStatusError) and error.status_code // 100 == _REDIRECTS:
         kind, advice = RedirectBackendError, "Set `base_url` to the new address if you trust it."

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from openai._models import FinalRequestOptions
 
 
+_UNCOMPRESSED = {"Accept-Encoding": "identity"}
+"""Header that asks for bytes as they are. A few compressed bytes may become more text than fits into memory."""
+
+
 class PrivateURL(httpx2.URL):
     """An address that does not show its query, nor a user and a password.
 
@@ -62,6 +66,6 @@ def address_settings(url: str) -> dict[str, Any]:
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {
         "base_url": public_url(url),
-        "default_headers": {"Authorization": f"Basic {basic}"} if user or password else None,
+        "default_headers": _UNCOMPRESSED | ({"Authorization": f"Basic {basic}"} if user or password else {}),
         "default_query": dict(parse_qsl(parts.query, keep_blank_values=True)) or None,
     }

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, SecondsLeft
-from langchain_spec_thinking.errors import OversizedReplyError
+from langchain_spec_thinking.errors import CompressedReplyError, OversizedReplyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -72,12 +72,14 @@ class _Watch:
 
     Raises:
         httpx2.ReadTimeout: The time of the request is over.
+        CompressedReplyError: The response is compressed, so its length is not known before it is in memory.
         OversizedReplyError: An event, or a response that is no event stream, is too long.
     """
 
     def __init__(self, response: httpx2.Response) -> None:
         timeout = response.request.extensions.get("timeout", {}).get("read")
         self._timer = timeout.timer if isinstance(timeout, SecondsLeft) else None
+        self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._streams = "event-stream" in response.headers.get("content-type", "")
         self._response = response
         self._tail = b"\n"
@@ -88,6 +90,8 @@ class _Watch:
             import httpx2  # noqa: PLC0415 - comes with openai
 
             raise httpx2.ReadTimeout(TIMED_OUT, request=self._response.request)
+        if self._encoding not in {"", "identity"}:
+            raise CompressedReplyError(self._encoding)
         seen = self._tail + part
         if _DONE.search(seen):
             self._response.extensions["sse_done"] = True

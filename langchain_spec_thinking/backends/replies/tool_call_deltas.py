@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.tools import ToolCall
 
 ARGUMENTS_CHARACTERS_MAX = 1_000_000
-"""Most characters of the name and the arguments of one call."""
+"""Most characters of the id, the name and the arguments of one call."""
+CALLS_MAX = 1000
+"""Most calls of one reply. Each one takes memory, also if it is empty."""
 
 
 @dataclass
@@ -23,6 +25,13 @@ class _CallParts:
     name: list[str] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
     characters: int = 0
+
+    def add(self, call_id: str, name: str, arguments: str) -> None:
+        """Add a fragment. Empty texts are not kept, because a server may send any number of them."""
+        self.call_id = self.call_id or call_id
+        self.name += [name] if name else []
+        self.arguments += [arguments] if arguments else []
+        self.characters += len(call_id) + len(name) + len(arguments)
 
 
 class ToolCallDeltas:
@@ -45,7 +54,7 @@ class ToolCallDeltas:
 
         Raises:
             TypeError: A field has another type.
-            OversizedReplyError: The call is too long.
+            OversizedReplyError: The call is too long, or there are too many calls.
         """
         if not isinstance(index, int | str | None):
             msg = f"index: expected a number, got {index!r}"
@@ -55,13 +64,13 @@ class ToolCallDeltas:
                 msg = f"tool_calls: expected text, got {text!r}"
                 raise TypeError(msg)
         parts = self._calls.setdefault(f"{len(self._calls)} whole" if index is None else index, _CallParts())
-        parts.call_id = parts.call_id or call_id or ""
-        parts.name.append(name or "")
-        parts.arguments.append(arguments or "")
-        parts.characters += len(name or "") + len(arguments or "")
+        parts.add(call_id or "", name or "", arguments or "")
         if parts.characters > ARGUMENTS_CHARACTERS_MAX:
             what = "a tool call"
             raise OversizedReplyError(what, f"{ARGUMENTS_CHARACTERS_MAX:,} characters")
+        if len(self._calls) > CALLS_MAX:
+            what = "the list of tool calls in a reply"
+            raise OversizedReplyError(what, f"{CALLS_MAX:,} calls")
 
     def drop_incomplete(self) -> None:
         """Drop the last call, because the stream was closed within it."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +75,27 @@ class Streaming(Plain):
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for word in str(self._ask(messages).content).split(" "):
             yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming], ids=["whole", "streamed"])
+async def test_a_chat_model_without_asynchronous_methods_takes_no_thread_of_the_application(kind: type[Plain]) -> None:
+    free, asking, users = threading.Event(), asyncio.Event(), ContextVar("users", default="nobody")
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+
+    class Slow(kind):  # type: ignore[misc, valid-type]
+        def _ask(self, messages: list[BaseMessage]) -> AIMessageChunk:
+            loop.call_soon_threadsafe(asking.set)
+            free.wait()
+            return AIMessageChunk(content=users.get())
+
+    users.set("somebody")
+    pair = ChatSpeculativeThinking(speculative=Slow(), target=ScriptedBackend())
+    turn = asyncio.create_task(pair.ainvoke("x"))
+    await asking.wait()
+    assert await asyncio.to_thread(lambda: "the application's own work") == "the application's own work"
+    free.set()
+    assert (await turn).text.strip() == "somebody"
 
 
 def events(model: BaseChatModel, half: Turn | None = None, **settings: Any) -> list[Any]:

@@ -23,8 +23,10 @@ from langchain_core.exceptions import (
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.errors import BackendError, CircuitOpenError
+from langchain_spec_thinking.deadline import Deadline
+from langchain_spec_thinking.errors import BackendError, CircuitOpenError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.fake_time import FakeTime
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn
 
 if TYPE_CHECKING:
@@ -245,7 +247,7 @@ def test_a_server_that_has_recovered_gets_requests_again() -> None:
 
     def request(error: Exception | None = None) -> str:
         try:
-            with breaker.watch():
+            with breaker.watch(Deadline()):
                 if error:
                     raise error
         except (httpx2.ConnectError, CircuitOpenError) as e:
@@ -259,6 +261,34 @@ def test_a_server_that_has_recovered_gets_requests_again() -> None:
     assert [request(refused), request()] == ["ConnectError", "CircuitOpenError"]
     now[0] = 62
     assert [request(), request(refused), request()] == ["fine", "ConnectError", "fine"]
+
+
+def fail(breaker: CircuitBreaker, time: FakeTime, error: Exception, seconds: float) -> None:
+    """Make a request that fails some seconds after its turn began. The turn has three seconds."""
+    with breaker.watch(Deadline.after(3.0, time.clock)):
+        time.seconds += seconds
+        raise error
+
+
+ERRORS = [httpx2.ReadTimeout("timed out"), httpx2.ConnectError("gone"), TurnTimeoutError(3)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("seconds", [2.99, 3.0, 3.5])
+def test_an_error_at_the_deadline_of_a_turn_is_no_failure_of_the_server(error: Exception, seconds: float) -> None:
+    time, breaker = FakeTime(), CircuitBreaker("big", clock=lambda: 0.0)
+    for _ in range(10):
+        with pytest.raises(type(error)):
+            fail(breaker, time, error, seconds)
+
+
+def test_an_error_at_the_deadline_does_not_hide_the_failures_before_it() -> None:
+    time, breaker = FakeTime(), CircuitBreaker("big", clock=lambda: 0.0)
+    for seconds in (0.0, 1.0, 3.0, 2.0):
+        with pytest.raises(httpx2.ReadTimeout):
+            fail(breaker, time, httpx2.ReadTimeout(""), seconds)
+    with pytest.raises(CircuitOpenError):
+        fail(breaker, time, httpx2.ReadTimeout(""), 0.0)
 
 
 def test_no_retry_after_a_long_requested_wait() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import json
 from contextlib import suppress
@@ -20,13 +21,13 @@ from langchain_spec_thinking.backends.base import Call, End, Piece, Request
 from langchain_spec_thinking.backends.openai.network import TimedBackend, TimedStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 from langchain_spec_thinking.backends.openai.response_bytes import EVENT_BYTES_MAX
-from langchain_spec_thinking.backends.replies.tool_call_deltas import ARGUMENTS_CHARACTERS_MAX
+from langchain_spec_thinking.backends.replies.tool_call_deltas import ARGUMENTS_CHARACTERS_MAX, ToolCallDeltas
 from langchain_spec_thinking.deadline import Deadline
-from langchain_spec_thinking.errors import BackendError, OversizedReplyError, TurnTimeoutError
+from langchain_spec_thinking.errors import BackendError, CompressedReplyError, OversizedReplyError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import Tools
 from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
-from tests.unit_tests.wire import Handler, Server, delta, event, refused, sse, streamed, text, turn
+from tests.unit_tests.wire import Body, Handler, Server, delta, event, refused, sse, streamed, text, turn
 
 if TYPE_CHECKING:
     import ssl
@@ -352,8 +353,8 @@ def test_text_without_end_is_cut(part: bytes) -> None:
 
 def test_text_that_is_held_for_a_call_is_cut() -> None:
     opening = event(delta(content='<tool_call>{"name": "f", "arguments": {"a": "'))
-    backend = Server(lambda: endless(opening, HI)).backend(**CHAT)
-    backend.profile._capabilities.accepts_tools = False  # noqa: SLF001 - calls are written as text
+    no_tools = refused(400, "tools are not supported")  # so calls are written as text
+    backend = Server(no_tools, lambda: endless(opening, HI)).backend(**CHAT)
     got = list(backend.continue_turn(turn(tools=tools()), Request(30)))
     assert isinstance(got[-1], End)
     assert got[-1].reason == "length"
@@ -380,6 +381,42 @@ def test_many_long_events_are_read(mark: bytes) -> None:
     parts = [(0.0, half) for _ in range(2 * EVENT_BYTES_MAX // len(part)) for half in (part[:-1], part[-1:])]
     got = read(FakeTime(), [*parts, (0.0, STOP)])
     assert isinstance(got[-1], End) or got[-1].reason == "length"
+
+
+@BOTH
+@pytest.mark.parametrize("fragment", [{}, {"function": {"name": "", "arguments": ""}}, {"id": "c"}], ids=str)
+async def test_calls_without_end_are_given_up(fragment: dict[str, Any], asynchronously: bool) -> None:
+    """They have no tokens, so the token limit does not end them."""
+    many = event(delta(tool_calls=[fragment] * 100))
+    backend = Server(lambda: endless(HI, many)).backend(**CHAT)
+    with pytest.raises(OversizedReplyError, match="the list of tool calls in a reply is longer than 1,000 calls"):
+        await events(backend, asynchronously=asynchronously)
+
+
+def test_empty_fragments_of_a_call_take_no_memory() -> None:
+    deltas = ToolCallDeltas()
+    for _ in range(1000):
+        deltas.add(0, "", "", "")
+    [parts] = deltas._calls.values()  # noqa: SLF001
+    assert (parts.name, parts.arguments) == ([], [])
+
+
+@BOTH
+async def test_a_compressed_reply_is_not_decompressed(asynchronously: bool) -> None:
+    """A megabyte of it would become a gigabyte."""
+    asked: list[str] = []
+
+    class Zipped(Server):
+        def __call__(self, request: httpx2.Request) -> httpx2.Response:
+            asked.append(request.headers["accept-encoding"])
+            return super().__call__(request)
+
+    headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+    bomb = gzip.compress(b"data: " + bytes(2**20))
+    server = Zipped(lambda: httpx2.Response(200, headers=headers, stream=Body([bomb])))
+    with pytest.raises(CompressedReplyError, match="content encoding 'gzip'"):
+        await events(server.backend(**CHAT), asynchronously=asynchronously)
+    assert set(asked) == {"identity"}
 
 
 def test_arguments_without_end_are_given_up() -> None:

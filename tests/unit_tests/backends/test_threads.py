@@ -15,6 +15,7 @@ import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
+from langchain_spec_thinking.backends.thread_limit import ThreadLimit
 from langchain_spec_thinking.backends.threads import iterate_in_thread
 from langchain_spec_thinking.turn import Turn
 
@@ -108,6 +109,74 @@ async def test_an_error_in_the_thread_reaches_the_reader() -> None:
     assert await anext(stream) == 1
     with pytest.raises(LookupError, match="no more"):
         await anext(stream)
+
+
+async def test_streams_take_no_more_threads_than_allowed() -> None:
+    limit, begun, most = ThreadLimit(3), 0, 0
+    full, go, lock = threading.Event(), threading.Event(), threading.Lock()
+
+    def items() -> Generator[int, None, None]:
+        nonlocal begun, most
+        with lock:
+            begun += 1
+            most = max(most, begun)
+        if begun == 3:
+            full.set()
+        go.wait()
+        yield 1
+        with lock:
+            begun -= 1
+
+    async def read() -> list[int]:
+        return [item async for item in iterate_in_thread(items(), limit)]
+
+    readers = [asyncio.create_task(read()) for _ in range(30)]
+    await asyncio.to_thread(full.wait)
+    go.set()
+    assert await asyncio.gather(*readers) == [[1]] * 30
+    assert most == 3
+
+
+async def test_a_stream_that_is_cancelled_before_its_thread_starts_takes_none() -> None:
+    limit = ThreadLimit(1)
+    await limit.take()
+    waiting = [asyncio.create_task(limit.take()) for _ in range(4)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    limit.give_back()  # the turn of the second one, which is cancelled before it notices
+    waiting[1].cancel()
+    await asyncio.wait(waiting[1:3])
+    assert [task.cancelled() for task in waiting[:3]] == [True, True, False]
+    limit.give_back()
+    await waiting[3]
+
+
+async def test_a_stream_whose_loop_was_closed_while_it_waited_takes_no_thread() -> None:
+    limit = ThreadLimit(1)
+    await limit.take()
+
+    def wait_in_another_loop() -> None:
+        loop = asyncio.new_event_loop()
+        waiting = limit.take()
+
+        async def begin() -> None:
+            waiting.send(None)
+
+        loop.run_until_complete(begin())
+        loop.close()
+        queue.append(waiting)
+
+    queue: list[Any] = []
+    await asyncio.to_thread(wait_in_another_loop)
+    limit.give_back()
+    queue.clear()  # closes it, as the garbage collector does
+    await limit.take()
+    second = asyncio.create_task(limit.take())
+    await asyncio.sleep(0)
+    assert not second.done()
+    limit.give_back()
+    await second
 
 
 ENDLESS = """
