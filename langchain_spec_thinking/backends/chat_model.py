@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,12 +204,13 @@ class ChatModelBackend(Backend):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        callers = sys.exception()  # an error that the caller is handling may be the context of ours
         try:
             yield
         except (BackendError, asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            remove_secrets(error, self._redactor)
+            remove_secrets(error, self._redactor, except_for=callers)
             failed = BackendError(f"{self.name}: {str(error) or type(error).__name__}")
             failed.is_retryable = _is_retryable(error)
             raise failed from error

@@ -5,6 +5,7 @@ A server quotes the secrets in its errors, in one form after the other. Each tes
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import html
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_core.tracers.schemas import Run
+
+    from langchain_spec_thinking.backends.base import Backend
 
 SECRETS = {
     "the key": 'sk-proj-Ab9/x+Qz71"LmTr=Kq8Z',
@@ -456,6 +459,31 @@ def test_every_error_can_be_pickled(error: BackendError) -> None:
     error.answer = "A"
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+class OwnError(Exception):
+    """An error of the user's program."""
+
+    order: object = None
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "chat model", "no key"])
+def test_an_error_that_the_caller_is_handling_stays_as_it_is(way: str) -> None:
+    own, order = OwnError(f"paid with {KEY}"), object()
+    own.order = order
+    backend: Backend = QuotingServer("as it is").backend()
+    if way == "chat model":
+        backend = chat_openai()
+    elif way == "no key":
+        backend = OpenAIBackend("big", api_key="")
+    model = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
+    try:
+        raise own
+    except OwnError:
+        with pytest.raises(BackendError):
+            asyncio.run(model.ainvoke("x")) if way == "ainvoke" else model.invoke("x")
+    assert own.order is order
+    assert own.args == (f"paid with {KEY}",)
 
 
 def test_the_causes_of_an_error_are_cleaned_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -397,17 +398,18 @@ class OpenAIBackend(Backend):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        callers = sys.exception()  # an error that the caller is handling may be the context of ours
         try:
             yield
         except BackendError as error:
             for cause in (error.__cause__, error.__context__):
                 if cause is not None:
-                    remove_secrets(cause, self._redactor)
+                    remove_secrets(cause, self._redactor, except_for=callers)
             raise
         except Exception as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
-            remove_secrets(error, self._redactor)
+            remove_secrets(error, self._redactor, except_for=callers)
             raise translate(error, name=self.name, url=self._safe_url) from error
 
 
