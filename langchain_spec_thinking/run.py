@@ -150,14 +150,14 @@ class Run:
             BackendError: The turn cannot continue. The error contains the text so far.
         """
         require_time(self.deadline, self.turn)
-        received, requested = self._running.received, self._running.max_tokens
+        received, requested, brought_text = self._running.received, self._running.max_tokens, self._running.brought_text
         self._running.resume()
-        self._draft = "" if received else self._draft
+        self._draft = "" if brought_text else self._draft
         events: list[TurnEvent] = []
         if calls := len(self.turn.calls):  # these calls are complete; an incomplete one was not shown
             self.report.add_degraded(f"the answer ended early, after {calls} complete tool calls: {error}")
             return self._apply(self._machine.end("stop"))
-        resumable = error.is_retryable and received and self._command.kind != "score"
+        resumable = error.is_retryable and brought_text and self._command.kind != "score"
         if resumable and self.resumes.may_follow(self.author, received, requested):
             self.turn.pending = self._machine.pending
         elif self.author == "target" and self._writers.may_lose_target:

@@ -56,6 +56,11 @@ class RunningRequest:
         return self.max_tokens - self.received
 
     @property
+    def brought_text(self) -> bool:
+        """Whether the request has brought text. The text may have cost no tokens."""
+        return self._characters > 0
+
+    @property
     def written(self) -> int:
         """Number of tokens that were written for the command so far, by this request and by broken ones."""
         return self.broken_off + self.received

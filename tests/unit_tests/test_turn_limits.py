@@ -354,3 +354,12 @@ def test_calls_without_end_are_cut(tokens: int) -> None:
     message = attack.model.bind_tools([tool]).invoke("x")
     assert 1 <= len(message.tool_calls) <= 10
     assert not attack.small.running
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_break_after_text_without_tokens_is_resumed(way: str) -> None:
+    broken = Reply((Piece("so on ", 0),), GoneError("gone"))
+    attack = Attack.of([broken, Reply((Piece("and on.", 1),), End("stop"))], [])
+    attack.run(WAYS[way])
+    assert len(attack.small.asked) > 1
+    assert attack.report is not None

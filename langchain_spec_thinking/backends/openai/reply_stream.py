@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
 from langchain_spec_thinking.errors import ContinuationError, StreamCutError
 
@@ -50,38 +51,41 @@ class ReplyStream:
         watch_response(self._response)
 
     def first_text(self) -> list[Event]:
-        """Read up to the first text.
+        """Read up to the first text. A server may report its usage before it.
 
         If the stream breaks before its first text, it is closed, and the error makes `retrying` open a new stream.
         """
+        events: list[Event] = []
         try:
             for chunk in self._stream:
-                events = [*self._read(chunk)]
-                if events or self._reader.exceeded:
+                events += self._read(chunk)
+                if self._reader.exceeded or not all(isinstance(event, Usage) for event in events):
                     return events
             self._require_end()
         except BaseException:
             self._stream.close()
             raise
-        return []
+        return events
 
     async def afirst_text(self) -> list[Event]:
         """Do the same as `first_text`, on an event loop."""
+        events: list[Event] = []
         try:
             async for chunk in self._stream:
-                events = [*self._read(chunk)]
-                if events or self._reader.exceeded:
+                events += self._read(chunk)
+                if self._reader.exceeded or not all(isinstance(event, Usage) for event in events):
                     return events
             self._require_end()
         except BaseException:
             await self._stream.close()
             raise
-        return []
+        return events
 
     def events(self) -> Iterator[Event]:
         """Read the stream until it ends or exceeds its limit."""
         if self._reader.exceeded:
             return
+        self._timer.text_came()  # the caller may have worked on the first text for a while
         for chunk in self._stream:
             yield from self._read(chunk)
             if self._reader.exceeded:
@@ -91,6 +95,7 @@ class ReplyStream:
         """Do the same as `events`, on an event loop."""
         if self._reader.exceeded:
             return
+        self._timer.text_came()
         async for chunk in self._stream:
             for event in self._read(chunk):
                 yield event

@@ -11,6 +11,8 @@ TIMED_OUT = "timed out"
 """Message of the errors of an HTTP client. The SDK replaces it by its own."""
 _SHORTEST = 0.001
 """Shortest timeout of an HTTP client, in seconds. Clients take 0 and less for something else."""
+_LONGEST = 86_400.0
+"""Longest time without text, in seconds. Sockets refuse infinity."""
 
 
 class ReplyTimer:
@@ -20,14 +22,14 @@ class ReplyTimer:
 
     Args:
         deadline: The deadline of the turn.
-        silence: Longest time between two pieces of text, in seconds. It begins with the request.
+        silence: Longest time between two pieces of text, in seconds. It begins with the request. It is a day at most.
     """
 
     def __init__(self, deadline: Deadline, silence: float) -> None:
         self._deadline = deadline
-        self._silence = silence
+        self._silence = min(silence, _LONGEST)
         self._now = deadline.clock.now
-        self._silent_until = self._now() + silence
+        self._silent_until = self._now() + self._silence
 
     def text_came(self) -> None:
         """Begin to measure the time without text again."""
