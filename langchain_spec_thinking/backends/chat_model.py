@@ -274,7 +274,8 @@ class _ResponseReader:
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
         if self.full:  # the usage that the model reports includes text that was discarded
-            usage = Usage(completion_tokens=self._characters // _CHARACTERS) if self._limited else None
+            written = self._characters + self._argument_characters
+            usage = Usage(completion_tokens=written // _CHARACTERS) if self._limited else None
         elif self._usage:
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
             usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])

@@ -38,7 +38,7 @@ from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamCutError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
-from tests.unit_tests.test_openai_server import ASKED, http
+from tests.unit_tests.openai_server import ASKED, http
 from tests.unit_tests.test_otel import Collector
 from tests.unit_tests.wire import delta, sse
 
@@ -641,6 +641,18 @@ def test_a_text_without_a_secret_is_unchanged(text: str) -> None:
 def test_ordinary_words_stay() -> None:
     said = "The model `big` does not exist, see https://docs.test/models. (tokens: 128000) İ ẞ"
     assert Redactor(SECRETS.values()).text(said) == said
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "ollama", "none"])
+def test_a_key_that_everybody_uses_is_no_secret(key: str) -> None:
+    said = f"the value must not be {key}"
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(400, json={"error": {"message": said}}))
+    client = httpx2.Client(transport=answer)
+    backend = OpenAIBackend(
+        "big", base_url="http://h/v1", api_key=key, http_client=client, continuation="chat_flag", max_retries=0
+    )
+    with pytest.raises(BackendError, match=said):
+        ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend()).invoke("x")
 
 
 def test_a_long_text_takes_a_bounded_time() -> None:

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK requires a key
+_PLACEHOLDERS = {_NO_KEY, "empty", "ollama", "lm-studio", "sk-no-key-required"}
+"""Keys that the manuals of local servers tell everybody to use. They are no secrets, and some are ordinary words."""
 _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
@@ -413,7 +415,7 @@ class OpenAIBackend(Backend):
 
     def _secrets(self) -> Iterator[str]:
         key = self._api_key.get_secret_value()
-        yield from () if key == _NO_KEY else (key,)
+        yield from () if key.lower() in _PLACEHOLDERS else (key,)
         yield from secrets_in_url(self._url)
         yield from secrets_in_settings(self._extra)
 

@@ -181,7 +181,7 @@ def test_usage_in_several_chunks_is_added_up() -> None:
 def test_output_of_a_class_with_a_token_limit_may_be_longer_than_estimated(kind: type[Plain]) -> None:
     received = events(kind(says="word " * 7), request={"max_tokens": 5})
     assert text(received).rstrip() == ("word " * 7).rstrip()
-    assert sum(event.tokens for event in received if isinstance(event, Piece)) == 5
+    assert sum(event.tokens or 0 for event in received if isinstance(event, Piece)) == 5
 
 
 @pytest.mark.parametrize("kind", [Plain, Streaming])
@@ -224,3 +224,9 @@ def test_a_wrong_model_or_continuation_is_refused() -> None:
     with pytest.raises(ValueError, match="continuation: expected auto"):
         ChatModelBackend(Plain(), continuation="raw")  # type: ignore[arg-type]
     assert isinstance(ChatModelBackend(Plain()), Backend)
+
+
+def test_the_arguments_of_a_call_that_is_too_long_are_counted() -> None:
+    call = {"name": "f", "args": {"a": "x" * 200}, "id": "1"}
+    received = events(Plain(says={"content": "", "tool_calls": [call]}), request={"max_tokens": 10})
+    assert received[-1] == End("length", Usage(completion_tokens=len('{"a": ""}' + "x" * 200) // 4))
