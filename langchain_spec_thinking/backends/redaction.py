@@ -33,7 +33,7 @@ _SECRET_FIELD = re.compile(r"key|token|secret|pass|pwd|auth|cred|sign|cookie|ses
 _MASK_OR_WORD = re.compile(r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)")
 """Matches an escape (`%2A`), a mask (`xxxx`) or a word. A server that masks a key shows a part of it as a word."""
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_URL = re.compile(r"(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*")
+_URL = re.compile(r"\b(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*")
 
 
 class Redactor:

@@ -101,8 +101,9 @@ def summary(report: Report) -> str:
 
 
 def table(report: Report) -> Table:
-    """Return a table that says who wrote how much, why, and how fast."""
-    rows = Table(title=summary(report))
+    """Return a table that says who wrote how much, why, and how fast. Its caption says what did not work."""
+    limitations = escape(_printable("\n".join(report.degraded)))
+    rows = Table(title=summary(report), caption=limitations or None, caption_style="yellow", caption_justify="left")
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
     for author, usage in report.usage.items():

@@ -18,6 +18,7 @@ from langchain_spec_thinking import ChatSpeculativeThinking, Trace, pocket
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.models import backend
 from langchain_spec_thinking.cli.view import show, show_again, table
+from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
@@ -57,6 +58,14 @@ def test_an_author_is_named_after_its_tool_call() -> None:
     console = Console(file=StringIO(), width=200)
     show_again(console, Trace.of(message))
     assert "[speculative] So it is 5." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_says_what_did_not_work() -> None:
+    console = Console(file=StringIO(), width=100)
+    console.print(table(Report(degraded=["large ignored [the limit]", "the budget is spent"])))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "large ignored [the limit]" in shown
+    assert "the budget is spent" in shown
 
 
 def test_markup_in_text_is_shown_literally() -> None:

@@ -79,7 +79,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
             case "drop":
                 del holder[key]
             case "retype":
-                holder[key] = draw(st.sampled_from(ODD))
+                holder[key] = copy.deepcopy(draw(st.sampled_from(ODD)))  # the next change may be inside it
             case "nest":
                 holder[key] = nested(holder[key], draw(st.integers(1, 190)))
             case "repeat":
