@@ -272,17 +272,20 @@ class Run:
         events = self._apply(self._machine.receive(text, tokens, piece.top_logprobs))
         if not self._running.cut or self.pending_request is not pending:
             return events
-        self._report_excess(written)
+        self._report_excess(written, cut=True)
         return events + self._end_by_length(0)
 
     def _count_tokens(self, counted: int | None, text: str) -> int:
         """Return the number of tokens of a text. None: the backend did not count them."""
         return self.backend.count_tokens(text) if counted is None else counted
 
-    def _report_excess(self, tokens: int) -> None:
-        """Report a model that wrote more than requested: `tokens` in all."""
+    def _report_excess(self, tokens: int, *, cut: bool) -> None:
+        """Report a model that wrote more than requested: `tokens` in all. `cut`: some of it was not used."""
         if self._running.exceeded(tokens):
-            self.report.add_degraded(f"{self.backend.name} ignored the token limit of a request, so its text was cut")
+            name = self.backend.name
+            ended = f"{name} ignored the token limit of a request, so its text was cut"
+            whole = f"{name} ignored the token limit of a request"
+            self.report.add_degraded(ended if cut else whole)
 
     def _record_usage(self, reported: Usage) -> None:
         usage = reported.with_defaults_from(self._running.usage)
@@ -292,7 +295,7 @@ class Run:
     def _take_call(self, event: Call) -> list[TurnEvent]:
         author, kind = self.author, self._command.kind
         written = self._count_tokens(event.tokens, f"{event.call.name}{event.call.arguments}")
-        self._report_excess(self._running.received + written)
+        self._report_excess(self._running.received + written, cut=not self._running.left)
         tokens = self._running.take_call(written)
         if tokens is None:
             return self._end_by_length(0)
@@ -307,7 +310,7 @@ class Run:
         if end.usage:
             self._record_usage(end.usage)
             late = self._running.late_tokens()
-            self._report_excess(self._running.received + late)
+            self._report_excess(self._running.received + late, cut=end.reason == "length")
             self.report.usage[self.author].completion_tokens += late
             late = min(late, self._running.left)
         if end.reason == "length":

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -217,12 +218,13 @@ class ChatModelBackend(Backend):
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        callers = sys.exception()  # an error that the caller is handling may be the context of ours
         try:
             yield
         except (BackendError, asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            remove_secrets(error, self._redactor)
+            remove_secrets(error, self._redactor, except_for=callers)
             failed = BackendError(f"{self.name}: {str(error) or type(error).__name__}")
             failed.is_retryable = _is_retryable(error)
             raise failed from error
@@ -298,7 +300,8 @@ class _ResponseReader:
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
         usage = None
         if self.full:  # the usage that the model reports includes text that was discarded
-            usage = Usage(completion_tokens=self._characters // _CHARACTERS) if self._limited else None
+            written = self._characters + self._argument_characters
+            usage = Usage(completion_tokens=written // _CHARACTERS) if self._limited else None
         elif self._usage:
             cached = (self._usage.get("input_token_details") or {}).get("cache_read")
             usage = Usage(self._usage["input_tokens"], cached, self._usage["output_tokens"])

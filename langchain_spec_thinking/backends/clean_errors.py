@@ -17,7 +17,7 @@ _RATE_LIMIT_HEADERS = "x-ratelimit-"
 """Headers of a response that are kept. The others may hold cookies and credentials."""
 
 
-def remove_secrets(error: BaseException, redactor: Redactor) -> None:
+def remove_secrets(error: BaseException, redactor: Redactor, *, except_for: BaseException | None = None) -> None:
     """Remove the secrets from an error and from all errors that led to it. The errors themselves are changed.
 
     A request keeps its method and its address without credentials. A response keeps its status, its text, and the
@@ -26,8 +26,9 @@ def remove_secrets(error: BaseException, redactor: Redactor) -> None:
     Args:
         error: The error.
         redactor: Knows the secrets.
+        except_for: An error of the user's program, which stays as it is, with the errors that led to it.
     """
-    for found in chain_of(error):
+    for found in chain_of(error, except_for):
         if not isinstance(found, BaseExceptionGroup):  # its members are cleaned one by one
             found.args = tuple(_clean(arg, redactor) for arg in found.args)
         if isinstance(found, UnicodeError):
@@ -37,9 +38,9 @@ def remove_secrets(error: BaseException, redactor: Redactor) -> None:
             attributes[name] = _clean(value, redactor)
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, the errors that led to it, and the errors of groups."""
-    left, seen = [error], set()
+def chain_of(error: BaseException, except_for: BaseException | None = None) -> Iterator[BaseException]:
+    """Yield an error, the errors that led to it, and the errors of groups. `except_for` ends the chain."""
+    left, seen = [error], {id(except_for)}
     while left:
         found = left.pop()
         if id(found) in seen:

@@ -30,7 +30,7 @@ def prefetch_in_thread(read: Callable[[Future[Usage]], Usage]) -> Future[Usage] 
             future is cancelled, and may call `begin` when the prefetch can no longer be cancelled.
 
     Returns:
-        A future with the tokens used, or with the error. None if too many prefetches are running.
+        A future with the tokens used, or with the error. None if too many prefetches or threads are running.
     """
     if not _FREE.acquire(blocking=False):
         return None
@@ -48,7 +48,11 @@ def prefetch_in_thread(read: Callable[[Future[Usage]], Usage]) -> Future[Usage] 
         finally:
             _FREE.release()
 
-    start_thread(run, prefetch.cancel, "prefetch")
+    try:
+        start_thread(run, prefetch.cancel, "prefetch")
+    except RuntimeError:  # the process may have no more threads
+        _FREE.release()
+        return None
     return prefetch
 
 

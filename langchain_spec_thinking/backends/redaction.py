@@ -187,7 +187,7 @@ def _is_plain_word(text: str) -> bool:
 
 
 def fingerprint(text: str) -> str:
-    """Return a short text that differs for different texts and does not tell them."""
+    """Return a short text that differs for different texts and does not reveal them."""
     return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:12]
 
 

@@ -128,6 +128,8 @@ class _Channel(Generic[T]):
             with closing(items):
                 while self._is_item_wanted() and (item := next(items, _END)) is not _END:
                     self._loop.call_soon_threadsafe(self.received.put_nowait, (item,))
+        except StopIteration as e:  # a future refuses it, so the reader would wait for ever
+            error = RuntimeError(f"the generator raised {e!r}")
         except BaseException as e:  # noqa: BLE001 - the reader raises it
             error = e
         limit.give_back()

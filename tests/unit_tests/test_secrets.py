@@ -5,6 +5,7 @@ A server quotes the secrets in its errors, in one form after the other. Each tes
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import html
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_core.tracers.schemas import Run
+
+    from langchain_spec_thinking.backends.base import Backend
 
 SECRETS = {
     "the key": 'sk-proj-Ab9/x+Qz71"LmTr=Kq8Z',
@@ -458,6 +461,31 @@ def test_every_error_can_be_pickled(error: BackendError) -> None:
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
+class OwnError(Exception):
+    """An error of the user's program."""
+
+    order: object = None
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "chat model", "no key"])
+def test_an_error_that_the_caller_is_handling_stays_as_it_is(way: str) -> None:
+    own, order = OwnError(f"paid with {KEY}"), object()
+    own.order = order
+    backend: Backend = QuotingServer("as it is").backend()
+    if way == "chat model":
+        backend = chat_openai()
+    elif way == "no key":
+        backend = OpenAIBackend("big", api_key="")
+    model = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
+    try:
+        raise own
+    except OwnError:
+        with pytest.raises(BackendError):
+            asyncio.run(model.ainvoke("x")) if way == "ainvoke" else model.invoke("x")
+    assert own.order is order
+    assert own.args == (f"paid with {KEY}",)
+
+
 def test_the_causes_of_an_error_are_cleaned_too() -> None:
     deepest = UnicodeEncodeError("ascii", KEY, 0, 1, "x")
     middle = ExceptionGroup("all failed", [ValueError(KEY), RuntimeError({KEY: [KEY]})])
@@ -613,6 +641,18 @@ def test_a_text_without_a_secret_is_unchanged(text: str) -> None:
 def test_ordinary_words_stay() -> None:
     said = "The model `big` does not exist, see https://docs.test/models. (tokens: 128000) İ ẞ"
     assert Redactor(SECRETS.values()).text(said) == said
+
+
+@pytest.mark.parametrize("key", ["EMPTY", "ollama", "none"])
+def test_a_key_that_everybody_uses_is_no_secret(key: str) -> None:
+    said = f"the value must not be {key}"
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(400, json={"error": {"message": said}}))
+    client = httpx2.Client(transport=answer)
+    backend = OpenAIBackend(
+        "big", base_url="http://h/v1", api_key=key, http_client=client, continuation="chat_flag", max_retries=0
+    )
+    with pytest.raises(BackendError, match=said):
+        ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend()).invoke("x")
 
 
 def test_a_long_text_takes_a_bounded_time() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -377,3 +377,21 @@ def test_a_model_that_breaks_within_its_think_tag_fails_in_the_end() -> None:
     attack = Attack.of([Reply((Piece("<think>", 1),), GoneError("gone"))], [], max_tokens=1)
     assert isinstance(attack.run(WAYS["invoke"]), GoneError)
     assert len(attack.small.asked) == 1 + RESUMES_MAX
+
+
+@pytest.mark.parametrize(
+    ("reason", "degraded"),
+    [
+        ("stop", "server ignored the token limit of a request"),
+        ("length", "server ignored the token limit of a request, so its text was cut"),
+    ],
+)
+def test_a_report_of_too_many_tokens_says_whether_text_is_missing(
+    reason: Literal["stop", "length"], degraded: str
+) -> None:
+    end = End(reason, Usage(completion_tokens=500))
+    attack = Attack.of([Reply((Piece("Five.", 1),), end)], [Reply((), End("stop"))], max_tokens=100)
+    attack.small.thinks = attack.large.thinks = False
+    assert attack.run(WAYS["invoke"]) is None
+    assert attack.report is not None
+    assert attack.report["degraded"] == [degraded]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -63,10 +64,14 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK requires a key
+_PLACEHOLDERS = {_NO_KEY, "empty", "ollama", "lm-studio", "sk-no-key-required"}
+"""Keys that the manuals of local servers tell everybody to use. They are no secrets, and some are ordinary words."""
 _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
 """Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
+_BEFORE_PIECE = "0"
+"""Text before a piece whose tokens are counted. No tokenizer joins it with a space, a letter or a mark after it."""
 _CONTINUATIONS = get_args(Continuation)
 _LOGGER = logging.getLogger(__name__)
 
@@ -103,7 +108,8 @@ class OpenAIBackend(Backend):
         thinking: Whether the model reasons between `<think>` and `</think>`. If None, the chat template decides. If
             there is no tokenizer either, the model's first words decide.
         timeout: Longest time until the first text and between two pieces of text, in seconds. Comments and empty events
-            do not count as text. The parts of a tool call do.
+            do not count as text. Reasoning and the parts of a tool call do. Raise it for a model that reasons without
+            sending its reasoning. More than a day counts as a day.
         max_retries: How often to repeat a request that failed before its first token.
         extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.
         http_client: Your own HTTP client, for example for a proxy or certificates.
@@ -144,6 +150,9 @@ class OpenAIBackend(Backend):
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
             raise ValueError(msg)
+        if not isinstance(timeout, (int, float)) or not timeout > 0:
+            msg = f"timeout: expected a positive number of seconds, got {timeout!r}"
+            raise ValueError(msg)
         self.name = public_name(model)
         self.model = model
         self._url = base_url or OPENAI_URL
@@ -169,7 +178,7 @@ class OpenAIBackend(Backend):
         }
         self._clients = Clients(self._url, settings, http_client, http_async_client)
         self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
-        self._count_short_piece = lru_cache(maxsize=4096)(self.count_tokens)
+        self._count_short_piece = lru_cache(maxsize=4096)(self._count_after_text)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the connection."""
@@ -376,7 +385,22 @@ class OpenAIBackend(Backend):
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
-        return self._count_short_piece(text) if len(text) <= _CACHED_PIECE_MAX else self.count_tokens(text)
+        return self._count_short_piece(text) if len(text) <= _CACHED_PIECE_MAX else self._count_after_text(text)
+
+    def _count_after_text(self, text: str) -> int:
+        """Count the tokens of a piece that follows other text.
+
+        SentencePiece tokenizers such as Llama 2's add a space to the beginning of a text. It would be one more token
+        for nearly every piece.
+        """
+        if not self._adds_space:
+            return self.count_tokens(text)
+        return self.count_tokens(_BEFORE_PIECE + text) - self.count_tokens(_BEFORE_PIECE)
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        """Whether the tokenizer adds a space to the beginning of a text."""
+        return self.count_tokens(f"{_BEFORE_PIECE} a") < self.count_tokens(_BEFORE_PIECE) + self.count_tokens(" a")
 
     def _estimate(self, turn: Turn) -> Usage:
         """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
@@ -398,23 +422,24 @@ class OpenAIBackend(Backend):
 
     def _secrets(self) -> Iterator[str]:
         key = self._api_key.get_secret_value()
-        yield from () if key == _NO_KEY else (key,)
+        yield from () if key.lower() in _PLACEHOLDERS else (key,)
         yield from secrets_in_url(self._url)
         yield from secrets_in_settings(self._extra)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        callers = sys.exception()  # an error that the caller is handling may be the context of ours
         try:
             yield
         except BackendError as error:
             for cause in (error.__cause__, error.__context__):
                 if cause is not None:
-                    remove_secrets(cause, self._redactor)
+                    remove_secrets(cause, self._redactor, except_for=callers)
             raise
         except Exception as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
-            remove_secrets(error, self._redactor)
+            remove_secrets(error, self._redactor, except_for=callers)
             raise translate(error, name=self.name, url=self._safe_url) from error
 
 

@@ -119,9 +119,9 @@ class Clients:
 
     async def _drop_clients_of_closed_loops(self) -> None:
         """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""
-        for loop in [loop for loop in self.by_loop if loop.is_closed()]:
-            client, _ = self.by_loop.pop(loop)
-            if self._http_async_client is None:
+        for loop in [loop for loop in [*self.by_loop] if loop.is_closed()]:  # other threads add and drop clients too
+            client, _ = self.by_loop.pop(loop, (None, None))
+            if client and self._http_async_client is None:
                 with suppress(RuntimeError):  # the event loop of the connections is closed
                     await client.close()
 

@@ -110,8 +110,9 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
     if isinstance(error, openai.APIStatusError) and error.status_code // 100 == _REDIRECTS:
         kind, advice = RedirectBackendError, "Set `base_url` to the new address if you trust it."
         said = f"the server redirects to {_target(error, url)}, and redirects are not followed"
-    if isinstance(error, openai.APIConnectionError) and error.__cause__:
-        said = f"{said} {error.__cause__}"
+    cause = str(error.__cause__ or "") if isinstance(error, openai.APIConnectionError) else ""
+    if cause.lower() not in said.lower():
+        said = f"{said} {cause}"
     message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
     message = whole_characters(message)  # half a character could not be logged
     new = kind.__new__(kind)

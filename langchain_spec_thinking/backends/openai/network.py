@@ -1,9 +1,9 @@
 """A network backend for HTTP connections that obeys the timer of each request.
 
 A timeout of an HTTP client limits the wait for the next bytes. A server that sends one byte at a time never exceeds it.
-Here, each connect, read and write of a blocking client may take only as long as the timer of its request allows. An
-asynchronous client needs no such limit, because a request can be cancelled. But httpcore2 does not close a connection
-that is cancelled within the TLS handshake, so that is done here.
+Here, each connect, read and write of a blocking client may take only as long as the timer of its request allows. Of an
+asynchronous client, only the reads need this limit, because everything before them is cancelled in time. But httpcore2
+does not close a connection that is cancelled within the TLS handshake, so that is done here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def obey_timers(client: httpx2.Client) -> None:
 
 
 def close_if_cancelled(client: httpx2.AsyncClient) -> None:
-    """Make an HTTP client close its connections whenever it is cancelled. The client has no connections yet."""
+    """Make an HTTP client close its connections whenever it is cancelled, and let its reads obey timers.
+
+    The client has no connections yet.
+    """
     _replace_network(client, CancellableBackend)
 
 
@@ -61,12 +64,14 @@ class TimedBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Connect to the first address of the host that answers. All addresses share the time."""
+        """Connect to the first address of the host that answers. The addresses share the time equally."""
         failed: Exception = httpcore2.ConnectError(f"{host} has no address")
-        for address in _addresses(host, port):
+        addresses = _addresses(host, port)
+        for tried, address in enumerate(addresses):
             left = _left(timeout, httpcore2.ConnectTimeout)
+            share = None if left is None else left / (len(addresses) - tried)
             try:
-                stream = self._inner.connect_tcp(address, port, left, local_address, socket_options)
+                stream = self._inner.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
             else:
@@ -125,7 +130,7 @@ class TimedStream(httpcore2.NetworkStream):
 
 
 class CancellableBackend(httpcore2.AsyncNetworkBackend):
-    """Opens connections that are closed if they are cancelled within the TLS handshake.
+    """Opens connections that are closed if they are cancelled within the TLS handshake, and whose reads obey timers.
 
     Args:
         inner: The network backend that does the work.
@@ -148,7 +153,7 @@ class CancellableBackend(httpcore2.AsyncNetworkBackend):
 
 
 class CancellableStream(httpcore2.AsyncNetworkStream):
-    """A connection that is not encrypted yet.
+    """A connection that is closed if it is cancelled within the TLS handshake, and whose reads obey timers.
 
     Args:
         inner: The connection.
@@ -159,7 +164,7 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - part of the interface
         """Wait for bytes."""
-        return await self._inner.read(max_bytes, timeout)
+        return await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write bytes."""
@@ -170,9 +175,9 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
         await self._inner.aclose()
 
     async def start_tls(self, *arguments: Any, **settings: Any) -> httpcore2.AsyncNetworkStream:
-        """Encrypt the connection, or close it. The encrypted connection needs no wrapper."""
+        """Encrypt the connection, or close it."""
         try:
-            return await self._inner.start_tls(*arguments, **settings)
+            return CancellableStream(await self._inner.start_tls(*arguments, **settings))
         except BaseException:
             await self._inner.aclose()
             raise

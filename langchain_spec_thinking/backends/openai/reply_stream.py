@@ -55,7 +55,7 @@ class ReplyStream:
         watch_response(self._response)
 
     def first_text(self) -> list[Event]:
-        """Read up to the first text.
+        """Read up to the first text. A server may report its usage before it.
 
         If the stream breaks before its first text, it is closed, and the error makes `retrying` open a new stream.
         """
@@ -91,6 +91,7 @@ class ReplyStream:
         """Read the stream until it ends or exceeds its limit."""
         if self._reader.exceeded:
             return
+        self._resume_timer()
         with self._ignoring_errors_after_end():
             for chunk in self._stream:
                 yield from self._read(chunk)
@@ -101,6 +102,7 @@ class ReplyStream:
         """Do the same as `events`, on an event loop."""
         if self._reader.exceeded:
             return
+        self._resume_timer()
         with self._ignoring_errors_after_end():
             async for chunk in self._stream:
                 for event in self._read(chunk):
@@ -119,6 +121,11 @@ class ReplyStream:
             self._require_end()
         yield from self._reader.calls()
         yield self._reader.end()
+
+    def _resume_timer(self) -> None:
+        """Begin to measure silence again, because the caller may have worked on the first text for a while."""
+        if not self._reader.finished:
+            self._timer.text_came()
 
     def _read(self, chunk: object) -> Iterator[Event]:
         ended = self._reader.finished

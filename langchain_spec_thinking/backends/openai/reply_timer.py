@@ -13,6 +13,8 @@ AFTER_END_SECONDS = 5.0
 """Longest wait for what may follow a complete reply, in seconds: its usage and the end of the stream."""
 _SHORTEST = 0.001
 """Shortest timeout of an HTTP client, in seconds. Clients take 0 and less for something else."""
+_LONGEST = 86_400.0
+"""Longest time without text, in seconds. Sockets refuse infinity."""
 
 
 class ReplyTimer:
@@ -22,14 +24,14 @@ class ReplyTimer:
 
     Args:
         deadline: The deadline of the turn.
-        silence: Longest time between two pieces of text, in seconds. It begins with the request.
+        silence: Longest time between two pieces of text, in seconds. It begins with the request. It is a day at most.
     """
 
     def __init__(self, deadline: Deadline, silence: float) -> None:
         self._deadline = deadline
-        self._silence = silence
+        self._silence = min(silence, _LONGEST)
         self._now = deadline.clock.now
-        self._silent_until = self._now() + silence
+        self._silent_until = self._now() + self._silence
 
     def text_came(self) -> None:
         """Begin to measure the time without text again."""

@@ -39,7 +39,7 @@ class ChunkReader:
         count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
 
     Attributes:
-        brought_text: Whether the last chunk brought text, or a part of a call.
+        brought_text: Whether the last chunk brought text, reasoning, or a part of a call.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class ChunkReader:
         self._max_tokens = max_tokens
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
+        self._drops_reasoning = payload.drops_reasoning
+        self._dropped = ""  # the reasoning of the last chunk, if it does not belong to the turn
         self._reasoning = ReasoningFieldJoiner(
             turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
         )
@@ -71,6 +73,7 @@ class ChunkReader:
         Raises:
             UnreadableEventError: A field that should contain text has another type.
         """
+        self.brought_text = False
         if self._repeated(chunk):
             return
         self._chunks += 1
@@ -94,9 +97,8 @@ class ChunkReader:
             msg = f"unreadable event in the stream: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
         self._text_chunks += bool(text)
-        self.brought_text = bool(text or called)
-        if called:
-            self._tokens += self._count_tokens(called)
+        self.brought_text = bool(text or called or self._dropped)
+        self._tokens += sum(self._count_tokens(part) for part in (called, self._dropped) if part)
         for part, top_logprobs in parts:
             self._top = self._top or top_logprobs
             yield from self._pieces(self._echo.pass_on(part))
@@ -177,7 +179,9 @@ class ChunkReader:
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":
             return "".join([field(choice, "text") or ""])
-        return self._reasoning.join(*reasoning_and_content(delta))
+        reasoning, content = reasoning_and_content(delta)
+        self._dropped = reasoning if self._drops_reasoning else ""
+        return self._reasoning.join(reasoning, content)
 
 
 def reasoning_and_content(message: object) -> tuple[str, str]:

@@ -249,3 +249,9 @@ def test_a_wrong_model_or_continuation_is_refused() -> None:
     with pytest.raises(ValueError, match="continuation: expected auto"):
         ChatModelBackend(Plain(), continuation="raw")  # type: ignore[arg-type]
     assert isinstance(ChatModelBackend(Plain()), Backend)
+
+
+def test_the_arguments_of_a_call_that_is_too_long_are_counted() -> None:
+    call = {"name": "f", "args": {"a": "x" * 200}, "id": "1"}
+    received = events(Plain(says={"content": "", "tool_calls": [call]}), request={"max_tokens": 10})
+    assert received[-1] == End("length", Usage(completion_tokens=len('{"a": ""}' + "x" * 200) // 4))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Call, End, Piece, Request
-from langchain_spec_thinking.backends.openai.network import TimedBackend, TimedStream
+from langchain_spec_thinking.backends.openai.network import CancellableStream, TimedBackend, TimedStream
 from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 from langchain_spec_thinking.backends.openai.response_bytes import EVENT_BYTES_MAX
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ARGUMENTS_CHARACTERS_MAX, ToolCallDeltas
@@ -26,6 +26,7 @@ from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import BackendError, CompressedReplyError, OversizedReplyError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import Tools
+from tests.unit_tests.backends import tiny
 from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
 from tests.unit_tests.wire import Body, Handler, Server, delta, event, refused, sse, streamed, text, turn
 
@@ -70,8 +71,10 @@ def tools() -> Tools:
 BOTH = pytest.mark.parametrize("asynchronously", [False, True], ids=["continue_turn", "acontinue_turn"])
 
 
-async def events(backend: OpenAIBackend, *, asynchronously: bool, deadline: Deadline | None = None) -> list[Any]:
-    half, request = turn(tools=tools()), Request(30, deadline=deadline or Deadline())
+async def events(
+    backend: OpenAIBackend, *, asynchronously: bool, deadline: Deadline | None = None, begun: str = ""
+) -> list[Any]:
+    half, request = turn(begun, tools=tools()), Request(30, deadline=deadline or Deadline())
     if asynchronously:
         return [found async for found in backend.acontinue_turn(half, request)]
     return list(backend.continue_turn(half, request))
@@ -305,7 +308,7 @@ def test_the_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch)
     network = TimedBackend(Dead(time, iter(b"")))
     with pytest.raises(httpcore2.ConnectTimeout):
         network.connect_tcp("dead.test", 80, ReplyTimer(Deadline.after(6.0, time.clock), 120.0).timeout())
-    assert tried == ["10.0.0.1", "10.0.0.2"]
+    assert tried == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
     assert time.seconds == 6.0
 
 
@@ -424,3 +427,117 @@ def test_arguments_without_end_are_given_up() -> None:
     backend = Server(lambda: endless(whole_call(0), fragment)).backend(**CHAT)
     with pytest.raises(OversizedReplyError, match="a tool call is longer than 1,000,000 characters"):
         list(backend.continue_turn(turn(tools=tools()), Request(ARGUMENTS_CHARACTERS_MAX)))
+
+
+# -- limits that must not break what works
+
+
+REASONING = event(delta(reasoning_content="hm "))
+
+
+@BOTH
+async def test_reasoning_that_is_dropped_is_no_silence(asynchronously: bool) -> None:
+    time = FakeTime()
+    backend = Server(lambda: streamed(TimedBody(time, [(50.0, REASONING)] * 9 + [(1.0, HI), (0.0, STOP)]))).backend(
+        **{**CHAT, "continuation": "chat_instruct", "max_retries": 0}
+    )
+    deadline = Deadline.after(None, time.clock)
+    got = await events(backend, asynchronously=asynchronously, deadline=deadline, begun="So")
+    assert [found.text for found in got if isinstance(found, Piece)] == ["Hi"]
+    assert time.seconds == 451.0
+
+
+def test_dropped_reasoning_without_end_is_cut() -> None:
+    backend = Server(lambda: endless(REASONING, REASONING)).backend(**{**CHAT, "continuation": "chat_instruct"})
+    got = list(backend.continue_turn(turn("begun"), Request(30)))
+    assert got[-1].reason == "length"  # type: ignore[union-attr]
+
+
+def test_a_numbered_chunk_that_is_repeated_without_end_is_no_text() -> None:
+    time = FakeTime()
+    numbered = event(delta(content="Hi") | {"usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    *_, error = read(time, itertools.repeat((10.0, numbered)), timeout=120.0)
+    assert isinstance(error, BackendError)
+    assert time.seconds == 130.0
+
+
+@BOTH
+async def test_a_stream_that_breaks_after_its_first_usage_is_opened_again(asynchronously: bool) -> None:
+    """vLLM reports the usage of the prompt before it writes text."""
+    first = delta(role="assistant", content="") | {"usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+    gone = httpx2.ReadError("gone")
+    server = Server(lambda: sse(first, gone), lambda: sse(first, delta(content="Hi"), delta("stop", content="")))
+    got = await events(server.backend(**CHAT), asynchronously=asynchronously)
+    assert [found.text for found in got if isinstance(found, Piece)] == ["Hi"]
+    assert len(server.requests) == 2
+
+
+def test_time_that_the_caller_takes_is_no_silence() -> None:
+    time, got = FakeTime(), []
+    backend = Server(lambda: streamed(TimedBody(time, [(1.0, HI), (1.0, HI), (0.0, STOP)]))).backend(**CHAT)
+    for found in backend.continue_turn(turn(), Request(9, deadline=Deadline.after(None, time.clock))):
+        got.append(found)
+        time.seconds += 1000.0
+    assert sum(isinstance(found, Piece) for found in got) == 2
+    assert isinstance(got[-1], End)
+
+
+@pytest.mark.parametrize("timeout", [None, 0, -1.0, float("nan"), "5"])
+def test_a_timeout_that_cannot_be_is_refused(timeout: Any) -> None:
+    with pytest.raises(ValueError, match="timeout: expected a positive number of seconds, got"):
+        OpenAIBackend("big", base_url="http://server.test/v1", timeout=timeout)
+
+
+def test_an_infinite_timeout_is_one_that_sockets_accept() -> None:
+    assert ReplyTimer(Deadline(), float("inf")).timeout() == pytest.approx(86_400.0)
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some networks drop IPv6 packets without an answer."""
+
+    class DeadFirst(Network):
+        """Never connects to the first address."""
+
+        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any) -> httpcore2.NetworkStream:
+            if host == "::1":
+                self.time.seconds += timeout or 0
+                raise httpcore2.ConnectTimeout
+            return super().connect_tcp(host, port, timeout)
+
+    name = "langchain_spec_thinking.backends.openai.network._addresses"
+    monkeypatch.setattr(name, lambda *_: ["::1", "127.0.0.1"])
+    time = FakeTime()
+    timer = ReplyTimer(Deadline.after(None, time.clock), 120.0)
+    TimedBackend(DeadFirst(time, iter(b""))).connect_tcp("server.test", 80, timer.timeout())
+    assert time.seconds == 61.0
+
+
+async def test_an_asynchronous_read_waits_no_longer_than_its_timer() -> None:
+    time, waits = FakeTime(), []
+
+    class Connection(httpcore2.AsyncNetworkStream):
+        """Brings a comment after 100 seconds."""
+
+        async def start_tls(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
+            return self
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+            waits.append(timeout)
+            time.seconds += 100.0
+            return PING
+
+    encrypted = await CancellableStream(Connection()).start_tls()
+    timeout = ReplyTimer(Deadline.after(None, time.clock), 120.0).timeout()
+    for _ in range(2):
+        await encrypted.read(1, timeout)
+    with pytest.raises(httpcore2.ReadTimeout):
+        await encrypted.read(1, timeout)
+    assert waits == [120.0, 20.0]
+
+
+def test_pieces_of_a_tokenizer_that_adds_a_space_are_not_counted_twice() -> None:
+    written = [" the", " cat", " sat", " on", " the", " cat"]
+    server = Server(lambda: sse(*(text(word) for word in written), text("", "length")))
+    backend = server.backend(tokenizer=tiny.piece_tokenizer(), continuation="raw")
+    got = list(backend.continue_turn(turn(), Request(len(written))))
+    assert [(found.text, found.tokens) for found in got if isinstance(found, Piece)] == [(word, 1) for word in written]

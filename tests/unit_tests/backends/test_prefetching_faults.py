@@ -238,3 +238,16 @@ def test_no_prefetch_with_only_an_asynchronous_client() -> None:
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: sse(delta("stop", content="Hi"))))
     backend = OpenAIBackend("m", base_url="http://127.0.0.1:9/v1", api_key="x", http_async_client=client)
     assert backend.prefetch(turn()) is None
+
+
+def test_no_prefetch_if_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("langchain_spec_thinking.backends.prefetching.start_thread", refused)
+        assert [prefetch_in_thread(lambda _: Usage(1)) for _ in range(100)] == [None] * 100
+    started = prefetch_in_thread(lambda _: Usage(1))
+    assert started is not None
+    assert started.result() == Usage(1)

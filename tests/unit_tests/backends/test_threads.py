@@ -215,3 +215,21 @@ def test_a_call_that_blocks_does_not_keep_the_process_from_exiting(work: str) ->
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
+
+
+async def test_a_backend_that_raises_stop_iteration_keeps_no_reader_waiting() -> None:
+    class Odd:
+        """Ends as no generator does."""
+
+        def __iter__(self) -> Odd:
+            return self
+
+        def __next__(self) -> Event:
+            raise StopIteration
+
+        def close(self) -> None:
+            raise StopIteration
+
+    odd: Any = Odd()
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await asyncio.wait_for(anext(iterate_in_thread(odd)), 5)
