@@ -3,9 +3,9 @@
 No text may be lost or doubled. Scripted servers break, repeat, hide or delay their text in every way (`scripts.py`).
 They also send more than they were asked for. What must come of each case follows from its script.
 
-Then a real server is disturbed. First, the server answers each question greedily without faults. Then the same questions
-are asked repeatedly through proxies, one for each model, which inject faults into nearly every request. Each turn must
-be the same as without faults: the same text, and the same author of each part.
+Then a real server is disturbed. First, the server answers each question greedily without faults. Then the same
+questions are asked repeatedly through proxies, one for each model, which inject faults into nearly every request. Each
+turn must be the same as without faults: the same text, and the same author of each part.
 """
 
 from __future__ import annotations
