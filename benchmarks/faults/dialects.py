@@ -22,7 +22,7 @@ class Dialect:
         strategies: The strategies that the server supports. `"auto"` is the strategy that the package finds itself.
         text: An event with text.
         stop: The last event of the reply, with the finish reason.
-        url: The address.
+        url: The address of a hosted service.
         owner: What the server reports as `owned_by` of its models.
         head: What comes before the first text.
         thought: An event with a part of a thought, if the server has a field for it. Without it, the thought is in the
@@ -39,7 +39,7 @@ class Dialect:
     strategies: tuple[str, ...]
     text: bytes
     stop: bytes
-    url: str = "http://server.test/v1"
+    url: str = ""
     owner: str = "unknown"
     head: bytes = b""
     thought: bytes = b""
@@ -70,6 +70,11 @@ class Dialect:
     def beginning(self, endpoint: Endpoint) -> list[bytes]:
         """Return the events before the first text."""
         return [] if endpoint == "completions" else _events(_filled(self.head, "", 0, "null"))
+
+    @property
+    def address(self) -> str:
+        """The address. Each server has its own, because clients remember what is at an address."""
+        return self.url or f"http://{self.name.replace(' ', '-').lower()}.test/v1"
 
     @property
     def line_end(self) -> bytes:

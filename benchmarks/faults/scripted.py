@@ -120,7 +120,7 @@ class Runner:
         transport, atransport = httpx2.MockTransport(server), httpx2.MockTransport(server.acall)
         return self._kind(
             "big",
-            base_url=case.spoken.url,
+            base_url=case.spoken.address,
             api_key="no key",
             continuation=case.strategy,  # type: ignore[arg-type] - the names in the dialects are those of the package
             tokenizer=_tokenizer() if case.strategy == "raw" else None,

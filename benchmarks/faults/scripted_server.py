@@ -60,7 +60,7 @@ class ScriptedServer:
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request of a blocking client."""
-        if request.url.host != httpx2.URL(self.dialect.url).host:
+        if request.url.host != httpx2.URL(self.dialect.address).host:
             self.elsewhere += 1
         if request.method == "GET":
             listed = [{"id": "big", "object": "model", "owned_by": self.dialect.owner}]

@@ -56,7 +56,7 @@ def _answer(target: str, body: bytes) -> httpx2.Response:
     case = Case(*_DIALECT, True, behaviour, _BREAK_AT if behaviour is Behaviour.BREAK else 0)  # noqa: FBT003
     server = ScriptedServer(case.spoken, case.script(), FakeTime())
     method = "GET" if target.endswith("/models") else "POST"
-    return server(httpx2.Request(method, f"{case.spoken.url}{target}", content=body))
+    return server(httpx2.Request(method, f"{case.spoken.address}{target}", content=body))
 
 
 async def _stream(response: httpx2.Response, writer: asyncio.StreamWriter) -> None:

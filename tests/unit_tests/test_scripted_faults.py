@@ -79,7 +79,7 @@ def sent(script: Script, *bodies: dict[str, Any]) -> list[bytes | None]:
     replies: list[bytes | None] = []
     for body in bodies:
         content = json.dumps({"stream": True, "max_tokens": 50, **body}).encode()
-        response = server(httpx2.Request("POST", f"{VLLM.spoken.url}/chat/completions", content=content))
+        response = server(httpx2.Request("POST", f"{VLLM.spoken.address}/chat/completions", content=content))
         try:
             replies.append(response.read())
         except httpx2.ReadError:
@@ -142,7 +142,7 @@ def test_an_echo_comes_before_the_rest() -> None:
 def test_a_server_ignores_the_limit() -> None:
     server = ScriptedServer(VLLM.spoken, Script(Behaviour.ENDLESS), FakeTime())
     content = json.dumps({"stream": True, "max_tokens": 2, **NEW}).encode()
-    stream: Any = server(httpx2.Request("POST", VLLM.spoken.url, content=content)).stream
+    stream: Any = server(httpx2.Request("POST", VLLM.spoken.address, content=content)).stream
     assert len(list(itertools.islice(stream, 1000))) == 1000
 
 
