@@ -209,14 +209,14 @@ class Greedy(OpenAIBackend):
         yield from [*super().continue_turn(turn, request)]
 
 
-class Stubborn(OpenAIBackend):
-    """Sends a request again and again."""
+class Wasteful(OpenAIBackend):
+    """Sends each request three times."""
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        for _ in range(30):
+        for _ in range(2):
             with suppress(BackendError):
-                yield from super().continue_turn(turn, request)
-                return
+                list(super().continue_turn(turn, request))
+        yield from super().continue_turn(turn, request)
 
 
 class Careless(OpenAIBackend):
@@ -243,7 +243,7 @@ def outcome(found: Case, kind: type[OpenAIBackend]) -> Outcome:
         (Patient, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Late, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Greedy, case(Behaviour.ENDLESS), {"over_limit"}),
-        (Stubborn, case(Behaviour.NO_CRUMBS), {"over_limit"}),
+        (Wasteful, case(Behaviour.CRUMBS), {"over_limit"}),
         (Careless, case(Behaviour.BREAK, 500), {"untyped"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
