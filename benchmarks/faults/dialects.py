@@ -19,7 +19,7 @@ class Dialect:
 
     Attributes:
         name: The name of the server.
-        strategies: The strategies that the server supports. `"auto"` is the strategy that the package finds itself.
+        strategies: The strategies to test with it, all of which the server supports. `"auto"` is the strategy that the package finds itself.
         text: An event with text.
         stop: The last event of the reply, with the finish reason.
         url: The address of a hosted service.
@@ -95,7 +95,6 @@ def _events(recorded: bytes) -> list[bytes]:
     return [event for event in recorded.replace(b"\n\n", b"\n\n\0").split(b"\0") if event]
 
 
-_LOCAL = ("raw", "chat_flag", "chat_trailing", "chat_instruct")
 _USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":12}}\n\ndata: [DONE]\n\n'
 
 DIALECTS = (
@@ -127,7 +126,7 @@ DIALECTS = (
     ),
     Dialect(
         "Mistral",
-        ("chat_mark", "chat_instruct"),
+        ("chat_mark",),
         url="https://api.mistral.ai/v1",
         head=b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
         b"\n\n",
@@ -149,7 +148,7 @@ DIALECTS = (
     ),
     Dialect(
         "OpenRouter",
-        ("chat_trailing", "chat_instruct"),
+        ("chat_trailing",),
         url="https://openrouter.ai/api/v1",
         head=b": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n",
         text=b'data: {"provider":"P","choices":[{"index":0,"delta":{"role":"assistant","content":@TEXT@},'
@@ -170,7 +169,7 @@ DIALECTS = (
     ),
     Dialect(
         "vLLM",
-        _LOCAL,
+        ("raw", "chat_flag"),
         owner="vllm",
         head=b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],'
         b'"usage":@USAGE@}\n\n',
@@ -188,10 +187,10 @@ DIALECTS = (
     ),
     Dialect(
         "SGLang",
-        _LOCAL,
+        ("chat_flag",),
         owner="sglang",
-        text=b'data: {"choices":[{"index":0,"delta":{"role":null,"content":@TEXT@,"tool_calls":null},'
-        b'"finish_reason":null,"matched_stop":null}],"usage":@USAGE@}\n\n',
+        text=b'data: {"choices":[{"index":0,"delta":{"role":null,"content":@TEXT@},'
+        b'"finish_reason":null}],"usage":@USAGE@}\n\n',
         stop=b'data: {"choices":[{"index":0,"delta":{"role":null,"content":null},"finish_reason":@REASON@,'
         b'"matched_stop":1}],"usage":@USAGE@}\n\n',
         tail=_USAGE,
@@ -200,7 +199,7 @@ DIALECTS = (
     ),
     Dialect(
         "llama.cpp",
-        ("raw", "auto", "chat_trailing"),  # "auto" finds the flag, with the thought in its field
+        ("raw", "auto"),  # "auto" finds the flag, with the thought in its field
         owner="llamacpp",
         head=b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}]}\n\n',
         text=b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":@TEXT@}}]}\n\n',
@@ -211,7 +210,7 @@ DIALECTS = (
     ),
     Dialect(
         "Ollama",
-        ("chat_trailing", "chat_instruct"),
+        ("chat_trailing",),
         owner="library",
         text=b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":@TEXT@},"finish_reason":null}]}\n\n',
         thought=b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"","reasoning":@TEXT@},'
@@ -220,7 +219,7 @@ DIALECTS = (
     ),
     Dialect(
         "transformers serve",
-        ("raw", "chat_flag"),
+        ("chat_flag",),
         head=b'data: {"choices":[{"delta":{"role":"assistant"},"index":0}]}\n\n',
         text=b'data: {"choices":[{"delta":{"content":@TEXT@},"index":0}]}\n\n',
         stop=b'data: {"choices":[{"delta":{},"finish_reason":@REASON@,"index":0}]}\n\n',

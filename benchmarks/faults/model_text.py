@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.faults.dialects import Part
 
 _OPENING = "<think>\n"
-_THOUGHT = ("I add two and two.", "\n", "\n", "Wait", " no.")
+_THOUGHT = ("I add two and two.", "\n", "\n", "Wait", ",", " no.")
 _CLOSING = ("\n", "</think>", "\n\n")
 _ANSWER = ("It is", " \u00e9.")
 FURTHER = " on"

@@ -50,6 +50,16 @@ _SHOWN_MAX = 50
 """Most wrong cases of which the file contains the reason."""
 
 
+class _Loop(FakeTimeLoop):
+    """An event loop without threads: time would pass while it waits for a thread."""
+
+    def run_in_executor(self, executor: Any, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:  # noqa: ANN401, ARG002 - part of the interface
+        """Call a function at once. The SDK asks for the platform in a thread."""
+        future = self.create_future()
+        future.set_result(function(*arguments))
+        return future
+
+
 class Runner:
     """Runs cases in this process, one after the other.
 
@@ -60,7 +70,7 @@ class Runner:
     def __init__(self, kind: type[OpenAIBackend] = OpenAIBackend) -> None:
         self._kind = kind
         self._time = FakeTime()
-        self._loop = asyncio.Runner(loop_factory=lambda: FakeTimeLoop(self._time))
+        self._loop = asyncio.Runner(loop_factory=lambda: _Loop(self._time))
         self._unhandled: list[str] = []
 
     def __enter__(self) -> Runner:  # noqa: PYI034 - no subclass

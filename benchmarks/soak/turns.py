@@ -43,18 +43,12 @@ class Kind:
 
 
 async def _asynchronously(pair: ChatSpeculativeThinking) -> Ending:
-    try:
-        await pair.ainvoke(_QUESTION)
-    except BackendError:
-        return "error"
+    await pair.ainvoke(_QUESTION)
     return "answer"
 
 
 async def _blocking(pair: ChatSpeculativeThinking) -> Ending:
-    try:
-        await asyncio.to_thread(pair.invoke, _QUESTION)
-    except BackendError:
-        return "error"
+    await asyncio.to_thread(pair.invoke, _QUESTION)
     return "answer"
 
 
@@ -114,7 +108,7 @@ def remote_kinds(url: str) -> list[Kind]:
         for way in _WAYS
     ]
     kinds += [_kind(f"remote, {way}, too late", way, late, "error") for way in ("ainvoke", "invoke")]
-    kinds += [Kind(f"remote, {way}, new clients", _anew(_WAYS[way], new), ("answer", "cancelled")) for way in _WAYS]
+    kinds += [Kind(f"remote, {way}, new clients", _writing(_WAYS[way], new), ("answer", "cancelled")) for way in _WAYS]
     return kinds
 
 
@@ -137,19 +131,21 @@ _BEHAVIOURS: dict[Behaviour, tuple[Ending, ...]] = {
 
 
 def _kind(name: str, way: str, pair: ChatSpeculativeThinking, *endings: Ending) -> Kind:
-    return Kind(name, _always(_WAYS[way], pair), endings)
+    return Kind(name, _writing(_WAYS[way], lambda: pair), endings)
 
 
-def _always(
-    way: Callable[[ChatSpeculativeThinking], Awaitable[Ending]], pair: ChatSpeculativeThinking
+def _writing(
+    way: Callable[[ChatSpeculativeThinking], Awaitable[Ending]], pair: Callable[[], ChatSpeculativeThinking]
 ) -> Callable[[], Awaitable[Ending]]:
-    return lambda: way(pair)
+    """Return a function that writes a turn. An error of the package is a way to end."""
 
+    async def write() -> Ending:
+        try:
+            return await way(pair())
+        except BackendError:
+            return "error"
 
-def _anew(
-    way: Callable[[ChatSpeculativeThinking], Awaitable[Ending]], new: Callable[[], ChatSpeculativeThinking]
-) -> Callable[[], Awaitable[Ending]]:
-    return lambda: way(new())
+    return write
 
 
 def _client(url: str, behaviour: Behaviour) -> OpenAIBackend:

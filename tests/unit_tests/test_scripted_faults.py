@@ -125,8 +125,8 @@ BODY = TEXT.text[:30]
     ("behaviour", "given", "expected"),
     [
         (Behaviour.NOTHING, BODY, "".join(token for token, _ in TEXT.rest(30))),
-        (Behaviour.TRIM, TEXT.text[:28], "\n\nWait no.\nIt is \u00e9."),
-        (Behaviour.RESTART, BODY, "I add two and two.\n\nWait no.\nIt is \u00e9."),
+        (Behaviour.TRIM, TEXT.text[:28], "\n\nWait, no.\nIt is \u00e9."),
+        (Behaviour.RESTART, BODY, "I add two and two.\n\nWait, no.\nIt is \u00e9."),
     ],
 )
 def test_what_a_server_writes(behaviour: Behaviour, given: str, expected: str) -> None:
@@ -237,14 +237,14 @@ def outcome(found: Case, kind: type[OpenAIBackend]) -> Outcome:
 @pytest.mark.parametrize(
     ("careless", "found", "faults"),
     [
-        (Forgetful, case(Behaviour.BREAK, 500), {"lost"}),
-        (Repetitive, case(Behaviour.BREAK, 500), {"doubled"}),
+        (Forgetful, case(Behaviour.BREAK, 300), {"lost"}),
+        (Repetitive, case(Behaviour.BREAK, 300), {"doubled"}),
         (Trusting, case(Behaviour.TWICE, 3), {"doubled"}),
         (Patient, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Late, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Greedy, case(Behaviour.ENDLESS), {"over_limit"}),
-        (Wasteful, case(Behaviour.CRUMBS), {"over_limit"}),
-        (Careless, case(Behaviour.BREAK, 500), {"untyped"}),
+        (Wasteful, case(Behaviour.CRUMBS, strategy="raw"), {"over_limit"}),
+        (Careless, case(Behaviour.BREAK, 300), {"untyped"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
