@@ -19,7 +19,8 @@ class Dialect:
 
     Attributes:
         name: The name of the server.
-        strategies: The strategies to test with it, all of which the server supports. `"auto"` is the strategy that the package finds itself.
+        strategies: The strategies to test with it, all of which the server supports. `"auto"` is the strategy that the
+            package finds itself.
         text: An event with text.
         stop: The last event of the reply, with the finish reason.
         url: The address of a hosted service.

@@ -111,16 +111,23 @@ class Given:
 def given_by(body: dict[str, Any], model: ModelText) -> Given:
     """Read the reply so far from the body of a request."""
     if "prompt" in body:
-        prompt: str = body["prompt"]
+        prompt = _within_text(body["prompt"])
         text = next(model.text[:end] for end in range(len(model.text), -1, -1) if prompt.endswith(model.text[:end]))
-        return Given(text, prompt, begun=len(text) > model.thought_start)
+        return Given(text, body["prompt"], begun=len(text) > model.thought_start)
     before, last = [{}, *body["messages"]][-2:]
     return _instructed(before, last["content"], model) if last["role"] != "assistant" else _open_message(last)
 
 
+def _within_text(given: str) -> str:
+    """Return a reply without what a model that does not end has added to its text."""
+    while given.endswith(FURTHER):
+        given = given.removesuffix(FURTHER)
+    return given
+
+
 def _open_message(message: dict[str, Any]) -> Given:
     """Read the reply so far from a last message that the model must continue."""
-    content, thought = message["content"], message.get("reasoning_content")
+    content, thought = _within_text(message["content"]), message.get("reasoning_content")
     if thought is None:
         return Given(content, begun=True)
     closed = f"{thought.rstrip()}{''.join(_CLOSING)}{content}" if content else thought
@@ -130,7 +137,8 @@ def _open_message(message: dict[str, Any]) -> Given:
 def _instructed(before: dict[str, Any], instruction: str, model: ModelText) -> Given:
     """Read the reply so far from an instruction to continue it, or from a new question."""
     if before.get("role") == "assistant":
-        return Given(model.text[: model.answer_start] + before["content"], begun=True, instructed=True)
+        answer = model.text[: model.answer_start] + _within_text(before["content"])
+        return Given(answer, begun=True, instructed=True)
     words, draft, thought = instruction.rpartition(_DRAFT)
     if not draft:
         return Given()

@@ -237,14 +237,14 @@ def outcome(found: Case, kind: type[OpenAIBackend]) -> Outcome:
 @pytest.mark.parametrize(
     ("careless", "found", "faults"),
     [
-        (Forgetful, case(Behaviour.BREAK, 300), {"lost"}),
-        (Repetitive, case(Behaviour.BREAK, 300), {"doubled"}),
+        (Forgetful, case(Behaviour.BREAK, 400), {"lost"}),
+        (Repetitive, case(Behaviour.BREAK, 400), {"doubled"}),
         (Trusting, case(Behaviour.TWICE, 3), {"doubled"}),
         (Patient, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Late, case(Behaviour.PING_FOR_EVER, 3), {"hung"}),
         (Greedy, case(Behaviour.ENDLESS), {"over_limit"}),
         (Wasteful, case(Behaviour.CRUMBS, strategy="raw"), {"over_limit"}),
-        (Careless, case(Behaviour.BREAK, 300), {"untyped"}),
+        (Careless, case(Behaviour.BREAK, 400), {"untyped"}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
