@@ -48,7 +48,7 @@ QUANTITIES = tuple(field.name for field in fields(Sample) if field.name in ALLOW
 
 
 async def quiet() -> None:
-    """Wait a moment for tasks that are just ending."""
+    """Collect objects that nothing uses, and wait a moment for tasks that are just ending."""
     gc.collect()  # the event loop closes abandoned streams in tasks of its own
     await asyncio.sleep(0)
     others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -57,13 +57,12 @@ async def quiet() -> None:
 
 
 def sample(turns: int, seconds: float) -> Sample:
-    """Measure the process. Objects that nothing uses are collected first.
+    """Measure the process. It must be quiet.
 
     Args:
         turns: Number of turns so far.
         seconds: Seconds since the start.
     """
-    gc.collect()
     process = psutil.Process()
     with process.oneshot():
         memory = process.memory_info().rss / _MEGABYTE

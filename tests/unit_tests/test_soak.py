@@ -77,7 +77,7 @@ def leaking(what: str) -> Iterator[Kind]:
 async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.soak.samples._QUIET_SECONDS", 0.0)
     with leaking(what) as kind:
-        found = Soak([kind], 48)
+        found = Soak([kind], 32)
         await found.run()
     results = found.results()
     assert results["growth"][what]["grew"]
@@ -86,7 +86,7 @@ async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch)
 
 async def test_turns_that_do_not_leak_pass() -> None:
     with leaking("nothing") as kind:
-        found = Soak([kind], 48)
+        found = Soak([kind], 32)
         await found.run()
     assert passed(found.results())
 
