@@ -34,6 +34,7 @@ class Dialect:
         tail: What comes after the last event of the reply.
         completion: An event of the completions endpoint, with text and with a finish reason or null.
         counts_on_request: Whether the server counts the tokens in every chunk on request.
+        repeats: Whether a client can know that the server repeats replies. Otherwise a repetition may be meant.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Dialect:
     tail: bytes = b"data: [DONE]\n\n"
     completion: bytes = b""
     counts_on_request: bool = False
+    repeats: bool = False
 
     def event(self, endpoint: Endpoint, part: Part, text: str, number: int | None) -> bytes:
         """Return an event with a part of the output.
@@ -129,6 +131,7 @@ DIALECTS = (
         "Mistral",
         ("chat_mark",),
         url="https://api.mistral.ai/v1",
+        repeats=True,
         head=b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
         b"\n\n",
         text=b'data: {"id":"c","choices":[{"index":0,"delta":{"content":@TEXT@},"finish_reason":null}]}\n\n',
@@ -220,7 +223,8 @@ DIALECTS = (
     ),
     Dialect(
         "transformers serve",
-        ("chat_flag",),
+        ("auto",),  # it finds the flag, and whether the server repeats replies
+        repeats=True,
         head=b'data: {"choices":[{"delta":{"role":"assistant"},"index":0}]}\n\n',
         text=b'data: {"choices":[{"delta":{"content":@TEXT@},"index":0}]}\n\n',
         stop=b'data: {"choices":[{"delta":{},"finish_reason":@REASON@,"index":0}]}\n\n',

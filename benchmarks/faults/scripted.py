@@ -53,10 +53,10 @@ _SHOWN_MAX = 50
 class _Loop(FakeTimeLoop):
     """An event loop without threads: time would pass while it waits for a thread."""
 
-    def run_in_executor(self, executor: Any, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:  # noqa: ANN401, ARG002 - part of the interface
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # noqa: ANN401, ARG002
         """Call a function at once. The SDK asks for the platform in a thread."""
         future = self.create_future()
-        future.set_result(function(*arguments))
+        future.set_result(func(*args))
         return future
 
 
@@ -130,9 +130,9 @@ class Runner:
         transport, atransport = httpx2.MockTransport(server), httpx2.MockTransport(server.acall)
         return self._kind(
             "big",
-            base_url=case.spoken.address,
+            base_url=server.address,
             api_key="no key",
-            continuation=case.strategy,  # type: ignore[arg-type] - the names in the dialects are those of the package
+            continuation=case.strategy,  # type: ignore[arg-type]
             tokenizer=_tokenizer() if case.strategy == "raw" else None,
             thinking=case.spoken.thinks,
             http_client=httpx2.Client(transport=transport, trust_env=False),
@@ -167,7 +167,7 @@ def all_cases() -> list[Case]:
 
 def run_batch(cases: Iterable[Case]) -> list[Outcome]:
     """Run some cases in this process."""
-    faulthandler.dump_traceback_later(_STUCK_SECONDS, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(_STUCK_SECONDS, exit=True, file=sys.__stderr__ or sys.stderr)
     try:
         with Runner() as runner:
             return [runner.run(case) for case in cases]

@@ -15,7 +15,7 @@ from benchmarks.faults.model_text import FURTHER, Given, ModelText, given_by
 from benchmarks.faults.scripts import REPEATING, Behaviour, Script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from benchmarks.faults.dialects import Dialect, Endpoint, Part
     from benchmarks.faults.scripts import Step
@@ -26,7 +26,7 @@ STEPS_MAX = 20_000
 _REPETITION_MIN = 16
 """Shortest reply that a server repeats, in characters. A client cannot tell a shorter repetition from the model's."""
 _ELSEWHERE = "http://elsewhere.test/v1"
-_ENDINGS = {
+_ENDINGS: dict[Behaviour, Callable[[str], httpx2.Response]] = {
     Behaviour.REDIRECT: lambda path: httpx2.Response(307, headers={"location": f"{_ELSEWHERE}{path}"}),
     Behaviour.RATE_LIMIT: lambda _: httpx2.Response(429, json={"error": {}}, headers={"retry-after": "15"}),
     Behaviour.ERROR: lambda _: httpx2.Response(500, json={"error": {"message": "engine died"}}),
@@ -60,14 +60,17 @@ class ScriptedServer:
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request of a blocking client."""
-        if request.url.host != httpx2.URL(self.dialect.address).host:
+        if request.url.host != httpx2.URL(self.address).host:
             self.elsewhere += 1
         if request.method == "GET":
             listed = [{"id": "big", "object": "model", "owned_by": self.dialect.owner}]
             return httpx2.Response(200, json={"data": listed})
         body = json.loads(request.content)
         if not body.get("stream"):  # a probe of how the server continues a reply
-            message = {"role": "assistant", "content": " yellow. The banana is yellow."}
+            said = (
+                body["messages"][-1]["content"] if self.script.behaviour in (Behaviour.RESTART, Behaviour.ECHO) else ""
+            )
+            message = {"role": "assistant", "content": f"{said} yellow. The banana is yellow."}
             return httpx2.Response(200, json={"choices": [{"index": 0, "message": message}]})
         self.bodies.append(body)
         self.texts.append(0)
@@ -77,6 +80,12 @@ class ScriptedServer:
         limit = request.extensions.get("timeout", {}).get("read")
         stream = _Stream(self._counted(steps), self.time, limit)
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+
+    @property
+    def address(self) -> str:
+        """The address. A server that repeats replies has its own, because clients remember what is at an address."""
+        repeats = self.script.behaviour in (Behaviour.RESTART, Behaviour.ECHO) and not self.dialect.url
+        return self.dialect.address.replace(".test", "-repeats.test") if repeats else self.dialect.address
 
     async def acall(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request of an asynchronous client."""
@@ -99,7 +108,7 @@ class ScriptedServer:
         endpoint: Endpoint = "completions" if "prompt" in body else "chat"
         counts = self.dialect.counts_on_request and body.get("stream_options", {}).get("continuous_usage_stats")
         given = given_by(body, self.model)
-        limit: int = body.get("max_tokens", body.get("max_completion_tokens"))
+        limit: int = body["max_tokens"]
         for event in self.dialect.beginning(endpoint):
             yield event, False
         for text, part in self._repeated(given):

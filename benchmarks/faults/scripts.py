@@ -56,6 +56,8 @@ NUMBERED_ONLY = (Behaviour.TWICE, Behaviour.SWAP)
 """Behaviours that a client can only notice if the events are numbered."""
 REPEATING = (Behaviour.RESTART, Behaviour.ECHO, Behaviour.TRIM)
 """Behaviours of which only the text after the break is wrong."""
+UNORDERED = (Behaviour.SWAP,)
+"""Behaviours whose text cannot be put right. The client must not take it for right: it may give up."""
 REFUSING = (Behaviour.REDIRECT, Behaviour.RATE_LIMIT, Behaviour.ERROR)
 """Behaviours without a stream."""
 FAILING = (

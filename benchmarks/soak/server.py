@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -15,7 +15,7 @@ from benchmarks.faults.scripts import Behaviour
 from tests.unit_tests.fake_time import FakeTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
 _HEAD = "HTTP/1.1 {} Scripted\r\ncontent-type: {}\r\n{}\r\nconnection: close\r\n\r\n"
 _DIALECT = ("vLLM", "chat_flag")
@@ -62,7 +62,7 @@ def _answer(target: str, body: bytes) -> httpx2.Response:
 async def _stream(response: httpx2.Response, writer: asyncio.StreamWriter) -> None:
     """Send a stream. Its pauses take real time."""
     try:
-        async for part in response.stream:  # type: ignore[union-attr] - a stream is asynchronous too
+        async for part in response.stream:  # type: ignore[union-attr]
             if part:
                 writer.write(b"%x\r\n%b\r\n" % (len(part), part))
                 await writer.drain()
@@ -71,9 +71,9 @@ async def _stream(response: httpx2.Response, writer: asyncio.StreamWriter) -> No
         writer.transport.abort()
 
 
-async def _until_hang_up(sending: object, reader: asyncio.StreamReader) -> None:
+async def _until_hang_up(sending: Coroutine[Any, Any, None], reader: asyncio.StreamReader) -> None:
     """Send a stream until it ends or the client hangs up."""
-    tasks = [asyncio.ensure_future(sending), asyncio.ensure_future(reader.read())]  # type: ignore[arg-type]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(sending), asyncio.create_task(reader.read())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

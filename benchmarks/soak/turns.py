@@ -55,7 +55,7 @@ async def _blocking(pair: ChatSpeculativeThinking) -> Ending:
 async def _closed(pair: ChatSpeculativeThinking) -> Ending:
     """Stop reading after some chunks."""
     count = 0
-    async with aclosing(pair.astream(_QUESTION)) as chunks:  # type: ignore[type-var] - LangChain hides the generator
+    async with aclosing(pair.astream(_QUESTION)) as chunks:  # type: ignore[type-var]
         async for _ in chunks:
             count += 1
             if count == _CHUNKS:

@@ -18,7 +18,7 @@ from benchmarks.faults.dialects import DIALECTS
 from benchmarks.faults.model_text import ModelText, given_by
 from benchmarks.faults.scripted import Runner, ScriptedRun
 from benchmarks.faults.scripted_server import ScriptedServer
-from benchmarks.faults.scripts import AT_EVENTS, Behaviour, Script
+from benchmarks.faults.scripts import AT_EVENTS, REPEATING, Behaviour, Script
 from langchain_spec_thinking import OpenAIBackend
 from langchain_spec_thinking.backends.openai.engines import ENGINES
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
@@ -63,11 +63,29 @@ def test_a_stream_is_broken_at_every_byte() -> None:
 
 @pytest.mark.parametrize("behaviour", [behaviour for behaviour in AT_EVENTS if behaviour is not Behaviour.GARBAGE])
 def test_a_behaviour_begins_at_every_event(behaviour: Behaviour) -> None:
-    assert [found.at for found in with_faults(VLLM, 100, 7) if found.behaviour is behaviour] == list(range(7))
+    case = replace(VLLM, strategy="chat_instruct")  # any repetition is wrong after this instruction
+    assert [found.at for found in with_faults(case, 100, 7) if found.behaviour is behaviour] == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "strategy", "expected"),
+    [
+        ("vLLM", "chat_flag", {Behaviour.TRIM}),
+        ("vLLM", "raw", {Behaviour.ECHO}),
+        ("Mistral", "chat_mark", {Behaviour.RESTART, Behaviour.ECHO, Behaviour.TRIM}),
+        ("OpenAI", "chat_instruct", {Behaviour.RESTART, Behaviour.ECHO, Behaviour.TRIM}),
+    ],
+)
+def test_only_repetitions_that_cannot_be_meant_are_tested(
+    dialect: str, strategy: str, expected: set[Behaviour]
+) -> None:
+    found = with_faults(Case(dialect, strategy, asynchronous=False), 100, 7)
+    assert {case.behaviour for case in found} & set(REPEATING) == expected
 
 
 def test_every_behaviour_is_tested() -> None:
-    assert {found.behaviour for found in with_faults(VLLM, 100, 7)} == set(Behaviour)
+    tested = [*with_faults(VLLM, 100, 7), *with_faults(replace(VLLM, dialect="Mistral", strategy="chat_mark"), 100, 7)]
+    assert {found.behaviour for found in tested} == set(Behaviour)
 
 
 # -- the servers
