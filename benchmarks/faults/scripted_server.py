@@ -67,9 +67,7 @@ class ScriptedServer:
             return httpx2.Response(200, json={"data": listed})
         body = json.loads(request.content)
         if not body.get("stream"):  # a probe of how the server continues a reply
-            said = (
-                body["messages"][-1]["content"] if self.script.behaviour in (Behaviour.RESTART, Behaviour.ECHO) else ""
-            )
+            said = body["messages"][-1]["content"] if self._repeats_replies else ""
             message = {"role": "assistant", "content": f"{said} yellow. The banana is yellow."}
             return httpx2.Response(200, json={"choices": [{"index": 0, "message": message}]})
         self.bodies.append(body)
@@ -84,8 +82,11 @@ class ScriptedServer:
     @property
     def address(self) -> str:
         """The address. A server that repeats replies has its own, because clients remember what is at an address."""
-        repeats = self.script.behaviour in (Behaviour.RESTART, Behaviour.ECHO) and not self.dialect.url
-        return self.dialect.address.replace(".test", "-repeats.test") if repeats else self.dialect.address
+        return self.dialect.address.replace(".test", "-repeats.test" if self._repeats_replies else ".test")
+
+    @property
+    def _repeats_replies(self) -> bool:
+        return self.script.behaviour in {Behaviour.RESTART, Behaviour.ECHO}
 
     async def acall(self, request: httpx2.Request) -> httpx2.Response:
         """Answer a request of an asynchronous client."""
@@ -146,9 +147,12 @@ class ScriptedServer:
         text = given.text.rstrip() if behaviour is Behaviour.TRIM and self._repeats(given) else given.text
         if behaviour is not Behaviour.RESTART or not self._repeats(given):
             return self.model.place(text)
-        if given.instructed and len(text) >= self.model.answer_start:
-            return self.model.answer_start
-        return self.model.thought_start if given.instructed or given.in_field or given.prompt else 0
+        return self._repeated_from(given) if given.instructed or given.in_field or given.prompt else 0
+
+    def _repeated_from(self, given: Given) -> int:
+        """Return where in the reply the text begins that the model was asked to continue."""
+        in_answer = given.instructed and len(given.text) >= self.model.answer_start
+        return self.model.answer_start if in_answer else self.model.thought_start
 
     def _repeated(self, given: Given) -> Iterator[tuple[str, Part]]:
         """Yield what the server repeats of the text that it was given."""
@@ -162,13 +166,11 @@ class ScriptedServer:
             if answer:
                 yield answer, "text"
         else:
-            start = self.model.thought_start if given.instructed else 0
-            start = self.model.answer_start if given.instructed and len(given.text) > self.model.answer_start else start
-            yield given.text[start:], "text"
+            yield given.text[self._repeated_from(given) if given.instructed else 0 :], "text"
 
     def _repeats(self, given: Given) -> bool:
         """Return whether the server repeats text in the reply."""
-        long = len(given.text) - self.model.thought_start >= _REPETITION_MIN
+        long = len(given.text) - self._repeated_from(given) >= _REPETITION_MIN
         return self.script.behaviour in REPEATING and given.begun and not given.finished_thought and long
 
 
