@@ -214,7 +214,7 @@ def test_a_request_that_is_cancelled_changes_no_strategy() -> None:
     form.build()
     form.change_after(bad_request("no prefill"))
     payload, _ = form.build()
-    assert payload == ChatTrailing().payload(turn("So"))
+    assert payload == ChatTrailing().payload(turn("So")).for_server(repeats=False)
     assert profile.strategy == ChatFlag()
 
 
