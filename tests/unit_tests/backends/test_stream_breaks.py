@@ -36,6 +36,12 @@ def chat(server: Server, **settings: Any) -> ChatSpeculativeThinking:
     return ChatSpeculativeThinking(speculative=small, target=ScriptedBackend())
 
 
+class InField(Server):
+    """DeepSeek. It gets a half-written thought in the field `reasoning_content`."""
+
+    url = "https://api.deepseek.com/beta"
+
+
 def thought(message: BaseMessage) -> str:
     return "".join(str(block["reasoning"]) for block in message.content_blocks if block["type"] == "reasoning")
 
@@ -140,6 +146,20 @@ def test_white_space_is_kept_if_the_template_is_known_to_keep_it() -> None:
     server = Server(sse(delta("stop", content="\n\nTwo.")))
     backend = server.backend(continuation="chat_flag")
     assert continued(backend, turn("One.\n\n"))[0] == "\n\nTwo."
+
+
+@pytest.mark.parametrize(
+    ("again", "shown"),
+    [
+        pytest.param("\n\nTwo.", "One.\n\nTwo.\n", id="the model writes again what the template cut off"),
+        pytest.param("Two.", "One.\n\nTwo.\n", id="the template keeps it"),
+    ],
+)
+def test_white_space_after_a_thought_in_its_field_is_not_doubled(again: str, shown: str) -> None:
+    first = sse(delta(reasoning_content="One."), delta(reasoning_content="\n\n"), GONE)
+    server = InField(first, sse(delta(reasoning_content=again), delta("stop", content="Five.")))
+    message = chat(server, continuation="chat_mark", thinking=True).invoke("x")
+    assert (thought(message), message.text) == (shown, "Five.")
 
 
 # -- after the finish reason
@@ -253,11 +273,7 @@ def test_a_break_after_the_thought_does_not_close_it_twice(continuation: Any) ->
     """A thought in the reasoning field ends when content comes. Here only white space has come."""
     first = sse(delta(reasoning_content="So."), delta(content="\n"), GONE)
     server = Server(first, sse(delta("stop", content="Five.")))
-
-    class Marked(Server):
-        url = "https://api.deepseek.com/beta"
-
-    server = Marked(*server.answers) if continuation == "chat_mark" else server
+    server = InField(*server.answers) if continuation == "chat_mark" else server
     message = chat(server, continuation=continuation, thinking=True).invoke("x")
     assert (thought(message), message.text) == ("So.\n", "Five.")
 
