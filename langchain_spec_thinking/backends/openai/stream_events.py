@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_spec_thinking.backends.replies.continuation import Payload
+    from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
     from langchain_spec_thinking.turn import Turn
 
 _TOKENS_MAX = 10**9
@@ -37,13 +38,19 @@ class ChunkReader:
         turn: The turn that is continued.
         max_tokens: Most tokens that were asked for.
         count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
+        reasoning_use: How the server uses the reasoning field, as earlier replies showed.
 
     Attributes:
         brought_text: Whether the last chunk brought text, reasoning, or a part of a call.
     """
 
     def __init__(
-        self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
+        self,
+        payload: Payload,
+        turn: Turn,
+        max_tokens: int,
+        count_tokens: Callable[[str], int] | None,
+        reasoning_use: ReasoningFieldUse | None = None,
     ) -> None:
         self._endpoint = payload.endpoint
         self._echo = payload.echo_filter()
@@ -53,7 +60,10 @@ class ChunkReader:
         self._drops_reasoning = payload.drops_reasoning
         self._dropped = ""  # the reasoning of the last chunk, if it does not belong to the turn
         self._reasoning = ReasoningFieldJoiner(
-            turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
+            turn,
+            drops_reasoning=payload.drops_reasoning,
+            in_reasoning_field="reasoning_content" in last,
+            use=reasoning_use,
         )
         self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()

@@ -278,6 +278,54 @@ def test_a_break_after_the_thought_does_not_close_it_twice(continuation: Any) ->
     assert (thought(message), message.text) == ("So.\n", "Five.")
 
 
+@pytest.mark.parametrize(
+    ("second", "third"),
+    [
+        pytest.param(
+            delta(reasoning_content=" it is five."), delta("stop", content="Five."), id="the rest comes in the field"
+        ),
+        pytest.param(
+            delta(content=" it is five."), delta("stop", content="\n</think>\n\nFive."), id="the rest comes as text"
+        ),
+    ],
+)
+@pytest.mark.parametrize("continuation", ["chat_flag", "chat_trailing"])
+def test_a_reply_may_begin_where_a_thought_that_was_sent_as_text_ends(
+    continuation: Any, second: dict[str, Any], third: dict[str, Any]
+) -> None:
+    """An earlier reply of the server shows how it continues such a thought."""
+    server = Server(sse(delta(reasoning_content="So"), GONE), sse(second, GONE), sse(third))
+    message = chat(server, continuation=continuation, thinking=True).invoke("x")
+    assert (thought(message), message.text) == ("So it is five.\n", "Five.")
+
+
+class InFieldModel(BaseChatModel):
+    """A chat model that continues thoughts in the reasoning field. Its second stream breaks at the end of a thought."""
+
+    replies: list[list[AIMessageChunk]]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for message in self.replies.pop(0):
+            yield ChatGenerationChunk(message=message)
+        if self.replies:
+            raise ConnectionError
+
+
+def test_a_reply_of_a_chat_model_may_begin_where_a_thought_ends() -> None:
+    parts = [AIMessageChunk("", additional_kwargs={"reasoning_content": part}) for part in ("So", " it is five.")]
+    model = InFieldModel(replies=[[part] for part in (*parts, AIMessageChunk("Five."))])
+    small = ChatModelBackend(model, continuation="chat_trailing", thinking=True)
+    message = ChatSpeculativeThinking(speculative=small, target=ScriptedBackend()).invoke("x")
+    assert (thought(message), message.text) == ("So it is five.\n", "Five.")
+
+
 # -- repetitions
 
 REFRAIN = "Row, row, row your boat, "
