@@ -382,7 +382,8 @@ class OpenAIBackend(Backend):
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
         count = self._count_piece if self.template else None
-        return ChunkReader(payload, turn, request.max_tokens, count, self.profile.reasoning_use)
+        numbered = self.profile.engine.counts_tokens_per_chunk
+        return ChunkReader(payload, turn, request.max_tokens, count, self.profile.reasoning_use, numbered=numbered)
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
