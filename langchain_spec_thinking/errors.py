@@ -49,6 +49,21 @@ class StreamCutError(BackendError, ModelConnectionError):
         super().__init__(f"{name} at {place}: the stream stopped before its end. See the server's log.")
 
 
+class StreamOrderError(BackendError):
+    """The events of a stream came in the wrong order, so the text so far may have a gap and is not continued.
+
+    Args:
+        name: The name of the model.
+        place: The address of the server.
+    """
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(
+            f"{name} at {place}: events of the stream came in the wrong order, so a part of the text may be missing. "
+            "Check the gateways between here and the server."
+        )
+
+
 class CircuitOpenError(BackendError, ModelConnectionError):
     """A server failed so often that it gets no requests for a while.
 

@@ -141,9 +141,13 @@ class Script:
             else:
                 yield from self._always(event, has_text=has_text)
             if not begins and self._held:
-                yield self._held
-                self._held = b""
-        yield self._held
+                yield self._released()
+        yield self._released()
+
+    def _released(self) -> bytes:
+        """Return the held event, which belongs to this reply only: the client may not read any further."""
+        held, self._held = self._held, b""
+        return held
 
     def _begins(self, event: bytes) -> bool:
         """Return whether this event is the one that is wrong."""

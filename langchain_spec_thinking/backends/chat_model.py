@@ -37,7 +37,7 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Payload,
     Strategy,
 )
-from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner, ReasoningFieldUse
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError
@@ -117,6 +117,7 @@ class ChatModelBackend(Backend):
         self.thinks = thinking
         self._model = model
         self._redactor = Redactor(_secrets_of(model))
+        self._reasoning_use = ReasoningFieldUse()
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
         if continuation == "auto":
             self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
@@ -197,10 +198,10 @@ class ChatModelBackend(Backend):
     def _response_reader(self, turn: Turn, request: Request) -> _ResponseReader:
         if not (turn.structured_answer and turn.channel == "answer"):
             payload = self._strategy.payload(turn).for_server(repeats=self._repeats)
-            return _ResponseReader(payload, turn, request, self._model)
+            return _ResponseReader(payload, turn, request, self._model, use=self._reasoning_use)
         bound = _bound(self._model, turn.tools) if turn.tools else {}
         payload = answer_payload(turn, self._strategy, native=bound is not None).for_server(repeats=self._repeats)
-        return _ResponseReader(payload, turn, request, self._model, bound)
+        return _ResponseReader(payload, turn, request, self._model, bound, use=self._reasoning_use)
 
     @property
     def _repeats(self) -> bool:
@@ -246,13 +247,15 @@ class _ResponseReader:
         request: Request,
         model: BaseChatModel,
         bound: dict[str, Any] | None = None,
+        *,
+        use: ReasoningFieldUse,
     ) -> None:
         self.messages = [_message(**message) for message in payload.body["messages"]]
         self.bound = {"stop": list(request.stop) or None, **(bound or {})}
         self.model = model.model_copy(update=_settings(model, request))
         self._surrogates = SurrogateJoiner()
         self._echo = payload.echo_filter()
-        self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning)
+        self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning, use=use)
         self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
         self._limited = any(name in type(model).model_fields for name in _LIMITS)

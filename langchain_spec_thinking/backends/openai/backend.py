@@ -381,7 +381,9 @@ class OpenAIBackend(Backend):
         return ReplyStream(stream, reader, timer, name=self.name, place=self._safe_url, redactor=self._redactor)
 
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
-        return ChunkReader(payload, turn, request.max_tokens, self._count_piece if self.template else None)
+        count = self._count_piece if self.template else None
+        numbered = self.profile.engine.counts_tokens_per_chunk
+        return ChunkReader(payload, turn, request.max_tokens, count, self.profile.reasoning_use, numbered=numbered)
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""

@@ -18,6 +18,7 @@ from langchain_spec_thinking.backends.openai.probes import (
 from langchain_spec_thinking.backends.openai.refusals import LIMIT_FIELD
 from langchain_spec_thinking.backends.openai.refused_fields import RefusedFields
 from langchain_spec_thinking.backends.replies.continuation import Raw
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ServerCapabilities:
         strategy: How the server continues a turn. None until this was tried.
         repeats: Whether the server repeats the given reply at the beginning of its output. None until this was tried.
         refused_fields: Fields that the server refuses.
+        reasoning_use: How the server uses the reasoning field.
     """
 
     engine: Engine | None = None
@@ -48,6 +50,7 @@ class ServerCapabilities:
     strategy: Strategy | None = None
     repeats: bool | None = None
     refused_fields: RefusedFields = field(default_factory=RefusedFields)
+    reasoning_use: ReasoningFieldUse = field(default_factory=ReasoningFieldUse)
 
 
 @lru_cache(maxsize=256)
@@ -96,6 +99,11 @@ class ServerProfile:
     def refused_fields(self) -> RefusedFields:
         """The fields that the server refuses, as far as known."""
         return self._capabilities.refused_fields
+
+    @property
+    def reasoning_use(self) -> ReasoningFieldUse:
+        """How the server uses the reasoning field, as far as known."""
+        return self._capabilities.reasoning_use
 
     @property
     def tool_calls(self) -> Literal["native", "text"]:

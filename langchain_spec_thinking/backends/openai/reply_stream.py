@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
-from langchain_spec_thinking.errors import ContinuationError, StreamCutError
+from langchain_spec_thinking.errors import ContinuationError, StreamCutError, StreamOrderError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -130,6 +130,8 @@ class ReplyStream:
     def _read(self, chunk: object) -> Iterator[Event]:
         ended = self._reader.finished
         yield from self._reader.read(chunk)
+        if self._reader.unordered:
+            raise StreamOrderError(self._name, self._place)
         if self._reader.brought_text:
             self._timer.text_came()
         if self._reader.finished and not ended:
@@ -140,6 +142,8 @@ class ReplyStream:
         """Ignore errors of the stream after the end of the text. A new request would write another ending."""
         try:
             yield
+        except StreamOrderError:
+            raise  # its text is missing, whatever else is complete
         except Exception:
             if not (self._reader.full or self._text_ended):
                 raise

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_spec_thinking.backends.replies.continuation import Payload
+    from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
     from langchain_spec_thinking.turn import Turn
 
 _TOKENS_MAX = 10**9
@@ -30,20 +31,31 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
-    a repeated chunk is read once.
+    a repeated chunk is read once. If it numbers them on request, text with a lower number than earlier text is not read.
 
     Args:
         payload: What was sent.
         turn: The turn that is continued.
         max_tokens: Most tokens that were asked for.
         count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
+        reasoning_use: How the server uses the reasoning field, as earlier replies showed.
+        numbered: Whether the server is known to report in each chunk how many tokens came so far. Other servers may
+            report other numbers.
 
     Attributes:
         brought_text: Whether the last chunk brought text, reasoning, or a part of a call.
+        unordered: Whether text came after later text.
     """
 
     def __init__(
-        self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
+        self,
+        payload: Payload,
+        turn: Turn,
+        max_tokens: int,
+        count_tokens: Callable[[str], int] | None,
+        reasoning_use: ReasoningFieldUse | None = None,
+        *,
+        numbered: bool = False,
     ) -> None:
         self._endpoint = payload.endpoint
         self._echo = payload.echo_filter()
@@ -53,11 +65,16 @@ class ChunkReader:
         self._drops_reasoning = payload.drops_reasoning
         self._dropped = ""  # the reasoning of the last chunk, if it does not belong to the turn
         self._reasoning = ReasoningFieldJoiner(
-            turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
+            turn,
+            drops_reasoning=payload.drops_reasoning,
+            in_reasoning_field="reasoning_content" in last,
+            use=reasoning_use,
         )
         self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()
-        self.brought_text = False
+        self.brought_text = self.unordered = False
+        self._numbered = numbered
+        self._last_number = 0  # of a chunk with text
         self._chunks = 0
         self._last_chunk: object = None
         self._text_chunks = 0
@@ -98,6 +115,9 @@ class ChunkReader:
             raise UnreadableEventError(msg) from e
         self._text_chunks += bool(text)
         self.brought_text = bool(text or called or self._dropped)
+        self.unordered = self._numbered and self.brought_text and self._goes_back(usage)
+        if self.unordered:
+            return
         self._tokens += sum(self._count_tokens(part) for part in (called, self._dropped) if part)
         for part, top_logprobs in parts:
             self._top = self._top or top_logprobs
@@ -175,6 +195,12 @@ class ChunkReader:
         repeated = isinstance(count, int) and 0 < count >= self._text_chunks and chunk == self._last_chunk
         self._last_chunk = chunk
         return repeated
+
+    def _goes_back(self, usage: Usage | None) -> bool:
+        """Return whether a chunk with text has a lower number than an earlier one."""
+        number = (usage and usage.completion_tokens) or self._last_number
+        goes_back, self._last_number = number < self._last_number, number
+        return goes_back
 
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":

@@ -289,7 +289,9 @@ def _open_message(
         return Payload("chat", {"messages": messages})
     messages.append({"role": "assistant", "content": reply, **mark})
     body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
-    given = reply if given is None else given
+    if given is None:
+        thought, _, closed = parts(turn)
+        given = thought if "reasoning_content" in mark and not closed else reply  # the model continues this text
     white_space = given[len(given.rstrip()) :]
     return Payload("chat", body, prefills=(given,), trailing_white_space=white_space, white_space_sent=True)
 

@@ -24,10 +24,10 @@ from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.deadline import Deadline
-from langchain_spec_thinking.errors import BackendError, CircuitOpenError, TurnTimeoutError
+from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamOrderError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.fake_time import FakeTime
-from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn
+from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +187,44 @@ def test_a_repeated_chunk_is_read_once_if_chunks_are_numbered(pieces: list[tuple
 def test_a_model_that_repeats_itself_does_not_count_as_a_repeated_chunk(counts: list[int | None]) -> None:
     texts = ["b", "a", "a", "b", "b", "b"]
     assert continued(Server(sse(*counted(texts, counts), text("", "stop"))).backend())[0] == "baabbb"
+
+
+@pytest.mark.parametrize(
+    ("owner", "counts", "said"),
+    [
+        pytest.param("vllm", [1, 3, 2, 4], "ab", id="the number goes back"),
+        pytest.param("vllm", [1, 4, 5, 2], "abc", id="by more than one"),
+        pytest.param("vllm", [1, None, 2, 1], "abc", id="a chunk between them has no number"),
+    ],
+)
+async def test_text_in_the_wrong_order_is_an_error(owner: str, counts: list[int | None], said: str) -> None:
+    """The text has a gap, so no request may continue it."""
+    server = Server(lambda: sse(*counted(list("abcd"), counts), text("", "stop")), owner=owner)
+    pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
+    with pytest.raises(StreamOrderError, match="wrong order") as caught:
+        pair.invoke("x")
+    with pytest.raises(StreamOrderError, match="wrong order"):
+        await pair.ainvoke("x")
+    assert (caught.value.answer, len(server.requests)) == (said, 2)
+
+
+def test_text_in_the_wrong_order_is_an_error_even_after_the_finish_reason() -> None:
+    chunks = [*counted(["a", ""], [1, 3]), text("", "stop"), *counted(["c", "b"], [3, 2])]
+    with pytest.raises(StreamOrderError):
+        continued(Server(sse(*chunks), owner="vllm").backend())
+
+
+@pytest.mark.parametrize(
+    ("owner", "counts"),
+    [
+        pytest.param("vllm", [1, 2, 2, 4], id="two chunks of one step"),
+        pytest.param("vllm", [None, None, None, None], id="no numbers"),
+        pytest.param("me", [3, 1, 2, 1], id="an unknown server reports the tokens of each chunk"),
+    ],
+)
+def test_text_in_order_is_read(owner: str, counts: list[int | None]) -> None:
+    server = Server(sse(*counted(list("abcd"), counts), usage(9, 1), text("", "stop")), owner=owner)
+    assert continued(server.backend())[0] == "abcd"
 
 
 def test_thought_and_answer_of_one_step_are_both_read() -> None:

@@ -36,6 +36,12 @@ def chat(server: Server, **settings: Any) -> ChatSpeculativeThinking:
     return ChatSpeculativeThinking(speculative=small, target=ScriptedBackend())
 
 
+class InField(Server):
+    """DeepSeek. It gets a half-written thought in the field `reasoning_content`."""
+
+    url = "https://api.deepseek.com/beta"
+
+
 def thought(message: BaseMessage) -> str:
     return "".join(str(block["reasoning"]) for block in message.content_blocks if block["type"] == "reasoning")
 
@@ -140,6 +146,20 @@ def test_white_space_is_kept_if_the_template_is_known_to_keep_it() -> None:
     server = Server(sse(delta("stop", content="\n\nTwo.")))
     backend = server.backend(continuation="chat_flag")
     assert continued(backend, turn("One.\n\n"))[0] == "\n\nTwo."
+
+
+@pytest.mark.parametrize(
+    ("again", "shown"),
+    [
+        pytest.param("\n\nTwo.", "One.\n\nTwo.\n", id="the model writes again what the template cut off"),
+        pytest.param("Two.", "One.\n\nTwo.\n", id="the template keeps it"),
+    ],
+)
+def test_white_space_after_a_thought_in_its_field_is_not_doubled(again: str, shown: str) -> None:
+    first = sse(delta(reasoning_content="One."), delta(reasoning_content="\n\n"), GONE)
+    server = InField(first, sse(delta(reasoning_content=again), delta("stop", content="Five.")))
+    message = chat(server, continuation="chat_mark", thinking=True).invoke("x")
+    assert (thought(message), message.text) == (shown, "Five.")
 
 
 # -- after the finish reason
@@ -253,13 +273,57 @@ def test_a_break_after_the_thought_does_not_close_it_twice(continuation: Any) ->
     """A thought in the reasoning field ends when content comes. Here only white space has come."""
     first = sse(delta(reasoning_content="So."), delta(content="\n"), GONE)
     server = Server(first, sse(delta("stop", content="Five.")))
-
-    class Marked(Server):
-        url = "https://api.deepseek.com/beta"
-
-    server = Marked(*server.answers) if continuation == "chat_mark" else server
+    server = InField(*server.answers) if continuation == "chat_mark" else server
     message = chat(server, continuation=continuation, thinking=True).invoke("x")
     assert (thought(message), message.text) == ("So.\n", "Five.")
+
+
+@pytest.mark.parametrize(
+    ("second", "third"),
+    [
+        pytest.param(
+            delta(reasoning_content=" it is five."), delta("stop", content="Five."), id="the rest comes in the field"
+        ),
+        pytest.param(
+            delta(content=" it is five."), delta("stop", content="\n</think>\n\nFive."), id="the rest comes as text"
+        ),
+    ],
+)
+@pytest.mark.parametrize("continuation", ["chat_flag", "chat_trailing"])
+def test_a_reply_may_begin_where_a_thought_that_was_sent_as_text_ends(
+    continuation: Any, second: dict[str, Any], third: dict[str, Any]
+) -> None:
+    """An earlier reply of the server shows how it continues such a thought."""
+    server = Server(sse(delta(reasoning_content="So"), GONE), sse(second, GONE), sse(third))
+    message = chat(server, continuation=continuation, thinking=True).invoke("x")
+    assert (thought(message), message.text) == ("So it is five.\n", "Five.")
+
+
+class InFieldModel(BaseChatModel):
+    """A chat model that continues thoughts in the reasoning field. Its second stream breaks at the end of a thought."""
+
+    replies: list[list[AIMessageChunk]]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        for message in self.replies.pop(0):
+            yield ChatGenerationChunk(message=message)
+        if self.replies:
+            raise ConnectionError
+
+
+def test_a_reply_of_a_chat_model_may_begin_where_a_thought_ends() -> None:
+    parts = [AIMessageChunk("", additional_kwargs={"reasoning_content": part}) for part in ("So", " it is five.")]
+    model = InFieldModel(replies=[[part] for part in (*parts, AIMessageChunk("Five."))])
+    small = ChatModelBackend(model, continuation="chat_trailing", thinking=True)
+    message = ChatSpeculativeThinking(speculative=small, target=ScriptedBackend()).invoke("x")
+    assert (thought(message), message.text) == ("So it is five.\n", "Five.")
 
 
 # -- repetitions
