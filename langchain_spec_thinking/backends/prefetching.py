@@ -30,7 +30,8 @@ def prefetch_in_thread(read: Callable[[Future[Usage]], Usage]) -> Future[Usage] 
             future is cancelled, and may call `begin` when the prefetch can no longer be cancelled.
 
     Returns:
-        A future with the tokens used, or with the error. None if too many prefetches or threads are running.
+        A future with the tokens used, or with the error. None if too many prefetches or threads are running. The error
+        has no traceback: the cache of a turn refers to the future, and a traceback would keep the turn alive.
     """
     if not _FREE.acquire(blocking=False):
         return None
@@ -40,8 +41,9 @@ def prefetch_in_thread(read: Callable[[Future[Usage]], Usage]) -> Future[Usage] 
         try:
             used = read(prefetch)
         except BaseException as error:  # noqa: BLE001 - whoever needs the prefetch gets the error
+            error.__cause__ = error.__context__ = None
             if begin(prefetch):
-                prefetch.set_exception(error)
+                prefetch.set_exception(error.with_traceback(None))
         else:
             if begin(prefetch):
                 prefetch.set_result(used)

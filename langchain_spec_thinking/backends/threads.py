@@ -30,8 +30,20 @@ _EXIT_SECONDS = 2.0
 _STREAMS = ThreadLimit(512)
 """Most streams in threads. A further stream waits until one of them ends. A stream that is half read does not end."""
 _END: Any = object()
-_STOPS: weakref.WeakKeyDictionary[threading.Thread, Callable[[], object]] = weakref.WeakKeyDictionary()
-"""For each thread, the function that stops it."""
+_THREADS: weakref.WeakSet[_StoppableThread] = weakref.WeakSet()
+"""The threads to stop when the process ends."""
+
+
+class _StoppableThread(threading.Thread):
+    """A daemon thread and the function that stops it.
+
+    The thread itself holds the function. The function may refer to an error of the thread, and the traceback of that
+    error refers to the thread. If a global dictionary held the function, the error would never be collected.
+    """
+
+    def __init__(self, work: Callable[[], object], stop: Callable[[], object], name: str) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self.stop = stop
 
 
 def start_thread(work: Callable[[], object], stop: Callable[[], object], name: str) -> None:
@@ -42,19 +54,19 @@ def start_thread(work: Callable[[], object], stop: Callable[[], object], name: s
         stop: Function that makes `work` end soon. It is called when the process ends.
         name: Name of the thread.
     """
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    _STOPS[thread] = stop
+    thread = _StoppableThread(work, stop, name)
+    _THREADS.add(thread)
     thread.start()
 
 
 @atexit.register
 def _stop_threads() -> None:
     """Stop all threads, and wait for them for a short time. Python may crash if it ends while a thread uses torch."""
-    stops = list(_STOPS.items())
-    for _, stop in stops:
-        stop()
+    threads = list(_THREADS)
+    for thread in threads:
+        thread.stop()
     until = time.monotonic() + _EXIT_SECONDS
-    for thread, _ in stops:
+    for thread in threads:
         thread.join(max(0, until - time.monotonic()))
 
 
@@ -72,7 +84,7 @@ async def iterate_in_thread(items: Generator[T, None, None], limit: ThreadLimit 
     await limit.take()
     channel: _Channel[T] = _Channel()
     reader = _Reader()
-    weakref.finalize(reader, channel.stop)
+    stop = weakref.finalize(reader, channel.stop)
     run = copy_context().run  # as `asyncio.to_thread` does
     start_thread(partial(run, channel.run, items, limit), channel.stop, "continue_turn")
     patience = None
@@ -85,7 +97,7 @@ async def iterate_in_thread(items: Generator[T, None, None], limit: ThreadLimit 
         patience = _CANCEL_SECONDS
         raise
     finally:
-        channel.stop()
+        stop()  # a finalizer that was not called would keep the error of the generator for ever
         await asyncio.wait([channel.ended], timeout=patience)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import threading
+import weakref
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,6 +142,32 @@ def test_a_finished_turn_keeps_its_cache_during_a_prefetch() -> None:
         wait([second])
         text = [e.text for e in events if isinstance(e, Piece)]
     assert "".join(text) == expected
+
+
+def test_a_turn_whose_prefetch_failed_is_collected() -> None:
+    """The cache of a turn refers to the prefetch. Its error must not refer to the turn, or the turn lives for ever."""
+    threads = []
+
+    def fail(*_: object) -> None:
+        threads.append(threading.current_thread())
+        try:
+            raise FileNotFoundError
+        except FileNotFoundError as error:
+            raise MemoryError from error
+
+    model, running = copy.deepcopy(tiny.llama(1)), turn()
+    running.append("speculative", "the cat sat")
+    backend, collected = tiny.backend(model), threading.Event()
+    hook = model.register_forward_pre_hook(fail)
+    prefetch = backend.prefetch(running)
+    assert prefetch is not None
+    assert isinstance(prefetch.exception(60), MemoryError)
+    threads.pop().join(60)
+    hook.remove()
+    weakref.finalize(running, collected.set)
+    del running, prefetch
+    gc.collect()
+    assert collected.is_set()
 
 
 def test_a_takeover_does_not_wait_for_a_prefetch_that_has_not_begun() -> None:

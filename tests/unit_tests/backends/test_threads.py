@@ -7,6 +7,7 @@ import gc
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import pytest
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.backends.thread_limit import ThreadLimit
-from langchain_spec_thinking.backends.threads import iterate_in_thread
+from langchain_spec_thinking.backends.threads import iterate_in_thread, start_thread
 from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
@@ -233,3 +234,54 @@ async def test_a_backend_that_raises_stop_iteration_keeps_no_reader_waiting() ->
     odd: Any = Odd()
     with pytest.raises(RuntimeError, match="raised StopIteration"):
         await asyncio.wait_for(anext(iterate_in_thread(odd)), 5)
+
+
+class FailedError(Exception):
+    """An error that can have weak references."""
+
+
+async def test_the_error_of_a_stream_is_collected() -> None:
+    threads = []
+
+    def items() -> Generator[int, None, None]:
+        threads.append(threading.current_thread())
+        yield 1
+        raise FailedError
+
+    async def read() -> weakref.ref[FailedError]:
+        with pytest.raises(FailedError) as caught:
+            _ = [item async for item in iterate_in_thread(items())]
+        return weakref.ref(caught.value)
+
+    errors = [await read() for _ in range(5)]
+    while threads:
+        threads.pop().join()
+    gc.collect()
+    assert [error() for error in errors] == [None] * 5
+
+
+class Job:
+    """Work that refers to its own thread, as the traceback of an error does."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def work(self) -> None:
+        self.thread = threading.current_thread()
+        self.begun.set()
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def test_work_that_refers_to_its_thread_is_collected() -> None:
+    def run() -> weakref.ref[Job]:
+        job = Job()
+        start_thread(job.work, job.stop, "job")
+        assert job.begun.wait(60)
+        job.thread.join()
+        return weakref.ref(job)
+
+    jobs = [run() for _ in range(5)]
+    gc.collect()
+    assert [job() for job in jobs] == [None] * 5
