@@ -31,7 +31,7 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
-    a repeated chunk is read once. If it numbers them on request, text with a lower number than earlier text is not read.
+    a repeated chunk is read once. If it numbers them on request, text that comes after later text is not read.
 
     Args:
         payload: What was sent.
