@@ -255,7 +255,8 @@ class _ResponseReader:
         self.model = model.model_copy(update=_settings(model, request))
         self._surrogates = SurrogateJoiner()
         self._echo = payload.echo_filter()
-        self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning, use=use)
+        use_known = None if payload.repeats else use  # a repetition of the thought comes as content, too
+        self._thought = ReasoningFieldJoiner(turn, drops_reasoning=payload.drops_reasoning, use=use_known)
         self._calls = CallReader(payload.plan)
         self._native = ToolCallDeltas()
         self._limited = any(name in type(model).model_fields for name in _LIMITS)

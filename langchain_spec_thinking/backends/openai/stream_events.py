@@ -68,7 +68,7 @@ class ChunkReader:
             turn,
             drops_reasoning=payload.drops_reasoning,
             in_reasoning_field="reasoning_content" in last,
-            use=reasoning_use,
+            use=None if payload.repeats else reasoning_use,  # a repetition of the thought comes as content, too
         )
         self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()

@@ -25,10 +25,11 @@ WRAPPING: tuple[type[Provider], ...] = (Ollama, LiteLLM)
 """Providers whose completions endpoint renders the prompt as a chat."""
 SEEDLESS = {"Mistral", "Gemini"}
 """Providers that refuse `seed`."""
-SWALLOWED = [(kind, "thinking", "target", 20) for kind in (VLLMWithParser, Magistral)]
-"""In these cases, the hand-over contains a whole thought that is still open, within the content.
+SWALLOWED = [(Magistral, "thinking", "target", 20)]
+"""In this case, the hand-over contains a whole thought that is still open, within the content.
 
 The model then writes only the answer. The parser removes the closing tag, so the answer looks like more of the thought.
+The server repeats the reply, so content need not be the answer.
 """
 
 
