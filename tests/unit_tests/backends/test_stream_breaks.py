@@ -319,8 +319,10 @@ class InFieldModel(BaseChatModel):
 
 
 def test_a_reply_of_a_chat_model_may_begin_where_a_thought_ends() -> None:
-    parts = [AIMessageChunk("", additional_kwargs={"reasoning_content": part}) for part in ("So", " it is five.")]
-    model = InFieldModel(replies=[[part] for part in (*parts, AIMessageChunk("Five."))])
+    parts = [
+        AIMessageChunk(content="", additional_kwargs={"reasoning_content": part}) for part in ("So", " it is five.")
+    ]
+    model = InFieldModel(replies=[[part] for part in (*parts, AIMessageChunk(content="Five."))])
     small = ChatModelBackend(model, continuation="chat_trailing", thinking=True)
     message = ChatSpeculativeThinking(speculative=small, target=ScriptedBackend()).invoke("x")
     assert (thought(message), message.text) == ("So it is five.\n", "Five.")
