@@ -401,7 +401,8 @@ def test_a_takeover_shorter_than_a_repetition_brings_no_text_and_the_turn_goes_o
     small = ScriptedBackend(lambda half: draft[len(half.body()) :])
     echo = [delta(content=piece) for piece in ("I add", " two", " and", " three,")]
     large = Repeating(lambda: sse(*echo, delta("length"))).backend(tokenizer=None)
-    message = ChatSpeculativeThinking(speculative=small, target=large).invoke("x")
+    model = FakeTime().of(ChatSpeculativeThinking(speculative=small, target=large))  # it pauses between requests
+    message = model.invoke("x")
     assert message.text == draft
     assert message.response_metadata["speculative_thinking"]["degraded"] == []
 
