@@ -123,8 +123,7 @@ def test_the_server_stops_although_a_stream_is_open(tmp_path: Any) -> None:
         client = openai.OpenAI(api_key=KEY, base_url=url, max_retries=0)
         stream = client.chat.completions.create(**asked("wait", stream=True))
         next(stream)
-        begun = time.monotonic()
-    assert time.monotonic() - begun < LIMITS.shutdown_seconds + SECONDS
+    # `serving` has waited for the end of the process, and fails if the process does not end.
     with pytest.raises(openai.APIError, match="shutting down") as caught:
         list(stream)
     assert caught.value.code == "shutting_down"
