@@ -12,6 +12,7 @@ import html
 import json
 import logging
 import pickle
+import re
 import threading
 import traceback
 from functools import partial
@@ -430,8 +431,9 @@ def test_an_error_keeps_what_is_useful() -> None:
     caught.value.thinking, caught.value.answer = "So far", "and so on"
     for error in (caught.value, pickle.loads(pickle.dumps(caught.value)), copy.deepcopy(caught.value)):  # noqa: S301
         assert type(error) is AuthenticationBackendError
-        assert str(error) == (
-            f"m at http://server.test/v1: Error code: 401 - no key *** {error_body()['error']}. Check `api_key`."
+        assert re.fullmatch(  # before 3.40, openai shows the error inside its object
+            r"m at http://server\.test/v1: Error code: 401 - .*no key \*\*\*.*'n': \[1, None\]\}+\. Check `api_key`\.",
+            str(error),
         )
         assert (error.status_code, error.code, error.type, error.param) == (401, "bad_key", "auth_error", "k")
         assert (error.request_id, error.body) == ("r-***", error_body()["error"])
