@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults lint type docs \
+.PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults soak lint type docs \
   bench bench-quick bench-pocket bench-triggers lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -137,10 +137,16 @@ integration-servers: .venv/.test servers
 integration-here: .venv/.test .venv-transformers-serve/.ready
 	$(INTEGRATION) $(HERE)
 
-# Check that no character is lost or doubled by at least 1,000 faults between the client and a real server. Writes
-# build/faults.json.
+# Check that no character is lost or doubled, and that no limit is exceeded: in nearly 60,000 cases with scripted servers,
+# and by at least 1,000 faults between the client and a real server. Writes build/faults.json. `make faults
+# FAULTS=--cases=20000` takes a third of the cases.
 faults: .venv/.test .venv-transformers-serve/.ready
-	$(BIN)/python -m benchmarks.faults.run
+	$(BIN)/python -m benchmarks.faults.run $(FAULTS)
+
+# Write 2,000 mixed turns in one process: local and remote ones, which end, fail, take too long or are cancelled. Fails
+# if the memory, the open files, the threads or the tasks grow. Writes build/soak.json and build/soak.png.
+soak: .venv/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.run
 
 # Test the OpenAI-compatible server on Ray Serve, with two replicas of the pocket pair on loopback. Installing Ray takes
 # most of the time.

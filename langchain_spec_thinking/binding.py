@@ -13,6 +13,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from langchain_spec_thinking.json_values import json_text
 from langchain_spec_thinking.tools import Tools
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def tools_of(call: dict[str, Any]) -> Tools | None:
     schemas = [_schema(tool, None) for tool in call.get("tools") or ()]
     if not schemas:
         return None
+    json_text("tools", schemas)
     names = [schema["function"]["name"] for schema in schemas]
     choice = call.get("tool_choice")
     return Tools(tuple(schemas), "auto" if choice is None else _choice(choice, names), call.get("parallel_tool_calls"))
@@ -68,6 +70,7 @@ def schema_of(call: dict[str, Any]) -> dict[str, Any] | None:
         ValueError: `response_format` is not in a format of OpenAI's API.
     """
     requested = call.get("response_format")
+    json_text("response_format", requested)
     match requested:
         case None | {"type": "text"}:
             return None

@@ -6,9 +6,9 @@ LangGraph would stream them twice. If it had the type of a tool's run, it would 
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -17,6 +17,7 @@ from langchain_core.utils.uuid import uuid7
 from pydantic import PrivateAttr
 
 from langchain_spec_thinking.drivers import adrive, drive
+from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.report import TakeoverStart
 from langchain_spec_thinking.turn_events import Delta
 
@@ -71,7 +72,7 @@ def drive_with_callbacks(run: Run, manager: CallbackManager | None) -> Generator
 async def adrive_with_callbacks(run: Run, manager: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
     """Do the same as `drive_with_callbacks`, asynchronously."""
     child = None
-    async with aclosing(adrive(run)) as events:
+    async with OwnedStream(adrive(run)) as events:
         try:
             async for event in events:
                 if isinstance(event, Delta):
@@ -132,8 +133,8 @@ class CallbackAwareChatModel(BaseChatModel):
         """Stream a message asynchronously."""
         config, model = self._with_callbacks(AsyncCallbackManager, config)
         chunks = super(CallbackAwareChatModel, model).astream(input, config, stop=stop, **kwargs)
-        async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", chunks)):
-            async for chunk in chunks:
+        async with OwnedStream(chunks) as owned:
+            async for chunk in owned:
                 yield chunk
 
     def _generate_with_cache(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence  # noqa: TC003 - `with_fallbacks` evaluates the annotations of `bind_tools`
-from contextlib import aclosing, closing
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,17 +12,20 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage  # noqa: TC002
 from langchain_core.runnables import Runnable  # noqa: TC002
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from langchain_spec_thinking.backends.base import Backend, Request
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
+from langchain_spec_thinking.deadline import Clock, Deadline
 from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
+from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.policy import Delegation, DelegationPolicy
 from langchain_spec_thinking.recording.recorder import current_recorder
 from langchain_spec_thinking.run import DraftVerification, Run
+from langchain_spec_thinking.stop_strings import stop_strings
 from langchain_spec_thinking.turn import Turn
 from langchain_spec_thinking.writers import OnTargetFailure  # noqa: TC001 - pydantic evaluates it
 
@@ -146,6 +149,8 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         number of takeovers, the share of tokens that the large model wrote, and the usage of each model.
     """
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # the name of a model may contain a password
+
     speculative: Backend
     """The small model. It writes most of the turn."""
     target: Backend
@@ -176,19 +181,24 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     large model runs on another device than the small model."""
     max_tokens: int = Field(default=2048, ge=1)
     """Limit of thought and answer together, in tokens. Each model's text is counted in its own vocabulary."""
-    temperature: float | None = Field(default=0.6, ge=0)
+    temperature: float | None = Field(default=0.6, ge=0, allow_inf_nan=False)
     """Sampling temperature. 0 is greedy. None leaves it to each model. The default is the paper's value."""
     top_p: float | None = Field(default=0.95, gt=0, le=1)
     """Probability mass of nucleus sampling. None leaves it to each model. The default is the paper's value."""
     top_k: int | None = Field(default=None, ge=1)
     """Sample among the k most likely tokens. None leaves it to each model. Not every server supports it."""
-    seed: int | None = None
-    """Seed for reproducible sampling, if the engines support it."""
+    seed: int | None = Field(default=None, ge=0, lt=2**62)
+    """Seed for reproducible sampling, if the engines support it. Engines store 64 bits, and each request of a turn adds
+    1 to the seed."""
     timeout: float | None = Field(default=None, gt=0)
-    """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. None: no
-    limit."""
+    """Time limit of a turn, in seconds. A turn that takes longer raises an error that carries the text so far. The
+    limit holds whatever a server does, and asynchronous calls return in time in any case. Blocking calls notice it only
+    at the next token if a local model or another chat model writes. None: no limit for the turn.
+    `OpenAIBackend(timeout=...)` still limits how long a server may send no text."""
+    _clock: Clock = PrivateAttr(default_factory=Clock)
     stop: list[str] | None = None
-    """Stop strings, or a single one. They end the answer, are not part of it, and have no effect in the thought."""
+    """Stop strings, or a single one. They end the answer, are not part of it, and have no effect in the thought.
+    At most 64 strings of at most 1,000 characters each."""
 
     if TYPE_CHECKING:  # pydantic makes the constructor from the fields, whose types are narrower
 
@@ -226,7 +236,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     @field_validator("stop", mode="before")
     @classmethod
     def _stop_list(cls, value: str | Sequence[str] | None) -> list[str] | None:
-        return None if value is None else list(_stop_strings(value))
+        return None if value is None else list(stop_strings(value))
 
     @classmethod
     def pocket(
@@ -336,7 +346,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         run = self.new_run(messages, stop, **kwargs)
-        async with aclosing(adrive_with_callbacks(run, self._achild_callbacks(run_manager))) as deltas:
+        async with OwnedStream(adrive_with_callbacks(run, self._achild_callbacks(run_manager))) as deltas:
             async for delta in deltas:
                 chunk = chunk_of(delta, thinks=run.turn.thinks)
                 if run_manager:
@@ -443,7 +453,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         tools, schema = tools_of(bound), schema_of(bound)
         settings = self._settings(overrides)
         max_tokens = settings.pop("max_tokens")
-        stops = _stop_strings(self.stop if stop is None else stop)
+        stops = stop_strings(self.stop if stop is None else stop)
         thinks = (self.speculative.thinks or self.target.thinks) and (tools is None or self.think_before_tools)
         turn = Turn(history_of(messages), thinks=thinks, tools=tools, schema=schema)
         machine_settings = {
@@ -462,7 +472,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             sampling=Request(max_tokens, stop=stops, **settings),
             on_target_failure=self.on_target_failure,
             budget=self.policy.budget,
-            timeout=self.timeout,
+            deadline=Deadline.after(self.timeout, self._clock),
             draft_verification=self.draft_verification,
             prefetch=self.prefetch == "on" or (self.prefetch == "auto" and self._prefetch_is_free),
         )
@@ -502,11 +512,3 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         if prompt is None:
             prompt = sum(self.get_num_tokens(message.content) for message in run.turn.history)
         return last_chunk(run, model_name=self.model_name, prompt_tokens=prompt)
-
-
-def _stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    strings = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if not all(isinstance(string, str) and string for string in strings):
-        msg = f"stop: expected non-empty strings, got {strings!r}"
-        raise ValueError(msg)
-    return strings

@@ -6,7 +6,15 @@ middleware treat these errors like those of any other integration.
 
 from __future__ import annotations
 
-from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelError, ModelTimeoutError
+from typing import Any
+
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelConnectionError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelTimeoutError,
+)
 
 
 class BackendError(ModelError):
@@ -19,6 +27,10 @@ class BackendError(ModelError):
 
     thinking: str = ""
     answer: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle` and `copy` in all subclasses, whatever the arguments of their constructors."""
+        return _new, (type(self), self.args), vars(self)
 
 
 class ContinuationError(BackendError):
@@ -35,6 +47,21 @@ class StreamCutError(BackendError, ModelConnectionError):
 
     def __init__(self, name: str, place: str) -> None:
         super().__init__(f"{name} at {place}: the stream stopped before its end. See the server's log.")
+
+
+class StreamOrderError(BackendError):
+    """The events of a stream came in the wrong order, so the text so far may have a gap and is not continued.
+
+    Args:
+        name: The name of the model.
+        place: The address of the server.
+    """
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(
+            f"{name} at {place}: events of the stream came in the wrong order, so a part of the text may be missing. "
+            "Check the gateways between here and the server."
+        )
 
 
 class CircuitOpenError(BackendError, ModelConnectionError):
@@ -65,5 +92,45 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
         super().__init__(f"the turn was not finished after {seconds:g} s. Raise `timeout`, or lower `max_tokens`.")
 
 
+class InvalidRequestError(BackendError, ModelInvalidRequestError):
+    """A local model cannot be asked this.
+
+    Its chat template refuses the conversation, or a JSON schema cannot be enforced.
+    """
+
+
+class OversizedReplyError(BackendError):
+    """A server sent more at once than a client should keep in memory.
+
+    Args:
+        what: What is too long.
+        limit: The limit, with its unit.
+    """
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"{what} is longer than {limit}. The server may be faulty: see its log.")
+
+
+class CompressedReplyError(BackendError):
+    """A server sent a compressed reply, although the request asked for none.
+
+    Args:
+        encoding: The name of the compression.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            f"the server sent a reply with the content encoding {encoding[:20]!r}, but the request asked for an "
+            "uncompressed reply. Switch compression off at the server or at the proxy in front of it."
+        )
+
+
 class PromptTooLongError(BackendError, ContextOverflowError):
     """The conversation does not fit into the context of a model."""
+
+
+def _new(kind: type[BackendError], arguments: tuple[Any, ...]) -> BackendError:
+    """Make an error without its constructor. `pickle` then sets the attributes."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error

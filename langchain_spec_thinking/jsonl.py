@@ -5,10 +5,11 @@ An error names the invalid line. An incomplete last line is removed before more 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from langchain_spec_thinking.json_values import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def read_lines(
             if not line.strip():
                 continue
             try:
-                value = json.loads(line.decode())
+                value = read_json(line)
             except ValueError as e:
                 if allow_incomplete_last_line and not line.endswith(b"\n"):
                     return
@@ -91,7 +92,7 @@ def _complete_or_remove(file: BinaryIO, start: int) -> None:
     file.seek(start)
     last_line = file.read()
     try:
-        json.loads(last_line)
+        read_json(last_line)
     except ValueError:
         file.truncate(start)
     else:

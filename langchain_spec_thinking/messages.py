@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from langchain_core.messages.ai import OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_spec_thinking.json_values import json_text
+from langchain_spec_thinking.surrogates import require_whole_characters
 from langchain_spec_thinking.tools import ToolCall
 from langchain_spec_thinking.turn import Message, Role
 
@@ -46,7 +47,7 @@ def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     """Convert a conversation to the messages of a turn.
 
     Raises:
-        ValueError: The conversation is empty, or holds content other than text.
+        ValueError: The conversation is empty, holds content other than text, or a text contains half a character.
     """
     if not messages:
         msg = "messages: expected at least one message, got none"
@@ -54,7 +55,10 @@ def history_of(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     names = {
         call["id"]: call["name"] for message in messages if isinstance(message, AIMessage) for call in _calls(message)
     }
-    return tuple(_message(message, names) for message in messages)
+    converted = tuple(_message(message, names) for message in messages)
+    for number, message in enumerate(converted, start=1):
+        _require_whole_characters(f"messages: number {number} ({message.role})", message)
+    return converted
 
 
 def chunk_of(delta: Delta, *, thinks: bool) -> ChatGenerationChunk:
@@ -150,7 +154,13 @@ def _calls(message: AIMessage) -> list[Any]:
 
 def _arguments(call: Any) -> str:  # noqa: ANN401 - LangChain's ToolCall or InvalidToolCall
     arguments = call["args"]
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return arguments if isinstance(arguments, str) else json_text("messages: arguments of a tool call", arguments)
+
+
+def _require_whole_characters(name: str, message: Message) -> None:
+    calls = (text for call in message.tool_calls for text in (call.id, call.name, call.arguments))
+    for text in (message.content, message.tool_call_id, message.name, *calls):
+        require_whole_characters(name, text)
 
 
 def _text(message: BaseMessage) -> str:

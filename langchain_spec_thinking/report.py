@@ -19,6 +19,14 @@ _DROPPED_TEXT_MAX = 1000
 The metadata must stay small. Most dropped texts are one sentence. Only backends that send very large pieces produce
 longer ones.
 """
+_TEXTS = {"author", "channel", "kind", "text"}
+_OPTIONAL_TEXTS = {"cue"}
+_CHOICES: dict[str, set[str]] = {
+    "author": {"speculative", "target", "inserted"},
+    "channel": {"thinking", "answer"},
+}
+_NUMBER_MAX = 2.0**53
+"""Largest size of a number in a saved report. Larger numbers come from broken or hostile files."""
 
 
 @dataclass(slots=True)
@@ -235,11 +243,22 @@ class Report:
             self._open = author != "inserted"
         self._lengths[channel] += len(text)
         last.end = self._lengths[channel]
-        last.tokens = max(0, last.tokens + tokens)
+        last.tokens += tokens
+        if last.tokens < 0:  # a late correction that concerns earlier segments of the same request too
+            excess, last.tokens = -last.tokens, 0
+            self._take_back(author, excess)
         if author != "inserted":
             now = self.clock()
             last.seconds += now - self._marked
             self._marked = now
+
+    def _take_back(self, author: Author, tokens: int) -> None:
+        """Take tokens from the last segments of an author."""
+        for segment in reversed(self.segments):
+            if segment.author == author:
+                taken = min(segment.tokens, tokens)
+                segment.tokens -= taken
+                tokens -= taken
 
     def call(self, author: Author, tokens: int) -> None:
         """Record a tool call, as a segment without text."""
@@ -305,12 +324,20 @@ class Report:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Report:
-        """Return the report that `as_dict` converted."""
+        """Return the report that `as_dict` converted.
+
+        Raises:
+            KeyError: A part is missing.
+            TypeError: A field is missing or unknown.
+            ValueError: A field has an invalid value.
+        """
+        for author in content["usage"]:
+            _require_valid("author", author)
         return cls(
-            segments=[Segment(**segment) for segment in content["segments"]],
-            dropped=[Dropped(**dropped) for dropped in content.get("dropped", ())],
-            usage={author: AuthorUsage(**usage) for author, usage in content["usage"].items()},
-            drafts=DraftUsage(**content.get("drafts", {})),
+            segments=[Segment(**_checked(segment)) for segment in content["segments"]],
+            dropped=[Dropped(**_checked(dropped)) for dropped in content.get("dropped", ())],
+            usage={author: AuthorUsage(**_checked(usage)) for author, usage in content["usage"].items()},
+            drafts=DraftUsage(**_checked(content.get("drafts", {}))),
             degraded=degraded_list(content["degraded"]),
         )
 
@@ -331,4 +358,24 @@ def degraded_list(stored: Sequence[str] | str | None) -> list[str]:
     """Return `degraded` as a list. Messages and files of earlier versions hold None or a single string instead."""
     if not stored:
         return []
-    return [stored] if isinstance(stored, str) else list(stored)
+    return [stored] if isinstance(stored, str) else [str(words) for words in stored]
+
+
+def _checked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields of a segment, a dropped text or a usage. Raise an error if one has an invalid value."""
+    for name, value in fields.items():
+        _require_valid(name, value)
+    return fields
+
+
+def _require_valid(name: str, value: object) -> None:
+    if name in _TEXTS or (name in _OPTIONAL_TEXTS and value is not None):
+        valid = isinstance(value, str) and value in _CHOICES.get(name, {value})
+    elif name in _OPTIONAL_TEXTS:
+        valid = True
+    else:
+        kinds = (int, float) if name == "seconds" else int
+        valid = isinstance(value, kinds) and -_NUMBER_MAX < value < _NUMBER_MAX
+    if not valid:
+        msg = f"{name}: expected the value of a report, got a {type(value).__name__} that it cannot have"
+        raise ValueError(msg)

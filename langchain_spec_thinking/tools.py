@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_spec_thinking.json_values import read_json
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -24,7 +26,7 @@ class ToolCall:
     def parsed(self) -> Any:  # noqa: ANN401 - any JSON value
         """Return the arguments as data, or as text if they are not valid JSON."""
         try:
-            return json.loads(self.arguments)
+            return read_json(self.arguments)
         except ValueError:
             return self.arguments
 

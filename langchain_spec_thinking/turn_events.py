@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,27 @@ class Delta:
     block: int
     first: bool
     call: ToolCall | None = None
+
+
+@dataclass(slots=True)
+class ContentBlocks:
+    """Makes the deltas of a turn, and numbers their content blocks."""
+
+    _last: int = -1
+    _answer: int = sys.maxsize  # the first block of the answer, which holds all of its text
+
+    def text(self, author: Author, channel: Channel, kind: Kind, text: str, segment: int) -> Delta:
+        """Return the delta of committed text. `segment` is the index of its segment in the report."""
+        block = segment
+        if channel == "answer":
+            block = self._answer = min(segment, self._answer)
+        first, self._last = block != self._last, block
+        return Delta(author, channel, kind, text, block, first=first)
+
+    def call(self, author: Author, kind: Kind, call: ToolCall, segment: int) -> Delta:
+        """Return the delta of a tool call, which has its own block."""
+        self._last = segment
+        return Delta(author, "answer", kind, "", segment, first=True, call=call)
 
 
 TurnEvent = Delta | TakeoverStart | Takeover

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from langchain_spec_thinking.backends.base import Backend, Usage
+    from langchain_spec_thinking.deadline import Deadline
     from langchain_spec_thinking.report import Report
     from langchain_spec_thinking.turn import Author, Turn
 
@@ -29,12 +30,10 @@ class Writers:
     turn is spent.
 
     Args:
-        turn: The turn. An error of the deadline contains its text.
         backends: The backend of each author.
         on_target_failure: What to do if the target model fails for good: `"continue"` with the speculative model alone,
             or `"raise"` the error.
         budget: Limits of how much of the target model the turn may use.
-        timeout: How long the turn may take, in seconds. None: no limit.
 
     Attributes:
         over_budget: Whether the budget did not allow the current request to the target model.
@@ -43,18 +42,14 @@ class Writers:
     def __init__(
         self,
         *,
-        turn: Turn,
         backends: Mapping[Author, Backend],
         on_target_failure: OnTargetFailure,
         budget: Budget | None,
-        timeout: float | None,
     ) -> None:
         self.over_budget = False
-        self._turn = turn
         self._backends = backends
         self._on_target_failure = on_target_failure
         self._budget = budget or Budget()
-        self._timeout = timeout
         self._target_lost = False
         self._limits_reported: set[str] = set()
 
@@ -97,19 +92,6 @@ class Writers:
             _LOGGED_TARGETS.add(name)
             _LOGGER.warning("%s Further failures of %s are reported only in `degraded`.", reason, name)
 
-    def time_left(self, report: Report) -> float | None:
-        """Return the remaining time of the turn, in seconds. None without a timeout."""
-        return None if self._timeout is None else self._timeout - report.seconds
-
-    def require_time(self, report: Report) -> None:
-        """Raise an error if the turn has no time left.
-
-        Raises:
-            TurnTimeoutError: The turn has taken too long. The error contains the text so far.
-        """
-        if self._timeout is not None and report.seconds >= self._timeout:
-            raise with_text(TurnTimeoutError(self._timeout), self._turn)
-
 
 class Prefetcher:
     """Lets the target model read the turn ahead of a takeover. A prefetch that fails does not affect the turn.
@@ -129,18 +111,20 @@ class Prefetcher:
         self._failed = False
         self._read_at = 0  # number of spans of the turn at the last prefetch
 
-    @property
-    def has_unread_text(self) -> bool:
-        """Whether a new prefetch would read more than the last one, and none is running."""
-        return not self._failed and self.running is None and self._read_at != len(self._turn.spans)
-
     def start(self) -> None:
-        """Begin to read the turn."""
+        """Begin to read the turn at a boundary, unless a prefetch is running or has read the same text."""
+        if self._failed or self.running is not None or self._read_at == len(self._turn.spans):
+            return
         self._read_at = len(self._turn.spans)
         try:
             self.running = self._backend.prefetch(self._turn)
         except BackendError:  # the next takeover will report the error; the running request is not affected
             self._failed = True
+
+    def cancel(self) -> None:
+        """Cancel the running prefetch, because the turn is over."""
+        if self.running:
+            self.running.cancel()
 
     def collect(self, report: Report) -> None:
         """Record the usage of the running prefetch if it is complete."""
@@ -159,3 +143,15 @@ def with_text(error: BackendError, turn: Turn) -> BackendError:
     """Add the text of the turn so far to an error, and return the error."""
     error.thinking, error.answer = turn.thinking, turn.answer
     return error
+
+
+def require_time(deadline: Deadline, turn: Turn) -> None:
+    """Raise an error if the turn has no time left.
+
+    Raises:
+        TurnTimeoutError: The deadline has passed. The error contains the text so far.
+    """
+    try:
+        deadline.require()
+    except TurnTimeoutError as error:
+        raise with_text(error, turn) from None

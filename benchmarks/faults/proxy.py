@@ -76,7 +76,7 @@ class FaultProxy:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 writer.transport.abort()
             else:
-                path, body = await _request(reader)
+                path, body = await read_request(reader)
                 if fault:
                     writer.write(_refusal(fault))
                 else:
@@ -132,7 +132,7 @@ class FaultProxy:
         return Ending.END
 
 
-async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
     """Read the path and the body of a request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     length = re.search(r"(?im)^content-length: *(\d+)", head)

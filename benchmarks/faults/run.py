@@ -1,8 +1,11 @@
-"""`make faults`: injects faults between a small and a large model's clients and a real server.
+"""`make faults`: injects faults between a small and a large model's clients, and scripted servers and a real one.
 
-No text may be lost or doubled. First, the server answers each question greedily without faults. Then the same questions
-are asked repeatedly through proxies, one for each model, which inject faults into nearly every request. Each turn must
-be the same as without faults: the same text, and the same author of each part.
+No text may be lost or doubled. Scripted servers break, repeat, hide or delay their text in every way (`scripts.py`).
+They also send more than they were asked for. What must come of each case follows from its script.
+
+Then a real server is disturbed. First, the server answers each question greedily without faults. Then the same
+questions are asked repeatedly through proxies, one for each model, which inject faults into nearly every request. Each
+turn must be the same as without faults: the same text, and the same author of each part.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -27,6 +31,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from benchmarks.faults.faults import STREAK_MAX, Kind, Schedule
 from benchmarks.faults.proxy import FaultProxy
+from benchmarks.faults.scripted import ScriptedRun, all_cases
 from benchmarks.faults.server import MODEL, serving_pocket
 from benchmarks.faults.verdict import TurnResult, Verdict, compare
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend, pocket
@@ -50,6 +55,7 @@ TIMEOUT = 1.0
 _RETRIES = STREAK_MAX + 7
 """More retries than faults in a row, because a busy machine may be late. The client then times out as for a stall."""
 _PROGRESS_EVERY = 0.5
+_MUST_BE_NONE = ("lost", "doubled", "wrong_turns", "hung", "over_limit", "untyped", "wrong_cases")
 _FAULTS_A_TURN = 5
 """Faults per turn to expect. A lower average means that something is wrong with the run."""
 
@@ -209,9 +215,15 @@ def report(run: Run, seconds: float) -> dict[str, Any]:
     }
 
 
+def with_cases(found: dict[str, Any], scripted: ScriptedRun) -> dict[str, Any]:
+    """Return the results with those of the scripted servers. Characters that were lost or doubled are added up."""
+    figures = scripted.figures()
+    return {**found, **figures, **{key: found[key] + figures[f"cases_{key}"] for key in ("lost", "doubled")}}
+
+
 def passed(found: dict[str, Any]) -> bool:
-    """Return whether enough faults occurred and none of them changed a turn."""
-    return found["faults"] >= found["wanted"] and not (found["lost"] or found["doubled"] or found["wrong_turns"])
+    """Return whether enough faults occurred, and none of them changed a turn or exceeded a limit."""
+    return found["faults"] >= found["wanted"] and not any(found.get(key) for key in _MUST_BE_NONE)
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -236,21 +248,70 @@ def show(found: dict[str, Any], console: Console) -> None:
         console.print(f"turn {number}: {why}")
 
 
+def show_cases(found: dict[str, Any], console: Console) -> None:
+    """Print the results of the scripted servers."""
+    table = Table(title=f"{found['cases']} cases with scripted servers, {found['cases_seconds']:.0f} s")
+    for heading in ("what the server does", "cases", "wrong"):
+        table.add_column(heading, justify="left" if heading == "what the server does" else "right")
+    for behaviour, figures in found["by_behaviour"].items():
+        table.add_row(behaviour, str(figures["cases"]), str(figures["wrong"]))
+    table.add_section()
+    table.add_row("all", str(found["cases"]), str(found["wrong_cases_count"]))
+    console.print(table)
+    console.print(
+        f"{found['cases_lost']} characters lost, {found['cases_doubled']} doubled, {found['hung']} turns hung, "
+        f"{found['over_limit']} exceeded a limit, {found['untyped']} untyped errors."
+    )
+    for case, why in found["wrong_cases"].items():
+        console.print(f"{case}: {why}")
+
+
+def run_cases(only: str = "", most: int | None = None, seed: int = 0) -> ScriptedRun:
+    """Run the cases with scripted servers whose name contains `only`.
+
+    Args:
+        only: A part of the name.
+        most: How many of these cases to run. They are drawn at random. None: all.
+        seed: Seed of the choice.
+    """
+    cases = [case for case in all_cases() if only in str(case)]
+    if most is not None and most < len(cases):
+        # A fixed step would not do: whether the number of a byte is even decides how the stream breaks.
+        cases = random.Random(seed).sample(cases, most)  # noqa: S311 - repeatable, not secret
+    with tqdm(total=len(cases), desc="cases", unit="") as bar:
+        return ScriptedRun.of(cases, bar.update)
+
+
+def run_turns(faults: int, seed: int) -> Run:
+    """Run the turns with faults between the client and a real server."""
+    with serving_pocket() as server, tqdm(total=faults, desc="faults", unit="") as bar:
+        run = Run(server, faults, seed, client, lambda found: bar.update(found - bar.n))
+        asyncio.run(run.run())
+    return run
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="Inject faults between the client and a real server.")
+    parser = argparse.ArgumentParser(description="Inject faults between the client and scripted and real servers.")
     parser.add_argument("--out", type=Path, default=Path("build/faults.json"), help="JSON file")
-    parser.add_argument("--faults", type=int, default=1000, help="number of faults that must occur")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the schedules")
+    parser.add_argument(
+        "--faults", type=int, default=1000, help="number of faults of the real server; 0: do not start it"
+    )
+    parser.add_argument("--cases", type=int, help="number of scripted cases, drawn at random; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the schedules and of the drawn cases")
+    parser.add_argument("--only", default="", help="run only cases whose name contains this, and no real server")
     options = parser.parse_args(arguments)
+    faults = 0 if options.only else options.faults
+    scripted = run_cases(options.only, options.cases, options.seed)
     began = time.monotonic()
-    with serving_pocket() as server, tqdm(total=options.faults, desc="faults", unit="") as bar:
-        run = Run(server, options.faults, options.seed, client, lambda faults: bar.update(faults - bar.n))
-        asyncio.run(run.run())
-    found = report(run, time.monotonic() - began)
+    run = run_turns(faults, options.seed) if faults else Run("", 0, options.seed, client)
+    found = with_cases(report(run, time.monotonic() - began), scripted)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    show(found, Console(highlight=False))
+    console = Console(highlight=False)
+    show_cases(found, console)
+    if faults:
+        show(found, console)
     return 0 if passed(found) else 1
 
 

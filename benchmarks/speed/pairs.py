@@ -164,6 +164,8 @@ def _force(model: PreTrainedModel, write: Callable[[int], int | None], never: tu
         for row in range(rows):  # several rows if a draft is checked
             token = write(end - rows + 1 + row)
             if token is not None:
-                scores[0, row, token] = torch.inf
+                logit = scores[0, row, token].clone()
+                scores[0, row] = -torch.inf  # the backend refuses a logit of inf
+                scores[0, row, token] = logit
 
     model.register_forward_hook(choose, with_kwargs=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integrations.openai_server.command_line import require_key, server_parser
-from integrations.openai_server.server import Limits, create_app
+from integrations.openai_server.limits import Limits
+from integrations.openai_server.server import create_app
 from langchain_spec_thinking import ChatSpeculativeThinking
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def build(
 
 def main() -> None:
     """Run the server until it is interrupted."""
-    import uvicorn  # noqa: PLC0415 - needed only here
+    from integrations.openai_server.connections import serve  # noqa: PLC0415 - other servers do not need uvicorn
 
     parser = server_parser(build.__doc__)
     options = parser.parse_args()
     app = build(options.speculative, options.target, api_key=require_key(parser), max_tokens=options.max_tokens)
-    uvicorn.run(app, host=options.host, port=options.port)
+    serve(app, host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

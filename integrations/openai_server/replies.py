@@ -1,103 +1,80 @@
-"""Responses that stop if the client disconnects, and errors in OpenAI's form."""
+"""Responses that stop if the client disconnects, if time is up, or if the server shuts down."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from fastapi.responses import JSONResponse, Response
-from langchain_core.exceptions import ContextOverflowError, ModelError, ModelTimeoutError
-from pydantic import ValidationError
+from fastapi.responses import Response
+
+from integrations.openai_server.errors import RefusedError, json_bytes, out_of_time, refusal, shutting_down
+from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
-_LOGGER = logging.getLogger(__name__)
+_CANCEL_SECONDS = 1.0
+"""How long cancelled work may take to tell the client why it ends, and to close its streams, in seconds."""
 
 
-class RefusedError(Exception):
-    """A request is refused.
+class OpenResponses:
+    """The responses that are being sent.
 
     Args:
-        status: The HTTP status.
-        message: What was received and what was expected.
-        kind: OpenAI's `type` of the error.
-        code: OpenAI's `code` of the error, which programs can check.
-        param: The field of the body that caused the error.
+        seconds: Longest time for a response, in seconds. It includes the time that the client takes to receive it.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        kind: str = "invalid_request_error",
-        code: str | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = {"message": message, "type": kind, "param": param, "code": code}
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._work: set[asyncio.Future[None]] = set()
 
-    def response(self) -> Response:
-        """Return the error as a response."""
-        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}  # noqa: PLR2004 - status "Unauthorized"
-        headers |= {"Retry-After": "1"} if self.status == 429 else {}  # noqa: PLR2004 - status "Too Many Requests"
-        return JSONResponse({"error": self.error}, self.status, headers)
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Start to make and send a response."""
+        started = asyncio.ensure_future(work)
+        self._work.add(started)
+        started.add_done_callback(self._work.discard)
+        return started
 
-
-_FAILURES: dict[type[Exception], tuple[int, str, str | None]] = {
-    ModelTimeoutError: (504, "The models did not answer in time.", "timeout"),
-    ModelError: (503, "A model cannot be reached.", "model_unavailable"),
-    Exception: (500, "The server failed. See its log.", None),
-}
-
-
-def refusal(error: Exception) -> RefusedError:
-    """Return what to tell the client about an error. Details of the servers behind this one are only logged."""
-    match error:
-        case RefusedError():
-            return error
-        case ContextOverflowError():
-            return RefusedError(400, str(error), code="context_length_exceeded", param="messages")
-        case ValidationError():
-            first = error.errors()[0]
-            param = ".".join(map(str, first["loc"])) or None
-            return RefusedError(400, f"{param or 'body'}: {first['msg']}", param=param)
-        case ValueError():
-            return RefusedError(400, str(error))
-    _LOGGER.error("A reply failed.", exc_info=error)
-    status, message, code = next(failure for kind, failure in _FAILURES.items() if isinstance(error, kind))
-    return RefusedError(status, message, kind="server_error", code=code)
+    async def wait_until_closed(self) -> None:
+        """Wait until responses that are being cancelled have told their clients why."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=2 * _CANCEL_SECONDS)
 
 
 class WatchedResponse(Response):
-    """A response that is made while its client listens. The work is cancelled if the client disconnects."""
+    """A response that is made while its client listens. The work is cancelled if nobody needs it any more.
 
-    def __init__(self) -> None:
+    Args:
+        responses: The open responses, to which this one is added.
+    """
+
+    def __init__(self, responses: OpenResponses) -> None:
         super().__init__()
+        self._responses = responses
+        self.interrupted_by: RefusedError | None = None
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make the response and send it."""
+        """Make the response and send it. If this is cancelled, `interrupted_by` is what to tell the client."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response."""
-        work = asyncio.ensure_future(self.work(scope, receive, send))
+        work = self._responses.start(self.work(scope, receive, send))
         disconnected = asyncio.ensure_future(_disconnected(receive))
         try:
-            await asyncio.wait({work, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+            ended = {work, disconnected}
+            done, _ = await asyncio.wait(ended, timeout=self._responses.seconds, return_when=asyncio.FIRST_COMPLETED)
+            self.interrupted_by = None if done else out_of_time()
+        except asyncio.CancelledError:
+            self.interrupted_by = shutting_down()
+            raise
         finally:
-            work.cancel()
             disconnected.cancel()
-            done, _ = await asyncio.gather(work, disconnected, return_exceptions=True)
-        if isinstance(done, Exception):
-            raise done
+            await _cancel(work)
+        if work.done() and not work.cancelled():
+            work.result()
 
 
 class JsonBodyResponse(WatchedResponse):
@@ -105,16 +82,21 @@ class JsonBodyResponse(WatchedResponse):
 
     Args:
         body: Makes the JSON body.
+        responses: The open responses.
     """
 
-    def __init__(self, body: Coroutine[Any, Any, dict[str, Any]]) -> None:
-        super().__init__()
+    def __init__(self, body: Callable[[], Awaitable[dict[str, Any]]], responses: OpenResponses) -> None:
+        super().__init__(responses)
         self._body = body
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make the response and send it."""
         try:
-            response: Response = JSONResponse(await self._body)
+            response = Response(json_bytes(await self._body()), media_type="application/json")
+        except asyncio.CancelledError:
+            if self.interrupted_by is None:
+                raise
+            response = self.interrupted_by.response()
         except Exception as error:  # noqa: BLE001 - every error is reported to the client
             response = refusal(error).response()
         await response(scope, receive, send)
@@ -125,32 +107,40 @@ class EventsResponse(WatchedResponse):
 
     Args:
         events: The events, each as JSON.
+        responses: The open responses.
     """
 
-    def __init__(self, events: AsyncGenerator[dict[str, Any], None]) -> None:
-        super().__init__()
+    def __init__(self, events: AsyncGenerator[dict[str, Any], None], responses: OpenResponses) -> None:
+        super().__init__(responses)
         self._events = events
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events as they come."""
         started = False
-        async with aclosing(self._events) as events:
-            try:
+        try:
+            async with OwnedStream(self._events) as events:
                 async for event in events:
                     if not started:
                         await send(_START)
                         started = True
-                    await send(_part(json.dumps(event, ensure_ascii=False)))
-            except Exception as error:  # noqa: BLE001 - every error is reported to the client
-                if not started:
-                    await refusal(error).response()(scope, receive, send)
-                    return
-                await send(_part(json.dumps({"error": refusal(error).error})))
-        await send(_part("[DONE]"))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    await send(_part(event))
+        except asyncio.CancelledError:
+            if self.interrupted_by is None:
+                raise
+            failed = self.interrupted_by
+        except Exception as error:  # noqa: BLE001 - every error is reported to the client
+            failed = refusal(error)
+        else:
+            await send(_END)
+            return
+        if not started:
+            await failed.response()(scope, receive, send)
+            return
+        await send(_part({"error": failed.error}))
+        await send(_END)
 
 
-_START = {
+_START: Message = {
     "type": "http.response.start",
     "status": 200,
     "headers": [
@@ -159,12 +149,20 @@ _START = {
         (b"x-accel-buffering", b"no"),  # keeps nginx from buffering the stream
     ],
 }
+_END: Message = {"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False}
 
 
-def _part(data: str) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}
+def _part(event: dict[str, Any]) -> Message:
+    return {"type": "http.response.body", "body": b"data: " + json_bytes(event) + b"\n\n", "more_body": True}
 
 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _cancel(work: asyncio.Future[None]) -> None:
+    """Cancel work and wait for its end. Cancel it again if it is not able to send its last words."""
+    for _ in range(2):
+        work.cancel()
+        await asyncio.wait([work], timeout=_CANCEL_SECONDS)

@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
-from langchain_core.messages import BaseMessage, convert_to_messages
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from integrations.openai_server.replies import EventsResponse, JsonBodyResponse, RefusedError, refusal
-from integrations.openai_server.wire import ChatRequest, Reply
+from integrations.openai_server.errors import (
+    RefusedError,
+    overloaded,
+    refusal,
+    too_large,
+    too_many_requests,
+    too_slow,
+)
+from integrations.openai_server.limits import Limits
+from integrations.openai_server.replies import EventsResponse, JsonBodyResponse, OpenResponses
+from integrations.openai_server.request import ChatRequest
+from integrations.openai_server.wire import Reply
+from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
     from fastapi.responses import Response
+    from langchain_core.messages import BaseMessage
 
     from langchain_spec_thinking import ChatSpeculativeThinking
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits for one request and for all requests together.
-
-    Attributes:
-        tokens: Most tokens of a reply, thought and answer together.
-        body: Largest body of a request, in bytes.
-        running: Most replies that are written at the same time.
-        waiting: Most requests that wait. Further requests get status 429.
-    """
-
-    tokens: int = 4096
-    body: int = 1_000_000
-    running: int = 8
-    waiting: int = 32
-
-
 class RequestLimiter:
-    """Limits how many requests run and how many wait.
+    """Limits how many requests run, how many wait, and for how long.
 
     Args:
         limits: The limits.
@@ -56,22 +52,26 @@ class RequestLimiter:
         """Wait until the request may run.
 
         Raises:
-            RefusedError: Too many requests are waiting.
+            RefusedError: Too many requests are waiting, or this request has waited too long.
         """
-        if self._free.locked() and self._waiting >= self._limits.waiting:
-            msg = (
-                f"{self._limits.running} replies are being written and {self._waiting} requests wait. Try again later."
-            )
-            raise RefusedError(429, msg, kind="rate_limit_error", code="rate_limit_exceeded")
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
+        await self._acquire()
         try:
             yield
         finally:
             self._free.release()
+
+    async def _acquire(self) -> None:
+        limits = self._limits
+        if self._free.locked() and self._waiting >= limits.waiting:
+            raise too_many_requests(limits.running, self._waiting)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(limits.wait_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise overloaded(limits.wait_seconds) from None
+        finally:
+            self._waiting -= 1
 
 
 class Server:
@@ -84,10 +84,12 @@ class Server:
     """
 
     def __init__(self, model: ChatSpeculativeThinking, name: str, limits: Limits) -> None:
-        self._model = model
+        timeout = min(model.timeout or limits.reply_seconds, limits.reply_seconds)
+        self._model = model.model_copy(update={"timeout": timeout})
         self._name = name
         self._limits = limits
         self._limiter = RequestLimiter(limits)
+        self._responses = OpenResponses(limits.wait_seconds + limits.reply_seconds)
 
     def listing(self) -> dict[str, Any]:
         """Return the list of models."""
@@ -98,19 +100,23 @@ class Server:
     async def chat(self, request: Request) -> Response:
         """Answer a chat request."""
         chat_request = ChatRequest.model_validate_json(await self._body(request))
+        self._limits.require(chat_request)
         if chat_request.model != self._name:
             msg = f"model: expected {self._name}, got {chat_request.model}"
             raise RefusedError(404, msg, code="model_not_found", param="model")
-        if chat_request.tokens and chat_request.tokens > self._limits.tokens:
-            msg = f"max_tokens: expected at most {self._limits.tokens}, got {chat_request.tokens}"
-            raise RefusedError(400, msg, code="max_tokens_exceeded", param="max_tokens")
         tokens = chat_request.tokens or min(self._limits.tokens, self._model.max_tokens)
-        messages = _messages(chat_request)
+        messages = chat_request.to_langchain()
         settings = {**chat_request.settings(), "max_tokens": tokens}
         if chat_request.stream:
-            include_usage = chat_request.stream_options.include_usage
-            return EventsResponse(self._events(messages, settings, include_usage=include_usage))
-        return JsonBodyResponse(self._complete(messages, settings))
+            events = self._events(messages, settings, include_usage=chat_request.include_usage)
+            return EventsResponse(events, self._responses)
+        return JsonBodyResponse(partial(self._complete, messages, settings), self._responses)
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Serve, and wait at the end until clients know why their replies end. uvicorn ends the process after that."""
+        yield
+        await self._responses.wait_until_closed()
 
     async def _complete(self, messages: list[BaseMessage], settings: dict[str, Any]) -> dict[str, Any]:
         async with self._limiter.slot():
@@ -121,28 +127,25 @@ class Server:
         self, messages: list[BaseMessage], settings: dict[str, Any], *, include_usage: bool
     ) -> AsyncGenerator[dict[str, Any], None]:
         reply = Reply(self._name)
-        streamed: Any = self._model.astream(messages, **settings)
-        async with self._limiter.slot(), aclosing(streamed) as chunks:
+        async with self._limiter.slot(), OwnedStream(self._model.astream(messages, **settings)) as chunks:
             async for chunk in chunks:
                 for event in reply.chunks(chunk, include_usage=include_usage):
                     yield event
 
     async def _body(self, request: Request) -> bytes:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > self._limits.body:
-                msg = f"the body has more than {self._limits.body} bytes, which is the limit"
-                raise RefusedError(413, msg, code="request_too_large")
-        return body
-
-
-def _messages(chat_request: ChatRequest) -> list[BaseMessage]:
-    try:
-        return convert_to_messages(chat_request.messages)
-    except (ValueError, KeyError, TypeError, NotImplementedError) as e:
-        msg = f"messages: expected messages in the form of OpenAI's chat completions ({e})"
-        raise RefusedError(400, msg, param="messages") from e
+        body, limits = bytearray(), self._limits
+        try:
+            async with asyncio.timeout(limits.client_seconds):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > limits.body:
+                        raise too_large(limits.body)
+        except TimeoutError:
+            raise too_slow(limits.client_seconds) from None
+        except ClientDisconnect:
+            msg = "the client disconnected before the end of the body"
+            raise RefusedError(400, msg) from None
+        return bytes(body)
 
 
 def create_app(
@@ -166,8 +169,10 @@ def create_app(
     if not api_keys or not all(api_keys):
         msg = "api_keys: expected at least one key and no empty key, because otherwise anybody could use the models"
         raise ValueError(msg)
-    server = Server(model, name, limits or Limits())
-    app = FastAPI(title="Speculative Thinking", openapi_url=None)
+    limits = limits or Limits()
+    server = Server(model, name, limits)
+    app = FastAPI(title="Speculative Thinking", openapi_url=None, redirect_slashes=False, lifespan=server.running)
+    app.state.limits = limits
 
     def require_key(request: Request) -> None:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -179,7 +184,7 @@ def create_app(
     async def refused(_: Request, error: Exception) -> Response:
         return refusal(error).response()
 
-    for kind in (RefusedError, ValueError):
+    for kind in (RefusedError, ValueError, HTTPException, Exception):
         app.add_exception_handler(kind, refused)
     with_key = [Depends(require_key)]
     app.add_api_route("/v1/models", server.listing, dependencies=with_key)

@@ -1,58 +1,19 @@
-"""Converts between OpenAI's chat completions and LangChain's messages."""
+"""A message of LangChain as a reply in the form of OpenAI's chat completions."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
-_SETTINGS = ("temperature", "top_p", "seed", "stop", "tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""Fields that the chat model takes unchanged."""
-
-
-class StreamOptions(BaseModel):
-    """Options of a stream."""
-
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    """The body of a request. Unknown fields are ignored. Known fields with unsupported values are refused."""
-
-    model: str
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: dict[str, Any] | None = None
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
-
-    @property
-    def tokens(self) -> int | None:
-        """Most tokens to write, from either of the two fields."""
-        return self.max_completion_tokens or self.max_tokens
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that the caller chose for the chat model, except the token limit."""
-        chosen = {name: getattr(self, name) for name in _SETTINGS}
-        return {name: value for name, value in chosen.items() if value is not None}
+_ADDRESS = re.compile(r"https?://[^\s'\"]*[^\s'\".,:;)]")
 
 
 class Reply:
@@ -74,7 +35,7 @@ class Reply:
         if calls := [*message.tool_calls, *message.invalid_tool_calls]:
             body["tool_calls"] = [_call(call["id"], call["name"], _arguments(call["args"])) for call in calls]
         choice = {"index": 0, "message": body, "finish_reason": message.response_metadata["finish_reason"]}
-        metadata = {"usage": _usage(message), "speculative_thinking": message.response_metadata["speculative_thinking"]}
+        metadata = {"usage": _usage(message), "speculative_thinking": _report(message)}
         return {**self._common_fields, "object": "chat.completion", "choices": [choice], **metadata}
 
     def chunks(self, chunk: AIMessageChunk, *, include_usage: bool) -> Iterator[dict[str, Any]]:
@@ -96,11 +57,16 @@ class Reply:
         if delta or reason:
             yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
         if reason and include_usage:
-            report = chunk.response_metadata["speculative_thinking"]
-            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": report}
+            yield self._chunk([]) | {"usage": _usage(chunk), "speculative_thinking": _report(chunk)}
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self._common_fields, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _report(message: AIMessage) -> dict[str, Any]:
+    """Return the report without the addresses of the servers behind this one."""
+    report = message.response_metadata["speculative_thinking"]
+    return {**report, "degraded": [_ADDRESS.sub("its server", words) for words in report["degraded"]]}
 
 
 def _reasoning(message: AIMessage) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.threads import iterate_in_thread
+from langchain_spec_thinking.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     number of tokens spent on that text. It never raises. If it cannot continue the text, it returns an empty string."""
 
 
+TOKEN_CHARACTERS_MAX = 16
+"""Most characters per token on average. If a server reports fewer tokens for its text, this number counts instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Limits and sampling settings for continuing a turn.
@@ -37,7 +42,7 @@ class Request:
         top_p: Nucleus sampling. None means the engine's default.
         top_k: Sample among the k most likely tokens. None means the engine's default.
         seed: Seed for reproducible sampling. Engines without seeds ignore it.
-        timeout: Longest wait for any response, in seconds. None means the backend's default.
+        deadline: The moment by which the turn must be finished. A backend that waits for something stops waiting then.
         draft: Text that another model wrote at this place. The backend may keep as much of the draft as its own model
             would have written. A backend that cannot check drafts ignores it.
         drafter: Function that writes further drafts after `draft`.
@@ -51,7 +56,7 @@ class Request:
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    timeout: float | None = None
+    deadline: Deadline = field(default_factory=Deadline)
     draft: str = ""
     drafter: Drafter | None = None
     top_logprobs: int = 0
@@ -124,7 +129,18 @@ class End:
     usage: Usage | None = None
 
 
-Event = Piece | Call | Usage | End
+@dataclass(frozen=True, slots=True)
+class Limitation:
+    """Something that is not as asked in this request. The report of the turn includes it.
+
+    Attributes:
+        words: What the user should know, with the name of the model.
+    """
+
+    words: str
+
+
+Event = Piece | Call | Usage | Limitation | End
 
 
 class Backend(ABC):
@@ -171,8 +187,8 @@ class Backend(ABC):
             request: Limits and sampling settings.
 
         Yields:
-            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` may come at any time. Yield a `Usage` as
-            soon as a count is known, because a cancelled request never reaches its `End`.
+            `Piece`s of text and `Call`s of tools, then an `End`. A `Usage` or a `Limitation` may come at any time.
+            Yield a `Usage` as soon as a count is known, because a cancelled request never reaches its `End`.
 
         Raises:
             BackendError: The model cannot be reached or cannot continue the turn. Before the first text, the backend

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai.backend import OPENAI_URL, OpenAIBackend
+from langchain_spec_thinking.backends.redaction import without_credentials
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from langchain_spec_thinking.backends.base import Backend
 
+_ADDRESS = re.compile(r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?")
 _REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
 _FORMS = (
     f"huggingface:ID_OR_FOLDER, {_REMOTE}, followed by #TOKENIZER if the tokenizer is available on "
@@ -46,18 +48,17 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
         return ChatModelBackend(_chat_model(spec))
     if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - the text may not be a path
         return HuggingFaceBackend(spec)
-    msg = f"{spec}: expected {_FORMS}"
+    msg = f"{without_credentials(spec)}: expected {_FORMS}"
     raise ValueError(msg)
 
 
 def _remote(spec: str, rest: str, api_key: str | None) -> OpenAIBackend:
-    address, _, tokenizer = rest.partition("#")
-    name, _, url = address.rpartition("@")
-    if not name or "://" not in url:
-        msg = f"{spec}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}"
+    found = _ADDRESS.fullmatch(rest)
+    if found is None:
+        msg = f"{without_credentials(spec)}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}"
         raise ValueError(msg)
-    base_url = None if url.rstrip("/") == OPENAI_URL else url
-    return OpenAIBackend(name, base_url=base_url, api_key=api_key, tokenizer=tokenizer or None)
+    base_url = None if found["url"].rstrip("/") == OPENAI_URL else found["url"]
+    return OpenAIBackend(found["name"], base_url=base_url, api_key=api_key, tokenizer=found["tokenizer"] or None)
 
 
 def _chat_model(spec: str) -> BaseChatModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -14,6 +14,7 @@ from rich.console import Console
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, recording
 from langchain_spec_thinking.backends.diagnosis import Diagnosis
+from langchain_spec_thinking.backends.redaction import without_credentials
 from langchain_spec_thinking.cli.calibrate import app as calibrate
 from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.demo import demonstrate
@@ -21,10 +22,13 @@ from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
-from langchain_spec_thinking.cli.models import MODEL, backend
+from langchain_spec_thinking.cli.models import LARGE_MODEL, SMALL_MODEL, backend
 from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table, takeovers_table
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.viewing.trace import Trace
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.turn import Author
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 
@@ -46,8 +50,8 @@ def demo(
 
 @app.command()
 def chat(
-    speculative: Annotated[str, typer.Option(help=f"The small model. {MODEL}")],
-    target: Annotated[str, typer.Option(help=f"The large model. {MODEL}")],
+    speculative: Annotated[str, typer.Option(help=SMALL_MODEL)],
+    target: Annotated[str, typer.Option(help=LARGE_MODEL)],
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens per turn.", min=1)] = 2048,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.6,
     seed: Annotated[int | None, typer.Option(help="For reproducible sampling.")] = None,
@@ -59,7 +63,7 @@ def chat(
 ) -> None:
     """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
-        small, large = backend(speculative), backend(target)
+        small, large = backend(speculative, "speculative"), backend(target, "target")
         policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
         settings: dict[str, Any] = {"answer_by": answer_by, "max_tokens": max_tokens, "seed": seed}
         model = ChatSpeculativeThinking(
@@ -116,22 +120,23 @@ def show_file(
 
 @app.command()
 def doctor(
-    speculative: Annotated[str | None, typer.Option(help=f"The small model. {MODEL}")] = None,
-    target: Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")] = None,
+    speculative: Annotated[str | None, typer.Option(help=SMALL_MODEL)] = None,
+    target: Annotated[str | None, typer.Option(help=LARGE_MODEL)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Check what each model of a pair can do, and what to change. Sends a few requests of a few hundred tokens."""
-    specs = {role: spec for role, spec in (("speculative", speculative), ("target", target)) if spec}
+    given: dict[Author, str | None] = {"speculative": speculative, "target": target}
+    specs = {role: spec for role, spec in given.items() if spec}
     if not specs:
         console.print("Give --speculative or --target.", style="red")
         raise typer.Exit(2)
     sides: dict[str, Diagnosis] = {}
     for role, spec in specs.items():
-        with Console(stderr=True).status(f"{role}: {spec} ..."):
+        with Console(stderr=True).status(f"{role}: {without_credentials(spec)} ..."):
             try:
-                sides[role] = examine(backend(spec))
+                sides[role] = examine(backend(spec, role))
             except (BackendError, ImportError, ValueError) as e:
-                sides[role] = Diagnosis(spec, error=str(e))
+                sides[role] = Diagnosis(without_credentials(spec), error=str(e))
     if as_json:
         typer.echo(json.dumps(report(sides), indent=2))
     else:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Price
-from langchain_spec_thinking.cli.models import MODEL, POCKET, backend
+from langchain_spec_thinking.cli.models import LARGE_MODEL, POCKET, SMALL_MODEL, backend
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
 Speculative = Annotated[
-    str | None, typer.Option(help=f"The small model. {MODEL} If neither model is given, the pocket pair is used.")
+    str | None, typer.Option(help=f"{SMALL_MODEL} If neither model is given, the pocket pair is used.")
 ]
-Target = Annotated[str | None, typer.Option(help=f"The large model. {MODEL}")]
+Target = Annotated[str | None, typer.Option(help=LARGE_MODEL)]
 Data = Annotated[
     str,
     typer.Option(
@@ -54,7 +54,7 @@ def pair(
         raise ValueError(msg)
     if speculative is None or target is None:
         speculative, target = POCKET
-    small, large = backend(speculative), backend(target)
+    small, large = backend(speculative, "speculative"), backend(target, "target")
     if temperature is None:
         temperature = 0 if {speculative, target} <= POCKET.keys() else 0.6
     policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
+_UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)]) | dict.fromkeys(
+    range(0xD800, 0xE000), "\ufffd"
+)
+"""Leaves out characters that would control the terminal, except tabs and line breaks, and replaces half characters."""
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
 _SHOWN = 200
 """Maximum length of a text in a table, in characters."""
@@ -47,7 +51,8 @@ class _Printer:
         self._author, self._last = None, "\n"
 
     def add(self, author: Author, text: str) -> None:
-        """Print a text."""
+        """Print a text without the characters that control the terminal."""
+        text = _printable(text)
         if not text:  # a tool call has no text, and the author has not been named yet
             return
         if self._marks and author != self._author:
@@ -75,7 +80,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
 
 def show_again(console: Console, trace: Trace) -> None:
     """Print a saved turn."""
-    console.print(trace.question, style="bold", markup=False)
+    console.print(_printable(trace.question), style="bold", markup=False)
     printer = _Printer(console)
     channels: list[Channel] = ["thinking", "answer"]
     for channel in channels:
@@ -87,7 +92,7 @@ def show_again(console: Console, trace: Trace) -> None:
                 printer.add(piece.author, text)
             console.print()
     for call in trace.calls:
-        console.print(f"{call.name}({call.arguments})", style="green", markup=False)
+        console.print(_printable(f"{call.name}({call.arguments})"), style="green", markup=False)
 
 
 def summary(report: Report) -> str:
@@ -97,7 +102,7 @@ def summary(report: Report) -> str:
 
 def table(report: Report) -> Table:
     """Return a table that says who wrote how much, why, and how fast. Its caption says what did not work."""
-    limitations = escape("\n".join(report.degraded))
+    limitations = escape(_printable("\n".join(report.degraded)))
     rows = Table(title=summary(report), caption=limitations or None, caption_style="yellow", caption_justify="left")
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
@@ -112,7 +117,7 @@ def table(report: Report) -> Table:
             str(usage.discarded_tokens),
             str(usage.requests),
             f"{tokens / seconds:.1f}" if seconds else "-",
-            escape(", ".join(f"{count} {kind}" for kind, count in why.most_common())),
+            escape(_printable(", ".join(f"{count} {kind}" for kind, count in why.most_common()))),
         )
     return rows
 
@@ -125,7 +130,7 @@ def takeovers_table(trace: Trace) -> Table:
         rows.add_column(heading, justify="right" if heading == "tokens" else "left", overflow="fold")
     for one in takeovers:
         texts = (f"{one.channel} {one.start} to {one.end}", _why(one), one.draft, one.text, str(one.tokens))
-        rows.add_row(*(Text(_shortened(text)) for text in texts))
+        rows.add_row(*(Text(_shortened(_printable(text))) for text in texts))
     return rows
 
 
@@ -136,3 +141,8 @@ def _why(text: Segment | Takeover) -> str:
 def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _printable(text: str) -> str:
+    """Return a text that a terminal can show and that does not control the terminal."""
+    return text.translate(_UNPRINTABLE)

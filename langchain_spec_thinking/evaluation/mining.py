@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.evaluation.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from langchain_spec_thinking.recording.record import Record
 
 _BOUNDARY = re.compile(r"\n[ \t\r]*\n\s*")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _WORDS = 3
+_OPENING_MAX = 1000
+"""How much of a step is read to find its first words, in characters."""
 _Z95 = 1.96
 _SMOOTHING = 0.5
 """Added to each count, so that no count is 0 (Haldane-Anscombe correction)."""
@@ -105,11 +108,14 @@ def steps(record: Record) -> Iterator[str]:
     Read the thought, or the answer if there is no thought. Policies do the same.
     """
     text, channel = (record.thinking, "thinking") if record.thinking else (record.answer, "answer")
+    segments = [segment for segment in record.report["segments"] if segment["channel"] == channel]
+    ends = [segment["end"] for segment in segments]
     for boundary in _BOUNDARY.finditer(text):
-        if _author(record.report["segments"], channel, boundary.end()) == "speculative":
-            yield text[boundary.end() :]
+        number = bisect_right(ends, boundary.end())
+        if number < len(segments) and segments[number]["author"] == "speculative":
+            yield text[boundary.end() : boundary.end() + _OPENING_MAX]
     for draft in record.report["dropped"]:
-        before = text[: draft["at"]]
+        before = text[max(0, draft["at"] - _OPENING_MAX) : draft["at"]]
         if (draft["author"], draft["channel"]) == ("speculative", channel) and before.rstrip(" ").endswith("\n"):
             yield draft["text"]
 
@@ -125,10 +131,6 @@ def openings(step: str) -> Iterator[str]:
         yield " ".join(words)
         if word.end() < len(token):
             return
-
-
-def _author(segments: Sequence[Mapping[str, Any]], channel: str, at: int) -> str | None:
-    return next((s["author"] for s in segments if s["channel"] == channel and s["start"] <= at < s["end"]), None)
 
 
 def _log_odds(words: str, counts: Mapping[bool, Counter[str]], totals: Mapping[bool, int]) -> Interval:

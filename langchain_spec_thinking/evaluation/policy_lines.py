@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.user_code import import_object
+from langchain_spec_thinking.json_values import read_json
 from langchain_spec_thinking.policy import CueTrigger, DelegationPolicy, Lexicon
 from langchain_spec_thinking.policy.data import as_data, policy_from_data
 from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, register_trigger, short_name
@@ -145,7 +146,7 @@ def _from_settings(settings: dict[str, Any]) -> DelegationPolicy:
 
 
 def _from_file(path: Path) -> DelegationPolicy:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = read_json(path.read_text(encoding="utf-8"))
     if not isinstance(data, dict):
         msg = f"expected the object that calibrate writes, got {type(data).__name__}"
         raise ValueError(msg)  # noqa: TRY004 - one error type for every bad policy
@@ -165,7 +166,7 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
 
 def _value(text: str) -> Any:  # noqa: ANN401 - each setting has its own type
     try:
-        return json.loads({"None": "null", "True": "true", "False": "false"}.get(text, text))
+        return read_json({"None": "null", "True": "true", "False": "false"}.get(text, text))
     except ValueError:
         return text.replace("\\n", "\n").replace("\\t", "\t")
 

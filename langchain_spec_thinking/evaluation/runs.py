@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.evaluation.checks import check_of, require_checkable
 from langchain_spec_thinking.evaluation.outcomes import Outcome
 from langchain_spec_thinking.evaluation.results import Evaluation
+from langchain_spec_thinking.json_values import read_json
 from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.record import Record
@@ -133,7 +134,7 @@ class _Store:
     def require_same(self, variants: Sequence[Variant]) -> None:
         """Refuse variants that have answered with other settings. Store the settings of all others."""
         file = self._folder / SETTINGS
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        known: dict[str, Any] = read_json(file.read_text(encoding="utf-8")) if file.exists() else {}
         answered = {name for name, _ in self.done}
         for variant in variants:
             settings = json.loads(json.dumps(variant.settings))

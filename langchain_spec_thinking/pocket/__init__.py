@@ -18,7 +18,7 @@ from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
 
 _FOLDER = Path(__file__).parent
 _LOCK = Lock()
-_BOXED = re.compile(r"\\boxed\{(\d+)\}")
+_BOXED = re.compile(r"\\boxed\{(\d{1,100})\}")
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 
-from langchain_spec_thinking.policy.endings import Terminators, indentation, sentence_end
+from langchain_spec_thinking.policy.endings import WHITE_SPACE_MAX, Terminators, indentation, sentence_end
 
 STEP_TOKENS_MAX = 512
 """The maximum length of a step, in tokens. A step without a boundary ends there."""
+_OTHER_WHITE_SPACE = re.compile(r"[^\S \t\r\n]")
+"""White space that ends a run of lines, for example a form feed."""
 
 
 class Boundary:
@@ -30,9 +32,8 @@ class Boundary:
         self._pattern = re.compile(
             r"[ \t\r]*".join([r"\n"] * len(delimiter)) if newlines else re.escape(delimiter),
         )
-        self._extension = re.compile(r"(?:[ \t\r]*\n)*" if newlines else "")
+        self._length = len(delimiter)
         self._partial = None if newlines else Terminators((delimiter,))
-        self._tail = re.compile(r"\n\s*\Z" if newlines else rf"(?s).{{1,{len(delimiter)}}}\Z")
 
     def search(self, tail: str, text: str) -> tuple[int, int] | None:
         """Find the first boundary that ends in `text`.
@@ -51,9 +52,19 @@ class Boundary:
         return None
 
     def tail(self, text: str) -> str:
-        """Return the end of `text` that may contain a complete boundary or the beginning of one."""
-        match = self._tail.search(text)
-        return match.group() if match else ""
+        """Return the end of `text` that may contain a complete boundary or the beginning of one.
+
+        If the delimiter consists of newlines, the result is shorter than that end, but leads to the same decisions:
+        `search` needs to know only how many newlines of a boundary are there.
+        """
+        if self._partial:
+            return text[-self._length :]
+        *before, lines = _OTHER_WHITE_SPACE.split(text[len(text.rstrip()) :])
+        newlines = lines.count("\n")
+        if newlines >= self._length:
+            newlines = self._length + newlines % self._length
+        ended = any(run.count("\n") >= self._length for run in before)
+        return ("\n" * self._length + "\f" if ended else "") + "\n" * newlines
 
     def partial_length(self, text: str) -> int:
         """Return how many characters at the end of `text` may be the beginning of a boundary.
@@ -73,8 +84,25 @@ class Boundary:
 
     def extension(self, text: str) -> int:
         """Return how many characters at the start of `text` belong to a boundary that ends right before `text`."""
-        match = self._extension.match(text)
-        return match.end() if match else 0
+        if self._partial:
+            return 0
+        return text.rfind("\n", 0, len(text) - len(text.lstrip(" \t\r\n"))) + 1
+
+    def end_with_white_space(self, text: str, end: int, *, last: bool) -> int | None:
+        """Return where a step ends, in characters, with the white space that belongs to it.
+
+        None if more white space may follow. The step ends within `WHITE_SPACE_MAX` characters after its boundary.
+
+        Args:
+            text: The text since the previous boundary.
+            end: Where the boundary after the step ends, in characters.
+            last: Whether no more text follows `text`.
+        """
+        after = text[end : end + WHITE_SPACE_MAX]
+        if not (last or after.strip() or len(after) == WHITE_SPACE_MAX):
+            return None
+        extension = self.extension(after)
+        return end + extension + indentation(after[extension:])
 
     def sentence_end(self, text: str, tokens: int, *, last: bool) -> int | None:
         """Return where the first sentence of a step ends, in characters; None if the sentence may continue.
@@ -85,7 +113,8 @@ class Boundary:
             last: Whether no more text follows `text`.
         """
         found = self.search("", text)
-        ends = [sentence_end(text, tokens), found and found[0], len(text) if last else None]
+        sentence = text[: found[0] + 1] if found else text
+        ends = [sentence_end(sentence, tokens), found and found[0], len(text) if last else None]
         return min((end for end in ends if end is not None), default=None)
 
     def step_end(self, text: str, *, last: bool) -> int | None:
@@ -101,5 +130,4 @@ class Boundary:
         found = self.search("", text)
         if found is None or (longest is not None and longest <= found[0]):
             return len(text) if longest is None and last else longest
-        end = found[1] + self.extension(text[found[1] :])
-        return end + indentation(text[end:]) if text[end:].strip() or last else None
+        return self.end_with_white_space(text, found[1], last=last)

@@ -20,10 +20,10 @@ What the caller must do
 4. If a returned list contains a `Finish`, the turn is over. Close the stream and stop.
 
 If a stream breaks, the caller may request the rest of it: the new stream continues after the committed text and
-`pending`. The caller may let the speculative model carry out a command for the target model (`run.py` and `writers.py`
-do so if the target model failed or the budget is spent). If this happens in the middle of a command, call
-`drop_held_text` first. If the target model is lost for the rest of the turn, call `stop_takeovers`. The machine itself
-does not know which model really wrote.
+`pending`. If it breaks `at_start`, call `drop_held_text`: the new stream begins the turn. The caller may let the
+speculative model carry out a command for the target model (`run.py` and `writers.py` do so if the target model failed
+or the budget is spent). If this happens in the middle of a command, call `drop_held_text` first. If the target model is
+lost for the rest of the turn, call `stop_takeovers`. The machine itself does not know which model really wrote.
 
 Held, committed and dropped text
 --------------------------------
@@ -60,9 +60,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from langchain_spec_thinking.policy.answer_authors import OTHER, AnswerAuthors
 from langchain_spec_thinking.policy.commands import SENTENCE_KINDS
 from langchain_spec_thinking.policy.cues import Cue
-from langchain_spec_thinking.policy.endings import indentation
 from langchain_spec_thinking.policy.reflections import Reflections
-from langchain_spec_thinking.policy.scored_step import NO_DIGIT, ScoredStep
+from langchain_spec_thinking.policy.scored_step import NO_DIGIT, SCORE_CHARACTERS_MAX, ScoredStep
 from langchain_spec_thinking.policy.triggers import NO_LOGPROBS, ScoreRequest
 from langchain_spec_thinking.policy.triggers.base import decision_of
 from langchain_spec_thinking.policy.turn_text import TurnText
@@ -75,6 +74,9 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.settings import DelegationPolicy
     from langchain_spec_thinking.policy.triggers import Draft
     from langchain_spec_thinking.turn import Author
+
+_PART_MAX = 2000
+"""How much text is examined at once, in characters. Each decision looks at all held text, so it must not be long."""
 
 
 class State(StrEnum):
@@ -200,8 +202,17 @@ class Delegation:
             top_logprobs: Log-probabilities of the most likely tokens at the position of the first token of the text.
                 None if the command did not request them, or if the text begins inside a token.
         """
-        self._text.receive(text, tokens, top_logprobs)
-        self._examine()
+        generation, author = self._text.generation, self._text.author
+        counted = 0
+        for start in range(0, max(1, len(text)), _PART_MAX):
+            if start and self._text.generation is not generation:
+                self._text.drop_tokens(tokens - counted, author)  # the stream of the text is over
+                break
+            end = min(start + _PART_MAX, len(text))
+            until = tokens * end // len(text) if text else tokens
+            self._text.receive(text[start:end], until - counted, None if start else top_logprobs)
+            counted = until
+            self._examine()
         return self._text.take_commands()
 
     def end(self, reason: EndReason, tokens: int = 0) -> list[Command]:
@@ -234,12 +245,20 @@ class Delegation:
         return f"{THINK_CLOSE}{held}" if self._state is State.CLOSING else held
 
     @property
+    def at_start(self) -> bool:
+        """Whether all text so far is held because it may be a think tag. The tag is not part of the turn yet."""
+        return self._state is State.BEGIN
+
+    @property
     def at_boundary(self) -> bool:
         """Whether the current draft is undecided, so that the target model may replace it."""
         return self._state is State.DRAFT and not self._takeovers_stopped
 
     def drop_held_text(self) -> list[Command]:
-        """Drop the held text, because another model carries out the current command from the committed text on."""
+        """Drop the held text, because the current command is carried out anew from the committed text on.
+
+        Another model may carry it out, or the same model if its stream broke at the start of the turn.
+        """
         self._text.drop()
         if self._state is State.CLOSING:
             self._text.close_thought()
@@ -298,10 +317,11 @@ class Delegation:
 
     def _score(self) -> None:
         """Wait for a digit. Then commit the held step, or let the target model rewrite it."""
-        step, digit = self._scored_step, re.search("[0-9]", self._text.held.text)
-        if step is None or (digit is None and not self._text.final):
+        step, reply = self._scored_step, self._text.held.text[:SCORE_CHARACTERS_MAX]
+        digit = re.search("[0-9]", reply)
+        if step is None or (digit is None and len(reply) < SCORE_CHARACTERS_MAX and not self._text.final):
             return
-        self._takeovers_stopped |= self._text.end_reason == "length" and not self._text.written
+        self._takeovers_stopped |= self._text.end_reason == "length" and not (self._text.written or reply)
         self._scored_step = None
         self._text.hold_again(step)
         if digit and int(digit[0]) < step.threshold:
@@ -314,15 +334,15 @@ class Delegation:
     def _takeover(self) -> None:
         stop, head = self._text.before_terminator()
         whole_step = self._policy.takeover_tokens is None and self._text.kind in SENTENCE_KINDS
-        end = self._text.takeover_step_end(head) if whole_step else None
-        if end is not None and (head[end:].strip() or self._text.final):
-            self._text.commit_takeover(end + indentation(head[end:]))
+        step_ends, end = self._text.takeover_step_end(head) if whole_step else (False, None)
+        if end is not None:
+            self._text.commit_takeover(end)
             self._text.drop()
             self._end_takeover()
         elif stop:
             self._text.commit(len(head))
             self._terminate()
-        elif end is None and not self._text.final:
+        elif not step_ends and not self._text.final:
             self._text.commit_takeover_words(head)
 
     def _closing(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 WORD_MAX = 24
 """The maximum length of a word, in characters.
@@ -10,10 +11,16 @@ WORD_MAX = 24
 A longer run without white space is not a word (for example an address, or a script without spaces). The policy does not
 wait for its end.
 """
-_TOKEN = re.compile(r"[A-Za-z0-9]{1,8}|\S")
+WHITE_SPACE_MAX = 128
+"""The maximum length of white space that the policy holds, in characters.
+
+A model may write white space without end. The policy decides about longer white space before its end arrives.
+"""
+_TOKEN = re.compile(r"[A-Za-z0-9]{1,8}|\S|\s{32}")
 """An approximation of one token of a common vocabulary.
 
-It matches a short word, a part of a long word, a punctuation mark, or one character of another script.
+It matches a short word, a part of a long word, a punctuation mark, or one character of another script. It also matches
+a part of long white space. Otherwise a sentence that continues with white space would have no end.
 """
 
 
@@ -28,7 +35,6 @@ class Terminators:
         self._strings = strings
         self._partial_max = max(map(len, strings), default=1) - 1
         self._first_characters = frozenset(s[0] for s in strings)
-        self._prefixes = frozenset(s[:size] for s in strings for size in range(1, len(s) + 1))
 
     def find(self, text: str) -> tuple[int, int] | None:
         """Return start and end of the string that ends first in `text`, in characters; None if there is none.
@@ -46,11 +52,53 @@ class Terminators:
         end = self.tail(text)
         if self._first_characters.isdisjoint(end):  # the fast path: true for nearly every token
             return 0
-        return next((len(end) - at for at in range(len(end)) if end[at:] in self._prefixes), 0)
+        return self._beginnings.longest_at_end(end)
 
     def tail(self, text: str) -> str:
         """Return the end of `text` that may contain the beginning of a terminator."""
         return text[-self._partial_max :] if self._partial_max else ""
+
+    @cached_property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self._strings)
+
+
+class Beginnings:
+    """The beginnings of several strings, as the automaton of Aho and Corasick (1975).
+
+    Time and memory are proportional to the total length of the strings. Each state stands for one beginning.
+
+    Args:
+        strings: The strings.
+    """
+
+    def __init__(self, strings: tuple[str, ...]) -> None:
+        self._next: dict[tuple[int, str], int] = {}  # by state and character
+        self._lengths = [0]  # length of the beginning of each state, in characters
+        parents = [(0, "")]
+        for string in strings:
+            state = 0
+            for length, character in enumerate(string, start=1):
+                parent, state = state, self._next.setdefault((state, character), len(parents))
+                if state == len(parents):
+                    parents.append((parent, character))
+                    self._lengths.append(length)
+        self._shorter = [0] * len(parents)  # the state of the longest other beginning at the end of each beginning
+        for state in sorted(range(1, len(parents)), key=self._lengths.__getitem__):
+            parent, character = parents[state]
+            self._shorter[state] = self._state_after(character, self._shorter[parent]) if parent else 0
+
+    def longest_at_end(self, text: str) -> int:
+        """Return the length of the longest beginning with which `text` ends, in characters."""
+        return self._lengths[self._state_after(text)]
+
+    def _state_after(self, text: str, state: int = 0) -> int:
+        following, shorter = self._next, self._shorter
+        for character in text:
+            while (found := following.get((state, character))) is None and state:
+                state = shorter[state]
+            state = found or 0
+        return state
 
 
 def last_word_start(text: str) -> int:
@@ -87,9 +135,11 @@ def sentence_end(draft: str, tokens: int) -> int | None:
     """Return where the first `tokens` tokens of a draft end, in characters; None if the draft is still shorter.
 
     The policy counts words and punctuation marks in the text as tokens. It uses no tokenizer. Therefore the same text
-    leads to the same decision for every vocabulary, and for every way in which a server packs tokens into chunks.
+    leads to the same decision for every vocabulary, and for every way in which a server packs tokens into chunks. White
+    space at the beginning of the draft does not count.
     """
-    for count, word in enumerate(_TOKEN.finditer(draft), start=1):
+    start = len(draft) - len(draft.lstrip())
+    for count, word in enumerate(_TOKEN.finditer(draft, start), start=1):
         if count == tokens:
             return word.end() if word.end() < len(draft) else None
     return None

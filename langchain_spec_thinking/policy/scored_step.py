@@ -13,6 +13,8 @@ SCORE_TOKENS = 4
 
 It is enough for a digit with a space or a mark before it. The request ends as soon as the digit arrives.
 """
+SCORE_CHARACTERS_MAX = 100
+"""The maximum length of the text in which the digit is searched, in characters. A server may write too many tokens."""
 NO_DIGIT = "the large model did not answer a score request with a digit, so the step was kept"
 StepEnding = Literal["terminator", "stop", "length"]
 """What ended the turn or the thought together with a step: a stop string or the closing think tag (`"terminator"`), or

@@ -18,7 +18,14 @@ from langchain_spec_thinking.policy.commands import (
     Note,
     OpenThinking,
 )
-from langchain_spec_thinking.policy.endings import WORD_MAX, Terminators, cut_at_word, indentation, last_word_start
+from langchain_spec_thinking.policy.endings import (
+    WHITE_SPACE_MAX,
+    WORD_MAX,
+    Terminators,
+    cut_at_word,
+    indentation,
+    last_word_start,
+)
 from langchain_spec_thinking.policy.held_text import HeldText
 from langchain_spec_thinking.policy.scored_step import SCORE_TOKENS, ScoredStep
 from langchain_spec_thinking.policy.triggers import Draft
@@ -49,7 +56,6 @@ class TurnText:
         generation: The command for which the held text is written. None before the first command and after the last.
         written: How many tokens were received for that command.
         end_reason: Why the stream of that command ended. None while the stream runs.
-        takeover_text: The text that the current takeover has committed.
         remaining: How many tokens may still be kept.
         tail: The end of the committed text that may contain the beginning of a boundary. It is empty after a boundary
             that was handled.
@@ -62,7 +68,6 @@ class TurnText:
         self.generation: Generate | None = None
         self.written = 0
         self.end_reason: EndReason | None = None
-        self.takeover_text = ""
         self.remaining = max_tokens
         self.tail = ""
         self.thinks = False
@@ -72,6 +77,9 @@ class TurnText:
         self._stop = Terminators(tuple(stop))
         self._stop_tail = ""  # the end of the answer, which may contain the beginning of a stop string
         self._last_character = ""
+        self._takeover_parts: list[str] = []
+        self._takeover_end = ""  # the end of the text of the takeover, which may contain the beginning of a word
+        self._takeover_is_blank = True
         self._closed = False
 
     @property
@@ -99,6 +107,11 @@ class TurnText:
         """Whether no more text follows the held text."""
         return self.end_reason is not None
 
+    @property
+    def takeover_text(self) -> str:
+        """The text that the current takeover has committed."""
+        return "".join(self._takeover_parts)
+
     def take_commands(self) -> list[Command]:
         """Return the commands since the last call."""
         commands, self._commands = self._commands, []
@@ -125,7 +138,8 @@ class TurnText:
         room = SCORE_TOKENS if kind == "score" else self.remaining  # a score is not part of the turn
         max_tokens = room if limit is None else min(limit, room)
         self.generation = Generate(author, max_tokens, kind, cue, prompt_suffix, top_logprobs)
-        self.written, self.end_reason, self.takeover_text = 0, None, ""
+        self.written, self.end_reason = 0, None
+        self._takeover_parts, self._takeover_end, self._takeover_is_blank = [], "", True
         self._commands.append(self.generation)
         return True
 
@@ -189,14 +203,17 @@ class TurnText:
     def after_boundary(self) -> tuple[bool, str]:
         """Commit the rest of a boundary, and return the same as `before_terminator` for the text after the boundary.
 
-        White space is also committed if nothing else follows.
+        White space is also committed if nothing else follows, or if it is too long to be held.
         """
         stop, head = self.before_terminator()
         extension = self._boundary.extension(head)
         self.commit(extension)
         head = head[extension:]
-        if not head.strip() and (self.final or stop):
-            self.commit(len(head))
+        if not head.strip():
+            if self.final or stop:
+                self.commit(len(head))
+            elif len(head) > WHITE_SPACE_MAX:
+                self.commit(indentation(head))
         return stop, head
 
     def pass_boundary(self) -> bool:
@@ -208,7 +225,10 @@ class TurnText:
 
     def commit_takeover(self, characters: int) -> None:
         """Commit `characters` characters from the front as text of the current takeover."""
-        self.takeover_text += self.commit(characters)
+        text = self.commit(characters)
+        self._takeover_parts.append(text)
+        self._takeover_end = (self._takeover_end + text)[-WORD_MAX - 2 :]
+        self._takeover_is_blank = self._takeover_is_blank and not text.strip()
 
     def commit_takeover_words(self, head: str) -> None:
         """Commit the text of a takeover except its last word. That word may be incomplete, and is then dropped later.
@@ -216,7 +236,7 @@ class TurnText:
         Args:
             head: The part of the held text before any terminator.
         """
-        context = self.takeover_text[-WORD_MAX - 2 :]
+        context = self._takeover_end
         self.commit_takeover(max(0, last_word_start(context + head) - len(context)))
 
     def end_takeover(self) -> None:
@@ -224,26 +244,26 @@ class TurnText:
 
         The dropped rest is an incomplete word or the possible beginning of a terminator.
         """
-        text = self.takeover_text + self.held.text
+        before = self.takeover_text
+        text = before + self.held.text
         kept = min(cut_at_word(text), len(text) - self._terminators.partial_length(text))
-        self.commit(max(0, kept - len(self.takeover_text)))
+        self.commit(max(0, kept - len(before)))
         self.drop()
 
-    def takeover_step_end(self, head: str) -> int | None:
-        """Return where the step of a takeover ends, in characters; None if no boundary ends it yet.
+    def takeover_step_end(self, head: str) -> tuple[bool, int | None]:
+        """Return whether a boundary ends the step of a takeover, and where the step ends, in characters.
 
-        The boundary after the step belongs to the step. White space at the start of a step is not a boundary.
+        The end is None if no boundary ends the step yet, or if more white space may follow. The boundary after the step
+        belongs to the step. White space at the start of a step is not a boundary.
 
         Args:
             head: The part of the held text before any terminator.
         """
-        has_text = bool(self.takeover_text.strip())
-        start = 0 if has_text else len(head) - len(head.lstrip())
-        boundary = self._boundary.search(self.tail if has_text else "", head[start:])
+        start = len(head) - len(head.lstrip()) if self._takeover_is_blank else 0
+        boundary = self._boundary.search("" if self._takeover_is_blank else self.tail, head[start:])
         if boundary is None:
-            return None
-        end = start + boundary[1]
-        return end + self._boundary.extension(head[end:])
+            return False, None
+        return True, self._boundary.end_with_white_space(head, start + boundary[1], last=self.final)
 
     def draft(
         self, head: str, sentence_tokens: int, index: int, *, stop: bool, first_token: bool
@@ -295,6 +315,11 @@ class TurnText:
         if text or tokens:
             self._commands.append(Drop(text, tokens, self.author))
 
+    def drop_tokens(self, tokens: int, author: Author) -> None:
+        """Drop tokens of text that was never held, because the stream of the author was over."""
+        if tokens:
+            self._commands.append(Drop("", tokens, author))
+
     def drop_draft_keep_indentation(self) -> None:
         """Drop a draft, but commit its indentation, because that may be part of the boundary's token."""
         self.commit(indentation(self.held.text))
@@ -315,17 +340,20 @@ class TurnText:
 
         Returns:
             Whether the start of the turn is complete. If not, the held text may still become a think tag, or white
-            space after the tag may follow.
+            space after the tag may follow. After `WHITE_SPACE_MAX` characters of white space, the start is complete.
         """
         held = self.held.text
         start = held.lstrip()
+        space = len(held) - len(start)
+        if space > WHITE_SPACE_MAX:
+            return True
         if not self.final and THINK_OPEN.startswith(start):
             return False
         if start.startswith(THINK_OPEN):
-            thought = start.removeprefix(THINK_OPEN).lstrip()
-            if not thought and not self.final:
+            thought = start.removeprefix(THINK_OPEN)
+            if not self.final and _is_short_space(thought):
                 return False
-            self.take_markup(len(held) - len(thought))
+            self.take_markup(space + len(THINK_OPEN) + _space_length(thought))
             if not self.thinks:
                 self.open_thought()
         return True
@@ -334,13 +362,13 @@ class TurnText:
         """Take the white space after the closing think tag, and end the thought.
 
         Returns:
-            Whether the white space is complete. If not, more of it may follow.
+            Whether the white space is complete. If not, more of it may follow. After `WHITE_SPACE_MAX` characters, it
+            is complete.
         """
         held = self.held.text
-        answer = held.lstrip()
-        if not answer and not self.final:
+        if not self.final and _is_short_space(held):
             return False
-        space = held[: len(held) - len(answer)]
+        space = held[: _space_length(held)]
         self.take_markup(len(space))
         self.close_thought(THINK_CLOSE + space)
         return True
@@ -367,3 +395,13 @@ class TurnText:
     def _record_end(self, text: str) -> None:
         self.tail = self._boundary.tail(self.tail + text)
         self._last_character = text[-1:] or self._last_character
+
+
+def _is_short_space(text: str) -> bool:
+    """Return whether a text is white space, and more white space may still be held."""
+    return len(text) < WHITE_SPACE_MAX and not text.strip()
+
+
+def _space_length(text: str) -> int:
+    """Return the length of the white space at the start of a text, at most `WHITE_SPACE_MAX` characters."""
+    return min(len(text) - len(text.lstrip()), WHITE_SPACE_MAX)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.recording.record import Decision, Input, Record
     from langchain_spec_thinking.turn import Author
 
+_TEXT_SHOWN = 40
+"""How much of the replayed text a difference shows, in characters."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -103,7 +106,10 @@ class _Player(Run):
         self.commands: list[Command] = []
         self._record = record
         self._exact = exact
-        self._text = ""
+        self._all_text = record.thinking + record.answer
+        self._written = 0  # length of the replayed text, in characters
+        self._same_text = True  # so far, the replayed text is the recorded text
+        self._last_text = ""  # of the replayed text
         self._index = 0
         self._recorded_author: Author = "speculative"
         self._limits = (0, 0)  # token limits of the running request: recorded, replayed
@@ -148,24 +154,26 @@ class _Player(Run):
         return None
 
     def _compare(self, recorded: Sequence[Decision], commands: Sequence[Command]) -> Difference | None:
-        text, all_text = self._text, self._record.thinking + self._record.answer
+        written, same_text, last_text = self._written, self._same_text, self._last_text
         expected = iter(recorded)
         for command in commands:
             if isinstance(command, (Commit, Insert)):
-                text += command.text
+                same_text = same_text and self._all_text.startswith(command.text, written)
+                written += len(command.text)
+                last_text = (last_text + command.text)[-_TEXT_SHOWN:]
             elif isinstance(command, (Generate, Finish)):
                 decision = next(expected, None)
                 if decision is None:
                     return self._difference(None, command)
                 if not self._agree(decision.command, command):
                     return self._difference(decision.command, command)
-                if len(text) != decision.written or text != all_text[: decision.written]:
-                    return self._difference("different text", repr(text[-40:]))
+                if written != decision.written or not same_text:
+                    return self._difference("different text", repr(last_text))
                 if isinstance(command, Generate) and isinstance(decision.command, Generate):
                     self._limits, self._tokens = (decision.command.max_tokens, command.max_tokens), 0
         if missing := next(expected, None):
             return self._difference(missing.command, None)
-        self._text = text
+        self._written, self._same_text, self._last_text = written, same_text, last_text
         return None
 
     def _agree(self, recorded: Generate | Finish, replayed: Generate | Finish) -> bool:
@@ -176,7 +184,7 @@ class _Player(Run):
         return same_request and replayed.top_logprobs <= recorded.top_logprobs
 
     def _difference(self, recorded: Command | str | None, replayed: Command | str | None) -> Difference:
-        return Difference(self._index, len(self._text), _describe(recorded), _describe(replayed))
+        return Difference(self._index, self._written, _describe(recorded), _describe(replayed))
 
 
 def _describe(command: Command | str | None) -> str:

@@ -1,7 +1,7 @@
 """Display of a finished turn as HTML: figures, a timeline, and the text with one colour for each author.
 
-Dropped text appears on hover or focus. The page contains no scripts and loads no other files. All text that a model
-wrote is escaped.
+Dropped text appears on hover or focus. The page contains no scripts and loads no other files. Everything in a saved
+turn is escaped, because the file may come from anybody.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class FinishedTurn(Protocol):
 
 def page(trace: FinishedTurn) -> str:
     """Return a turn as a whole HTML document."""
-    title = escape(_shortened(trace.question, 80) or "A run")
+    title = _escaped(_shortened(trace.question, 80) or "A run")
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     body = f'<body class="spec-thinking-page">{fragment(trace)}</body>'
     return f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title></head>\n{body}</html>\n'
@@ -78,20 +78,20 @@ def page(trace: FinishedTurn) -> str:
 def fragment(trace: FinishedTurn) -> str:
     """Return a turn as a part of an HTML page, for example of a notebook."""
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode()).hexdigest()[:8]}"
+    name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode(errors='replace')).hexdigest()[:8]}"
     parts = [_head(trace), _figures(trace.report), _timeline(trace, name), _text(trace, name)]
     parts += [_takeovers(trace), _usage(trace.report)]
     return f'<style>{style}</style>\n<article class="spec-thinking">\n{"".join(parts)}</article>\n'
 
 
 def _head(trace: FinishedTurn) -> str:
-    question = f"<h1>{escape(trace.question)}</h1>\n" if trace.question else ""
+    question = f"<h1>{_escaped(trace.question)}</h1>\n" if trace.question else ""
     reasons = trace.report.degraded
     warnings = "".join(
-        f'<p class="degraded"><strong>Limitations in this run:</strong> {escape(words)}</p>\n' for words in reasons
+        f'<p class="degraded"><strong>Limitations in this run:</strong> {_escaped(words)}</p>\n' for words in reasons
     )
     models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
-    return f'<header>\n{question}<p class="models">{escape(models)}</p>\n{warnings}</header>\n'
+    return f'<header>\n{question}<p class="models">{_escaped(models)}</p>\n{warnings}</header>\n'
 
 
 def _figures(report: Report) -> str:
@@ -101,7 +101,7 @@ def _figures(report: Report) -> str:
         "tokens kept": f"{report.completion_tokens}",
         "seconds": f"{_seconds(report.segments):.1f}",
     }
-    tiles = "".join(f"<div><dt>{what}</dt><dd>{figure}</dd></div>" for what, figure in figures.items())
+    tiles = "".join(f"<div><dt>{what}</dt><dd>{_escaped(figure)}</dd></div>" for what, figure in figures.items())
     return f'<dl class="figures">{tiles}</dl>\n'
 
 
@@ -142,18 +142,18 @@ def _axis(whole: float) -> str:
 
 
 def _bar(segment: Segment, text: str, left: float, width: float) -> str:
-    top, height = _LANES[segment.author]
+    top, height = _LANES.get(segment.author, _LANES["inserted"])
     width = max(width, 0.4)
     return (
-        f'<rect class="{segment.author}" x="{left:.3f}%" width="{width:.3f}%" y="{top}" '
-        f'height="{height}" rx="3"><title>{escape(f"{_label(segment)}: {_shortened(text, 120)}")}</title></rect>'
+        f'<rect class="{_escaped(segment.author)}" x="{left:.3f}%" width="{width:.3f}%" y="{top}" '
+        f'height="{height}" rx="3"><title>{_escaped(f"{_label(segment)}: {_shortened(text, 120)}")}</title></rect>'
     )
 
 
 def _cross(dropped: Dropped, left: float) -> str:
     description = f"dropped, {dropped.author}: {_shortened(dropped.text, 120)}"
-    top = _LANES[dropped.author][0] + 17
-    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{escape(description)}</title></text>'
+    top = _LANES.get(dropped.author, _LANES["inserted"])[0] + 17
+    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{_escaped(description)}</title></text>'
 
 
 # -- text
@@ -171,7 +171,7 @@ def _text(trace: FinishedTurn, name: str) -> str:
         for channel, title in channels
         if trace.pieces(channel)
     ]
-    calls = "".join(f"<li><code>{escape(f'{call.name}({call.arguments})')}</code></li>" for call in trace.calls)
+    calls = "".join(f"<li><code>{_escaped(f'{call.name}({call.arguments})')}</code></li>" for call in trace.calls)
     return f'<ul class="legend">{legend}</ul>\n{"".join(sections)}{f"<ul>{calls}</ul>" if calls else ""}'
 
 
@@ -180,16 +180,18 @@ def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, st
     for piece, text in pieces:
         if isinstance(piece, Segment):
             reason = (
-                f'<small class="reason">{escape(_reason(piece))}</small>'
+                f'<small class="reason">{_escaped(_reason(piece))}</small>'
                 if piece.kind not in {"draft", "answer"}
                 else ""
             )
-            label = escape(_label(piece), quote=True)
+            label = _escaped(_label(piece))
             shown.append(
-                f'<span class="{piece.author}" id="{names[id(piece)]}" title="{label}">{reason}{escape(text)}</span>'
+                f'<span class="{_escaped(piece.author)}" id="{names[id(piece)]}" title="{label}">'
+                f"{reason}{_escaped(text)}</span>"
             )
         else:
-            description = f"<small>dropped, {piece.author}, {_tokens(piece.tokens)}</small>{escape(text)}"
+            label = _escaped(f"dropped, {piece.author}, {_tokens(piece.tokens)}")
+            description = f"<small>{label}</small>{_escaped(text)}"
             shown.append(
                 f'<span class="dropped" tabindex="0">&times;<span class="tip" role="note">{description}</span></span>'
             )
@@ -237,13 +239,18 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) ->
 
     def row(cells: Sequence[str], tag: str) -> str:
         classes = ["" if column < text_columns else ' class="number"' for column in range(len(cells))]
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(classes, cells, strict=True))
+        return "".join(f"<{tag}{kind}>{_escaped(cell)}</{tag}>" for kind, cell in zip(classes, cells, strict=True))
 
     body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
     return f'<div class="scroll"><table>\n<tr>{row(heads, "th")}</tr>\n{body}</table></div>\n'
 
 
 # -- descriptions
+
+
+def _escaped(text: str) -> str:
+    """Return a text for use between tags or in a quoted attribute."""
+    return escape(text.encode(errors="replace").decode(), quote=True)
 
 
 def _reason(text: Segment | Takeover) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.json_values import read_json
 from langchain_spec_thinking.messages import history_of
 from langchain_spec_thinking.report import Dropped, Report, Segment
 from langchain_spec_thinking.tools import ToolCall
@@ -115,11 +116,14 @@ class Trace:
                 they are and what reads them.
         """
         try:
-            data: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(Path(path).read_text(encoding="utf-8"))
             if data.pop("version") not in {1, _VERSION}:
                 raise ValueError  # noqa: TRY301 - the handler below raises the same error for all unreadable files
             report = Report.from_dict(data.pop("speculative_thinking"))
             calls = tuple(ToolCall(**call) for call in data.pop("calls"))
+            texts = [*data.values(), *(text for call in calls for text in asdict(call).values())]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError  # noqa: TRY301 - as above
             return cls(report=report, calls=calls, **data)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             found = _other_file(Path(path))
@@ -167,7 +171,7 @@ def _other_file(path: Path) -> str:
     """Return a description of another file of this package. Empty if the file is something else."""
     try:
         with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline())
+            first = read_json(file.readline())
     except ValueError:
         return ""
     return next((words for key, words in _OTHER_FILES.items() if key in first), "") if isinstance(first, dict) else ""

@@ -88,7 +88,7 @@ def backends(loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, other:
         HuggingFaceBackend("Qwen/Qwen3-1.7B", dtype="auto", device="auto", thinking=None, trust_remote_code=False),
         HuggingFaceBackend(loaded, tokenizer),
         OpenAIBackend("name", base_url=URL, tokenizer="hub-id-or-folder"),
-        OpenAIBackend("name", base_url=URL),
+        OpenAIBackend("name", base_url=URL, timeout=120),
         OpenAIBackend("name", base_url=URL, tokenizer=tokenizer, continuation="raw", extra_body={"provider": {}}),
         OpenAIBackend("name", base_url="https://api.deepseek.com/beta", api_key="...", continuation="auto"),
         ChatModelBackend(other, continuation="auto", thinking=False),

@@ -177,6 +177,17 @@ def test_stop_strings_end_the_answer_and_are_left_out(stop: Any) -> None:
     assert plain("A STOP B", stop=stop).invoke("x").text == "A "
 
 
+def test_as_many_and_as_long_stop_strings_as_allowed_are_used() -> None:
+    stop = [f"{number:02}" * 500 for number in range(63)] + ["STOP"]
+    assert plain("A STOP B", stop=stop).invoke("x").text == "A "
+
+
+@pytest.mark.parametrize("setting", [{"stop": ["x"] * 65}, {"stop": "x" * 1001}, {"seed": -1}, {"seed": 2**64}])
+def test_an_error_names_the_bad_setting_of_a_model(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        pair(**setting)
+
+
 def test_a_call_may_override_settings() -> None:
     model = pair(temperature=0.6, seed=1)
     model.invoke("2 + 3?", temperature=0, max_tokens=9, seed=7)
@@ -188,6 +199,16 @@ def test_a_call_may_override_settings() -> None:
     "setting",
     [
         {"temperature": -1},
+        {"temperature": float("inf")},
+        {"temperature": float("nan")},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"stop": [""]},
+        {"stop": 5},
+        {"stop": ["x"] * 65},
+        {"stop": "x" * 1001},
+        {"stop": "half \ud83d"},
+        {"tools": [{"type": "function", "function": {"name": "f", "description": "\ud83d"}}]},
         {"max_tokens": 0},
         {"top_p": 2},
         {"tools": [{"type": "web_search"}]},

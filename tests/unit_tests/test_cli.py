@@ -7,6 +7,7 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -21,6 +22,10 @@ from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking import Backend
+    from langchain_spec_thinking.turn import Author
 
 
 def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
@@ -86,10 +91,60 @@ def test_markup_in_an_error_is_shown_literally() -> None:
     assert "[/x]" in result.output
 
 
-def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-typed")
-    made = backend("openai:m@http://127.0.0.1:8000/v1")
-    assert made._api_key.get_secret_value() == "sk-typed"  # type: ignore[attr-defined]  # noqa: SLF001
+OPENAI = "openai:m@https://api.openai.com/v1"
+OTHER = "openai:m@http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "side", "key"),
+    [
+        pytest.param(OTHER, "speculative", "sk-small", id="the small model's server gets the small model's key"),
+        pytest.param(OTHER, "target", "sk-large", id="the large model's server gets the large model's key"),
+        pytest.param(OPENAI, "target", "sk-large", id="the key of a side comes before OpenAI's"),
+    ],
+)
+def test_each_side_has_its_own_key(spec: str, side: Author, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    monkeypatch.setenv("SPECULATIVE_API_KEY", "sk-small")
+    monkeypatch.setenv("TARGET_API_KEY", "sk-large")
+    assert key_of(backend(spec, side)) == key
+
+
+@pytest.mark.parametrize(
+    ("spec", "key"),
+    [
+        pytest.param(OPENAI, "sk-openai", id="OpenAI gets its key"),
+        pytest.param("openai:m@https://api.openai.com/v1/", "sk-openai", id="OpenAI with a slash gets its key"),
+        pytest.param(OTHER, "none", id="another server gets none"),
+        pytest.param("openai:m@https://api.openai.com.evil.test/v1", "none", id="a host that looks like it gets none"),
+        pytest.param("openai:m@https://evil.test/https://api.openai.com/v1", "none", id="nor one that names it"),
+        pytest.param("openai:m@http://api.openai.com/v1", "none", id="nor OpenAI without encryption"),
+    ],
+)
+def test_the_key_of_openai_goes_to_openai_alone(spec: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    for variable in ("SPECULATIVE_API_KEY", "TARGET_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    assert {key_of(backend(spec, "speculative")), key_of(backend(spec, "target"))} == {key}
+
+
+def key_of(made: Backend) -> str:
+    return str(made._api_key.get_secret_value())  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def test_help_names_the_variables_of_the_keys() -> None:
+    shown = CliRunner().invoke(app, ["doctor", "--help"]).output
+    for variable in ("SPECULATIVE_API_KEY", "TARGET_API_KEY", "OPENAI_API_KEY"):
+        assert variable in shown
+
+
+@pytest.mark.parametrize("spec", ["openai:m@http://me:p4ssW0rd@h:port/v1?k=p4ssW0rd", "openai:me:p4ssW0rd@h/v1"])
+def test_an_invalid_address_is_not_repeated_with_its_password(spec: str) -> None:
+    for arguments in (["doctor", "--target", spec, "--json"], ["chat", "--speculative", spec, "--target", spec]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert "://me:" not in result.output
+        assert "k=p4ss" not in result.output
 
 
 @pytest.mark.parametrize("typed", ["\n", ""])

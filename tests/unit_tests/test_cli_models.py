@@ -68,7 +68,7 @@ def _own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     ],
 )
 def test_an_own_backend_is_named_by_its_module(attribute: str, name: str) -> None:
-    assert backend(f"own_models:{attribute}").name == name
+    assert backend(f"own_models:{attribute}", "target").name == name
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,12 @@ def test_an_own_backend_is_named_by_its_module(attribute: str, name: str) -> Non
 )
 def test_a_name_of_nothing_is_refused(spec: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        backend(spec)
+        backend(spec, "speculative")
 
 
 def test_a_model_of_a_provider_is_not_taken_for_an_own_backend() -> None:
-    found = backend("anthropic:claude")  # the package `anthropic` is installed, and it has no such attribute
+    # The package `anthropic` is installed, and it has no such attribute.
+    found = backend("anthropic:claude", "speculative")
     assert isinstance(found, ChatModelBackend)
     assert found.name == "claude"
 
@@ -106,8 +107,8 @@ def test_the_doctor_examines_an_own_backend() -> None:
 
 
 def test_the_models_of_the_pocket_pair_have_names() -> None:
-    assert backend("pocket:small") is pocket.speculative()
-    assert backend("pocket:large") is pocket.target()
+    assert backend("pocket:small", "speculative") is pocket.speculative()
+    assert backend("pocket:large", "target") is pocket.target()
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import PrivateAttr
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
-from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.fake_time import FakeTime
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import AIMessage
 
     from langchain_spec_thinking.backends.base import Event, Request
-    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Turn
 
 THOUGHT = "I add them.\n\nWait, let me check that.\n\nTwo and three, that is five.\n\nYes, it is five, and so on."
@@ -83,36 +81,15 @@ class Flaky(Backend):
 
 
 @dataclass
-class Clock:
-    """A clock that moves only if a test sets `seconds`."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@dataclass
 class Slow(Flaky):
     """A backend that takes 0.03 seconds of its clock for each piece."""
 
-    clock: Clock = field(default_factory=Clock)
+    time: FakeTime = field(default_factory=FakeTime)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         for event in super().continue_turn(turn, request):
-            self.clock.seconds += 0.03
+            self.time.seconds += 0.03
             yield event
-
-
-class Timed(ChatSpeculativeThinking):
-    """A pair with its own clock."""
-
-    _clock: Clock = PrivateAttr(default_factory=Clock)
-
-    def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
-        run = super().new_run(messages, stop, **overrides)
-        run.report = Report(clock=self._clock)
-        return run
 
 
 @dataclass
@@ -131,7 +108,7 @@ class Watched(Flaky):
 
 def pair(small: Backend, large: Backend, **settings: Any) -> ChatSpeculativeThinking:
     policy = settings.pop("policy", DelegationPolicy(recap_sentence=""))
-    return ChatSpeculativeThinking(speculative=small, target=large, policy=policy, **settings)
+    return FakeTime().of(ChatSpeculativeThinking(speculative=small, target=large, policy=policy, **settings))
 
 
 def thought(message: Any) -> str:
@@ -282,8 +259,7 @@ def test_a_stream_that_breaks_after_its_last_token_has_ended() -> None:
 @pytest.mark.parametrize("breaks", [[], [3]])
 async def test_a_turn_that_takes_too_long_is_an_error_with_the_text(breaks: list[int | None]) -> None:
     small = Slow(list(breaks))
-    model = Timed(speculative=small, target=Flaky(), timeout=0.3, policy=DelegationPolicy(recap_sentence=""))
-    model._clock = small.clock  # noqa: SLF001 - one that no user has to set
+    model = small.time.of(pair(small, Flaky(), timeout=0.3))
     with pytest.raises(TurnTimeoutError, match=r"not finished after 0\.3 s") as caught:
         await model.ainvoke("2 + 3?")
     assert caught.value.thinking.startswith("I add")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -15,40 +16,20 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from integrations.openai_server.recipe import build
-from integrations.openai_server.server import Limits, create_app
-from langchain_spec_thinking import ChatSpeculativeThinking, pocket
-from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
-from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from integrations.openai_server.server import create_app
+from langchain_spec_thinking import pocket
+from langchain_spec_thinking.errors import BackendError, InvalidRequestError, PromptTooLongError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests import tool_task
 from tests.unit_tests.asgi import Transport
+from tests.unit_tests.openai_server import ASKED, KEY, NAME, Broken, Endless, client, http, plain
 from tests.unit_tests.tool_task import THOUGHT, pair
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
-
+    from langchain_spec_thinking.backends.capabilities import Capabilities
     from langchain_spec_thinking.turn import Turn
 
-KEY = "sk-right"
-NAME = "speculative-thinking"
 TOOLS: Any = [convert_to_openai_tool(tool_) for tool_ in tool_task.TOOLS]
-ASKED: Any = {"model": NAME, "messages": [{"role": "user", "content": "Order tea."}]}
-
-
-def http(model: ChatSpeculativeThinking, **limits: int) -> httpx2.AsyncClient:
-    app = create_app(model, ["sk-other", KEY], limits=Limits(**limits))
-    return httpx2.AsyncClient(transport=Transport(app))
-
-
-def client(model: ChatSpeculativeThinking, key: str = KEY, **limits: int) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(
-        api_key=key, base_url="http://pair.test/v1", http_client=http(model, **limits), max_retries=0
-    )
-
-
-def plain(small: Any = "Tea it is.", **settings: Any) -> ChatSpeculativeThinking:
-    backend = small if isinstance(small, Backend) else ScriptedBackend(small, name="small")
-    return ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend("Indeed."), **settings)
 
 
 async def test_the_model_is_listed() -> None:
@@ -128,19 +109,29 @@ async def test_an_invalid_call_is_returned_as_a_call() -> None:
     assert "{oh" in json.dumps(call.model_dump())
 
 
-class Broken(Backend):
-    """A model that fails after some words."""
+class Limited(ScriptedBackend):
+    """A model that says where its server is."""
 
-    name = "broken"
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, limitation=f"x at {PLACE}/v1: only gets an instruction. See {PLACE}.")
 
-    def __init__(self, error: Exception, words: int = 0) -> None:
-        self.error = error
-        self.words = words
 
-    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        for _ in range(self.words):
-            yield Piece("word ")
-        raise self.error
+@pytest.mark.parametrize("stream", [False, True])
+async def test_clients_see_no_address_of_the_servers_behind_this_one(stream: bool) -> None:
+    body = {**ASKED, "stream": stream, "stream_options": {"include_usage": True}}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    reply = await http(plain(Limited("Tea."))).post("http://pair.test/v1/chat/completions", json=body, headers=headers)
+    assert "x at its server: only gets an instruction. See its server." in reply.text
+    assert PLACE not in reply.text
+
+
+async def test_a_conversation_that_is_too_long_tells_nothing_about_the_servers() -> None:
+    model = plain(Broken(PromptTooLongError(f"x at {PLACE}: /home/me/models/x has 9 tokens")))
+    with pytest.raises(openai.BadRequestError, match="longer than the models' context") as caught:
+        await client(model).chat.completions.create(**ASKED)
+    assert "/home" not in str(caught.value)
+    assert PLACE not in str(caught.value)
 
 
 PLACE = "http://10.0.0.7:8000"
@@ -152,11 +143,17 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
     "an image": (plain(), {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, None),
     "several replies": (plain(), {"n": 2}, 400, None),
     "too hot": (plain(), {"temperature": 3}, 400, None),
+    "too many stop strings": (plain(), {"stop": ["x"] * 65}, 400, None),
+    "a long stop string": (plain(), {"stop": "x" * 1001}, 400, None),
+    "an empty stop string": (plain(), {"stop": [""]}, 400, None),
+    "a negative seed": (plain(), {"seed": -1}, 400, None),
+    "a huge seed": (plain(), {"seed": 2**64}, 400, None),
     "an unknown tool": (plain(), {"tools": TOOLS, "tool_choice": "fly"}, 400, None),
     "too many tokens": (plain(), {"max_tokens": 101}, 400, "max_tokens_exceeded"),
     "too many, by their new name": (plain(), {"max_completion_tokens": 101}, 400, "max_tokens_exceeded"),
     "a long body": (plain(), {"messages": [{"role": "user", "content": "x" * 20_000}]}, 413, "request_too_large"),
     "a long prompt": (plain(Broken(PromptTooLongError("9 tokens"))), {}, 400, "context_length_exceeded"),
+    "what a model refuses": (plain(Broken(InvalidRequestError(PLACE))), {}, 400, "refused_by_model"),
     "models that are down": (plain(Broken(BackendError(f"nobody at {PLACE}"))), {}, 503, "model_unavailable"),
     "a defect": (plain(Broken(RuntimeError(PLACE))), {}, 500, None),
     "time is up": (plain(timeout=1e-9), {}, 504, "timeout"),
@@ -184,6 +181,147 @@ async def test_an_error_during_a_stream_is_sent() -> None:
     assert PLACE not in str(caught.value)
 
 
+def said(**message: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "x"}, message]}
+
+
+def called(**call: Any) -> dict[str, Any]:
+    function = {"name": "buy", "arguments": "{}"}
+    return said(role="assistant", tool_calls=[{"id": "a", "type": "function", "function": function, **call}])
+
+
+INVALID: dict[str, tuple[Any, str | None]] = {
+    "not JSON": (b"{", None),
+    "not UTF-8": (b'{"model": "\xff"}', None),
+    "a list": ([], None),
+    "too deep": (b'{"tools":' + b"[" * 100_000, None),
+    "a number with 5,000 digits": (b'{"seed":' + b"9" * 5000 + b"}", None),
+    "a seed with more than 64 bits": ({"seed": 2**64}, "seed"),
+    "half of a character": (b'{"model": "\\ud800"}', None),
+    "no model": ({"model": None}, "model"),
+    "messages as text": ({"messages": "hi"}, "messages"),
+    "a message as text": ({"messages": ["hi"]}, "messages.0"),
+    "a text block without text": (said(role="user", content=[{"type": "text"}]), "messages.1.content.0"),
+    "a list as the type of a block": (said(role="user", content=[{"type": ["text"]}]), "messages.1.content.0.type"),
+    "a text block with a number": (
+        said(role="user", content=[{"type": "text", "text": 1}]),
+        "messages.1.content.0.text",
+    ),
+    "an image": (said(role="user", content=[{"type": "image_url", "image_url": {"url": "x"}}]), "messages"),
+    "a user without content": (said(role="user"), "messages.1"),
+    "a result without its call": (said(role="tool", content="5"), "messages.1"),
+    "calls as text": (said(role="assistant", tool_calls="buy"), "messages.1.tool_calls"),
+    "a call without a function": (called(function=None), "messages.1.tool_calls.0.function"),
+    "a call without arguments": (called(function={"name": "buy"}), "messages.1.tool_calls.0.function.arguments"),
+    "a call without an id": (called(id=None), "messages.1.tool_calls.0.id"),
+    "tools as an object": ({"tools": {}}, "tools"),
+    "a tool without a function": ({"tools": [{"type": "function"}]}, "tools.0.function"),
+    "a tool without a name": ({"tools": [{"type": "function", "function": {}}]}, "tools.0.function.name"),
+    "a tool of another type": ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools.0.type"),
+    "parameters as text": (
+        {"tools": [{"type": "function", "function": {"name": "x", "parameters": "x"}}]},
+        "tools.0.function.parameters",
+    ),
+    "a choice without a name": ({"tools": TOOLS, "tool_choice": {"type": "function", "function": "x"}}, "tool_choice"),
+    "an unknown tool": ({"tools": TOOLS, "tool_choice": "fly"}, "tool_choice"),
+    "an unknown format": ({"response_format": {"type": "xml"}}, "response_format"),
+    "a format as text": ({"response_format": "json"}, "response_format"),
+    "a number as stop string": ({"stop": [1]}, "stop.0"),
+    "a temperature that is not a number": (b'{"model": "m", "messages": [], "temperature": NaN}', "messages"),
+    "no tokens": ({"max_tokens": 0}, "max_tokens"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("what", INVALID)
+async def test_an_invalid_body_is_refused_and_its_field_is_named(what: str, stream: bool) -> None:
+    changed, param = INVALID[what]
+    body = json.dumps({**ASKED, "stream": stream, **changed}) if isinstance(changed, dict) else changed
+    content = json.dumps(body) if isinstance(body, list) else body
+    response = await http(plain()).post(
+        "http://pair.test/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, content=content
+    )
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "unknown_url"),
+        ("POST", "/v1/completions", 404, "unknown_url"),
+        ("POST", "/v1/chat/completions/", 404, "unknown_url"),
+        ("GET", "/docs", 404, "unknown_url"),
+        ("GET", "/v1/chat/completions", 405, "method_not_supported"),
+        ("OPTIONS", "/v1/models", 405, "method_not_supported"),
+    ],
+)
+async def test_unknown_endpoints_have_errors_in_the_form_of_openai(
+    method: str, path: str, status: int, code: str
+) -> None:
+    response = await http(plain()).request(method, f"http://pair.test{path}")
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert "POST /v1/chat/completions" in response.json()["error"]["message"]
+
+
+def keeping(seen: list[Turn]) -> ScriptedBackend:
+    """Return a model that keeps the turns that it is asked to continue."""
+
+    def reply(turn: Turn) -> str:
+        seen.append(turn)
+        return "I see."
+
+    return ScriptedBackend(reply, name="small")
+
+
+ODD_ARGUMENTS = {
+    "nested too deeply": "[" * 100_000,
+    "too deep for Python": '{"a":' * 900 + "1" + "}" * 900,
+    "not JSON": "{oh",
+    "a list": "[1]",
+    "a number with 5,000 digits": '{"a": %s}' % ("9" * 5000),
+    "not a number": '{"a": NaN}',
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("what", ODD_ARGUMENTS)
+async def test_the_model_sees_odd_arguments_as_it_wrote_them(what: str) -> None:
+    seen: list[Turn] = []
+    body = called(function={"name": "buy", "arguments": ODD_ARGUMENTS[what]})
+    await client(plain(keeping(seen))).chat.completions.create(**{**ASKED, **body})
+    (call,) = seen[0].history[-1].tool_calls
+    assert (call.id, call.name, call.arguments) == ("a", "buy", ODD_ARGUMENTS[what])
+
+
+async def test_every_kind_of_message_reaches_the_models() -> None:
+    seen: list[Turn] = []
+    messages: Any = [
+        {"role": "developer", "content": "Be short."},
+        {"role": "user", "content": [{"type": "text", "text": "Buy "}, {"type": "text", "text": "tea."}], "name": "Al"},
+        {"role": "assistant", "content": None, "tool_calls": called()["messages"][1]["tool_calls"]},
+        {"role": "tool", "content": "", "tool_call_id": "a"},
+    ]
+    asking = client(plain(keeping(seen))).chat.completions
+    await asking.create(model=NAME, messages=messages, extra_body={"unknown": [1]})
+    history = [(message.role, message.content, message.tool_call_id) for message in seen[0].history]
+    assert history == [("system", "Be short.", ""), ("user", "Buy tea.", ""), ("assistant", "", ""), ("tool", "", "a")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_half_of_a_character_does_not_break_the_reply(stream: bool) -> None:
+    response = await http(plain("Tea \ud83d it is.")).post(
+        "http://pair.test/v1/chat/completions",
+        headers={"Authorization": f"Bearer {KEY}"},
+        json={**ASKED, "stream": stream},
+    )
+    assert response.status_code == 200
+    assert "?" in response.text
+    assert "error" not in response.text
+
+
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer sk-wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer é"]
 )
@@ -203,33 +341,6 @@ async def test_requests_without_a_valid_key_are_refused(header: str | None) -> N
 def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
     with pytest.raises(ValueError, match="api_keys"):
         create_app(plain(), keys)
-
-
-class Endless(Backend):
-    """A model that writes a word and then waits forever. It counts its open streams.
-
-    Attributes:
-        started: The questions, added when the answer begins.
-    """
-
-    name = "endless"
-
-    def __init__(self) -> None:
-        self.open = self.most = 0
-        self.started: asyncio.Queue[str] = asyncio.Queue()
-
-    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
-        raise NotImplementedError
-
-    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
-        self.open += 1
-        self.most = max(self.most, self.open)
-        self.started.put_nowait(turn.history[-1].content)
-        try:
-            yield Piece("on ", 0)
-            await asyncio.Event().wait()
-        finally:
-            self.open -= 1
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from langchain_spec_thinking.viewing.takeovers import takeovers_of
 from tests.unit_tests.test_chat_models import TEXTS, merged, pair, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 EVIL = '</span><script>alert("x")</script>&amp;<img src=x onerror=y>'
@@ -84,6 +86,107 @@ def full_trace() -> Trace:
     report = Report(segments=segments, dropped=dropped, usage=usage, degraded=[EVIL])  # type: ignore[arg-type]
     calls = (ToolCall("1", EVIL, EVIL),)
     return Trace("One.Hold!" + EVIL, EVIL, report, EVIL, f"{EVIL} + /home/me/large", "stop", calls)
+
+
+HTML = st.lists(
+    st.sampled_from([*"<>&\"'= /!-\n", "a", "x", EVIL, "\ud800", "\x00", "]]>", "<!--", "</style>"]), max_size=6
+).map("".join)
+ALLOWED = {
+    *("html", "head", "meta", "title", "body", "style", "article", "header", "h1", "h2", "p", "strong", "dl", "div"),
+    *("dt", "dd", "section", "svg", "text", "line", "rect", "a", "ul", "li", "span", "small", "code", "details"),
+    *("summary", "table", "tr", "th", "td"),
+}
+OWN_ATTRIBUTES = {
+    *("lang", "charset", "name", "content", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "rx", "role", "href"),
+    *("aria-label", "tabindex", "class", "id", "title"),
+}
+
+
+class Numbers(int):
+    """A number that shows HTML, like a text in a file in place of a number."""
+
+    def __str__(self) -> str:
+        return EVIL
+
+    def __format__(self, _: str) -> str:
+        return EVIL
+
+
+@given(texts=st.lists(HTML, min_size=8, max_size=8), seconds=st.floats(0, 10))
+def test_nothing_in_a_turn_becomes_markup(texts: list[str], seconds: float) -> None:
+    author, kind, cue, text, question, model, call, degraded = texts
+    odd: Any = {"author": author, "kind": kind}
+    segments = [
+        Segment(**odd, channel="thinking", start=0, end=2, tokens=Numbers(3), cue=cue, seconds=seconds),
+        Segment("target", "answer", odd["kind"], 0, len(text), Numbers(3), cue, seconds),
+    ]
+    dropped = [
+        Dropped(odd["author"], "thinking", 0, text, Numbers(1)),
+        Dropped("target", "answer", 0, text, Numbers(2)),
+    ]
+    usage: Any = {author: AuthorUsage(*[Numbers(1)] * 5), "target": AuthorUsage()}
+    report = Report(segments=segments, dropped=dropped, usage=usage, degraded=[degraded])
+    page = Reader(Trace(text, text, report, question, model, "stop", (ToolCall(call, call, call),)).html())
+    assert set(page.tags) <= ALLOWED
+    assert {name for name, _ in page.attributes} <= OWN_ATTRIBUTES
+    assert all(value is not None and value.startswith("#run-") for name, value in page.attributes if name == "href")
+
+
+JSON_VALUES = st.one_of(
+    *(
+        HTML,
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.just(EVIL),
+        st.just(10**4000),
+        st.just(float("nan")),
+    ),
+    *(st.lists(HTML, max_size=2), st.dictionaries(HTML, HTML, max_size=2)),
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in a JSON value, as the dict or list and the key in it."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key])
+
+
+@given(data=st.data(), value=JSON_VALUES)
+def test_a_changed_file_is_refused_or_shown_safely(data: st.DataObject, value: Any, tmp_path_factory: Any) -> None:
+    """One value anywhere in the file is replaced, or one key."""
+    file = tmp_path_factory.mktemp("changed") / "run.json"
+    full_trace().save(file)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    place, key = data.draw(st.sampled_from(list(places(content))))
+    if isinstance(place, dict) and isinstance(value, str) and data.draw(st.booleans()):
+        place[value] = place.pop(key)
+    else:
+        place[key] = value
+    file.write_text(json.dumps(content), encoding="utf-8")
+    try:
+        trace = Trace.load(file)
+    except ValueError as error:
+        assert str(error).startswith(f"{file}: expected a file written by Trace.save")  # noqa: PT017 - or it is shown
+        return
+    page = Reader(trace.html())
+    assert set(page.tags) <= ALLOWED
+    assert {name for name, _ in page.attributes} <= OWN_ATTRIBUTES
+    result = CliRunner().invoke(app, ["show", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+
+
+def test_a_saved_turn_does_not_control_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    replace(full_trace(), question="\x1b]0;x\x07[/bold]\x9b2J!", answer="\x1b[2J" + EVIL[4:]).save(file)
+    file.write_text(file.read_text(encoding="utf-8").replace("2J!", "2J\\ud800"), encoding="utf-8")
+    result = CliRunner().invoke(app, ["show", str(file)])
+    assert (result.exit_code, "\x1b" in result.output, "\x9b" in result.output) == (0, False, False)
+    assert "]0;x[/bold]2J\ufffd" in result.output
 
 
 def test_a_file_holds_the_whole_turn(tmp_path: Path) -> None:

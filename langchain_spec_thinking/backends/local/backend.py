@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS, Capabilities
 from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
+from langchain_spec_thinking.backends.redaction import described_path, public_name
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from concurrent.futures import Future
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from langchain_spec_thinking.backends.base import Drafter
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+    from langchain_spec_thinking.backends.local.model import Choice, Sampler
     from langchain_spec_thinking.turn import Turn
 
 
@@ -76,7 +78,8 @@ class HuggingFaceBackend(Backend):
             loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
             tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
-        self.name = path
+        self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
+        self.name = public_name(self._path)
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._template = ChatTemplate(tokenizer, thinking=thinking)
         self._model = LocalModel.of(loaded)
@@ -86,7 +89,7 @@ class HuggingFaceBackend(Backend):
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
-        with self._model.writing_cache(turn, self._template) as cache:
+        with self._errors(), self._model.writing_cache(turn, self._template) as cache:
             yield from self._continue(turn, request, cache)
 
     def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
@@ -112,12 +115,8 @@ class HuggingFaceBackend(Backend):
         top: tuple[float, ...] | None = None  # of the first unseen token
         written = 0
         while written < room:
-            try:
-                chosen = model.step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
-            except (RuntimeError, MemoryError) as e:  # mostly out of memory
-                reason = str(e).strip() or type(e).__name__
-                msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
-                raise BackendError(msg) from e
+            request.deadline.require()
+            chosen = self._step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
             if drafts.record_result([choice.token for choice in chosen]):
                 usage = replace(usage, accepted_tokens=drafts.kept, drafted_tokens=drafts.drafted)
                 yield usage
@@ -139,6 +138,16 @@ class HuggingFaceBackend(Backend):
         yield from reader.rest()
         yield End("length", replace(usage, completion_tokens=room))
 
+    def _step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int], top_logprobs: int) -> list[Choice]:
+        try:
+            return self._model.step(cache, sampler, draft, top_logprobs)
+        except BackendError:  # for example logits that are not finite
+            raise
+        except Exception as e:  # mostly out of memory, but a model's code may raise anything
+            reason = str(e).strip() or type(e).__name__
+            msg = f"{self.name}: the forward pass failed after {len(cache.ids)} tokens ({reason})"
+            raise BackendError(msg) from e
+
     def drafter(self, turn: Turn) -> Drafter | None:
         """Return a function that writes drafts from the turn's text as it stands now and the text written since."""
         reply = self._template.reply_text(turn)
@@ -147,19 +156,20 @@ class HuggingFaceBackend(Backend):
             cache = self._model.turn_cache(turn, self._template)
             if cache.writing:  # both roles use the same model
                 return "", 0
-            cache.align_temporarily(reply + text)
-            if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
-                return "", 0
             try:
+                cache.align_temporarily(reply + text)
+                if self._model.context is not None and len(cache.ids) + tokens > self._model.context:
+                    return "", 0
                 return self._model.draft(cache, tokens, CONFIDENCE)
-            except (RuntimeError, MemoryError):
-                return "", 0  # the other model continues without a draft
+            except Exception:  # noqa: BLE001 - the other model continues without a draft
+                return "", 0
 
         return write
 
     def prefetch(self, turn: Turn) -> Future[Usage] | None:
         """Prefill the turn into its KV cache, in a thread."""
-        return self._model.prefetch(turn, self._template)
+        with self._errors():
+            return self._model.prefetch(turn, self._template)
 
     def prefetch_is_free(self, writer: Backend) -> bool:
         """Return whether the other model runs on another device or outside this process."""
@@ -181,13 +191,24 @@ class HuggingFaceBackend(Backend):
             prefetches=True,
         )
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise a BackendError for any error, for example of the tokenizer, the sampler or the grammar."""
+        try:
+            yield
+        except BackendError:
+            raise
+        except Exception as e:
+            msg = f"{self.name}: {str(e).strip() or type(e).__name__}"
+            raise BackendError(msg) from e
+
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""
         return len(self._template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
-        """Return the model and the settings that change what it writes."""
-        return {**super().describe(), "dtype": self._dtype}
+        """Return the model and the settings that change what it writes. A folder is described by its last name."""
+        return {**super().describe(), **described_path(self._path), "dtype": self._dtype}
 
 
 _LOADING = threading.Lock()

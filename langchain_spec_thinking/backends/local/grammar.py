@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from langchain_spec_thinking.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -69,6 +72,9 @@ def compile_grammar(
 
     Returns:
         The grammar. None if the plan has none, if xgrammar is not installed, or if the answer so far does not match.
+
+    Raises:
+        InvalidRequestError: The schema is not valid, or nothing can satisfy it.
     """
     if plan.grammar is None:
         return None
@@ -81,10 +87,20 @@ def compile_grammar(
     if compiler is None:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary, stop_token_ids=sorted(eos))
         compiler = _COMPILERS.setdefault(tokenizer, xgrammar.GrammarCompiler(info))
-    matcher = xgrammar.GrammarMatcher(_compiled(plan.grammar, compiler))
+    try:
+        compiled = _compiled(plan.grammar, compiler)
+    except RuntimeError as e:
+        msg = f"the JSON schema cannot be enforced ({_reason(e)}). Correct the schema."
+        raise InvalidRequestError(msg) from e
+    matcher = xgrammar.GrammarMatcher(compiled)
     if plan.begun and not matcher.accept_string(plan.begun):
         return None
     return Grammar(matcher, vocabulary)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return what xgrammar says, without the time and the line of its source."""
+    return re.sub(r"^\[[^]]*\] \S+ ", "", str(error).strip().rstrip("."))
 
 
 def _compiled(grammar: AnswerGrammar, compiler: xgrammar.GrammarCompiler) -> xgrammar.CompiledGrammar:

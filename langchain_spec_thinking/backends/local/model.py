@@ -27,7 +27,8 @@ from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
-from langchain_spec_thinking.backends.prefetching import prefetch_threads
+from langchain_spec_thinking.backends.prefetching import begin, prefetch_in_thread
+from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,6 +117,9 @@ class LocalModel:
     def writing_cache(self, turn: Turn, template: ChatTemplate) -> Iterator[TurnCache]:
         """Align the cache of a turn with its text, and mark it as in use while the model continues the turn."""
         cache = self.turn_cache(turn, template)
+        if cache.writing:  # a request was cancelled, but its last step still runs in its thread
+            del self._turns[turn][template.source]
+            cache = self.turn_cache(turn, template)
         if cache.prefetching and not cache.prefetching.cancel():
             wait([cache.prefetching])
         cache.align(template.reply_text(turn))
@@ -129,8 +133,8 @@ class LocalModel:
         """Start to prefill a turn as it stands.
 
         Returns:
-            A future with the tokens used. None if the model is writing or reading this turn already, or if the turn is
-            longer than the context.
+            A future with the tokens used. None if the model is writing or reading this turn already, if the turn is
+            longer than the context, or if too many prefetches are running.
         """
         cache = self.turn_cache(turn, template)
         if cache.writing or (cache.prefetching and not cache.prefetching.done()):
@@ -140,11 +144,12 @@ class LocalModel:
             return None
         usage = Usage(len(cache.ids), len(cache.ids) - len(cache.missing()))
 
-        def run(_turn: Turn = turn) -> Usage:  # keeps the turn alive, so its cache cannot go to another turn
-            self._read(cache)
+        def read(prefetch: Future[Usage], _turn: Turn = turn) -> Usage:  # `_turn` keeps the cache from another turn
+            if begin(prefetch):
+                self._read(cache)
             return usage
 
-        cache.prefetching = prefetch_threads().submit(run)
+        cache.prefetching = prefetch_in_thread(read)
         return cache.prefetching
 
     def step(self, cache: TurnCache, sampler: Sampler, draft: Sequence[int] = (), top: int = 0) -> list[Choice]:
@@ -159,10 +164,14 @@ class LocalModel:
 
         Returns:
             The accepted tokens of the draft, then one more token.
+
+        Raises:
+            BackendError: The logits are NaN or infinite.
         """
         chosen: list[Choice] = []
         ids = [*cache.ids] if draft else cache.ids
         for scores, drafted in zip(self._read(cache, draft), [*draft, None], strict=True):
+            self._require_finite(scores, cache)
             likeliest = _top_logprobs(scores, top) if top else None
             token = sampler.choose(scores, ids)
             chosen.append(Choice(token, likeliest))
@@ -185,7 +194,7 @@ class LocalModel:
         text = ""
         for count in range(tokens):
             probability, token = self._read(cache)[0].float().softmax(-1).max(-1)
-            if probability < confidence or int(token) in self.eos:
+            if not probability >= confidence or int(token) in self.eos:  # a probability of NaN is no reason to go on
                 return text, count
             text += cache.append(int(token))
         return text, tokens
@@ -197,6 +206,21 @@ class LocalModel:
             if not self._cache_pool.clear():
                 raise
             return self._forward.read(cache, draft)
+
+    def _require_finite(self, scores: torch.Tensor, cache: TurnCache) -> None:
+        """Raise an error if the largest logit is NaN or infinite. A model may exclude single tokens with -inf."""
+        largest = scores.max()
+        if largest.isfinite():
+            return
+        cache.forget()  # its keys and values may be NaN, and a later turn would take them over
+        name = self._model.name_or_path or type(self._model).__name__
+        msg = (
+            f"{name}: after {len(cache.ids)} tokens, the largest logit is {float(largest)}, so no token can be chosen. "
+            f"The model runs in {self._model.dtype} on {self.device}. "
+            "Load it with another `dtype` (bfloat16 or float32) or on another `device`, and check that its weights are "
+            "complete."
+        )
+        raise BackendError(msg)
 
     def sampler(self, plan: AnswerPlan, request: Request, template: ChatTemplate) -> Sampler:
         """Return the sampler for a request. Settings that are None come from the model's generation configuration."""

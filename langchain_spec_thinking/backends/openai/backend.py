@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 
-from langchain_spec_thinking.backends.base import Backend, Event, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, Event, Limitation, Request, Usage
 from langchain_spec_thinking.backends.capabilities import Capabilities
+from langchain_spec_thinking.backends.clean_errors import remove_secrets
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, contains_secret
-from langchain_spec_thinking.backends.openai.clients import Clients
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
+from langchain_spec_thinking.backends.openai.clients import Clients, in_time
 from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
-from langchain_spec_thinking.backends.openai.retries import UNREADABLE_EVENT_ERRORS, aretrying, retrying
-from langchain_spec_thinking.backends.openai.sse_done import saw_sse_done, watch_sse_done
+from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
+from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
+from langchain_spec_thinking.backends.openai.request_form import RequestForm
+from langchain_spec_thinking.backends.openai.retries import aretrying, retrying
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.prefetching import on_own_network, prefetch_by_request
+from langchain_spec_thinking.backends.redaction import (
+    Redactor,
+    described_path,
+    fingerprint,
+    public_name,
+    public_settings,
+    public_url,
+    secrets_in_settings,
+    secrets_in_url,
+)
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatInstruct,
@@ -33,7 +46,8 @@ from langchain_spec_thinking.backends.replies.continuation import (
     Strategy,
     named_strategy,
 )
-from langchain_spec_thinking.errors import BackendError, ContinuationError, StreamCutError
+from langchain_spec_thinking.errors import BackendError, ContinuationError, TurnTimeoutError
+from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -45,14 +59,19 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.probes import Question
+    from langchain_spec_thinking.deadline import Deadline
     from langchain_spec_thinking.turn import Turn
 
 OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the SDK requires a key
+_PLACEHOLDERS = {_NO_KEY, "empty", "ollama", "lm-studio", "sk-no-key-required"}
+"""Keys that the manuals of local servers tell everybody to use. They are no secrets, and some are ordinary words."""
 _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
 """Most tokens per request if a hang-up does not stop the server. This limits what unread tokens cost."""
+_BEFORE_PIECE = "0"
+"""Text before a piece whose tokens are counted. No tokenizer joins it with a space, a letter or a mark after it."""
 _CONTINUATIONS = get_args(Continuation)
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,25 +90,36 @@ class OpenAIBackend(Backend):
 
     `"auto"` uses `"raw"` if a tokenizer is given, and otherwise the strategy that a known host documents. On any other
     server, `"auto"` tries the strategies before it shows any text. If a server refuses a strategy during a turn, the
-    backend uses the next strategy from then on.
+    backend uses the next strategy from then on. If a server refuses a field of a request, the request is repeated
+    without the field.
+
+    If a server repeats the turn before it continues it, the repetition is removed. Output that equals the turn so far
+    may also be new text, for example a refrain. So `"auto"` finds out whether the server repeats. With another
+    strategy, only Mistral counts as a server that does.
 
     Args:
         model: The model's name on the server.
-        base_url: The server's address, which usually ends in `/v1`. None means OpenAI.
+        base_url: The server's address, which usually ends in `/v1`. None means OpenAI. It may contain a user and a
+            password (`https://user:password@host/v1`) and a query, which are sent but never shown. Redirects to other
+            addresses are not followed.
         api_key: The API key. By default, OpenAI gets the key in `OPENAI_API_KEY`, and other servers get none.
         continuation: The strategy.
         tokenizer: Hub id, folder, or a loaded tokenizer of the model.
         thinking: Whether the model reasons between `<think>` and `</think>`. If None, the chat template decides. If
             there is no tokenizer either, the model's first words decide.
-        timeout: Longest wait for a connection or for more text, in seconds.
+        timeout: Longest time until the first text and between two pieces of text, in seconds. Comments and empty events
+            do not count as text. Reasoning and the parts of a tool call do. Raise it for a model that reasons without
+            sending its reasoning. More than a day counts as a day.
         max_retries: How often to repeat a request that failed before its first token.
         extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.
         http_client: Your own HTTP client, for example for a proxy or certificates.
         http_async_client: Your own HTTP client for asynchronous calls.
 
     Attributes:
+        model: The model's name on the server. `name` is the last part of it if the name is a path.
         profile: What the server is and what it supports.
         template: The model's chat template. None without a tokenizer.
+        timeout: Longest time without text, in seconds.
 
     Raises:
         ValueError: A setting cannot work.
@@ -120,72 +150,78 @@ class OpenAIBackend(Backend):
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
             raise ValueError(msg)
-        self.name = model
+        if not isinstance(timeout, (int, float)) or not timeout > 0:
+            msg = f"timeout: expected a positive number of seconds, got {timeout!r}"
+            raise ValueError(msg)
+        self.name = public_name(model)
+        self.model = model
         self._url = base_url or OPENAI_URL
         _require_url(self._url)
         if api_key is None:
             api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
-        key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-        self._api_key = SecretStr(key.strip())  # a line break from a file causes an error that shows the key
-        self._timeout = timeout
+        self._api_key = _checked_key(api_key)
+        self.timeout = timeout
         self._extra = extra_body or {}
+        self._redactor = Redactor(self._secrets())
         self._max_retries = max_retries
         self.template = _template(tokenizer, thinking)
         self.thinks = bool(thinking) if self.template is None else self.template.thinks
         self.profile = ServerProfile(
             self._url, model, _fixed_strategy(self._url, continuation, self.template), self.template
         )
-        self._negotiating = threading.Lock()
-        self._breaker = CircuitBreaker(f"{model} at {self._safe_url}")
+        self._negotiation = threading.Lock()
+        self._breaker = CircuitBreaker(f"{self.name} at {self._safe_url}")
         settings: dict[str, Any] = {
-            "base_url": self._url,
             "api_key": self._api_key.get_secret_value(),
             "timeout": timeout,
             "max_retries": 0,  # tenacity retries: retries in two layers would multiply
         }
-        self._clients = Clients(settings, http_client, http_async_client)
+        self._clients = Clients(self._url, settings, http_client, http_async_client)
         self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
-        self._count_short_piece = lru_cache(maxsize=4096)(self.count_tokens)
+        self._count_short_piece = lru_cache(maxsize=4096)(self._count_after_text)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            with self._breaker.watch():
+            with self._breaker.watch(request.deadline):
                 if not self.profile.ready:
-                    with self._negotiating:
-                        self._negotiate()
-                for attempt in retrying(self._max_retries):
+                    with self._negotiating(request.deadline):
+                        self._negotiate(request.deadline)
+                form = RequestForm(self.profile, turn, request, self._extra)
+                for attempt in retrying(self._max_retries, request.deadline):
                     with attempt:
-                        stream, reader = self._open(turn, request)
-                        events = self._first_text(stream, reader)
-            with stream:
+                        reply = self._open(form, turn, request)
+                        events = reply.first_text()
+                form.accepted()
+            with reply:
                 yield self._estimate(turn)
+                yield from self._limitations(form)
                 yield from events
-                for chunk in stream:
-                    yield from reader.read(chunk)
-            yield from self._end(reader, stream.response)
+                yield from reply.events()
+            yield from reply.end()
 
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
             self._require_key()
-            with self._breaker.watch():
+            with self._breaker.watch(request.deadline):
                 if not self.profile.ready:
                     async with self._clients.lock():
-                        await self._anegotiate()
-                async for attempt in aretrying(self._max_retries):
+                        await self._anegotiate(request.deadline)
+                form = RequestForm(self.profile, turn, request, self._extra)
+                async for attempt in aretrying(self._max_retries, request.deadline):
                     with attempt:
-                        stream, reader = await self._aopen(turn, request)
-                        events = await self._afirst_text(stream, reader)
-            async with stream:
-                yield self._estimate(turn)
-                for event in events:
+                        reply = await self._aopen(form, turn, request)
+                        events = await reply.afirst_text()
+                form.accepted()
+            async with reply:
+                for event in (self._estimate(turn), *self._limitations(form), *events):
                     yield event
-                async for chunk in stream:
-                    for event in reader.read(chunk):
+                async with OwnedStream(reply.aevents()) as further_events:
+                    async for event in further_events:
                         yield event
-            for event in self._end(reader, stream.response):
+            for event in reply.end():
                 yield event
 
     @property
@@ -224,7 +260,7 @@ class OpenAIBackend(Backend):
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
-        return diagnose_server(ServedModel(self, self.client, self.profile), found)
+        return diagnose_server(ServedModel(self.model, self, self.client, self.profile, self.timeout), found)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
@@ -233,10 +269,17 @@ class OpenAIBackend(Backend):
         return len(self.template.tokenizer.encode(text, add_special_tokens=False))
 
     def describe(self) -> dict[str, Any]:
-        """Return the model, the server's address, the strategy and the extra fields, but never the key."""
+        """Return the model, the server's address, the strategy and the extra fields, without secrets.
+
+        A text of the extra fields that may be a secret, and the query of the address, are replaced by a fingerprint.
+        """
         strategy = self.profile.strategy
         described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
-        return {**described, "extra_body": self._extra} if self._extra else described
+        if self._extra:
+            described["extra_body"] = public_settings(self._extra)
+        if query := urlsplit(self._url).query:
+            described["query"] = fingerprint(query)
+        return described | described_path(self.model)
 
     def _limitation(self, strategy: Strategy | None) -> str | None:
         if not isinstance(strategy, ChatInstruct):
@@ -249,52 +292,49 @@ class OpenAIBackend(Backend):
 
     # -- requests
 
-    def _build_request(self, turn: Turn, request: Request) -> tuple[Strategy | None, Payload, dict[str, Any]]:
-        """Return the strategy, the payload that it makes, and the arguments of the SDK's call."""
-        strategy, payload = self.profile.strategy, self.profile.payload(turn)
-        timeout = min(self._timeout, request.timeout or self._timeout)  # the turn may have less time than the backend
-        body = self.profile.body(payload, replace(request, timeout=timeout), self._extra)
-        return strategy, payload, body
-
-    def _open(self, turn: Turn, request: Request) -> tuple[openai.Stream[Any], ChunkReader]:
-        refused_strategies: list[Strategy] = []
+    def _open(self, form: RequestForm, turn: Turn, request: Request) -> ReplyStream:
+        timer = ReplyTimer(request.deadline, self.timeout)
         while True:
-            strategy, payload, body = self._build_request(turn, request)
+            payload, body = form.build()
             try:
-                stream = self._clients.open(payload.endpoint, body)
-            except Exception as error:  # noqa: BLE001 - `adapt_after_error` raises the errors that it cannot handle
-                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
+                stream = self._clients.open(payload.endpoint, body, timer)
+            except Exception as error:  # noqa: BLE001 - `change_after` raises the errors that it cannot handle
+                form.change_after(error)
             else:
-                watch_sse_done(stream.response)
-                return stream, self._reader(payload, turn, request)
+                return self._reply(stream, self._reader(payload, turn, request), timer)
 
-    async def _aopen(self, turn: Turn, request: Request) -> tuple[openai.AsyncStream[Any], ChunkReader]:
-        refused_strategies: list[Strategy] = []
+    async def _aopen(self, form: RequestForm, turn: Turn, request: Request) -> ReplyStream:
+        timer = ReplyTimer(request.deadline, self.timeout)
         while True:
-            strategy, payload, body = self._build_request(turn, request)
+            payload, body = form.build()
             try:
-                stream = await self._clients.aopen(payload.endpoint, body)
+                stream = await self._clients.aopen(payload.endpoint, body, timer)
             except Exception as error:  # noqa: BLE001
-                self.profile.adapt_after_error(error, body, strategy, refused_strategies)
+                form.change_after(error)
             else:
-                watch_sse_done(stream.response)
-                return stream, self._reader(payload, turn, request)
+                return self._reply(stream, self._reader(payload, turn, request), timer)
 
-    def _negotiate(self) -> None:
+    def _limitations(self, form: RequestForm) -> Iterator[Limitation]:
+        for words in form.limitations():
+            yield Limitation(f"{self.name} at {self._safe_url}: {words}")
+
+    def _negotiate(self, deadline: Deadline) -> None:
         """Find out what the server is and how it continues a turn, unless another turn found out meanwhile."""
         questions, found = self.profile.questions(), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
                 try:
-                    for attempt in retrying(self._retries(question)):
+                    for attempt in retrying(self._retries(question), deadline):
                         with attempt:
-                            found = question.read(question.send(self._clients.client))
+                            timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
+                            found = question.read(question.send(self._clients.client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
+                    deadline.require()  # a turn without time learns nothing about the server
                     found = question.failed(error)
         self._warn()
 
-    async def _anegotiate(self) -> None:
+    async def _anegotiate(self, deadline: Deadline) -> None:
         """Do the same as `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
         questions, found = self.profile.questions(), None
@@ -302,12 +342,26 @@ class OpenAIBackend(Backend):
             while True:
                 question = questions.send(found)
                 try:
-                    async for attempt in aretrying(self._retries(question)):
+                    async for attempt in aretrying(self._retries(question), deadline):
                         with attempt:
-                            found = question.read(await question.send(client))
+                            timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
+                            async with in_time(timer):
+                                found = question.read(await question.send(client, timer.timeout()))
                 except Exception as error:  # noqa: BLE001
+                    deadline.require()
                     found = question.failed(error)
         self._warn()
+
+    @contextmanager
+    def _negotiating(self, deadline: Deadline) -> Iterator[None]:
+        """Let only one turn ask the server, but wait for another turn no longer than the deadline allows."""
+        seconds = min(max(deadline.left(), 0.0), threading.TIMEOUT_MAX)
+        if not self._negotiation.acquire(timeout=seconds):
+            raise TurnTimeoutError(deadline.seconds)
+        try:
+            yield
+        finally:
+            self._negotiation.release()
 
     def _retries(self, question: Question) -> int:
         return self._max_retries if question.retries is None else question.retries
@@ -316,65 +370,39 @@ class OpenAIBackend(Backend):
         if limitation := self.capabilities.limitation:
             _LOGGER.warning("%s", limitation)
 
-    def _first_text(self, stream: openai.Stream[Any], reader: ChunkReader) -> list[Event]:
-        """Read up to the first text.
-
-        If the stream breaks before its first text, the error makes `retrying` open a new stream.
-        """
-        try:
-            for chunk in stream:
-                events = list(reader.read(chunk))
-                if events:
-                    return events
-            self._require_end(reader, stream.response)
-        except BaseException:
-            stream.close()
-            raise
-        return []
-
-    async def _afirst_text(self, stream: openai.AsyncStream[Any], reader: ChunkReader) -> list[Event]:
-        """Do the same as `_first_text`, on an event loop."""
-        try:
-            async for chunk in stream:
-                events = list(reader.read(chunk))
-                if events:
-                    return events
-            self._require_end(reader, stream.response)
-        except BaseException:
-            await stream.close()
-            raise
-        return []
-
-    def _require_end(self, reader: ChunkReader, response: httpx2.Response) -> None:
-        """Raise an error if the stream was cut off before its end."""
-        if reader.empty and "event-stream" not in response.headers.get("content-type", ""):
-            kind = response.headers.get("content-type", "no content type").partition(";")[0]
-            msg = (
-                f"{self.name} at {self._safe_url}: the server answered with {kind} instead of a stream of "
-                "events. Check `base_url` (it usually ends in /v1)."
-            )
-            raise ContinuationError(msg)
-        if not (reader.finished or saw_sse_done(response)):
-            raise StreamCutError(self.name, self._safe_url)
-
-    def _end(self, reader: ChunkReader, response: httpx2.Response) -> Iterator[Event]:
-        yield from reader.rest()
-        if not reader.full:
-            self._require_end(reader, response)
-        yield from reader.calls()
-        yield reader.end()
-
     def _require_key(self) -> None:
         if not self._api_key.get_secret_value():
             msg = f"{self.name} at {self._safe_url}: no API key. Pass `api_key` or set OPENAI_API_KEY."
             raise ContinuationError(msg)
 
+    def _reply(
+        self, stream: openai.Stream[Any] | openai.AsyncStream[Any], reader: ChunkReader, timer: ReplyTimer
+    ) -> ReplyStream:
+        return ReplyStream(stream, reader, timer, name=self.name, place=self._safe_url, redactor=self._redactor)
+
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
-        return ChunkReader(payload, turn, request.max_tokens, self._count_piece if self.template else None)
+        count = self._count_piece if self.template else None
+        numbered = self.profile.engine.counts_tokens_per_chunk
+        return ChunkReader(payload, turn, request.max_tokens, count, self.profile.reasoning_use, numbered=numbered)
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
-        return self._count_short_piece(text) if len(text) <= _CACHED_PIECE_MAX else self.count_tokens(text)
+        return self._count_short_piece(text) if len(text) <= _CACHED_PIECE_MAX else self._count_after_text(text)
+
+    def _count_after_text(self, text: str) -> int:
+        """Count the tokens of a piece that follows other text.
+
+        SentencePiece tokenizers such as Llama 2's add a space to the beginning of a text. It would be one more token
+        for nearly every piece.
+        """
+        if not self._adds_space:
+            return self.count_tokens(text)
+        return self.count_tokens(_BEFORE_PIECE + text) - self.count_tokens(_BEFORE_PIECE)
+
+    @cached_property
+    def _adds_space(self) -> bool:
+        """Whether the tokenizer adds a space to the beginning of a text."""
+        return self.count_tokens(f"{_BEFORE_PIECE} a") < self.count_tokens(_BEFORE_PIECE) + self.count_tokens(" a")
 
     def _estimate(self, turn: Turn) -> Usage:
         """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
@@ -392,29 +420,29 @@ class OpenAIBackend(Backend):
     @property
     def _safe_url(self) -> str:
         """The server's address without the parts that may contain a secret."""
-        parts = urlsplit(self._url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+        return public_url(self._url)
 
-    @property
-    def _secret(self) -> str:
+    def _secrets(self) -> Iterator[str]:
         key = self._api_key.get_secret_value()
-        return "" if key == _NO_KEY else key
+        yield from () if key.lower() in _PLACEHOLDERS else (key,)
+        yield from secrets_in_url(self._url)
+        yield from secrets_in_settings(self._extra)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        import httpx2  # noqa: PLC0415 - comes with openai
-        import openai  # noqa: PLC0415 - heavy
-
+        callers = sys.exception()  # an error that the caller is handling may be the context of ours
         try:
             yield
-        except BackendError:
+        except BackendError as error:
+            for cause in (error.__cause__, error.__context__):
+                if cause is not None:
+                    remove_secrets(cause, self._redactor, except_for=callers)
             raise
-        except (openai.OpenAIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS) as error:
+        except Exception as error:
             from langchain_spec_thinking.backends.openai.errors import translate  # noqa: PLC0415 - imports openai
 
-            secret = self._secret
-            translated = translate(error, name=self.name, url=self._safe_url, secret=secret)
-            raise translated from (None if contains_secret(error, secret) else error)
+            remove_secrets(error, self._redactor, except_for=callers)
+            raise translate(error, name=self.name, url=self._safe_url) from error
 
 
 def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate | None) -> Strategy | None:
@@ -422,6 +450,16 @@ def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate
     if continuation == "auto":
         return None
     return named_strategy(continuation, template, (hosted_engine(url) or UNKNOWN).strategies)
+
+
+def _checked_key(key: SecretStr | str) -> SecretStr:
+    """Return the key without white space around it. Raise an error that does not show the key if it is invalid."""
+    text = (key.get_secret_value() if isinstance(key, SecretStr) else key).strip()
+    if not (text.isascii() and text.isprintable()):  # a header cannot hold it, and the error would quote it
+        wrong = next(i for i, character in enumerate(text) if not (character.isascii() and character.isprintable()))
+        msg = f"api_key: expected printable ASCII characters, got another character at position {wrong}"
+        raise ValueError(msg)
+    return SecretStr(text)
 
 
 def _require_url(url: str) -> None:

@@ -14,10 +14,14 @@ from langchain_spec_thinking.errors import CircuitOpenError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from langchain_spec_thinking.deadline import Deadline
+
 FAILURES_MAX = 3
 """Failed requests in a row, each with its retries, after which the server counts as down."""
 COOL_DOWN = 30.0
 """Seconds until the next request. At first, a single request tests the server."""
+_EARLY = 0.05
+"""How long before the deadline a wait may already end because of it, in seconds. Clocks differ a little."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -38,8 +42,13 @@ class CircuitBreaker:
         self._last = ""
 
     @contextmanager
-    def watch(self) -> Iterator[None]:
+    def watch(self, deadline: Deadline) -> Iterator[None]:
         """Watch the request that is made in this context. The request succeeded if the context ends without an error.
+
+        An error at the deadline of the turn shows nothing about the server.
+
+        Args:
+            deadline: The deadline of the turn.
 
         Raises:
             CircuitOpenError: The server counts as down, so no request may be made now.
@@ -48,10 +57,8 @@ class CircuitBreaker:
         try:
             yield
         except Exception as error:
-            if is_transient(error):
-                self._failed(error)
-            else:
-                self._alive()
+            if deadline.left() > _EARLY:
+                self._failed(error) if is_transient(error) else self._alive()
             raise
         self._alive()
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, hosted_engine
 from langchain_spec_thinking.backends.openai.probes import (
-    REFUSALS,
     WORKS,
     ModelListing,
     Probe,
@@ -16,7 +15,10 @@ from langchain_spec_thinking.backends.openai.probes import (
     RawProbe,
     identify,
 )
+from langchain_spec_thinking.backends.openai.refusals import LIMIT_FIELD
+from langchain_spec_thinking.backends.openai.refused_fields import RefusedFields
 from langchain_spec_thinking.backends.replies.continuation import Raw
+from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
 from langchain_spec_thinking.backends.replies.structured_answers import answer_payload
 
 if TYPE_CHECKING:
@@ -26,23 +28,6 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
     from langchain_spec_thinking.backends.replies.continuation import Payload, Strategy
     from langchain_spec_thinking.turn import Turn
-
-OPTIONAL_FIELDS = (
-    *("stream_options", "seed", "top_p", "temperature", "parallel_tool_calls", "response_format"),
-    *("logprobs", "top_logprobs"),
-)
-"""Fields that a request can omit if a server refuses unknown fields (transformers serve: status 422)."""
-CONTEXT_TOO_LONG_PHRASES = ("context length", "context window", "maximum context", "context_length")
-"""Words in servers' errors which say that the conversation is longer than the context."""
-
-_FIELDS_WITH_CHECKED_VALUES = {"temperature", "response_format"}
-"""Optional fields whose value may be wrong, for example an invalid schema. The user must see such an error."""
-_UNSUPPORTED_FIELD_WORDS = ("support", "unexpected", "unknown", "unrecognized", "extra")
-"""Words in servers' errors which say that the server does not support a field."""
-_NEW_LIMIT_FIELD = "max_completion_tokens"
-"""Name of the token limit for OpenAI's newer models. They refuse `max_tokens` and name this field in the error."""
-_UNPROCESSABLE = 422
-_MESSAGE_MAX = 300
 
 
 @dataclass
@@ -54,18 +39,18 @@ class ServerCapabilities:
         context: Context length of the model in tokens. None if the server does not report it.
         raw: Whether the completions endpoint passes prompts on unchanged. None until this was tried.
         strategy: How the server continues a turn. None until this was tried.
+        repeats: Whether the server repeats the given reply at the beginning of its output. None until this was tried.
         refused_fields: Fields that the server refuses.
-        accepts_tools: Whether the server accepts `tools`. True until the server refuses them.
-        limit_field: Name of the field that limits the tokens of the output.
+        reasoning_use: How the server uses the reasoning field.
     """
 
     engine: Engine | None = None
     context: int | None = None
     raw: bool | None = None
     strategy: Strategy | None = None
-    refused_fields: frozenset[str] = frozenset()
-    accepts_tools: bool = True
-    limit_field: str = "max_tokens"
+    repeats: bool | None = None
+    refused_fields: RefusedFields = field(default_factory=RefusedFields)
+    reasoning_use: ReasoningFieldUse = field(default_factory=ReasoningFieldUse)
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +60,7 @@ def capabilities(url: str, model: str) -> ServerCapabilities:  # noqa: ARG001 - 
 
 
 class ServerProfile:
-    """How one backend uses its server: how to continue a turn, and which fields to omit.
+    """How one backend uses its server: how to continue a turn, and what the server supports.
 
     Args:
         url: The server's address.
@@ -108,14 +93,24 @@ class ServerProfile:
     @property
     def top_logprobs(self) -> int:
         """Most tokens per position for which the server returns log-probabilities, as far as known."""
-        return 0 if "logprobs" in self._capabilities.refused_fields else self.engine.top_logprobs
+        return 0 if self.refused_fields.refuses_some("logprobs") else self.engine.top_logprobs
+
+    @property
+    def refused_fields(self) -> RefusedFields:
+        """The fields that the server refuses, as far as known."""
+        return self._capabilities.refused_fields
+
+    @property
+    def reasoning_use(self) -> ReasoningFieldUse:
+        """How the server uses the reasoning field, as far as known."""
+        return self._capabilities.reasoning_use
 
     @property
     def tool_calls(self) -> Literal["native", "text"]:
         """How tools are given to the model, as far as known: in fields of the request or in the prompt."""
         strategy = self.strategy
         in_prompt = isinstance(strategy, Raw) and strategy.template.writes_calls_as_text
-        return "native" if self._capabilities.accepts_tools and not in_prompt else "text"
+        return "text" if in_prompt or self.refused_fields.refuses_some("tools") else "native"
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -171,33 +166,42 @@ class ServerProfile:
         if self.strategy:
             return
         for strategy in self.strategies[:-1]:
-            if (yield Probe(self._model, strategy)) in WORKS:
+            outcome = yield Probe(self._model, strategy)
+            if outcome in WORKS:
                 self.strategy = strategy
+                self._capabilities.repeats = outcome == "repeated, then continued"
                 return
         self.strategy = self.strategies[-1]
 
-    def payload(self, turn: Turn) -> Payload:
-        """Return what to send so that the model continues where the turn ends."""
-        if self.strategy is None:
+    def payload(self, turn: Turn, strategy: Strategy | None = None, *, native_tools: bool = True) -> Payload:
+        """Return what to send so that the model continues where the turn ends.
+
+        Args:
+            turn: The turn to continue.
+            strategy: How to continue it. None means the strategy in use.
+            native_tools: Whether tools may be in fields of the request. If not, the prompt describes them.
+        """
+        strategy = strategy or self.strategy
+        if strategy is None:
             msg = "the server's strategy is not known yet"
             raise RuntimeError(msg)
         if turn.structured_answer and turn.channel == "answer":
-            return answer_payload(turn, self.strategy, native=self._capabilities.accepts_tools)
-        return self.strategy.payload(turn)
+            payload = answer_payload(turn, strategy, native=native_tools)
+        else:
+            payload = strategy.payload(turn)
+        repeats = self._capabilities.repeats
+        return payload.for_server(repeats=self.engine.repeats if repeats is None else repeats)
 
-    def body(self, payload: Payload, request: Request, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the arguments of the SDK's call.
+    def body(self, payload: Payload, request: Request) -> dict[str, Any]:
+        """Return the arguments of the SDK's call. A field that is None is not sent.
 
         Args:
             payload: What to continue.
             request: Token limit, stop strings and sampling.
-            extra: Further fields of the body.
         """
-        body: dict[str, Any] = {
+        return {
             "model": self._model,
-            self._capabilities.limit_field: min(
-                request.max_tokens, self.context or request.max_tokens
-            ),  # vLLM refuses more
+            LIMIT_FIELD: min(request.max_tokens, self.context or request.max_tokens),  # vLLM refuses more
             "stream": True,
             "stream_options": {
                 "include_usage": True,
@@ -207,62 +211,9 @@ class ServerProfile:
             "top_p": request.top_p,
             "seed": request.seed,
             "stop": list(request.stop) or None,
-            "timeout": request.timeout,
             **_logprobs(payload, request.top_logprobs),
             **payload.body,
         }
-        own = {
-            key: value
-            for key, value in body.pop("extra_body", {}).items()
-            if key not in self._capabilities.refused_fields
-        }
-        further = {**(extra or {}), **own, **({"top_k": k} if (k := request.top_k) else {})}
-        if further:
-            body["extra_body"] = further
-        return {
-            key: value
-            for key, value in body.items()
-            if value is not None and key not in self._capabilities.refused_fields
-        }
-
-    def adapt_after_error(
-        self, error: Exception, body: dict[str, Any], used: Strategy | None, refused_strategies: list[Strategy]
-    ) -> None:
-        """Change the profile so that the server may accept the next request. Raise the error if nothing can be changed.
-
-        If the server refuses optional fields, all later requests omit them. Otherwise the next strategy is tried once,
-        and it is kept if it works.
-
-        Args:
-            error: What the SDK raised.
-            body: What was sent.
-            used: The strategy that made the request.
-            refused_strategies: An empty list at first. The method adds the strategy that was refused.
-        """
-        if _NEW_LIMIT_FIELD in server_message(error) and _NEW_LIMIT_FIELD not in body:
-            self._capabilities.limit_field = _NEW_LIMIT_FIELD
-            return
-        sent = {**body, **body.get("extra_body", {})}
-        refused = refused_fields(error, [name for name in OPTIONAL_FIELDS if name in sent])
-        if refused:
-            self._capabilities.refused_fields |= refused
-            return
-        if "tools" in body and _refuses_tools(error):
-            self._capabilities.accepts_tools = False  # later requests describe the tools in the prompt
-            return
-        too_long = any(words in server_message(error).lower() for words in CONTEXT_TOO_LONG_PHRASES)
-        refusal = getattr(error, "status_code", None) in REFUSALS and not too_long
-        if refusal and used != self.strategy and not refused_strategies:
-            refused_strategies.append(self.strategies[-1])  # another turn changed the strategy meanwhile: try that one
-            return
-        below = self.strategies[self.strategies.index(used) + 1 :] if used in self.strategies else ()
-        if refusal and used and below and not refused_strategies:
-            refused_strategies.append(used)
-            self.strategy = below[0]
-            return
-        if refused_strategies and refused_strategies[0] != self.strategies[-1]:
-            self.strategy = refused_strategies[0]
-        raise error
 
 
 def _logprobs(payload: Payload, count: int) -> dict[str, Any]:
@@ -270,51 +221,3 @@ def _logprobs(payload: Payload, count: int) -> dict[str, Any]:
     if not count:
         return {}
     return {"logprobs": count} if payload.endpoint == "completions" else {"logprobs": True, "top_logprobs": count}
-
-
-def _refuses_tools(error: Exception) -> bool:
-    """Return whether the server refuses the request because of its tools. vLLM does if it has no tool-call parser."""
-    return getattr(error, "status_code", None) in REFUSALS and "tool" in server_message(error).lower()
-
-
-def server_message(error: BaseException, secret: str = "") -> str:
-    """Return what the server said about an error.
-
-    The SDK's message contains the server's words only if the error has OpenAI's form. Otherwise they are added here.
-
-    Args:
-        error: What the SDK raised.
-        secret: Text to replace by `***`.
-    """
-    said = str(error) or type(error).__name__
-    body = getattr(error, "body", None)
-    said = said if body is None or str(body) in said else f"{said} {body}"
-    return (said.replace(secret, "***") if secret else said)[:_MESSAGE_MAX]
-
-
-def contains_secret(error: BaseException | None, secret: str) -> bool:
-    """Return whether an error, or an error that caused it, contains the secret."""
-    while error is not None:
-        if secret and (secret in server_message(error) or secret in repr(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def refused_fields(error: Exception, optional: list[str]) -> frozenset[str]:
-    """Return the optional fields that made the server refuse a request.
-
-    Args:
-        error: What the SDK raised.
-        optional: Names of the optional fields that were sent.
-    """
-    status = getattr(error, "status_code", None)
-    if status not in REFUSALS:
-        return frozenset()
-    words = server_message(error)
-    unknown = any(word in words.lower() for word in _UNSUPPORTED_FIELD_WORDS)
-    named = frozenset(
-        name for name in optional if name in words and (unknown or name not in _FIELDS_WITH_CHECKED_VALUES)
-    )
-    unnamed = set(optional) - _FIELDS_WITH_CHECKED_VALUES if status == _UNPROCESSABLE else ()
-    return named or frozenset(unnamed)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from langchain_spec_thinking.backends.openai.response_bytes import awatch_response, watch_response
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     import httpx2
     import openai
 
+    from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
     from langchain_spec_thinking.backends.replies.continuation import Endpoint
 
     _ClientAndKeeper = tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]
@@ -24,17 +28,20 @@ class Clients:
     """Creates the clients when they are first needed, and keeps them so that connections are reused.
 
     Args:
-        settings: Arguments for both kinds of client.
+        url: The server's address.
+        settings: Further arguments for both kinds of client.
         http_client: The user's own HTTP client. It stays open.
         http_async_client: The user's own asynchronous HTTP client. It stays open.
     """
 
     def __init__(
         self,
+        url: str,
         settings: dict[str, Any],
         http_client: httpx2.Client | None,
         http_async_client: httpx2.AsyncClient | None,
     ) -> None:
+        self._url = url
         self._settings = settings
         self._http_client = http_client
         self._http_async_client = http_async_client
@@ -45,9 +52,18 @@ class Clients:
     @cached_property
     def client(self) -> openai.OpenAI:
         """The client for blocking calls."""
-        import openai  # noqa: PLC0415 - heavy
+        from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
+            PrivateClient,
+            address_settings,
+        )
 
-        return openai.OpenAI(**self._settings, http_client=self._http_client)
+        client = PrivateClient(**address_settings(self._url), **self._settings, http_client=self._http_client)
+        if self._http_client is None:  # the user's own client stays as it is
+            from langchain_spec_thinking.backends.openai.network import obey_timers  # noqa: PLC0415 - imports httpcore2
+
+            obey_timers(client._client)  # noqa: SLF001 - the SDK's client has the right settings already
+            client._client.event_hooks = {"response": [watch_response]}  # noqa: SLF001
+        return client
 
     def lock(self) -> asyncio.Lock:
         """Return the lock of the running event loop. It lets only one task ask the server what it supports."""
@@ -57,15 +73,27 @@ class Clients:
         """Return the client of the running event loop. A connection belongs to one event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self.by_loop:
-            import openai  # noqa: PLC0415 - heavy
+            from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
+                AsyncPrivateClient,
+                address_settings,
+            )
 
-            client = openai.AsyncOpenAI(**self._settings, http_client=self._http_async_client)
+            address = address_settings(self._url)
+            client = AsyncPrivateClient(**address, **self._settings, http_client=self._http_async_client)
+            if self._http_async_client is None:
+                from langchain_spec_thinking.backends.openai.network import (  # noqa: PLC0415 - imports httpcore2
+                    close_if_cancelled,
+                )
+
+                close_if_cancelled(client._client)  # noqa: SLF001
+                client._client.event_hooks = {"response": [awatch_response]}  # noqa: SLF001
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self.by_loop[loop] = (client, keeper)
+            await self._drop_clients_of_closed_loops()
         return self.by_loop[loop][0]
 
-    def open(self, endpoint: Endpoint, body: dict[str, Any]) -> openai.Stream[object]:
+    def open(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> openai.Stream[object]:
         """Send a request that streams.
 
         The chunks are plain decoded JSON, because building the SDK's models takes most of the time.
@@ -73,17 +101,29 @@ class Clients:
         Args:
             endpoint: The endpoint to call.
             body: The arguments of the SDK's method for this endpoint.
+            timer: How long the reply may take.
         """
         import openai  # noqa: PLC0415 - heavy
 
-        return self.client.post(**_request(endpoint, body), stream=True, stream_cls=openai.Stream[object])
+        request = _request(endpoint, body, timer)
+        return self.client.post(**request, stream=True, stream_cls=openai.Stream[object])
 
-    async def aopen(self, endpoint: Endpoint, body: dict[str, Any]) -> openai.AsyncStream[object]:
+    async def aopen(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> openai.AsyncStream[object]:
         """Do the same as `open`, on an event loop."""
         import openai  # noqa: PLC0415 - heavy
 
         client = await self.async_client()
-        return await client.post(**_request(endpoint, body), stream=True, stream_cls=openai.AsyncStream[object])
+        request = _request(endpoint, body, timer)
+        async with in_time(timer):
+            return await client.post(**request, stream=True, stream_cls=openai.AsyncStream[object])
+
+    async def _drop_clients_of_closed_loops(self) -> None:
+        """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""
+        for loop in [loop for loop in [*self.by_loop] if loop.is_closed()]:  # other threads add and drop clients too
+            client, _ = self.by_loop.pop(loop, (None, None))
+            if client and self._http_async_client is None:
+                with suppress(RuntimeError):  # the event loop of the connections is closed
+                    await client.close()
 
     async def _until_loop_ends(
         self, loop: asyncio.AbstractEventLoop, client: openai.AsyncOpenAI
@@ -97,8 +137,28 @@ class Clients:
                 await client.close()
 
 
-def _request(endpoint: Endpoint, body: dict[str, Any]) -> dict[str, Any]:
+@asynccontextmanager
+async def in_time(timer: ReplyTimer) -> AsyncIterator[None]:
+    """Cancel a request whose time is over, for example because its header never ends.
+
+    Raises:
+        openai.APITimeoutError: The request was cancelled.
+    """
+    limit = asyncio.timeout(max(timer.left(), 0.0))
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        import httpx2  # noqa: PLC0415 - comes with openai
+        import openai  # noqa: PLC0415 - heavy
+
+        raise openai.APITimeoutError(request=httpx2.Request("POST", "")) from error
+
+
+def _request(endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> dict[str, Any]:
     """Return the arguments of the SDK's `post`, which takes the body and the options apart."""
-    fields = {name: value for name, value in body.items() if name not in {"timeout", "extra_body"}}
-    options = {"timeout": body["timeout"], "extra_json": body.get("extra_body")}
+    fields = {name: value for name, value in body.items() if name != "extra_body"}
+    options = {"timeout": timer.timeout(), "extra_json": body.get("extra_body")}
     return {"path": _PATHS[endpoint], "cast_to": object, "body": fields, "options": options}

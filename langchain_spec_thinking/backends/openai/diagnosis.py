@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.diagnosis import Trial
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN
-from langchain_spec_thinking.backends.openai.probes import WORKS, ModelListing, Probe, RawProbe
+from langchain_spec_thinking.backends.openai.probes import LISTING_TIMEOUT, WORKS, ModelListing, Probe, RawProbe
 from langchain_spec_thinking.backends.replies.continuation import ChatInstruct, ChatMark, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
@@ -35,14 +35,18 @@ class ServedModel:
     """A model on a server, with what is needed to test it.
 
     Attributes:
+        name: The model's name on the server.
         backend: The backend that uses the model.
         client: The SDK's client for the server.
         profile: What is known about the server.
+        timeout: Longest time for a request, in seconds.
     """
 
+    name: str
     backend: Backend
     client: openai.OpenAI
     profile: ServerProfile
+    timeout: float
 
 
 def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
@@ -62,11 +66,11 @@ def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
 def _listed(model: ServedModel, found: Diagnosis) -> Diagnosis:
     listing = ModelListing()
     try:
-        cards = listing.read(listing.send(model.client))
+        cards = listing.read(listing.send(model.client, LISTING_TIMEOUT))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
         cards = listing.failed(error) or []
-    ids = tuple(str(card.id) for card in cards)
-    there = model.backend.name in ids if ids else None
+    ids = tuple(str(getattr(card, "id", "")) for card in cards)
+    there = model.name in ids if ids else None
     return replace(found, model_there=there, models=() if there else ids)
 
 
@@ -76,9 +80,9 @@ def _try_strategies(model: ServedModel) -> Iterator[Trial]:
     if model.profile.engine == UNKNOWN:
         ways += [ChatMark("prefix"), ChatMark("partial")]
     for way in ways:
-        probe = RawProbe(model.backend.name, way) if isinstance(way, Raw) else Probe(model.backend.name, way)
+        probe = RawProbe(model.name, way) if isinstance(way, Raw) else Probe(model.name, way)
         try:
-            outcome = probe.read(probe.send(model.client))
+            outcome = probe.read(probe.send(model.client, model.timeout))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
             try:
                 outcome = probe.failed(error)
@@ -93,7 +97,7 @@ def _label(strategy: Strategy) -> str:
 
 
 def _gives_logprobs(model: ServedModel) -> bool:
-    settings: dict[str, Any] = {"model": model.backend.name, "max_tokens": 1, "temperature": 0}
+    settings: dict[str, Any] = {"model": model.name, "max_tokens": 1, "temperature": 0}
     try:
         if isinstance(model.profile.strategy, Raw):
             answer = model.client.completions.create(prompt="The cat", logprobs=1, **settings)

@@ -25,6 +25,8 @@ class Engine:
         hosts: Hosts of a hosted service. A host includes its subdomains.
         owners: What the engine reports as `owned_by` of the models that it lists.
         first_strategy_works: Whether the first strategy is known to work, so that nothing needs to be tried.
+        repeats: Whether the server repeats the given reply at the beginning of its output. Only such a repetition is
+            removed, because a model may rightly repeat its reply.
         raw: Whether the completions endpoint passes prompts on unchanged. None if unknown.
         counts_tokens_per_chunk: Whether each chunk of a stream has the token count so far on request
             (`continuous_usage_stats`). Then a repeated event is detected, and a stream that is closed early has
@@ -42,6 +44,7 @@ class Engine:
     hosts: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     first_strategy_works: bool = False
+    repeats: bool = False
     raw: bool | None = None
     counts_tokens_per_chunk: bool = False
     top_logprobs: int = 20
@@ -71,6 +74,7 @@ ENGINES = (
         (ChatMark("prefix"), ChatInstruct()),
         hosts=("api.mistral.ai",),
         first_strategy_works=True,
+        repeats=True,
         raw=False,
         stops_on_disconnect=False,
     ),

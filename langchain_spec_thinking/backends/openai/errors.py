@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
+import httpx2
 import openai
 from langchain_core.exceptions import (
     ModelAPIError,
@@ -14,14 +17,20 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from langchain_spec_thinking.backends.openai.capabilities import CONTEXT_TOO_LONG_PHRASES, server_message
+from langchain_spec_thinking.backends.openai.refusals import is_too_long, server_message
+from langchain_spec_thinking.backends.openai.retries import is_transient
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.surrogates import whole_characters
 
 
 class OpenAIBackendError(BackendError, openai.APIError):
     """A server failed in a way that no other class describes."""
 
     is_retryable = True  # for example an error in the stream, or an unreadable event
+
+
+class UnexpectedBackendError(BackendError):
+    """A request could not be made, or its reply could not be used, for a reason that no other class describes."""
 
 
 class AuthenticationBackendError(BackendError, ModelAuthenticationError, openai.AuthenticationError):
@@ -38,6 +47,10 @@ class NotFoundBackendError(BackendError, ModelNotFoundError, openai.NotFoundErro
 
 class InvalidRequestBackendError(BackendError, ModelInvalidRequestError, openai.BadRequestError):
     """The server refuses the request."""
+
+
+class RedirectBackendError(BackendError, ModelInvalidRequestError, openai.APIStatusError):
+    """The server redirects to another address. Redirects are not followed."""
 
 
 class RateLimitBackendError(BackendError, ModelRateLimitError, openai.RateLimitError):
@@ -60,6 +73,10 @@ class ContextBackendError(PromptTooLongError, openai.BadRequestError):
     """The server reports that the conversation is too long for the model."""
 
 
+_REDIRECTS = 3
+"""First digit of the statuses of redirects."""
+_ADDRESS_MAX = 200
+"""Longest part of the address of a redirect that is shown, in characters."""
 _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
     (openai.AuthenticationError, AuthenticationBackendError, "Check `api_key`."),
     (openai.PermissionDeniedError, PermissionBackendError, "Check the permissions of the API key."),
@@ -72,29 +89,42 @@ _KINDS: tuple[tuple[type[Exception], type[BackendError], str], ...] = (
 )
 
 
-def translate(error: Exception, *, name: str, url: str, secret: str) -> BackendError:
-    """Return the matching error of this package. It keeps the SDK's attributes and contains no secret.
+def translate(error: Exception, *, name: str, url: str) -> BackendError:
+    """Return the matching error of this package. It keeps the SDK's attributes.
 
     Args:
-        error: What the SDK raised.
+        error: What the SDK raised, or what was raised while its reply was read, without secrets.
         name: The model's name.
         url: The server's address.
-        secret: The API key, which some servers quote in errors.
     """
-    kind: type[BackendError] = OpenAIBackendError
+    known = isinstance(error, (openai.OpenAIError, httpx2.HTTPError)) or is_transient(error)
+    kind: type[BackendError] = OpenAIBackendError if known else UnexpectedBackendError
     advice = "See the server's log."
     for raised, translated, what_to_do in _KINDS:
         if isinstance(error, raised):
             kind, advice = translated, what_to_do
             break
     said = server_message(error)
-    if kind is InvalidRequestBackendError and any(words in said.lower() for words in CONTEXT_TOO_LONG_PHRASES):
+    if kind is InvalidRequestBackendError and is_too_long(error):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
-    if isinstance(error, openai.APIConnectionError) and error.__cause__:
-        said = f"{said} {error.__cause__}"
+    if isinstance(error, openai.APIStatusError) and error.status_code // 100 == _REDIRECTS:
+        kind, advice = RedirectBackendError, "Set `base_url` to the new address if you trust it."
+        said = f"the server redirects to {_target(error, url)}, and redirects are not followed"
+    cause = str(error.__cause__ or "") if isinstance(error, openai.APIConnectionError) else ""
+    if cause.lower() not in said.lower():
+        said = f"{said} {cause}"
     message = f"{name} at {url}: {said.rstrip(' .')}. {advice}"
-    message = message.replace(secret, "***") if secret else message
+    message = whole_characters(message)  # half a character could not be logged
     new = kind.__new__(kind)
-    new.__dict__.update({**vars(error), "message": message, "body": None})
+    new.__dict__.update({**vars(error), "message": message})
     new.args = (message,)
     return new
+
+
+def _target(error: openai.APIStatusError, url: str) -> str:
+    """Return the address that a redirect names."""
+    location = str(error.response.headers.get("location", ""))[:_ADDRESS_MAX]
+    try:
+        return urljoin(f"{url}/", location) if location else "an address that it does not name"
+    except ValueError:  # it is no valid address
+        return location

@@ -9,6 +9,8 @@ from langchain_spec_thinking.backends.openai.fields import field
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LOGPROB_MAX = 1.0
+"""A log-probability is at most 0. Engines that round may exceed it a little."""
 Part = tuple[str, tuple[float, ...] | None]
 
 
@@ -27,7 +29,12 @@ def split_at_tokens(text: str, logprobs: object) -> list[Part]:
     try:
         tokens = _tokens(logprobs)
         spelled = "".join(token for token, _ in tokens)
-    except (AttributeError, TypeError, ValueError):  # unreadable log-probabilities must not lose the text
+    except (
+        AttributeError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ):  # unreadable log-probabilities must not lose the text
         return [(text, None)]
     if spelled == text:
         return tokens
@@ -49,4 +56,6 @@ def _tokens(logprobs: object) -> list[Part]:
 
 
 def _sorted(logprobs: Iterable[Any]) -> tuple[float, ...] | None:
-    return tuple(sorted((float(logprob) for logprob in logprobs), reverse=True)) or None
+    numbers = sorted((float(logprob) for logprob in logprobs), reverse=True)
+    usable = all(number <= _LOGPROB_MAX for number in numbers)  # this is false for NaN too
+    return tuple(numbers) or None if usable else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, engine_by_owner
@@ -40,11 +41,13 @@ class Question(Protocol):
 
     Attributes:
         retries: How often to repeat the request if it fails. None means the backend's `max_retries`.
+        seconds: Longest time for the request. The timeout of the backend may be shorter.
     """
 
     retries: int | None
+    seconds: float
 
-    def send(self, client: Any) -> Any:  # noqa: ANN401 - either of the SDK's clients
+    def send(self, client: Any, timeout: float) -> Any:  # noqa: ANN401 - either of the SDK's clients
         """Send the request. If the client is asynchronous, the result must be awaited."""
 
     def read(self, response: Any) -> Any:  # noqa: ANN401 - each question has its own type
@@ -58,10 +61,11 @@ class ModelListing:
     """Asks for the list of models, which identifies the server."""
 
     retries: int | None = 0
+    seconds: float = LISTING_TIMEOUT
 
-    def send(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any, timeout: float) -> Any:  # noqa: ANN401
         """Send the request."""
-        return client.models.list(timeout=LISTING_TIMEOUT)
+        return client.models.list(timeout=timeout)
 
     def read(self, response: Any) -> list[Any]:  # noqa: ANN401
         """Return the models' cards."""
@@ -84,15 +88,16 @@ class Probe:
     """
 
     retries: int | None = None
+    seconds: float = math.inf
 
     def __init__(self, model: str, strategy: Strategy) -> None:
         payload = strategy.payload(_HALF_REPLY)
         self._prefill = payload.prefills[0]
         self._body = {"model": model, "max_tokens": 4, "temperature": 0, **payload.body}
 
-    def send(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any, timeout: float) -> Any:  # noqa: ANN401
         """Send the request."""
-        return client.chat.completions.create(**self._body)
+        return client.chat.completions.create(**self._body, timeout=timeout)
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
         """Return what the server did with the half reply."""
@@ -124,20 +129,23 @@ class RawProbe:
     """
 
     retries: int | None = None
+    seconds: float = math.inf
 
     def __init__(self, model: str, raw: Raw) -> None:
         payload = raw.payload(_HALF_REPLY)
         self._tokens = len(raw.template.tokenizer(payload.body["prompt"])["input_ids"])
         self._body = {"model": model, "max_tokens": 1, "temperature": 0, **payload.body}
 
-    def send(self, client: Any) -> Any:  # noqa: ANN401
+    def send(self, client: Any, timeout: float) -> Any:  # noqa: ANN401
         """Send the request."""
-        return client.completions.create(**self._body)
+        return client.completions.create(**self._body, timeout=timeout)
 
     def read(self, response: Any) -> Outcome:  # noqa: ANN401
         """Return what the server did with the prompt. A server that does not count tokens passes."""
         counted = getattr(getattr(response, "usage", None), "prompt_tokens", None)
-        if counted and counted > self._tokens + 1:
+        if not isinstance(counted, int):
+            return "continued"
+        if counted > self._tokens + 1:
             return "wrapped the prompt"
         return "doubled BOS" if counted == self._tokens + 1 else "continued"
 
@@ -150,9 +158,9 @@ class RawProbe:
 
 def identify(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
     """Return the engine and the model's context length in tokens, as the list of models shows them."""
-    card = next((card for card in cards if card.id == model), cards[0] if len(cards) == 1 else None)
+    card = next((card for card in cards if getattr(card, "id", None) == model), cards[0] if len(cards) == 1 else None)
     engine = engine_by_owner(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
     reported = [getattr(card, name, None) for name in _CONTEXT]
     meta = getattr(card, "meta", None) or {}  # llama.cpp
     reported += [meta.get("n_ctx"), meta.get("n_ctx_train")] if isinstance(meta, dict) else []
-    return engine, next((length for length in reported if isinstance(length, int)), None)
+    return engine, next((length for length in reported if isinstance(length, int) and length > 1), None)

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from langchain_spec_thinking.backends.openai.stream_events import UnreadableEventError
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from langchain_spec_thinking.deadline import Deadline
+
 _TRANSIENT = {408, 409, 429, 500, 502, 503, 504}
-UNREADABLE_EVENT_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, UnreadableEventError)
-"""Errors of reading a stream that contains an unreadable event."""
+UNREADABLE_EVENT_ERRORS = (ValueError, RecursionError)
+"""Errors of reading a stream that contains an unreadable event: no text, no JSON, too deep, or with too many digits."""
 _WAIT_MAX = 20.0
 """Longest wait, in seconds. If a server asks for a longer wait, the request is not repeated."""
 _backoff = wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)
 
 
-def retrying(retries: int) -> Retrying:
-    """Return a loop over the attempts of a blocking request."""
-    return Retrying(**_settings(retries))
+def retrying(retries: int, deadline: Deadline) -> Retrying:
+    """Return a loop over the attempts of a blocking request. A wait that would pass the deadline ends it."""
+    return Retrying(**_settings(retries, deadline), sleep=deadline.clock.sleep)
 
 
-def aretrying(retries: int) -> AsyncRetrying:
-    """Return a loop over the attempts of an asynchronous request."""
-    return AsyncRetrying(**_settings(retries))
+def aretrying(retries: int, deadline: Deadline) -> AsyncRetrying:
+    """Return a loop over the attempts of an asynchronous request. A wait that would pass the deadline ends it."""
+    return AsyncRetrying(**_settings(retries, deadline), sleep=deadline.clock.asleep)
 
 
-def _settings(retries: int) -> dict[str, Any]:
+def _settings(retries: int, deadline: Deadline) -> dict[str, Any]:
+    enough = stop_after_attempt(retries + 1)
     return {
-        "stop": stop_after_attempt(retries + 1),
+        "stop": lambda state: enough(state) or state.upcoming_sleep >= deadline.left(),
         "retry": retry_if_exception(is_transient),
         "wait": _wait,
         "reraise": True,
@@ -49,6 +51,8 @@ def is_transient(error: BaseException) -> bool:
         return error.status_code in _TRANSIENT and (_retry_after(error) or 0) <= _WAIT_MAX
     if isinstance(error, BackendError):
         return error.is_retryable
+    if isinstance(error, UnicodeEncodeError):
+        return False  # of the request
     # For example an error during the stream, a broken connection, or an unreadable event.
     return isinstance(error, (openai.APIError, httpx2.HTTPError, *UNREADABLE_EVENT_ERRORS))
 
@@ -60,9 +64,10 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _retry_after(error: BaseException | None) -> float | None:
-    """Return the wait that the server asked for, in seconds. Return None if it named no number of seconds."""
+    """Return the wait that the server asked for, in seconds. Return None if it named no usable number of seconds."""
     response = getattr(error, "response", None)
     try:
-        return float(response.headers["retry-after"]) if response is not None else None
+        seconds = float(response.headers["retry-after"]) if response is not None else -1.0
     except (KeyError, ValueError):
         return None
+    return seconds if seconds >= 0 and not math.isnan(seconds) else None

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.base import Call, End, Event, Usage
+from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Piece, Usage
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
-from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
+from langchain_spec_thinking.surrogates import SurrogateJoiner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_spec_thinking.backends.replies.continuation import Payload
+    from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
     from langchain_spec_thinking.turn import Turn
 
-_REPLACEMENT = "\ufffd"
-_FIRST_HALVES = frozenset(map(chr, range(0xD800, 0xDC00)))
-"""First halves of the characters that UTF-16 encodes as two units."""
+_TOKENS_MAX = 10**9
+"""A larger count of tokens is an error of the server."""
 
 
 class UnreadableEventError(ValueError):
@@ -31,35 +31,57 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
-    a repeated chunk is read once.
+    a repeated chunk is read once. If it numbers them on request, text that comes after later text is not read.
 
     Args:
         payload: What was sent.
         turn: The turn that is continued.
         max_tokens: Most tokens that were asked for.
-        count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token.
+        count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
+        reasoning_use: How the server uses the reasoning field, as earlier replies showed.
+        numbered: Whether the server is known to report in each chunk how many tokens came so far. Other servers may
+            report other numbers.
+
+    Attributes:
+        brought_text: Whether the last chunk brought text, reasoning, or a part of a call.
+        unordered: Whether text came after later text.
     """
 
     def __init__(
-        self, payload: Payload, turn: Turn, max_tokens: int, count_tokens: Callable[[str], int] | None
+        self,
+        payload: Payload,
+        turn: Turn,
+        max_tokens: int,
+        count_tokens: Callable[[str], int] | None,
+        reasoning_use: ReasoningFieldUse | None = None,
+        *,
+        numbered: bool = False,
     ) -> None:
         self._endpoint = payload.endpoint
-        self._echo = EchoFilter(payload.prefills, payload.trailing_white_space, payload.overlap)
+        self._echo = payload.echo_filter()
         self._max_tokens = max_tokens
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
+        self._drops_reasoning = payload.drops_reasoning
+        self._dropped = ""  # the reasoning of the last chunk, if it does not belong to the turn
         self._reasoning = ReasoningFieldJoiner(
-            turn, drops_reasoning=payload.drops_reasoning, in_reasoning_field="reasoning_content" in last
+            turn,
+            drops_reasoning=payload.drops_reasoning,
+            in_reasoning_field="reasoning_content" in last,
+            use=None if payload.repeats else reasoning_use,  # a repetition of the thought comes as content, too
         )
         self._calls = CallReader(payload.plan)
         self._native_calls = ToolCallDeltas()
+        self.brought_text = self.unordered = False
+        self._numbered = numbered
+        self._last_number = 0  # of a chunk with text
         self._chunks = 0
         self._last_chunk: object = None
         self._text_chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
-        self._half_character = ""  # waits for its second half
+        self._surrogates = SurrogateJoiner()
         self._top: tuple[float, ...] | None = None  # log-probabilities of the first token of the held text
 
     def read(self, chunk: object) -> Iterator[Event]:
@@ -68,6 +90,7 @@ class ChunkReader:
         Raises:
             UnreadableEventError: A field that should contain text has another type.
         """
+        self.brought_text = False
         if self._repeated(chunk):
             return
         self._chunks += 1
@@ -79,16 +102,23 @@ class ChunkReader:
         try:
             choice = next(iter(choices or ()), None)
             delta = field(choice, "delta")
-            text = self._join_surrogates(self._text(choice, delta))
+            text = self._surrogates.join(self._text(choice, delta))
             parts = split_at_tokens(text, field(choice, "logprobs"))
-            for part in field(delta, "tool_calls") or ():
+            called = ""
+            for part in _objects(field(delta, "tool_calls")):
                 index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
                 name, arguments = (field(function, name) for name in ("name", "arguments"))
                 self._native_calls.add(index, call_id, name, arguments)
+                called += f"{name or ''}{arguments or ''}"
         except (AttributeError, KeyError, TypeError) as e:
             msg = f"unreadable event in the stream: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
         self._text_chunks += bool(text)
+        self.brought_text = bool(text or called or self._dropped)
+        self.unordered = self._numbered and self.brought_text and self._goes_back(usage)
+        if self.unordered:
+            return
+        self._tokens += sum(self._count_tokens(part) for part in (called, self._dropped) if part)
         for part, top_logprobs in parts:
             self._top = self._top or top_logprobs
             yield from self._pieces(self._echo.pass_on(part))
@@ -111,27 +141,48 @@ class ChunkReader:
         """Whether the output is complete: the token limit is reached, or the only allowed call was made."""
         return self._tokens >= self._max_tokens or self._calls.done
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether the server wrote more than it was asked for. The rest of the stream must not be read."""
+        return self._tokens > self._max_tokens
+
     def rest(self) -> Iterator[Event]:
-        """Yield the text that is still held when no more chunks come."""
-        yield from self._pieces(self._echo.pass_on(_REPLACEMENT if self._half_character else "") + self._echo.rest())
+        """Yield the text that is still held when no more chunks come.
+
+        A repetition that the token limit cut off is not shown. Its tokens are counted, because they were spent.
+        """
+        cut = self._finish_reason == "length"
+        yield from self._pieces(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest(cut=cut))
+        if dropped := self._echo.dropped:
+            tokens = self._count_tokens(dropped)
+            self._tokens += tokens
+            yield Piece("", tokens)
 
     def calls(self) -> Iterator[Event]:
         """Yield the calls that are complete only at the end of the stream."""
         yield from self._calls.rest()
+        if self.exceeded:
+            self._native_calls.drop_incomplete()
         for call in self._native_calls.finished_calls():
-            yield Call(call, self._count(f"{call.name}{call.arguments}") if self._count else 1)
+            yield Call(call, self._count_tokens(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
         """Return the finish reason and the usage."""
+        if self.exceeded:  # the stream was closed, so the server could not report its usage
+            return End("length", Usage(completion_tokens=self._tokens))
         full = self._finish_reason is None and self._tokens >= self._max_tokens
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
     def _pieces(self, text: str) -> Iterator[Event]:
         if text:
-            tokens = self._count(text) if self._count else 1
+            tokens = self._count_tokens(text)
             self._tokens += tokens
             top, self._top = self._top, None
             yield from self._calls.read(text, tokens, top)
+
+    def _count_tokens(self, text: str) -> int:
+        """Count the tokens of a part of the output. Without a tokenizer, a long part counts as few tokens as it can."""
+        return max(1, self._count(text) if self._count else len(text) // TOKEN_CHARACTERS_MAX)
 
     def _repeated(self, chunk: object) -> bool:
         """Return whether a chunk was sent twice, as opposed to a model that repeats itself.
@@ -145,19 +196,18 @@ class ChunkReader:
         self._last_chunk = chunk
         return repeated
 
+    def _goes_back(self, usage: Usage | None) -> bool:
+        """Return whether a chunk with text has a lower number than an earlier one."""
+        number = (usage and usage.completion_tokens) or self._last_number
+        goes_back, self._last_number = number < self._last_number, number
+        return goes_back
+
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":
             return "".join([field(choice, "text") or ""])
-        return self._reasoning.join(*reasoning_and_content(delta))
-
-    def _join_surrogates(self, text: str) -> str:
-        """Join the two halves of a character. Engines with UTF-16 strings may send them in two events."""
-        if not self._half_character and text.isascii():
-            return text
-        text = self._half_character + text
-        self._half_character = text[-1] if text and text[-1] in _FIRST_HALVES else ""
-        units = text.removesuffix(self._half_character).encode("utf-16-le", "surrogatepass")
-        return units.decode("utf-16-le", "replace")
+        reasoning, content = reasoning_and_content(delta)
+        self._dropped = reasoning if self._drops_reasoning else ""
+        return self._reasoning.join(reasoning, content)
 
 
 def reasoning_and_content(message: object) -> tuple[str, str]:
@@ -184,4 +234,21 @@ def _usage(chunk: object) -> Usage | None:
         field(details, "cached_tokens"),
         field(reported, "completion_tokens"),
     )
-    return Usage(*(count if isinstance(count, int) else None for count in counts))
+    return Usage(*(count if _is_count(count) else None for count in counts))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
+
+
+def _objects(parts: Any) -> Iterator[object]:  # noqa: ANN401 - a server may send any value
+    """Yield the parts of a list of objects.
+
+    Raises:
+        TypeError: The value is not a list, or a part is not an object.
+    """
+    for part in parts or ():
+        if isinstance(part, (str, int, float, list)) or part is None:
+            msg = f"expected an object, got {part!r}"
+            raise TypeError(msg)
+        yield part

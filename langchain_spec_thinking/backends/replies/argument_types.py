@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.replies.call_parser import read_json
+from langchain_spec_thinking.json_values import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

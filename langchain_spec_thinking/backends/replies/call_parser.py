@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from langchain_spec_thinking.backends.replies.waiting import WaitForText
+from langchain_spec_thinking.json_values import read_json
+from langchain_spec_thinking.surrogates import whole_characters
 from langchain_spec_thinking.tools import ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from langchain_spec_thinking.backends.replies.waiting import Wait
+
+_PART_MAX = 2000
+"""How much text is read at once, in characters. Each call is cut from all held text, so it must not be long."""
 
 
 class CallParser(ABC):
@@ -27,20 +35,28 @@ class CallParser(ABC):
     of them changes anything. Each method removes from `_held` what it yields. A method that needs more text changes
     nothing. With `final=True` no more text comes, so the methods decide with the text that is there.
 
+    A method that needs a certain text may set `_wait`. Then this class calls no method until that text arrives. Without
+    it, the work for a call grows with the square of its length.
+
     Args:
         prefix: The part of the answer that the model was given.
     """
 
     def __init__(self, prefix: str = "") -> None:
         self._held = prefix
+        self._arrived: list[str] = []  # text after the held text
+        self._wait: Wait | None = None  # None: any text may decide something
         self._inside = False  # the held text is the beginning of a call
         self._passed_on = False  # text or a call was passed on
         self._called = False
 
     def feed(self, text: str) -> Iterator[str | ToolCall]:
         """Read more text. Yield the text and the calls that are certain now."""
-        self._held += text
-        yield from self._advance(final=False)
+        for start in range(0, len(text), _PART_MAX):
+            part = text[start : start + _PART_MAX]
+            self._arrived.append(part)
+            if self._wait is None or self._wait.arrives(part):
+                yield from self._advance(final=False)
 
     def rest(self) -> Iterator[str | ToolCall]:
         """Yield what is still held when no more text comes."""
@@ -74,8 +90,11 @@ class CallParser(ABC):
         return ""
 
     def _advance(self, *, final: bool) -> Iterator[str | ToolCall]:
+        self._held += "".join(self._arrived)
+        self._arrived.clear()
         state = None
         while state != (state := (self._inside, len(self._held))):
+            self._wait = None
             for part in self._read_calls(final=final) if self._inside else self._read_text(final=final):
                 self._passed_on = True
                 self._called |= isinstance(part, ToolCall)
@@ -90,11 +109,14 @@ class CallParser(ABC):
         end = min(starts, default=len(self._held) - partial)
         text = self._held[:end].rstrip()
         self._held = self._held[end if self._inside else len(text) :]
+        if not self._held.strip():
+            self._wait = WaitForText()
         if text:
             yield text
 
     def _invalid_call(self, text: str) -> ToolCall:
         """Make a call from text that looks like a call but cannot be parsed."""
+        text = whole_characters(text)
         return ToolCall(_new_id(), self._tool_name(text), json.dumps(text.strip(), ensure_ascii=False))
 
 
@@ -106,23 +128,15 @@ def make_call(name: str, arguments: str, call_id: str | None = None) -> ToolCall
     """
     arguments = arguments.strip() or "{}"
     try:
-        complete = isinstance(read_json(arguments), dict)
+        given = read_json(arguments)
     except ValueError:
-        complete = False
-    quoted = arguments if complete else json.dumps(arguments, ensure_ascii=False)
-    return ToolCall(call_id or _new_id(), name, quoted)
-
-
-def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: The text is not JSON, or its brackets are nested too deeply to be read.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as e:
-        raise ValueError(str(e)) from e
+        given = None
+    if not isinstance(given, dict):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    elif "\\u" in arguments:  # an escaped half of a character
+        written = json.dumps(given, ensure_ascii=False)
+        arguments = arguments if whole_characters(written) == written else whole_characters(written)
+    return ToolCall(whole_characters(call_id or "") or _new_id(), whole_characters(name), whole_characters(arguments))
 
 
 def _new_id() -> str:

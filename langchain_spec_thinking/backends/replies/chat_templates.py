@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from langchain_spec_thinking.backends.redaction import public_name
 from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_formats import format_of
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
-from langchain_spec_thinking.errors import BackendError, ContinuationError
+from langchain_spec_thinking.errors import ContinuationError, InvalidRequestError
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, thinking: bool | None = None) -> None:
         self.tokenizer = tokenizer
+        self._name = public_name(str(tokenizer.name_or_path))
         try:
             self.source = str(tokenizer.get_chat_template())
         except ValueError as e:
             msg = (
-                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so conversations cannot be rendered. "
+                f"{self._name}: the tokenizer has no chat template, so conversations cannot be rendered. "
                 "Use an instruct model, or set `tokenizer.chat_template` for a base model."
             )
             raise ContinuationError(msg) from e
@@ -172,23 +174,23 @@ class ChatTemplate:
             )
         except Exception as e:  # a template can raise any error, with a message for the user
             msg = (
-                f"{self.tokenizer.name_or_path}: the chat template refuses this conversation "
+                f"{self._name}: the chat template refuses this conversation "
                 f"({', '.join(m.role for m in turn.history)}): {e}"
             )
-            raise BackendError(msg) from e
+            raise InvalidRequestError(msg) from e
 
     def _message(self, message: Message) -> dict[str, Any]:
         fields: dict[str, Any] = {"role": message.role, "content": self._marked(message.content)}
         if message.tool_calls:
             fields["tool_calls"] = [self._tool_call(call) for call in message.tool_calls]
         if message.role == "tool":
-            fields |= {"tool_call_id": message.tool_call_id, "name": self._marked(message.name)}
+            fields |= self._marked({"tool_call_id": message.tool_call_id, "name": message.name})
         return fields
 
     def _tool_call(self, call: ToolCall) -> dict[str, Any]:
         # Templates write the arguments as text themselves.
         function = {"name": call.name, "arguments": self.call_format.template_arguments(call)}
-        return {"id": call.id, "type": "function", "function": self._marked(function)}
+        return {**self._marked({"id": call.id, "function": function}), "type": "function"}
 
     def _marked(self, value: Any) -> Any:  # noqa: ANN401 - text or any JSON value
         """Mark the control tokens in all texts of a value."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from langchain_spec_thinking.backends.replies.call_format import FREE_TEXT, AnswerPlan
+from langchain_spec_thinking.backends.replies.echo import EchoFilter
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.turn import THINK_CLOSE
 
@@ -28,13 +29,20 @@ _QUOTED_CHARACTERS = 100
 class Payload:
     """What to send, and what the server may wrongly send back.
 
+    A model may rightly repeat its reply from the start, for example a refrain. So a repeated reply is the model's own
+    text, unless the server is known to repeat replies (`for_server`). Only two repetitions are removed from every
+    server (`unmistakable`): the whole prompt, and the reply after an instruction not to repeat it.
+
     Attributes:
         endpoint: The endpoint to call.
         body: Fields of the request that describe what to continue.
         prefills: Texts that the model was given. The server may repeat one of them at the beginning of its output.
         trailing_white_space: White space at the end of the given text. A chat template may cut it off, and the model
             may write it again.
+        white_space_sent: Whether that white space was sent. If it was not, the model can only write it again.
         overlap: The given text, if the model itself may begin by repeating the end of it.
+        unmistakable: Whether a repeated prefill cannot be meant as new text.
+        repeats: Whether the server is known to repeat the prefill.
         drops_reasoning: Whether to drop the model's reasoning field. That reasoning is about the instruction to
             continue, and does not belong to the turn.
         plan: How the calls are read from the output text.
@@ -44,9 +52,33 @@ class Payload:
     body: dict[str, Any]
     prefills: tuple[str, ...] = ()
     trailing_white_space: str = ""
+    white_space_sent: bool = False
     overlap: str = ""
+    unmistakable: bool = False
+    repeats: bool = False
     drops_reasoning: bool = False
     plan: AnswerPlan = FREE_TEXT
+
+    def for_server(self, *, repeats: bool) -> Payload:
+        """Return the payload for a server.
+
+        Args:
+            repeats: Whether the server is known to repeat the reply at the beginning of its output. If it is not, the
+                output that equals the reply is the model's own text.
+        """
+        if self.unmistakable:
+            return self
+        return replace(self, repeats=True) if repeats else replace(self, prefills=())
+
+    def echo_filter(self) -> EchoFilter:
+        """Return a filter for the output."""
+        return EchoFilter(
+            self.prefills,
+            self.trailing_white_space,
+            self.overlap,
+            repeats=self.repeats,
+            white_space_sent=self.white_space_sent,
+        )
 
 
 class Strategy(Protocol):
@@ -81,7 +113,7 @@ class Raw:
             # vLLM and SGLang constrain the rest of the call to the schema. Other servers ignore the field.
             named = {"name": "call", "schema": plan.grammar.definition}
             body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
-        return Payload("completions", body, prefills=(prompt, reply), plan=plan)
+        return Payload("completions", body, prefills=(prompt,), unmistakable=True, plan=plan)
 
 
 @dataclass(frozen=True)
@@ -107,7 +139,8 @@ class ChatFlag:
             return Raw(self.template).payload(turn)
         flags = {"continue_final_message": True, "add_generation_prompt": False}
         reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
-        return _open_message(turn, reply, thought, extra_body=flags)
+        payload = _open_message(turn, reply, thought, extra_body=flags)
+        return replace(payload, trailing_white_space="") if self.template else payload  # the template keeps it
 
 
 @dataclass(frozen=True)
@@ -140,7 +173,7 @@ class ChatTrailing:
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as the last message."""
-        return _open_message(turn, turn.body().rstrip(), {}, given=turn.body())
+        return replace(_open_message(turn, turn.body().rstrip(), {}, given=turn.body()), white_space_sent=False)
 
 
 @dataclass(frozen=True)
@@ -158,7 +191,8 @@ class ChatInstruct:
         if not _is_begun(turn):
             return Payload("chat", {"messages": messages})
         thought, answer, closed = parts(turn)
-        if turn.thinks and not closed:
+        in_thought = turn.thinks and not closed
+        if in_thought:
             given = thought
             messages.append({"role": "user", "content": _CONTINUE_THOUGHT.format(thought=thought)})
         elif answer:
@@ -168,15 +202,17 @@ class ChatInstruct:
                 {"role": "user", "content": _CONTINUE_ANSWER.format(end=answer.rstrip()[-_QUOTED_CHARACTERS:])}
             )
         else:
-            given = thought
             messages.append({"role": "user", "content": _WRITE_ANSWER.format(thought=thought)})
-        trailing_white_space = given[len(given.rstrip()) :]
+            # An answer may begin with the last sentence of the thought.
+            return Payload("chat", {"messages": messages}, drops_reasoning=True)
         return Payload(
             "chat",
             {"messages": messages},
             prefills=(given,),
-            trailing_white_space=trailing_white_space,
+            trailing_white_space=given[len(given.rstrip()) :],
+            white_space_sent=in_thought,
             overlap=given,
+            unmistakable=True,
             drops_reasoning=True,
         )
 
@@ -253,8 +289,11 @@ def _open_message(
         return Payload("chat", {"messages": messages})
     messages.append({"role": "assistant", "content": reply, **mark})
     body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
-    given = reply if given is None else given
-    return Payload("chat", body, prefills=(given,), trailing_white_space=given[len(given.rstrip()) :])
+    if given is None:
+        thought, _, closed = parts(turn)
+        given = thought if "reasoning_content" in mark and not closed else reply  # the model continues this text
+    white_space = given[len(given.rstrip()) :]
+    return Payload("chat", body, prefills=(given,), trailing_white_space=white_space, white_space_sent=True)
 
 
 def _conversation(turn: Turn) -> list[dict[str, Any]]:

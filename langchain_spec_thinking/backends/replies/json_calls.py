@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan, CallFormat
-from langchain_spec_thinking.backends.replies.call_parser import CallParser, make_call, read_json
+from langchain_spec_thinking.backends.replies.call_parser import CallParser, make_call
+from langchain_spec_thinking.backends.replies.waiting import WaitForMark, WaitForText, wait_for_json
+from langchain_spec_thinking.json_values import read_json, read_json_at_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from langchain_spec_thinking.tools import ToolCall, Tools
 
-_DECODER = json.JSONDecoder()
 _PYTHON_TAG = "<|python_tag|>"
 _FENCE = "```"
 _NAME = re.compile(r'"name"\s*:\s*"([^"]+)"')
@@ -135,6 +136,7 @@ class _JsonCallParser(CallParser):
             start = _json_start(self._held)
             self._inside = start.startswith("{")
             if self._inside or not start or _PYTHON_TAG.startswith(start):
+                self._wait = None if start else WaitForText(";")
                 return
         yield from self._pass_text([self._mark], final=final)
         if self._inside:
@@ -147,16 +149,22 @@ class _JsonCallParser(CallParser):
             text = self._held = text.removeprefix(_FENCE).lstrip()
             self._fenced = False
         if not final and (not text or _FENCE.startswith(text) or (text.startswith(_FENCE) and "\n" not in text)):
+            if not text:
+                self._wait = WaitForText()
+            elif text.startswith(_FENCE):
+                self._wait = WaitForMark("\n")
             return True
         data = (text.partition("\n")[2] if text.startswith(_FENCE) else text).lstrip()
         key = data[1:].lstrip()[:6]
         if not final and (not data or (data.startswith("{") and '"name"'.startswith(key) and key != '"name"')):
+            self._wait = None if key else WaitForText()
             return True
         if not (data.startswith("{") and key == '"name"'):
             return False
         try:
-            item, end = _raw_decode(data)
+            item, end = read_json_at_start(data)
         except ValueError:
+            self._wait = wait_for_json(data)
             return not final
         found = self._parse_call(item) if item.get("name") in self._names and item.keys() & {*_ARGUMENTS} else None
         if found:
@@ -167,13 +175,18 @@ class _JsonCallParser(CallParser):
         if self._form.closes:
             inside, closed, after = self._held.partition(self._form.closes)
             if not closed and not final:
+                self._wait = WaitForMark(self._form.closes, after=inside)
                 return
         else:
             data = _json_start(self._held)
             try:
-                _, end = _raw_decode(data)
+                _, end = read_json_at_start(data)
             except ValueError:
                 if not final:
+                    if not _PYTHON_TAG.startswith(data):
+                        self._wait = wait_for_json(data)
+                    elif not data:
+                        self._wait = WaitForText(";")
                     return
                 end = len(data)
             inside, after = data[:end], data[end:]
@@ -212,18 +225,6 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _raw_decode(text: str) -> tuple[Any, int]:
-    """Return the JSON value at the start of a text, and where it ends.
-
-    Raises:
-        ValueError: The text does not begin with complete JSON, or its brackets are nested too deeply to be read.
-    """
-    try:
-        return _DECODER.raw_decode(text)
-    except RecursionError as e:
-        raise ValueError(str(e)) from e
 
 
 def _json_start(text: str) -> str:

@@ -21,8 +21,8 @@ _CLOSES = "</tool_call>"
 _FUNCTION = "<function="
 _FUNCTION_END = "</function>"
 _LAST_TAGS = f"{_FUNCTION_END}\n{_CLOSES}"
-_NAME = re.compile(rf"{_FUNCTION}([^>\n]+)>")
-_CALL = re.compile(rf"(?:{_OPENS})?\s*{_FUNCTION}([^>\n]+)>(.*){_FUNCTION_END}\s*(?:{_CLOSES})?\s*", re.DOTALL)
+_NAME = re.compile(rf"{_FUNCTION}([^<>\n]+)>")
+_CALL = re.compile(rf"(?:{_OPENS})?\s*{_FUNCTION}([^<>\n]+)>(.*){_FUNCTION_END}\s*(?:{_CLOSES})?\s*", re.DOTALL)
 _CALL_END = re.compile(rf"{_FUNCTION_END}\s*(?:{_CLOSES}|(?={_OPENS}|{_FUNCTION}))")
 """The end of a call. Some models omit `</tool_call>` before the next call."""
 
@@ -106,6 +106,7 @@ class _XmlCallParser(CallParser):
     def _read_calls(self, *, final: bool) -> Iterator[ToolCall]:
         end = self._end()
         if end is None and not final:
+            self._wait = _WaitForCallEnd(self._held)
             return
         if end is None and _FUNCTION_END in self._held:
             end = self._held.rfind(_FUNCTION_END) + len(_FUNCTION_END)
@@ -131,6 +132,33 @@ class _XmlCallParser(CallParser):
         schema = self._schemas.get(name, {})
         arguments = _read_parameters(body, schema)
         return None if arguments is None else make_call(name, json.dumps(arguments, ensure_ascii=False))
+
+
+class _WaitForCallEnd:
+    """Waits for the end of a call.
+
+    Args:
+        held: The beginning of the call, which does not contain its end.
+    """
+
+    def __init__(self, held: str) -> None:
+        self._function = False  # the text so far contains the tag of a function
+        self._end = ""  # the end of the text, which may contain the beginning of the end of the call
+        self.arrives(held)
+
+    def arrives(self, text: str) -> bool:
+        """Return whether the end of the call has come."""
+        seen = self._end + text
+        closed = seen.find(_CLOSES)
+        function = self._function
+        self._function = function or _FUNCTION in seen
+        _, last_tag, rest = seen.rpartition(_FUNCTION_END)
+        after = rest.lstrip()
+        self._end = seen[-len(_CLOSES) :]
+        if last_tag and len(after) < len(_CLOSES):  # one white space stands for all
+            self._end = f"{last_tag}{rest[:1] if after != rest else ''}{after}"
+        without_function = closed >= 0 and not function and _FUNCTION not in seen[:closed]
+        return without_function or _CALL_END.search(seen) is not None
 
 
 def _read_parameters(body: str, schema: dict[str, Any]) -> dict[str, Any] | None:

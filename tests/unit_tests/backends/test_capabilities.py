@@ -22,6 +22,7 @@ from langchain_spec_thinking.backends.openai.engines import (
     require_complete,
 )
 from langchain_spec_thinking.backends.openai.probes import RawProbe, identify
+from langchain_spec_thinking.backends.openai.request_form import RequestForm
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
     ChatFlag,
@@ -188,15 +189,33 @@ def test_an_unreachable_server_is_probed_again_later() -> None:
     assert backend.describe()["continuation"] == "chat_flag"
 
 
+def bad_request(says: str, status: int = 400) -> openai.BadRequestError:
+    response = httpx2.Response(status, request=httpx2.Request("POST", URL))
+    return openai.BadRequestError(says, response=response, body=None)
+
+
 def test_turns_refused_at_the_same_time_change_the_strategy_once() -> None:
     profile = ServerProfile(URL, "m")
     profile.strategy = ChatFlag()
-    error = openai.BadRequestError(
-        "no prefill", response=httpx2.Response(400, request=httpx2.Request("POST", URL)), body=None
-    )
-    for _ in range(3):
-        profile.adapt_after_error(error, {}, ChatFlag(), [])
+    forms = [RequestForm(profile, turn("So"), Request(5), {}) for _ in range(3)]
+    for form in forms:
+        form.build()
+    for form in forms:
+        form.change_after(bad_request("no prefill"))
+        form.build()
+        form.accepted()
     assert profile.strategy == ChatTrailing()
+
+
+def test_a_request_that_is_cancelled_changes_no_strategy() -> None:
+    profile = ServerProfile(URL, "m")
+    profile.strategy = ChatFlag()
+    form = RequestForm(profile, turn("So"), Request(5), {})
+    form.build()
+    form.change_after(bad_request("no prefill"))
+    payload, _ = form.build()
+    assert payload == ChatTrailing().payload(turn("So")).for_server(repeats=False)
+    assert profile.strategy == ChatFlag()
 
 
 def test_requests_are_short_if_a_service_bills_after_a_hang_up() -> None:

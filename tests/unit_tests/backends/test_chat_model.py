@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +75,27 @@ class Streaming(Plain):
     def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         for word in str(self._ask(messages).content).split(" "):
             yield ChatGenerationChunk(message=AIMessageChunk(content=f"{word} "))
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming], ids=["whole", "streamed"])
+async def test_a_chat_model_without_asynchronous_methods_takes_no_thread_of_the_application(kind: type[Plain]) -> None:
+    free, asking, users = threading.Event(), asyncio.Event(), ContextVar("users", default="nobody")
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+
+    class Slow(kind):  # type: ignore[misc, valid-type]
+        def _ask(self, messages: list[BaseMessage]) -> AIMessageChunk:
+            loop.call_soon_threadsafe(asking.set)
+            free.wait()
+            return AIMessageChunk(content=users.get())
+
+    users.set("somebody")
+    pair = ChatSpeculativeThinking(speculative=Slow(), target=ScriptedBackend())
+    turn = asyncio.create_task(pair.ainvoke("x"))
+    await asking.wait()
+    assert await asyncio.to_thread(lambda: "the application's own work") == "the application's own work"
+    free.set()
+    assert (await turn).text.strip() == "somebody"
 
 
 def events(model: BaseChatModel, half: Turn | None = None, **settings: Any) -> list[Any]:
@@ -177,8 +202,18 @@ def test_usage_in_several_chunks_is_added_up() -> None:
     assert events(Parts())[-1] == End("stop", Usage(100, None, 7))
 
 
-def test_output_is_not_cut_if_the_class_has_a_token_limit() -> None:
-    assert len(text(events(Plain(says="word " * 100), request={"max_tokens": 5}))) == 500
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+def test_output_of_a_class_with_a_token_limit_may_be_longer_than_estimated(kind: type[Plain]) -> None:
+    received = events(kind(says="word " * 7), request={"max_tokens": 5})
+    assert text(received).rstrip() == ("word " * 7).rstrip()
+    assert sum(event.tokens or 0 for event in received if isinstance(event, Piece)) == 5
+
+
+@pytest.mark.parametrize("kind", [Plain, Streaming])
+def test_output_of_a_class_that_ignores_its_token_limit_is_cut(kind: type[Plain]) -> None:
+    received = events(kind(says="word " * 100), request={"max_tokens": 5})
+    assert len(text(received)) == 2 * 5 * 4
+    assert received[-1] == End("length", Usage(completion_tokens=10))
 
 
 def test_disabled_streaming_stays_disabled() -> None:
@@ -214,3 +249,9 @@ def test_a_wrong_model_or_continuation_is_refused() -> None:
     with pytest.raises(ValueError, match="continuation: expected auto"):
         ChatModelBackend(Plain(), continuation="raw")  # type: ignore[arg-type]
     assert isinstance(ChatModelBackend(Plain()), Backend)
+
+
+def test_the_arguments_of_a_call_that_is_too_long_are_counted() -> None:
+    call = {"name": "f", "args": {"a": "x" * 200}, "id": "1"}
+    received = events(Plain(says={"content": "", "tool_calls": [call]}), request={"max_tokens": 10})
+    assert received[-1] == End("length", Usage(completion_tokens=len('{"a": ""}' + "x" * 200) // 4))

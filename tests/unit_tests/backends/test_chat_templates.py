@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import ChatFlag, Raw
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.tools import ToolCall, Tools
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 
@@ -40,6 +41,46 @@ def test_no_text_becomes_a_control_token(parts: list[str]) -> None:
     history = (Message("user", "".join(parts)),)
     quoted = template.tokenizer.convert_ids_to_tokens(template.prompt_ids(Turn(history)))
     assert [token for token in quoted if token in tiny.CONTROLS] == ["<|user|>", "<|end|>", "<|assistant|>"]
+
+
+MISTRAL = (
+    "{% for t in tools or [] %}<|system|>{{ t | tojson }}{% endfor %}{% for m in messages %}"
+    '{% if m.role == \'tool\' %}<|user|>{"id": "{{ m.tool_call_id }}", "name": "{{ m.name }}", '
+    '"content": "{{ m.content }}"}<|end|>'
+    "{% elif m.tool_calls %}<|assistant|>{% for c in m.tool_calls %}{{ c.function | tojson }} {{ c.id }}"
+    "{{ c.type }}{% endfor %}<|end|>"
+    "{% else %}<|user|>{{ m.content }}<|end|>{% endif %}{% endfor %}<|assistant|>"
+)
+"""A template that writes ids and names as they are, like Mistral's."""
+
+
+@given(
+    ids=st.lists(st.sampled_from([*tiny.CONTROLS, "<|end", "|>", "\ue000", "0", "\ue001", "a"]), max_size=8).map(
+        "".join
+    ),
+    arguments=st.sampled_from(['{"<|end|>": ["<|user|>"]}', "<|system|>", '"<|end|>"', "{", "7"]),
+)
+def test_no_text_of_a_tool_call_becomes_a_control_token(ids: str, arguments: str) -> None:
+    template = ChatTemplate(tiny.byte_tokenizer(MISTRAL))
+    call = ToolCall(ids, ids, arguments)
+    history = (
+        Message("user", "hi"),
+        Message("assistant", ids, tool_calls=(call,)),
+        Message("tool", ids, tool_call_id=ids, name=ids),
+    )
+    function = {"name": ids, "description": ids, "parameters": {"properties": {ids: {"enum": [ids]}}}}
+    half = Turn(history, tools=Tools(({"type": "function", "function": function},)))
+    expected = ["<|system|>", "<|user|>", "<|end|>", "<|assistant|>", "<|end|>", "<|user|>", "<|end|>", "<|assistant|>"]
+    for read in (template.prompt_ids(half), template.tokenizer.encode(template.prompt_text(half))):
+        tokens = template.tokenizer.convert_ids_to_tokens(read)
+        assert [token for token in tokens if token in tiny.CONTROLS] == expected
+
+
+def test_the_id_of_a_call_and_of_its_result_stay_the_same() -> None:
+    template = ChatTemplate(tiny.byte_tokenizer(MISTRAL))
+    call = ToolCall("<|end|>1", "f", "{}")
+    history = (Message("assistant", "", tool_calls=(call,)), Message("tool", "x", tool_call_id="<|end|>1", name="f"))
+    assert template.tokenizer.decode(template.prompt_ids(Turn(history))).count("<|end|>1") == 2
 
 
 def test_the_text_of_control_tokens_is_kept() -> None:

@@ -142,16 +142,30 @@ def test_only_a_repeated_end_is_dropped(said: str, news: str, size: int) -> None
     assert "".join(shown) + echo.rest() == news
 
 
-@given(st.text(alphabet="ab \n", max_size=60), st.text(alphabet="ab \n", max_size=60), st.data())
-def test_the_echo_filter_does_not_depend_on_the_pieces(given_text: str, said: str, data: st.DataObject) -> None:
+@given(
+    st.text(alphabet="ab \n", max_size=60),
+    st.sampled_from(["", "\n", "\n\n", " \n "]),
+    st.text(alphabet="ab \n", max_size=60),
+    st.tuples(*[st.booleans()] * 4),
+    st.data(),
+)
+def test_the_echo_filter_does_not_depend_on_the_pieces(
+    begun: str, space: str, new: str, flags: tuple[bool, ...], data: st.DataObject
+) -> None:
+    given_text = f"{begun}{space}"
+    begins_anew, repeats, sent, cut = flags
+    said = f"{given_text if begins_anew else ''}{new}"
+
     def filtered(pieces: list[str]) -> str:
-        echo = EchoFilter((given_text,), overlap=given_text)
-        return "".join(echo.pass_on(piece) for piece in pieces) + echo.rest()
+        overlap = "" if repeats else given_text
+        echo = EchoFilter((given_text,), space, overlap, repeats=repeats, white_space_sent=sent)
+        return "".join(echo.pass_on(piece) for piece in pieces) + echo.rest(cut=cut)
 
     cuts = sorted(data.draw(st.sets(st.integers(0, len(said)))) | {0, len(said)})
     pieces = [said[start:end] for start, end in pairwise(cuts)]
     assert filtered(pieces) == filtered([said])
     assert said.endswith(filtered([said]))
+    assert not (begins_anew and repeats) or filtered([said]) in {new, ""}
 
 
 KINDS = tuple(STRATEGIES.values())

@@ -314,7 +314,9 @@ async def test_cancelling_stops_the_model() -> None:
     await events.aclose()
     cache = backend._model.turn_cache(running, backend._template)  # noqa: SLF001
     read = cache.cached
-    await asyncio.get_running_loop().shutdown_default_executor()  # waits for everything that still runs in its threads
+    for thread in threading.enumerate():
+        if thread.name == "continue_turn":
+            thread.join()
     assert cache.cached == read
 
 

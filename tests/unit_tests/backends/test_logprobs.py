@@ -188,12 +188,13 @@ def test_a_character_in_two_chunks_has_the_logprobs_of_its_first_half() -> None:
 
 
 def test_logprobs_of_repeated_text_are_dropped_with_it() -> None:
-    said = "I add two and three.\n\n"
+    given = "I add two and three.\n\n"
+    said = f"<|user|>hi<|end|><|assistant|>{given}"  # the whole prompt
     chunks = [
         with_logprobs(text(said[:6]), completion((said[:6], FLAT))),
         with_logprobs(text(said[6:]), completion((said[6:], FLAT))),
     ]
-    found = pieces_of(*chunks, with_logprobs(text("So"), completion(("So", PEAKED))), half=turn(said))
+    found = pieces_of(*chunks, with_logprobs(text("So"), completion(("So", PEAKED))), half=turn(given))
     assert found == [("So", tuple(PEAKED))]
 
 

@@ -90,17 +90,17 @@ def test_two_remote_models_make_a_turn() -> None:
     small = Server(
         sse(text("One."), text("\n\nWait"), text(" no")), sse(text(" on.\n\nTwo."), text("", "stop"), usage(20, 5))
     )
-    large = Server(sse(text("Let me"), text(" see it."), text("", "length"), usage(9, 4)))
+    large = Server(sse(text("Let me"), text(" see it."), text("", "length"), usage(9, 13)))
     pair = ChatSpeculativeThinking(
-        speculative=small.backend(), target=large.backend(), policy=DelegationPolicy(takeover_tokens=4)
+        speculative=small.backend(), target=large.backend(), policy=DelegationPolicy(takeover_tokens=13)
     )
     message = pair.invoke("x")
     assert message.text == "One.\n\nLet me see it. on.\n\nTwo."
     prompts = [small.requests[0][1]["prompt"], large.requests[0][1]["prompt"], small.requests[1][1]["prompt"]]
     assert prompts[1].startswith(prompts[0])
     assert prompts[2].startswith(prompts[1])
-    assert large.requests[0][1]["max_tokens"] == 4
-    assert message.response_metadata["speculative_thinking"]["usage"]["target"]["completion_tokens"] == 4
+    assert large.requests[0][1]["max_tokens"] == 13
+    assert message.response_metadata["speculative_thinking"]["usage"]["target"]["completion_tokens"] == 13
 
 
 def test_a_failed_probe_shows_no_secret() -> None:

@@ -33,7 +33,8 @@ LONG = "word " * 400_000
 
 async def ask(server: Server, *, asynchronously: bool, **backend: Any) -> AIMessage:
     """Return the answer of a small and a large model. The target is scripted and writes nothing."""
-    pair = ChatSpeculativeThinking(speculative=server.backend(**backend), target=ScriptedBackend())
+    small = server.backend(**backend)
+    pair = ChatSpeculativeThinking(speculative=small, target=ScriptedBackend(), max_tokens=len(LONG))
     return await pair.ainvoke("x") if asynchronously else pair.invoke("x")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
 from tests.unit_tests.loops import wait_for_tasks
 from tests.unit_tests.wire import Server, sse, text
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import httpx2
+    import openai
 
 
 def endless() -> httpx2.Response:
@@ -75,3 +76,17 @@ def test_nothing_is_left_running(leave: Callable[[Any], Awaitable[None]], caplog
     assert all(response.is_closed for response in opened)
     complaints = [record for record in caplog.records if record.name == "asyncio" and "took" not in record.message]
     assert not [record for record in complaints if record.levelname in {"WARNING", "ERROR"}]
+
+
+def test_clients_of_closed_loops_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that is closed without `shutdown_asyncgens` cannot close its client."""
+    backend = OpenAIBackend("m", base_url="http://127.0.0.1:9/v1", max_retries=0)
+    clients = backend._clients  # noqa: SLF001
+    kept: list[openai.AsyncOpenAI] = []
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        kept.append(loop.run_until_complete(clients.async_client()))
+        loop.close()
+        assert len(clients.by_loop) == 1
+    assert [client.is_closed() for client in kept] == [True] * 4 + [False]
+    assert not [record for record in caplog.records if record.name == "asyncio"]

@@ -23,9 +23,11 @@ from langchain_core.exceptions import (
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.errors import BackendError, CircuitOpenError
+from langchain_spec_thinking.deadline import Deadline
+from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamOrderError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
-from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn
+from tests.unit_tests.fake_time import FakeTime
+from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +128,7 @@ EARLY_BREAKS = [
     pytest.param(lambda: sse(done=False), id="nothing"),
     pytest.param(lambda: sse(text(""), done=False), id="an event without text"),
     pytest.param(lambda: sse("{garbage"), id="garbage"),
+    pytest.param(lambda: sse(text("", usage={"prompt_tokens": 7}), httpx2.ReadError("gone")), id="a count of tokens"),
     pytest.param(lambda: sse(delta(role="assistant"), httpx2.ReadError("gone")), id="a role, then a broken connection"),
 ]
 
@@ -186,6 +189,44 @@ def test_a_model_that_repeats_itself_does_not_count_as_a_repeated_chunk(counts: 
     assert continued(Server(sse(*counted(texts, counts), text("", "stop"))).backend())[0] == "baabbb"
 
 
+@pytest.mark.parametrize(
+    ("owner", "counts", "said"),
+    [
+        pytest.param("vllm", [1, 3, 2, 4], "ab", id="the number goes back"),
+        pytest.param("vllm", [1, 4, 5, 2], "abc", id="by more than one"),
+        pytest.param("vllm", [1, None, 2, 1], "abc", id="a chunk between them has no number"),
+    ],
+)
+async def test_text_in_the_wrong_order_is_an_error(owner: str, counts: list[int | None], said: str) -> None:
+    """The text has a gap, so no request may continue it."""
+    server = Server(lambda: sse(*counted(list("abcd"), counts), text("", "stop")), owner=owner)
+    pair = ChatSpeculativeThinking(speculative=server.backend(), target=ScriptedBackend())
+    with pytest.raises(StreamOrderError, match="wrong order") as caught:
+        pair.invoke("x")
+    with pytest.raises(StreamOrderError, match="wrong order"):
+        await pair.ainvoke("x")
+    assert (caught.value.answer, len(server.requests)) == (said, 2)
+
+
+def test_text_in_the_wrong_order_is_an_error_even_after_the_finish_reason() -> None:
+    chunks = [*counted(["a", ""], [1, 3]), text("", "stop"), *counted(["c", "b"], [3, 2])]
+    with pytest.raises(StreamOrderError):
+        continued(Server(sse(*chunks), owner="vllm").backend())
+
+
+@pytest.mark.parametrize(
+    ("owner", "counts"),
+    [
+        pytest.param("vllm", [1, 2, 2, 4], id="two chunks of one step"),
+        pytest.param("vllm", [None, None, None, None], id="no numbers"),
+        pytest.param("me", [3, 1, 2, 1], id="an unknown server reports the tokens of each chunk"),
+    ],
+)
+def test_text_in_order_is_read(owner: str, counts: list[int | None]) -> None:
+    server = Server(sse(*counted(list("abcd"), counts), usage(9, 1), text("", "stop")), owner=owner)
+    assert continued(server.backend())[0] == "abcd"
+
+
 def test_thought_and_answer_of_one_step_are_both_read() -> None:
     """SGLang splits a decoding step in two if the thought ends within it."""
     halves = [delta(reasoning_content="So."), delta(content="So.", reason="stop")]
@@ -244,7 +285,7 @@ def test_a_server_that_has_recovered_gets_requests_again() -> None:
 
     def request(error: Exception | None = None) -> str:
         try:
-            with breaker.watch():
+            with breaker.watch(Deadline()):
                 if error:
                     raise error
         except (httpx2.ConnectError, CircuitOpenError) as e:
@@ -258,6 +299,34 @@ def test_a_server_that_has_recovered_gets_requests_again() -> None:
     assert [request(refused), request()] == ["ConnectError", "CircuitOpenError"]
     now[0] = 62
     assert [request(), request(refused), request()] == ["fine", "ConnectError", "fine"]
+
+
+def fail(breaker: CircuitBreaker, time: FakeTime, error: Exception, seconds: float) -> None:
+    """Make a request that fails some seconds after its turn began. The turn has three seconds."""
+    with breaker.watch(Deadline.after(3.0, time.clock)):
+        time.seconds += seconds
+        raise error
+
+
+ERRORS = [httpx2.ReadTimeout("timed out"), httpx2.ConnectError("gone"), TurnTimeoutError(3)]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("seconds", [2.99, 3.0, 3.5])
+def test_an_error_at_the_deadline_of_a_turn_is_no_failure_of_the_server(error: Exception, seconds: float) -> None:
+    time, breaker = FakeTime(), CircuitBreaker("big", clock=lambda: 0.0)
+    for _ in range(10):
+        with pytest.raises(type(error)):
+            fail(breaker, time, error, seconds)
+
+
+def test_an_error_at_the_deadline_does_not_hide_the_failures_before_it() -> None:
+    time, breaker = FakeTime(), CircuitBreaker("big", clock=lambda: 0.0)
+    for seconds in (0.0, 1.0, 3.0, 2.0):
+        with pytest.raises(httpx2.ReadTimeout):
+            fail(breaker, time, httpx2.ReadTimeout(""), seconds)
+    with pytest.raises(CircuitOpenError):
+        fail(breaker, time, httpx2.ReadTimeout(""), 0.0)
 
 
 def test_no_retry_after_a_long_requested_wait() -> None:

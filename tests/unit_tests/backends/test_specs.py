@@ -38,7 +38,7 @@ def test_a_folder_creates_a_local_backend(folder: str, monkeypatch: pytest.Monke
     for spec in (folder, f"huggingface:{folder}"):
         backend = backend_of(spec)
         assert isinstance(backend, HuggingFaceBackend)
-        assert backend.name == folder
+        assert backend.name == folder.rsplit("/", 1)[1]
     monkeypatch.chdir(f"{folder}/..")
     assert backend_of(folder.rsplit("/", 1)[1]).name == folder.rsplit("/", 1)[1]
 

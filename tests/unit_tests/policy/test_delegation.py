@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon
+from langchain_spec_thinking.policy.commands import Commit, Drop
 from tests.unit_tests.policy.policy_runs import LENGTH, NO_VERIFICATION, Stream, as_one_chunk, run_policy, transcript
 
 CUT = Stream("Wait, let me see", LENGTH)
@@ -429,3 +430,22 @@ def test_a_thought_is_closed_after_many_blank_lines_if_the_target_is_lost(split:
         "+ Five.",
         "finish stop",
     ]
+
+
+def test_the_tokens_of_a_long_piece_are_divided_by_length() -> None:
+    machine = Delegation(DelegationPolicy(), thinks=True, max_tokens=10**6)
+    machine.start()
+    commands = [*machine.receive("One.\n\n" + "Two. " * 2000, 2000), *machine.end("stop")]
+    kept = [command for command in commands if isinstance(command, Commit)]
+    assert len(kept) > 1
+    assert sum(command.tokens for command in kept) == 2000
+    for command in kept:
+        assert command.tokens == pytest.approx(len(command.text) / 5, abs=3)
+
+
+def test_the_tokens_after_the_end_of_a_stream_are_dropped() -> None:
+    machine = Delegation(DelegationPolicy(), thinks=True, max_tokens=10**6)
+    machine.start()
+    commands = machine.receive("One.\n\nWait, no.\n\n" + "Two. " * 2000, 2000)
+    assert any(isinstance(command, Drop) and not command.text for command in commands)
+    assert sum(command.tokens for command in commands if isinstance(command, (Commit, Drop))) == 2000

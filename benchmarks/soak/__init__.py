@@ -1,0 +1,1 @@
+"""`make soak`: many mixed turns in one process, whose memory, descriptors, threads and tasks must not grow."""

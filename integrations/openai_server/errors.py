@@ -1,0 +1,147 @@
+"""Errors in the form of OpenAI's API."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi.responses import Response
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelError,
+    ModelInvalidRequestError,
+    ModelTimeoutError,
+)
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from integrations.openai_server.request import ChatRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MESSAGE_MAX = 1000
+"""Longest message of an error, in characters. It may quote a part of the request."""
+_RETRY_AFTER = {"Retry-After": "1"}
+_LOGGER = logging.getLogger(__name__)
+
+
+def json_bytes(content: object) -> bytes:
+    """Return JSON in UTF-8. Half of a character, which a model may write, becomes a question mark."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+class RefusedError(Exception):
+    """A request is refused.
+
+    Args:
+        status: The HTTP status.
+        message: What was received and what was expected.
+        kind: OpenAI's `type` of the error.
+        code: OpenAI's `code` of the error, which programs can check.
+        param: The field of the body that caused the error.
+        headers: Further headers of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.error = {"message": message[:_MESSAGE_MAX], "type": kind, "param": param, "code": code}
+
+    def response(self) -> Response:
+        """Return the error as a response."""
+        return Response(json_bytes({"error": self.error}), self.status, self.headers, "application/json")
+
+
+def too_large(limit: int) -> RefusedError:
+    """Return the error for a body that is too large."""
+    return RefusedError(413, f"the body has more than {limit} bytes, which is the limit", code="request_too_large")
+
+
+def too_slow(seconds: float) -> RefusedError:
+    """Return the error for a body that does not arrive in time."""
+    return RefusedError(408, f"the body was not complete after {seconds:g} s", code="request_timeout")
+
+
+def too_many_requests(running: int, waiting: int) -> RefusedError:
+    """Return the error for a request that may not even wait."""
+    msg = f"{running} replies are being written and {waiting} requests wait. Try again later."
+    return RefusedError(429, msg, kind="rate_limit_error", code="rate_limit_exceeded", headers=_RETRY_AFTER)
+
+
+def overloaded(seconds: float) -> RefusedError:
+    """Return the error for a request that has waited too long."""
+    msg = f"no reply could begin within {seconds:g} s, because others are being written. Try again later."
+    return RefusedError(503, msg, kind="server_error", code="overloaded", headers=_RETRY_AFTER)
+
+
+def out_of_time() -> RefusedError:
+    """Return the error for a reply that takes too long."""
+    return RefusedError(504, "The models did not answer in time.", kind="server_error", code="timeout")
+
+
+def shutting_down() -> RefusedError:
+    """Return the error for a reply that the end of the server interrupts."""
+    msg = "The server is shutting down. Send the request again."
+    return RefusedError(503, msg, kind="server_error", code="shutting_down", headers=_RETRY_AFTER)
+
+
+def refusal(error: Exception) -> RefusedError:
+    """Return what to tell the client about an error. Details of the servers behind this one are only logged."""
+    match error:
+        case RefusedError():
+            return error
+        case HTTPException():
+            return _unknown_endpoint(error)
+        case ContextOverflowError():
+            _LOGGER.info("A conversation is too long: %s", error)
+            msg = "The conversation is longer than the models' context. Shorten it."
+            return RefusedError(400, msg, code="context_length_exceeded", param="messages")
+        case ValidationError():
+            return _invalid_field(error)
+        case ValueError():
+            return RefusedError(400, str(error), param=_field_named_in(str(error)))
+        case _:
+            _LOGGER.error("A reply failed.", exc_info=error)
+            return _failure(error)
+
+
+def _failure(error: Exception) -> RefusedError:
+    if isinstance(error, ModelTimeoutError):
+        return out_of_time()
+    if isinstance(error, ModelInvalidRequestError):
+        msg = "A model refused the request. Check the order of the messages, the tools and the JSON schemas."
+        return RefusedError(400, msg, code="refused_by_model")
+    if isinstance(error, ModelError):
+        return RefusedError(503, "A model cannot be reached.", kind="server_error", code="model_unavailable")
+    return RefusedError(500, "The server failed. See its log.", kind="server_error")
+
+
+def _unknown_endpoint(error: HTTPException) -> RefusedError:
+    msg = f"{error.detail}; expected GET /v1/models, POST /v1/chat/completions or GET /health"
+    codes = {404: "unknown_url", 405: "method_not_supported"}
+    return RefusedError(error.status_code, msg, code=codes.get(error.status_code), headers=error.headers)
+
+
+def _invalid_field(error: ValidationError) -> RefusedError:
+    """Return the error for the first field that is not valid."""
+    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = ".".join(map(str, first["loc"])) or None
+    return RefusedError(400, f"{param or 'body'}: {first['msg'].removeprefix('Value error, ')}", param=param)
+
+
+def _field_named_in(message: str) -> str | None:
+    """Return the field of the body that a message of the chat model begins with."""
+    field = message.partition(":")[0]
+    return field if field in ChatRequest.model_fields else None

@@ -1,0 +1,57 @@
+"""The limits of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from integrations.openai_server.errors import RefusedError
+
+if TYPE_CHECKING:
+    from integrations.openai_server.request import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits for one request and for all requests together.
+
+    Attributes:
+        tokens: Most tokens of a reply, thought and answer together.
+        body: Largest body of a request, in bytes.
+        messages: Most messages of a request.
+        tools: Most tools of a request.
+        running: Most replies that are written at the same time.
+        waiting: Most requests that wait. Further requests get status 429.
+        client_seconds: How long a client may take to send the header of a request, to send the body, and to receive
+            what the server has written, in seconds each.
+        wait_seconds: How long a request may wait before its reply begins, in seconds. Then it gets status 503.
+        reply_seconds: How long a reply may take, in seconds. Then it ends with an error. If the `timeout` of the chat
+            model is shorter, it applies instead.
+        shutdown_seconds: How long replies may go on after the server was told to stop, in seconds.
+    """
+
+    tokens: int = 4096
+    body: int = 1_000_000
+    messages: int = 1000
+    tools: int = 128
+    running: int = 8
+    waiting: int = 32
+    client_seconds: float = 30.0
+    wait_seconds: float = 60.0
+    reply_seconds: float = 600.0
+    shutdown_seconds: int = 10
+
+    def require(self, request: ChatRequest) -> None:
+        """Refuse a request that is too large.
+
+        Raises:
+            RefusedError: The request has too many messages or tools, or asks for too many tokens.
+        """
+        for field, limit in (("messages", self.messages), ("tools", self.tools)):
+            count = len(getattr(request, field) or ())
+            if count > limit:
+                msg = f"{field}: expected at most {limit}, got {count}"
+                raise RefusedError(400, msg, code="array_above_max_length", param=field)
+        if request.tokens and request.tokens > self.tokens:
+            msg = f"max_tokens: expected at most {self.tokens}, got {request.tokens}"
+            raise RefusedError(400, msg, code="max_tokens_exceeded", param="max_tokens")

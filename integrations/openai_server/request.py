@@ -1,0 +1,186 @@
+"""The body of a request in the form of OpenAI's chat completions, and its conversion to LangChain's messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic_core import from_json
+
+_SETTINGS = ("temperature", "top_p", "seed", "stop", "tool_choice", "parallel_tool_calls", "response_format")
+"""Fields that the chat model takes unchanged."""
+
+
+def _text_block(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _list(stop: object) -> object:
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _text(arguments: object) -> object:
+    return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+
+
+def _tool_name(choice: object) -> object:
+    match choice:
+        case {"type": "function", "function": {"name": str(name)}}:
+            return name
+        case None | str():
+            return choice
+    msg = 'expected "auto", "none", "required", or {"type": "function", "function": {"name": NAME}}'
+    raise ValueError(msg)
+
+
+class ContentBlock(BaseModel):
+    """A part of a message. The chat model decides which types it can read."""
+
+    type: str
+    text: str = ""
+
+    @model_validator(mode="after")
+    def _require_text(self) -> ContentBlock:
+        if self.type == "text" and "text" not in self.model_fields_set:
+            msg = "a block of type `text` needs the field `text`"
+            raise ValueError(msg)
+        return self
+
+
+class CalledFunction(BaseModel):
+    """A function and the arguments that a model wrote, which may be any text."""
+
+    name: str
+    arguments: Annotated[str, BeforeValidator(_text)]
+
+
+class RequestedCall(BaseModel):
+    """A tool call of an earlier message."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+    def parsed_arguments(self) -> dict[str, Any] | None:
+        """Return the arguments as data. None if they are not a JSON object, or are nested too deeply."""
+        try:
+            arguments = from_json(self.function.arguments, allow_inf_nan=False)
+        except ValueError:
+            return None
+        return arguments if isinstance(arguments, dict) else None
+
+
+class ChatMessage(BaseModel):
+    """A message of the conversation. Unknown fields are ignored."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[list[ContentBlock] | None, BeforeValidator(_text_block)] = None
+    tool_calls: list[RequestedCall] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _require_fields(self) -> ChatMessage:
+        if self.content is None and self.role != "assistant":
+            msg = f"a message with the role `{self.role}` needs the field `content`"
+            raise ValueError(msg)
+        if self.tool_call_id is None and self.role == "tool":
+            msg = "a message with the role `tool` needs the field `tool_call_id`"
+            raise ValueError(msg)
+        return self
+
+    def to_langchain(self) -> BaseMessage:
+        """Return the message as a message of LangChain."""
+        match self.role:
+            case "user":
+                return HumanMessage(self._content)
+            case "assistant":
+                return self._assistant_message()
+            case "tool":
+                return ToolMessage(self._content, tool_call_id=self.tool_call_id or "")
+            case "system" | "developer":
+                return SystemMessage(self._content)
+
+    @property
+    def _content(self) -> str | list[str | dict[str, Any]]:
+        blocks = self.content or []
+        if all(block.type == "text" for block in blocks):
+            return "".join(block.text for block in blocks)
+        return [block.model_dump() for block in blocks]
+
+    def _assistant_message(self) -> AIMessage:
+        calls, invalid_calls = [], []
+        for call in self.tool_calls or []:
+            name, arguments = call.function.name, call.parsed_arguments()
+            if arguments is None:  # the model must see what it wrote
+                invalid_calls.append(
+                    invalid_tool_call(name=name, args=call.function.arguments, id=call.id, error="not a JSON object")
+                )
+            else:
+                calls.append(tool_call(name=name, args=arguments, id=call.id))
+        return AIMessage(self._content, tool_calls=calls, invalid_tool_calls=invalid_calls)
+
+
+class FunctionDefinition(BaseModel):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(BaseModel):
+    """A tool that the model may call."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class StreamOptions(BaseModel):
+    """Options of a stream."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """The body of a request. Unknown fields are ignored. Known fields with unsupported values are refused."""
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Annotated[list[str] | None, BeforeValidator(_list)] = None
+    tools: list[ToolDefinition] | None = None
+    tool_choice: Annotated[str | None, BeforeValidator(_tool_name)] = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    logprobs: Literal[False] | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """Most tokens to write, from either of the two fields."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk that has the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def to_langchain(self) -> list[BaseMessage]:
+        """Return the conversation as messages of LangChain."""
+        return [message.to_langchain() for message in self.messages]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the caller chose for the chat model, except the token limit."""
+        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
+        chosen = {name: getattr(self, name) for name in _SETTINGS} | {"tools": tools or None}
+        return {name: value for name, value in chosen.items() if value is not None}

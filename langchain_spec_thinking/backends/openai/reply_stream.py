@@ -1,0 +1,187 @@
+"""The streamed reply of a server: its chunks become events, within its limits."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_spec_thinking.backends.base import Usage
+from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
+from langchain_spec_thinking.errors import ContinuationError, StreamCutError, StreamOrderError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import openai
+
+    from langchain_spec_thinking.backends.base import Event
+    from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
+    from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
+    from langchain_spec_thinking.backends.redaction import Redactor
+
+
+class ReplyStream:
+    """One streamed reply. As a context, it closes the stream at the end.
+
+    A reply with its finish reason is complete, whatever happens to the stream afterwards. Only its usage may be
+    missing.
+
+    Args:
+        stream: The stream of the SDK's blocking or asynchronous client. Nothing was read from it yet.
+        reader: Reads its chunks.
+        timer: How long the reply may take.
+        name: The model's name.
+        place: The server's address, without secrets.
+        redactor: Removes secrets from what the server says.
+    """
+
+    def __init__(
+        self,
+        stream: openai.Stream[Any] | openai.AsyncStream[Any],
+        reader: ChunkReader,
+        timer: ReplyTimer,
+        *,
+        name: str,
+        place: str,
+        redactor: Redactor,
+    ) -> None:
+        self._stream: Any = stream
+        self._response = stream.response
+        self._reader = reader
+        self._timer = timer
+        self._name = name
+        self._place = place
+        self._redactor = redactor
+        watch_response(self._response)
+
+    def first_text(self) -> list[Event]:
+        """Read up to the first text. A server may report its usage before it.
+
+        If the stream breaks before its first text, it is closed, and the error makes `retrying` open a new stream.
+        """
+        events: list[Event] = []
+        try:
+            with self._ignoring_errors_after_end():
+                for chunk in self._stream:
+                    events += self._read(chunk)
+                    if _bring_text(events) or self._reader.exceeded:
+                        return events
+            self._require_end()
+        except BaseException:
+            self._stream.close()
+            raise
+        return events
+
+    async def afirst_text(self) -> list[Event]:
+        """Do the same as `first_text`, on an event loop."""
+        events: list[Event] = []
+        try:
+            with self._ignoring_errors_after_end():
+                async for chunk in self._stream:
+                    events += self._read(chunk)
+                    if _bring_text(events) or self._reader.exceeded:
+                        return events
+            self._require_end()
+        except BaseException:
+            await self._stream.close()
+            raise
+        return events
+
+    def events(self) -> Iterator[Event]:
+        """Read the stream until it ends or exceeds its limit."""
+        if self._reader.exceeded:
+            return
+        self._resume_timer()
+        with self._ignoring_errors_after_end():
+            for chunk in self._stream:
+                yield from self._read(chunk)
+                if self._reader.exceeded:
+                    break
+
+    async def aevents(self) -> AsyncIterator[Event]:
+        """Do the same as `events`, on an event loop."""
+        if self._reader.exceeded:
+            return
+        self._resume_timer()
+        with self._ignoring_errors_after_end():
+            async for chunk in self._stream:
+                for event in self._read(chunk):
+                    yield event
+                if self._reader.exceeded:
+                    break
+
+    def end(self) -> Iterator[Event]:
+        """Return the events at the end of a stream.
+
+        Raises:
+            StreamCutError: The stream was cut off before its end.
+        """
+        yield from self._reader.rest()
+        if not self._reader.full:
+            self._require_end()
+        yield from self._reader.calls()
+        yield self._reader.end()
+
+    def _resume_timer(self) -> None:
+        """Begin to measure silence again, because the caller may have worked on the first text for a while."""
+        if not self._reader.finished:
+            self._timer.text_came()
+
+    def _read(self, chunk: object) -> Iterator[Event]:
+        ended = self._reader.finished
+        yield from self._reader.read(chunk)
+        if self._reader.unordered:
+            raise StreamOrderError(self._name, self._place)
+        if self._reader.brought_text:
+            self._timer.text_came()
+        if self._reader.finished and not ended:
+            self._timer.text_ended()
+
+    @contextmanager
+    def _ignoring_errors_after_end(self) -> Iterator[None]:
+        """Ignore errors of the stream after the end of the text. A new request would write another ending."""
+        try:
+            yield
+        except StreamOrderError:
+            raise  # its text is missing, whatever else is complete
+        except Exception:
+            if not (self._reader.full or self._text_ended):
+                raise
+
+    @property
+    def _text_ended(self) -> bool:
+        return self._reader.finished or saw_sse_done(self._response)
+
+    def _require_end(self) -> None:
+        """Raise an error if the stream was cut off before its end."""
+        content_type = self._response.headers.get("content-type", "")
+        if self._reader.empty and "event-stream" not in content_type:
+            kind = self._redactor.text((content_type or "no content type").partition(";")[0])
+            msg = (
+                f"{self._name} at {self._place}: the server answered with {kind} instead of a stream of "
+                "events. Check `base_url` (it usually ends in /v1)."
+            )
+            raise ContinuationError(msg)
+        if not self._text_ended:
+            raise StreamCutError(self._name, self._place)
+
+    def __enter__(self) -> Self:
+        """Begin the context."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the stream of a blocking client."""
+        self._stream.close()
+
+    async def __aenter__(self) -> Self:
+        """Begin the context."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the stream of an asynchronous client."""
+        await self._stream.close()
+
+
+def _bring_text(events: list[Event]) -> bool:
+    """Return whether any event is more than a count of tokens. vLLM counts the prompt before the first text."""
+    return not all(isinstance(event, Usage) for event in events)

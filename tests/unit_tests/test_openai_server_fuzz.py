@@ -1,0 +1,121 @@
+"""Whatever a body contains, the server answers, or refuses it in the form of OpenAI's API."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import openai
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from tests.unit_tests import tool_task
+from tests.unit_tests.openai_server import KEY, NAME, http, plain
+
+VALID: dict[str, Any] = {
+    "model": NAME,
+    "messages": [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": [{"type": "text", "text": "Order "}, {"type": "text", "text": "tea."}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "buy", "arguments": '{"what": "tea"}'}}
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": "bought"},
+        {"role": "user", "content": "And now?"},
+    ],
+    "max_tokens": 50,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "seed": 3,
+    "stop": ["STOP"],
+    "tools": [convert_to_openai_tool(tool_) for tool_ in tool_task.TOOLS],
+    "tool_choice": {"type": "function", "function": {"name": tool_task.TOOLS[0].name}},
+    "parallel_tool_calls": False,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+    "stream": False,
+    "stream_options": {"include_usage": True},
+    "n": 1,
+    "logprobs": False,
+}
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 2**64, 1e300, float("nan"), float("inf")),
+    *("", "x", "auto", "none", "any", "\ud800", "\x00", "[" * 5000),
+    *([], [[]], [None] * 200, {}, {"type": "text"}, {"type": ["text"]}, {"function": "x"}),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of all values inside a body."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [inner for key, part in parts for inner in [(*path, key), *places(part, (*path, key))]]
+
+
+def nested(value: Any, depth: int) -> Any:
+    for level in range(depth):
+        value = {"a": value} if level % 2 else [value]
+    return value
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid body of which some fields are left out, changed, or wrapped."""
+    body = copy.deepcopy(VALID)
+    for name in draw(st.sets(st.sampled_from(sorted(body.keys() - {"model", "messages"})))):
+        del body[name]
+    for _ in range(draw(st.integers(0, 3))):
+        if not body:
+            break
+        *outer, key = draw(st.sampled_from(places(body)))
+        holder: Any = body
+        for step in outer:
+            holder = holder[step]
+        match draw(st.sampled_from(["drop", "retype", "nest", "repeat"])):
+            case "drop":
+                del holder[key]
+            case "retype":
+                holder[key] = copy.deepcopy(draw(st.sampled_from(ODD)))  # the next change may be inside it
+            case "nest":
+                holder[key] = nested(holder[key], draw(st.integers(1, 190)))
+            case "repeat":
+                holder[key] = [copy.deepcopy(holder[key])] * 3
+    return body
+
+
+SERVER = http(plain("Tea it is. <tool_call>{"))
+SDK = openai.AsyncOpenAI(api_key=KEY, base_url="http://pair.test/v1")
+
+
+@settings(max_examples=500)
+@given(body=bodies(), stream=st.booleans())
+async def test_a_body_is_answered_or_refused(body: dict[str, Any], stream: bool) -> None:
+    content = json.dumps({**body, "stream": stream} if stream else body)
+    response = await SERVER.post(
+        "http://pair.test/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, content=content
+    )
+    if response.status_code == 200:
+        assert '"error"' not in response.text
+        assert "data: [DONE]" in response.text or response.json()["choices"]
+        return
+    assert 400 <= response.status_code < 500
+    error: Any = SDK._make_status_error_from_response(response)  # noqa: SLF001 - how the SDK reads errors
+    assert isinstance(error, openai.APIStatusError)
+    assert isinstance(error.body, dict)
+    assert error.body.keys() == {"message", "type", "param", "code"}
+    assert error.type == "invalid_request_error"
+    assert error.body["message"]
+    assert error.param is None or error.param.split(".")[0] in VALID
+
+
+@given(content=st.binary(max_size=300))
+async def test_a_body_that_is_not_json_is_refused(content: bytes) -> None:
+    response = await SERVER.post(
+        "http://pair.test/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, content=content
+    )
+    assert response.status_code == 400
+    assert response.json()["error"].keys() == {"message", "type", "param", "code"}

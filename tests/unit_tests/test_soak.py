@@ -1,0 +1,115 @@
+"""The soak: a short one, and that each kind of growth is detected."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.soak.drawing import draw
+from benchmarks.soak.run import Soak, main, passed, soak
+from benchmarks.soak.samples import ALLOWED, QUANTITIES, Sample, growth
+from benchmarks.soak.turns import Ending, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FLAT = Sample(turns=0, seconds=0.0, memory=500.0, descriptors=20, threads=9, tasks=1)
+
+
+@pytest.mark.enable_socket  # of this machine only
+def test_a_short_soak_is_flat(tmp_path: Path) -> None:
+    out = tmp_path / "soak.json"
+    assert main(["--turns", "60", "--remote-only", "--out", str(out)]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["turns"] == sum(sum(endings.values()) for endings in found["endings"].values()) == 60
+    assert {ending for endings in found["endings"].values() for ending in endings} == {"answer", "error", "cancelled"}
+    assert out.with_suffix(".png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_growth_is_detected(quantity: str) -> None:
+    """A quantity that grows by its limit in each tenth of the run exceeds the limit in the second half."""
+    growing = [replace(FLAT, **{quantity: getattr(FLAT, quantity) + ALLOWED[quantity] * i / 10}) for i in range(100)]
+    assert [name for name, figures in growth(growing).items() if figures["grew"]] == [quantity]
+
+
+def test_growth_in_the_warm_up_is_allowed() -> None:
+    samples = [*[replace(FLAT, memory=100.0 * i) for i in range(5)], *[FLAT] * 45]
+    assert not any(figures["grew"] for figures in growth(samples).values())
+
+
+@contextmanager
+def leaking(what: str) -> Iterator[Kind]:
+    """Yield a kind of turn that leaks one thing each time."""
+    kept: list[object] = []
+    files: list[int] = []
+    end = threading.Event()
+
+    async def write() -> Ending:
+        if what == "descriptors":
+            files.append(os.open(os.devnull, os.O_RDONLY))
+        if what == "threads":
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+        if what == "tasks":
+            kept.append(asyncio.create_task(asyncio.Event().wait()))
+        if what == "memory":
+            kept.append(bytearray(os.urandom(2**20)))
+        return "answer"
+
+    try:
+        yield Kind(what, write, ("answer",))
+    finally:
+        end.set()
+        for file in files:
+            os.close(file)
+
+
+@pytest.mark.parametrize("what", QUANTITIES)
+async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.soak.samples._QUIET_SECONDS", 0.0)
+    with leaking(what) as kind:
+        found = Soak([kind], 32)
+        await found.run()
+    results = found.results()
+    assert results["growth"][what]["grew"]
+    assert not passed(results)
+
+
+@pytest.mark.parametrize(("ending", "words"), [("error", "error instead of answer"), ("raises", "KeyError")])
+async def test_a_turn_that_ends_in_another_way_fails_the_soak(ending: str, words: str) -> None:
+    async def write() -> Ending:
+        if ending == "raises":
+            raise KeyError
+        return "error"
+
+    found = Soak([Kind("odd", write, ("answer",))], 8)
+    await found.run()
+    assert words in " ".join(found.results()["wrong"])
+    assert not passed(found.results())
+
+
+@pytest.mark.enable_socket  # of this machine only
+async def test_local_and_remote_turns_are_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+
+    async def remember(self: Soak) -> None:
+        found.extend(kind.name for kind in self.kinds)
+
+    monkeypatch.setattr(Soak, "run", remember)
+    await soak(1, 0)
+    assert {name.partition(",")[0] for name in found} == {"local", "remote"}
+
+
+def test_the_plot_is_drawn(tmp_path: Path) -> None:
+    samples = [{name: getattr(FLAT, name) for name in ("turns", *QUANTITIES)}] * 8
+    draw({"samples": samples, "growth": growth([FLAT] * 8)}, tmp_path / "soak.png")
+    assert (tmp_path / "soak.png").stat().st_size > 0
