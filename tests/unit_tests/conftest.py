@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,20 @@ settings.load_profile("any machine")
 
 # Tiny models have too little work for several threads, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Exclude all that was imported from garbage collection.
+
+    Some tests collect hundreds of times, and each collection took a tenth of a second with all imported libraries.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the end of the process collect everything. Otherwise extension modules report leaks."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

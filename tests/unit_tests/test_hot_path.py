@@ -116,7 +116,7 @@ def test_a_token_takes_as_many_calls_in_a_long_turn_as_in_a_short_one(kind: str,
         acts[way]()
         return calls_of(acts[way])
 
-    few, more, many = (calls(tokens) for tokens in (1000, 2000, 4000))
+    few, more, many = (calls(tokens) for tokens in (500, 1000, 2000))
     assert many - more <= 2 * (more - few) * 1.05
 
 
