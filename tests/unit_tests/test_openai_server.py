@@ -15,6 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from integrations.openai_server.limits import Limits
 from integrations.openai_server.recipe import build
 from integrations.openai_server.server import create_app
 from langchain_spec_thinking import pocket
@@ -399,7 +400,7 @@ async def test_requests_beyond_the_limits_are_refused() -> None:
 
 
 async def test_the_recipe_serves_the_pocket_models() -> None:
-    transport = Transport(build(api_key=KEY, max_tokens=600))
+    transport = Transport(build(api_key=KEY, limits=Limits(tokens=600)))
     asking = openai.AsyncOpenAI(
         api_key=KEY, base_url="http://pair.test/v1", http_client=httpx2.AsyncClient(transport=transport)
     )
