@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Piece, Usage
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _TOKENS_MAX = 10**9
 """A larger count of tokens is an error of the server."""
+_RECENT_CHUNKS = 64
+"""How many chunks are kept to recognise one that a server sends again."""
 
 
 class UnreadableEventError(ValueError):
@@ -32,7 +35,8 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
-    a repeated chunk is read once. If it numbers them on request, text that comes after later text is not read.
+    a repeated chunk is read once. If it numbers them on request, this also holds if up to 64 other chunks came in
+    between, and text that comes after later text is not read.
 
     Args:
         payload: What was sent.
@@ -77,7 +81,7 @@ class ChunkReader:
         self._numbered = numbered
         self._last_number = 0  # of a chunk with text
         self._chunks = 0
-        self._last_chunk: object = None
+        self._recent: deque[object] = deque(maxlen=_RECENT_CHUNKS if numbered else 1)
         self._text_chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
@@ -212,12 +216,17 @@ class ChunkReader:
 
         With `continuous_usage_stats`, vLLM and SGLang report in each chunk how many tokens came so far. This number
         differs between any two chunks that bring text. If the number is lower than the number of these chunks, it
-        counts something else.
+        counts something else. If the server is known to report this number, an older chunk is recognised, too: its
+        number is not higher than the last one, and nothing else may come with the same number and the same text.
         """
         count = field(field(chunk, "usage"), "completion_tokens") or 0
-        repeated = isinstance(count, int) and 0 < count >= self._text_chunks and chunk == self._last_chunk
-        self._last_chunk = chunk
-        return repeated
+        if not isinstance(count, int):
+            return False
+        highest = self._last_number if self._numbered else count
+        if 0 < count <= highest >= self._text_chunks and chunk in self._recent:
+            return True
+        self._recent.append(chunk)
+        return False
 
     def _goes_back(self, usage: Usage | None) -> bool:
         """Return whether a chunk with text has a lower number than an earlier one."""
