@@ -38,7 +38,7 @@ NO_LIMITS_OF_OTHERS = {"policy": "how the policy divides text", "backends/local"
 def limits() -> dict[str, float]:
     """Return the public constants that limit what a server, a model, a user or a file may bring."""
     package = ROOT / "langchain_spec_thinking"
-    found = {}
+    found: dict[str, float] = {}
     for file in sorted(package.rglob("*.py")):
         path = file.relative_to(package).as_posix()
         names = re.findall(r"^([A-Z][A-Z_]*_(?:MAX|SECONDS)) = ", file.read_text(encoding="utf-8"), re.MULTILINE)
