@@ -21,12 +21,12 @@ class Clock:
     Attributes:
         now: Returns seconds from any origin.
         sleep: Waits for a number of seconds and blocks the thread.
-        asleep: Waits for a number of seconds on an event loop.
+        async_sleep: Waits for a number of seconds on an event loop.
     """
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    async_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)

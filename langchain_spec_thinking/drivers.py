@@ -62,7 +62,7 @@ async def adrive(run: Run) -> AsyncGenerator[TurnEvent, None]:
         while (pending := run.pending_request) is not None:
             try:
                 if wait := run.resumes.take_wait():
-                    await run.deadline.clock.asleep(wait)
+                    await run.deadline.clock.async_sleep(wait)
                 async with _TimedStream(run.backend.acontinue_turn(run.turn, run.request()), run.deadline) as events:
                     while run.pending_request is pending:
                         for turn_event in run.receive(await events.next()):

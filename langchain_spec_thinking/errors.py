@@ -92,6 +92,20 @@ class TurnTimeoutError(BackendError, ModelTimeoutError):
         super().__init__(f"the turn was not finished after {seconds:g} s. Raise `timeout`, or lower `max_tokens`.")
 
 
+class NoThreadError(BackendError):
+    """The process could not start the thread that would read a model.
+
+    Args:
+        reason: What Python says.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"no thread could be started for a model ({reason}). Close streams that are read only in part, or raise "
+            "the limit of threads or of memory of this process."
+        )
+
+
 class InvalidRequestError(BackendError, ModelInvalidRequestError):
     """A local model cannot be asked this.
 

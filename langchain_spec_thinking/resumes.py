@@ -36,10 +36,10 @@ class Resumes:
         self._in_a_row: Counter[Author] = Counter()
         self._wait = 0.0
 
-    def may_follow(self, author: Author, tokens: int, requested: int) -> bool:
-        """Count a request that ended early, and return whether a request for the rest may follow.
+    def allow_resume(self, author: Author, tokens: int, requested: int) -> bool:
+        """Count a request that ended early, and return whether a request for the rest is allowed.
 
-        It may not follow if too many requests ended early with little text, or if the wait would pass the deadline.
+        It is not allowed if too many requests ended early with little text, or if the wait would pass the deadline.
 
         Args:
             author: The model that wrote.

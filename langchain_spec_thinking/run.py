@@ -159,7 +159,7 @@ class Run:
             self.report.add_degraded(f"the answer ended early, after {calls} complete tool calls: {error}")
             return self._apply(self._machine.end("stop"))
         resumable = error.is_retryable and not empty and self._command.kind != "score"
-        if resumable and self.resumes.may_follow(self.author, kept, requested):
+        if resumable and self.resumes.allow_resume(self.author, kept, requested):
             events = self._continue_held_text()
         elif self.author == "target" and self._writers.may_lose_target:
             events = self._lose_target(error)
@@ -332,7 +332,7 @@ class Run:
         """Request the next part of the text from a backend that limits the tokens of one request."""
         rest = self._command.max_tokens - self._running.written - late
         written, requested = self._running.received + late, self._running.max_tokens
-        if rest <= 0 or not self.resumes.may_follow(self.author, written, requested):
+        if rest <= 0 or not self.resumes.allow_resume(self.author, written, requested):
             return self._apply(self._machine.end("length", late))
         events = self._apply(self._machine.receive("", late)) + self._continue_held_text()
         self._start_rest_request(rest)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def build(
-    speculative: str | None = None, target: str | None = None, *, api_key: str, max_tokens: int = 4096
+    speculative: str | None = None, target: str | None = None, *, api_key: str, limits: Limits | None = None
 ) -> FastAPI:
     """Make the application. If no models are given, it uses the pair that comes with the package."""
     if speculative is None or target is None:
         model = ChatSpeculativeThinking.pocket()
     else:
         model = ChatSpeculativeThinking(speculative=speculative, target=target)
-    return create_app(model, [api_key], limits=Limits(tokens=max_tokens))
+    return create_app(model, [api_key], limits=limits)
 
 
 def main() -> None:
@@ -30,7 +30,8 @@ def main() -> None:
 
     parser = server_parser(build.__doc__)
     options = parser.parse_args()
-    app = build(options.speculative, options.target, api_key=require_key(parser), max_tokens=options.max_tokens)
+    limits = Limits(tokens=options.max_tokens, reply_seconds=options.reply_seconds)
+    app = build(options.speculative, options.target, api_key=require_key(parser), limits=limits)
     serve(app, host=options.host, port=options.port)
 
 

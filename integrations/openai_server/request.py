@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_core import from_json
+
+from langchain_spec_thinking.stop_strings import STOP_CHARACTERS_MAX, STOP_STRINGS_MAX
 
 _SETTINGS = ("temperature", "top_p", "seed", "stop", "tool_choice", "parallel_tool_calls", "response_format")
 """Fields that the chat model takes unchanged."""
+_SEEDS = 2**62
+"""Number of seeds that the chat model accepts: from 0 to this number, without it."""
+StopString = Annotated[str, Field(min_length=1, max_length=STOP_CHARACTERS_MAX)]
+"""A string that the chat model accepts as a stop string."""
 
 
 def _text_block(content: object) -> object:
@@ -20,6 +26,11 @@ def _text_block(content: object) -> object:
 
 def _list(stop: object) -> object:
     return [stop] if isinstance(stop, str) else stop
+
+
+def _model_seed(seed: int) -> int:
+    """Return the seed for the chat model. OpenAI allows any 64 bits, also negative numbers; the model allows fewer."""
+    return seed % _SEEDS
 
 
 def _text(arguments: object) -> object:
@@ -154,8 +165,8 @@ class ChatRequest(BaseModel):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[list[str] | None, BeforeValidator(_list)] = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), AfterValidator(_model_seed)] | None = None
+    stop: Annotated[list[StopString] | None, Field(max_length=STOP_STRINGS_MAX), BeforeValidator(_list)] = None
     tools: list[ToolDefinition] | None = None
     tool_choice: Annotated[str | None, BeforeValidator(_tool_name)] = None
     parallel_tool_calls: bool | None = None

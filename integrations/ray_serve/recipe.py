@@ -21,6 +21,7 @@ def build(
     target: str | None = None,
     replicas: int = 2,
     max_tokens: int = 4096,
+    reply_seconds: float = 600.0,
     **resources: Any,
 ) -> serve.Application:
     """Make the application. If no models are given, it uses the pair that comes with the package.
@@ -30,15 +31,18 @@ def build(
         target: Name of the large model.
         replicas: Number of copies of the pair. Each copy has its own process.
         max_tokens: Maximum length of a reply, in tokens.
+        reply_seconds: Maximum time of a reply, in seconds.
         **resources: Resources of each replica: `num_cpus`, `num_gpus`.
     """
 
     def replica() -> ASGIApp:
-        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - only the replica's process needs it
+        from integrations.openai_server.limits import Limits  # noqa: PLC0415 - only the replica's process needs it
+        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - as above
 
         # The key comes from the environment of the cluster, so that the application does not contain it.
         key = os.environ[KEY]
-        app = build_server(speculative, target, api_key=key, max_tokens=max_tokens)
+        limits = Limits(tokens=max_tokens, reply_seconds=reply_seconds)
+        app = build_server(speculative, target, api_key=key, limits=limits)
         return _with_replica_header(app, serve.get_replica_context().replica_tag)
 
     deployment = serve.deployment(
@@ -73,7 +77,8 @@ def main() -> None:
     given = parser.parse_args()
     require_key(parser)
     serve.start(http_options={"host": given.host, "port": given.port})
-    app = build(given.speculative, given.target, given.replicas, given.max_tokens, num_gpus=given.num_gpus)
+    limits = (given.max_tokens, given.reply_seconds)
+    app = build(given.speculative, given.target, given.replicas, *limits, num_gpus=given.num_gpus)
     serve.run(app, blocking=True)
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from langchain_spec_thinking.backends.thread_limit import ThreadLimit
+from langchain_spec_thinking.errors import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -53,10 +54,17 @@ def start_thread(work: Callable[[], object], stop: Callable[[], object], name: s
         work: The function to run.
         stop: Function that makes `work` end soon. It is called when the process ends.
         name: Name of the thread.
+
+    Raises:
+        RuntimeError: The process can have no more threads.
     """
     thread = _StoppableThread(work, stop, name)
     _THREADS.add(thread)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # nobody can wait for a thread that never ran
+        _THREADS.discard(thread)
+        raise
 
 
 @atexit.register
@@ -80,13 +88,20 @@ async def iterate_in_thread(items: Generator[T, None, None], limit: ThreadLimit 
     Args:
         items: The generator. It was not started yet.
         limit: How many threads there may be. If there are as many, the generator starts later.
+
+    Raises:
+        NoThreadError: The process can have no more threads.
     """
     await limit.take()
     channel: _Channel[T] = _Channel()
     reader = _Reader()
     stop = weakref.finalize(reader, channel.stop)
     run = copy_context().run  # as `asyncio.to_thread` does
-    start_thread(partial(run, channel.run, items, limit), channel.stop, "continue_turn")
+    try:
+        start_thread(partial(run, channel.run, items, limit), channel.stop, "continue_turn")
+    except RuntimeError as e:
+        limit.give_back()  # as the thread would have done
+        raise NoThreadError(str(e)) from e
     patience = None
     try:
         while (packed := await channel.received.get()) is not None:

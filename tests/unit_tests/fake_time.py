@@ -34,12 +34,12 @@ class FakeTime:
         self.waits.append(seconds)
         self.seconds += seconds
 
-    async def asleep(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float) -> None:
         self.sleep(seconds)
 
     @property
     def clock(self) -> Clock:
-        return Clock(self.now, self.sleep, self.asleep)
+        return Clock(self.now, self.sleep, self.async_sleep)
 
     def of(self, pair: Pair) -> Pair:
         """Let this be the time of a pair."""

@@ -15,6 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from integrations.openai_server.limits import Limits
 from integrations.openai_server.recipe import build
 from integrations.openai_server.server import create_app
 from langchain_spec_thinking import pocket
@@ -103,6 +104,17 @@ async def test_settings_reach_the_models() -> None:
     assert reply.choices[0].message.content.startswith('{"a": 1}')
 
 
+@pytest.mark.parametrize(
+    ("seed", "used"),
+    [(0, 0), (2**62 - 1, 2**62 - 1), (-1, 2**62 - 1), (2**62, 0), (-(2**63), 0), (2**63 - 1, 2**62 - 1)],
+)
+async def test_every_seed_of_openai_is_accepted(seed: int, used: int) -> None:
+    """OpenAI allows 64 bits with a sign. The chat model allows fewer seeds, and the same seed is always the same."""
+    small = ScriptedBackend("Tea.", name="small")
+    await client(plain(small)).chat.completions.create(**ASKED, seed=seed)
+    assert small.requests[0][0].seed == used
+
+
 async def test_an_invalid_call_is_returned_as_a_call() -> None:
     reply = await client(plain("<tool_call>{oh</tool_call>")).chat.completions.create(**ASKED, tools=TOOLS)
     (call,) = reply.choices[0].message.tool_calls or []
@@ -146,7 +158,6 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
     "too many stop strings": (plain(), {"stop": ["x"] * 65}, 400, None),
     "a long stop string": (plain(), {"stop": "x" * 1001}, 400, None),
     "an empty stop string": (plain(), {"stop": [""]}, 400, None),
-    "a negative seed": (plain(), {"seed": -1}, 400, None),
     "a huge seed": (plain(), {"seed": 2**64}, 400, None),
     "an unknown tool": (plain(), {"tools": TOOLS, "tool_choice": "fly"}, 400, None),
     "too many tokens": (plain(), {"max_tokens": 101}, 400, "max_tokens_exceeded"),
@@ -227,6 +238,9 @@ INVALID: dict[str, tuple[Any, str | None]] = {
     "an unknown format": ({"response_format": {"type": "xml"}}, "response_format"),
     "a format as text": ({"response_format": "json"}, "response_format"),
     "a number as stop string": ({"stop": [1]}, "stop.0"),
+    "an empty stop string": ({"stop": ["x", ""]}, "stop.1"),
+    "a long stop string": ({"stop": "x" * 1001}, "stop.0"),
+    "too many stop strings": ({"stop": ["x"] * 65}, "stop"),
     "a temperature that is not a number": (b'{"model": "m", "messages": [], "temperature": NaN}', "messages"),
     "no tokens": ({"max_tokens": 0}, "max_tokens"),
 }
@@ -386,7 +400,7 @@ async def test_requests_beyond_the_limits_are_refused() -> None:
 
 
 async def test_the_recipe_serves_the_pocket_models() -> None:
-    transport = Transport(build(api_key=KEY, max_tokens=600))
+    transport = Transport(build(api_key=KEY, limits=Limits(tokens=600)))
     asking = openai.AsyncOpenAI(
         api_key=KEY, base_url="http://pair.test/v1", http_client=httpx2.AsyncClient(transport=transport)
     )

@@ -10,9 +10,11 @@ import openai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ValidationError
 
+from integrations.openai_server.request import ChatRequest
 from tests.unit_tests import tool_task
-from tests.unit_tests.openai_server import KEY, NAME, http, plain
+from tests.unit_tests.openai_server import ASKED, KEY, NAME, http, plain
 
 VALID: dict[str, Any] = {
     "model": NAME,
@@ -119,3 +121,26 @@ async def test_a_body_that_is_not_json_is_refused(content: bytes) -> None:
     )
     assert response.status_code == 400
     assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+
+
+MODEL = plain()
+SETTING_VALUES = st.one_of(
+    st.integers(-(2**65), 2**65),
+    st.floats(),
+    st.booleans(),
+    st.text(st.sampled_from("x0."), max_size=3),
+    st.lists(st.text("ab", max_size=2), max_size=80),
+    st.sampled_from([0, 1, 2, 1e-300, "x" * 1000, "x" * 1001, ["x"] * 64, ["x"] * 65, [""], []]),
+)
+SETTINGS = ("temperature", "top_p", "seed", "stop", "max_tokens", "max_completion_tokens", "parallel_tool_calls", "n")
+
+
+@settings(max_examples=300)
+@given(chosen=st.dictionaries(st.sampled_from(SETTINGS), SETTING_VALUES, max_size=3))
+def test_the_model_accepts_each_setting_that_the_body_may_contain(chosen: dict[str, Any]) -> None:
+    """A setting that only the model refuses would wait for a free place first."""
+    try:
+        request = ChatRequest.model_validate({**ASKED, **chosen})
+    except ValidationError:
+        return
+    MODEL.new_run(request.to_langchain(), **request.settings(), max_tokens=request.tokens or 1)

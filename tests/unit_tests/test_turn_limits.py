@@ -330,7 +330,7 @@ def test_requests_that_the_server_cuts_short_are_counted() -> None:
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), max_size=200))
 def test_few_requests_follow_requests_that_end_early(early: list[tuple[int, int]]) -> None:
     resumes = Resumes(Deadline())
-    waits = [resumes.take_wait() for requests in early if resumes.may_follow("target", *requests)]
+    waits = [resumes.take_wait() for requests in early if resumes.allow_resume("target", *requests)]
     progress = sum(tokens >= min(PROGRESS_TOKENS, requested) for tokens, requested in early)
     assert len(waits) <= RESUMES_MAX + progress
     assert all(0 <= wait <= WAIT_MAX for wait in waits)
@@ -339,10 +339,10 @@ def test_few_requests_follow_requests_that_end_early(early: list[tuple[int, int]
 def test_a_wait_that_would_pass_the_deadline_is_not_begun() -> None:
     time = FakeTime()
     resumes = Resumes(Deadline.after(1.0, time.clock))
-    assert resumes.may_follow("target", 1, 9)
+    assert resumes.allow_resume("target", 1, 9)
     assert resumes.take_wait() == 0.0
     time.seconds = 1.0
-    assert not resumes.may_follow("target", 1, 9)
+    assert not resumes.allow_resume("target", 1, 9)
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 7])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore2
 
-from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, SecondsLeft
+from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, TimeoutWithTimer
 
 if TYPE_CHECKING:
     import ssl
@@ -193,7 +193,7 @@ def _left(timeout: float | None, error: type[Exception]) -> float | None:
     Raises:
         Exception: An error of the given class if no time is left.
     """
-    if not isinstance(timeout, SecondsLeft):
+    if not isinstance(timeout, TimeoutWithTimer):
         return timeout
     left = timeout.timer.left()
     if left <= 0:

@@ -46,12 +46,12 @@ class ReplyTimer:
         """Return the remaining time in seconds. It is not positive if the time is over."""
         return min(self._deadline.end, self._silent_until) - self._now()
 
-    def timeout(self) -> SecondsLeft:
+    def timeout(self) -> TimeoutWithTimer:
         """Return the timeout for an HTTP client."""
-        return SecondsLeft(self)
+        return TimeoutWithTimer(self)
 
 
-class SecondsLeft(float):
+class TimeoutWithTimer(float):
     """A timeout for an HTTP client, which knows its timer.
 
     As a number, it is the time that was left when it was made. An HTTP client waits that long for each of many bytes.

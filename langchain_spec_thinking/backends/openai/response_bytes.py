@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, SecondsLeft
+from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, TimeoutWithTimer
 from langchain_spec_thinking.errors import CompressedReplyError, OversizedReplyError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class _Watch:
 
     def __init__(self, response: httpx2.Response) -> None:
         timeout = response.request.extensions.get("timeout", {}).get("read")
-        self._timer = timeout.timer if isinstance(timeout, SecondsLeft) else None
+        self._timer = timeout.timer if isinstance(timeout, TimeoutWithTimer) else None
         self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._streams = "event-stream" in response.headers.get("content-type", "")
         self._response = response

@@ -29,7 +29,7 @@ def retrying(retries: int, deadline: Deadline) -> Retrying:
 
 def aretrying(retries: int, deadline: Deadline) -> AsyncRetrying:
     """Return a loop over the attempts of an asynchronous request. A wait that would pass the deadline ends it."""
-    return AsyncRetrying(**_settings(retries, deadline), sleep=deadline.clock.asleep)
+    return AsyncRetrying(**_settings(retries, deadline), sleep=deadline.clock.async_sleep)
 
 
 def _settings(retries: int, deadline: Deadline) -> dict[str, Any]:

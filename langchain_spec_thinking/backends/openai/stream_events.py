@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Piece, Usage
@@ -15,12 +16,15 @@ from langchain_spec_thinking.surrogates import SurrogateJoiner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from langchain_spec_thinking.backends.openai.logprobs import Part
     from langchain_spec_thinking.backends.replies.continuation import Payload
     from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
     from langchain_spec_thinking.turn import Turn
 
 _TOKENS_MAX = 10**9
 """A larger count of tokens is an error of the server."""
+_RECENT_CHUNKS = 64
+"""How many chunks are kept to recognise one that a server sends again."""
 
 
 class UnreadableEventError(ValueError):
@@ -31,7 +35,8 @@ class ChunkReader:
     """Reads the chunks of one response.
 
     Missing usage, a missing finish reason, empty choices and null deltas are allowed. If the server numbers its chunks,
-    a repeated chunk is read once. If it numbers them on request, text that comes after later text is not read.
+    a repeated chunk is read once. If it numbers them on request, this also holds if up to 64 other chunks came in
+    between, and text that comes after later text is not read.
 
     Args:
         payload: What was sent.
@@ -76,7 +81,7 @@ class ChunkReader:
         self._numbered = numbered
         self._last_number = 0  # of a chunk with text
         self._chunks = 0
-        self._last_chunk: object = None
+        self._recent: deque[object] = deque(maxlen=_RECENT_CHUNKS if numbered else 1)
         self._text_chunks = 0
         self._tokens = 0
         self._finish_reason: str | None = None
@@ -99,31 +104,12 @@ class ChunkReader:
             # vLLM reports the prompt at once on request. A stream that is closed early reports nothing else.
             yield Usage(usage.prompt_tokens, usage.cached_tokens)
         self._usage = usage or self._usage
-        try:
-            choice = next(iter(choices or ()), None)
-            delta = field(choice, "delta")
-            text = self._surrogates.join(self._text(choice, delta))
-            parts = split_at_tokens(text, field(choice, "logprobs"))
-            called = ""
-            for part in _objects(field(delta, "tool_calls")):
-                index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
-                name, arguments = (field(function, name) for name in ("name", "arguments"))
-                self._native_calls.add(index, call_id, name, arguments)
-                called += f"{name or ''}{arguments or ''}"
-        except (AttributeError, KeyError, TypeError) as e:
-            msg = f"unreadable event in the stream: {str(chunk)[:200]}"
-            raise UnreadableEventError(msg) from e
-        self._text_chunks += bool(text)
-        self.brought_text = bool(text or called or self._dropped)
-        self.unordered = self._numbered and self.brought_text and self._goes_back(usage)
+        choice, parts, called = self._content(chunk, choices)
+        self._note_text(parts, called, usage)
         if self.unordered:
             return
         self._tokens += sum(self._count_tokens(part) for part in (called, self._dropped) if part)
-        for part, top_logprobs in parts:
-            self._top = self._top or top_logprobs
-            yield from self._pieces(self._echo.pass_on(part))
-            if part and not self._echo.holds:
-                self._top = None  # their text was passed on or was an echo
+        yield from self._pass_on(parts)
         self._finish_reason = field(choice, "finish_reason") or self._finish_reason
 
     @property
@@ -173,6 +159,47 @@ class ChunkReader:
         full = self._finish_reason is None and self._tokens >= self._max_tokens
         return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
 
+    def _content(self, chunk: object, choices: Any) -> tuple[object, list[Part], str]:  # noqa: ANN401 - a server may send any value
+        """Return the first choice, its text split at tokens, and what it adds to calls.
+
+        Raises:
+            UnreadableEventError: A field that should contain text has another type.
+        """
+        try:
+            choice = next(iter(choices or ()), None)
+            delta = field(choice, "delta")
+            text = self._surrogates.join(self._text(choice, delta))
+            parts = split_at_tokens(text, field(choice, "logprobs"))
+            return choice, parts, self._add_calls(field(delta, "tool_calls"))
+        except (AttributeError, KeyError, TypeError) as e:
+            msg = f"unreadable event in the stream: {str(chunk)[:200]}"
+            raise UnreadableEventError(msg) from e
+
+    def _add_calls(self, parts: object) -> str:
+        """Add parts of native calls. Return their names and arguments."""
+        called = ""
+        for part in _objects(parts):
+            index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
+            name, arguments = (field(function, name) for name in ("name", "arguments"))
+            self._native_calls.add(index, call_id, name, arguments)
+            called += f"{name or ''}{arguments or ''}"
+        return called
+
+    def _note_text(self, parts: list[Part], called: str, usage: Usage | None) -> None:
+        """Note whether a chunk brings text, and whether this text comes after later text."""
+        has_text = any(part for part, _ in parts)
+        self._text_chunks += has_text
+        self.brought_text = bool(has_text or called or self._dropped)
+        self.unordered = self._numbered and self.brought_text and self._goes_back(usage)
+
+    def _pass_on(self, parts: list[Part]) -> Iterator[Event]:
+        """Yield text that is no echo, with the log-probabilities of its first token."""
+        for part, top_logprobs in parts:
+            self._top = self._top or top_logprobs
+            yield from self._pieces(self._echo.pass_on(part))
+            if part and not self._echo.holds:
+                self._top = None  # their text was passed on or was an echo
+
     def _pieces(self, text: str) -> Iterator[Event]:
         if text:
             tokens = self._count_tokens(text)
@@ -189,12 +216,17 @@ class ChunkReader:
 
         With `continuous_usage_stats`, vLLM and SGLang report in each chunk how many tokens came so far. This number
         differs between any two chunks that bring text. If the number is lower than the number of these chunks, it
-        counts something else.
+        counts something else. If the server is known to report this number, an older chunk is recognised, too: its
+        number is not higher than the last one, and nothing else may come with the same number and the same text.
         """
         count = field(field(chunk, "usage"), "completion_tokens") or 0
-        repeated = isinstance(count, int) and 0 < count >= self._text_chunks and chunk == self._last_chunk
-        self._last_chunk = chunk
-        return repeated
+        if not isinstance(count, int):
+            return False
+        highest = self._last_number if self._numbered else count
+        if 0 < count <= highest >= self._text_chunks and chunk in self._recent:
+            return True
+        self._recent.append(chunk)
+        return False
 
     def _goes_back(self, usage: Usage | None) -> bool:
         """Return whether a chunk with text has a lower number than an earlier one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -175,6 +176,38 @@ def test_a_repeated_chunk_is_read_once_if_chunks_are_numbered(pieces: list[tuple
     assert continued(server.backend(), max_tokens=1000)[0] == "".join(said for said, _, _ in pieces)
 
 
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), min_size=1, max_size=20),
+    again=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5),
+)
+def test_an_old_chunk_that_is_sent_again_is_read_once(
+    pieces: list[tuple[str, int]], again: list[tuple[int, int]]
+) -> None:
+    """Each pair of `again` is a place in the stream and how far before it the repeated chunk is."""
+    counts = list(accumulate(cost for _, cost in pieces))
+    chunks = counted([said for said, _ in pieces], [*counts])
+    for place, back in again:
+        at = min(place, len(chunks))
+        chunks[at:at] = chunks[max(0, at - 1 - back) : at][:1]
+    server = Server(sse(*chunks, text("", "stop")), owner="vllm")
+    assert continued(server.backend(), max_tokens=1000)[0] == "".join(said for said, _ in pieces)
+
+
+def test_the_end_of_a_stream_that_is_sent_again_is_read_once() -> None:
+    """As by a gateway that connects again."""
+    chunks = counted(["a", "b", "c"], [1, 2, 3])
+    server = Server(sse(*chunks, *chunks[1:], *counted(["d"], [4]), text("", "stop")), owner="vllm")
+    assert continued(server.backend())[0] == "abcd"
+
+
+def test_a_chunk_of_long_ago_is_in_the_wrong_order() -> None:
+    chunks = counted(["a"] * 66, [*range(1, 67)])
+    assert continued(Server(sse(*chunks, chunks[2]), owner="vllm").backend(), max_tokens=1000)[0] == "a" * 66
+    with pytest.raises(StreamOrderError):
+        continued(Server(sse(*chunks, chunks[1]), owner="vllm").backend(), max_tokens=1000)
+
+
+@pytest.mark.parametrize("owner", ["me", "vllm"])
 @pytest.mark.parametrize(
     "counts",
     [
@@ -184,9 +217,9 @@ def test_a_repeated_chunk_is_read_once_if_chunks_are_numbered(pieces: list[tuple
         pytest.param([None] * 5 + [6], id="only at the end"),
     ],
 )
-def test_a_model_that_repeats_itself_does_not_count_as_a_repeated_chunk(counts: list[int | None]) -> None:
+def test_a_model_that_repeats_itself_does_not_count_as_a_repeated_chunk(counts: list[int | None], owner: str) -> None:
     texts = ["b", "a", "a", "b", "b", "b"]
-    assert continued(Server(sse(*counted(texts, counts), text("", "stop"))).backend())[0] == "baabbb"
+    assert continued(Server(sse(*counted(texts, counts), text("", "stop")), owner=owner).backend())[0] == "baabbb"
 
 
 @pytest.mark.parametrize(

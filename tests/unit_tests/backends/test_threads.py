@@ -9,19 +9,21 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.backends import threads
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.backends.thread_limit import ThreadLimit
 from langchain_spec_thinking.backends.threads import iterate_in_thread, start_thread
+from langchain_spec_thinking.errors import NoThreadError
 from langchain_spec_thinking.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 
 class Blocking(Backend):
@@ -46,6 +48,10 @@ class Blocking(Backend):
                 yield Piece("on ")
         finally:
             self.closed.set()
+
+
+def iter_once() -> Generator[int, None, None]:
+    yield 1
 
 
 def pair(backend: Backend) -> ChatSpeculativeThinking:
@@ -136,6 +142,38 @@ async def test_streams_take_no_more_threads_than_allowed() -> None:
     go.set()
     assert await asyncio.gather(*readers) == [[1]] * 30
     assert most == 3
+
+
+@contextmanager
+def no_thread_can_start() -> Iterator[None]:
+    """Ask for a stack that is larger than all memory, so that the system refuses every thread."""
+    before = threading.stack_size(2**47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_a_stream_without_a_thread_is_an_error_and_leaves_its_place_to_others() -> None:
+    limit = ThreadLimit(1)
+    with no_thread_can_start():
+        for _ in range(3):
+            with pytest.raises(NoThreadError, match=r"no thread could be started .*can't start new thread"):
+                await anext(iterate_in_thread(iter_once(), limit))
+    assert [item async for item in iterate_in_thread(iter_once(), limit)] == [1]
+
+
+async def test_a_turn_without_a_thread_is_an_error_of_its_model() -> None:
+    with no_thread_can_start(), pytest.raises(NoThreadError):
+        await pair(Blocking()).ainvoke("x")
+
+
+def test_the_end_of_the_process_waits_for_no_thread_that_could_not_start() -> None:
+    with no_thread_can_start(), pytest.raises(RuntimeError, match="can't start new thread") as kept:
+        start_thread(print, print, "never")
+    assert kept.value.__traceback__  # its frames refer to the thread, so that it is not collected
+    waited_for = threads._THREADS  # noqa: SLF001 - whom the end of the process waits for
+    assert "never" not in [thread.name for thread in waited_for]
 
 
 async def test_a_stream_that_is_cancelled_before_its_thread_starts_takes_none() -> None:
