@@ -29,7 +29,7 @@ class Sample:
     Attributes:
         turns: Number of turns so far.
         seconds: Seconds since the start.
-        memory: Resident memory, in megabytes.
+        memory: Resident memory without pages of files, which the system takes back at any time, in megabytes.
         descriptors: Number of open files and sockets.
         threads: Number of threads.
         tasks: Number of tasks of the event loop.
@@ -65,7 +65,8 @@ def sample(turns: int, seconds: float) -> Sample:
     """
     process = psutil.Process()
     with process.oneshot():
-        memory = process.memory_info().rss / _MEGABYTE
+        used = process.memory_info()
+        memory = (used.rss - getattr(used, "shared", 0)) / _MEGABYTE  # macOS does not tell what is shared
         return Sample(
             turns,
             round(seconds, 2),

@@ -62,7 +62,7 @@ def leaking(what: str) -> Iterator[Kind]:
         if what == "tasks":
             kept.append(asyncio.create_task(asyncio.Event().wait()))
         if what == "memory":
-            kept.append(bytearray(os.urandom(2**20)))
+            kept.append(bytearray(os.urandom(2**21)))
         return "answer"
 
     try:
