@@ -144,7 +144,8 @@ faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run $(FAULTS)
 
 # Write 2,000 mixed turns in one process: local and remote ones, which end, fail, take too long or are cancelled. Fails
-# if the memory, the open files, the threads or the tasks grow. Writes build/soak.json and build/soak.png.
+# if the memory, the open files, the threads or the tasks grow, or if Python prints an error that no caller can handle.
+# Writes build/soak.json and build/soak.png.
 soak: .venv/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.run
 

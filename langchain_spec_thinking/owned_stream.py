@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
     from typing import Self
 
 T = TypeVar("T")
@@ -51,13 +52,20 @@ class OwnedStream(Generic[T]):
     def _start(self) -> Awaitable[T]:
         """Request the first item. In this call, Python tells the event loop about the generator."""
         self._started = True
-        registered, collected = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=_ignore)
-        try:
+        with hiding_generators():
             return self._items.__anext__()
-        finally:
-            sys.set_asyncgen_hooks(registered, collected)
+
+
+@contextmanager
+def hiding_generators() -> Iterator[None]:
+    """Hide asynchronous generators that begin in this context from the event loop."""
+    registered, collected = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=_ignore)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(registered, collected)
 
 
 def _ignore(_: AsyncGenerator[object, object]) -> None:
-    """Do nothing when a generator is collected that was not closed. This happens only if its event loop is closed."""
+    """Do nothing when a generator is collected that was not closed."""

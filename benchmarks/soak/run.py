@@ -1,7 +1,8 @@
 """`make soak`: writes many mixed turns in one process and fails if the process uses more and more.
 
 The turns are local and remote, and end, fail, take too long or are cancelled. While no turn runs, the memory, the open
-files, the threads and the tasks are counted. The second half of the counts is compared with the first half.
+files, the threads and the tasks are counted. The second half of the counts is compared with the first half. Nothing may
+be printed about an error that no caller can handle.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.soak.drawing import draw
 from benchmarks.soak.samples import Sample, growth, quiet, sample
 from benchmarks.soak.server import listening
 from benchmarks.soak.turns import Kind, local_kinds, remote_kinds
+from benchmarks.soak.unraisable import collecting_unraisable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +50,7 @@ class Soak:
         samples: The samples, in the order of time.
         endings: How many turns of each kind ended in each way.
         wrong: What was not expected, in words.
+        unraisable: The errors that Python printed because no caller can handle them.
     """
 
     kinds: Sequence[Kind]
@@ -57,9 +60,14 @@ class Soak:
     samples: list[Sample] = field(default_factory=list)
     endings: dict[str, Counter[str]] = field(default_factory=dict)
     wrong: Counter[str] = field(default_factory=Counter)
+    unraisable: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """Write all turns."""
+        with collecting_unraisable() as self.unraisable:
+            await self._write()
+
+    async def _write(self) -> None:
         began = time.monotonic()
         drawn = random.Random(self.seed).choices(self.kinds, k=self.turns)  # noqa: S311 - not used for security
         every = max(AT_ONCE, self.turns // SAMPLES)
@@ -91,13 +99,15 @@ class Soak:
             "growth": growth(self.samples),
             "endings": dict(sorted(self.endings.items())),
             "wrong": dict(self.wrong),
+            "unraisable": len(self.unraisable),
             "samples": [asdict(one) for one in self.samples],
         }
 
 
 def passed(results: dict[str, Any]) -> bool:
-    """Return whether nothing grew, and every turn ended as it may end."""
-    return not results["wrong"] and not any(figures["grew"] for figures in results["growth"].values())
+    """Return whether nothing grew, no error was printed, and every turn ended as it may end."""
+    grew = any(figures["grew"] for figures in results["growth"].values())
+    return not (results["wrong"] or results["unraisable"] or grew)
 
 
 def show(results: dict[str, Any], console: Console) -> None:
@@ -108,6 +118,8 @@ def show(results: dict[str, Any], console: Console) -> None:
         console.print(f"{name}: {figures['first_half']:g}, then {figures['second_half']:g}: {verdict}")
     for words, count in results["wrong"].items():
         console.print(f"{count} times {words}")
+    if results["unraisable"]:
+        console.print(f"{results['unraisable']} times Python printed an error that no caller can handle (see above)")
 
 
 async def soak(turns: int, seed: int, *, local: bool = True, progress: Callable[[int], Any] = lambda _: None) -> Soak:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ def test_a_short_soak_is_flat(tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     assert main(["--turns", "60", "--remote-only", "--out", str(out)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["unraisable"] == 0
     assert found["turns"] == sum(sum(endings.values()) for endings in found["endings"].values()) == 60
     assert {ending for endings in found["endings"].values() for ending in endings} == {"answer", "error", "cancelled"}
     assert out.with_suffix(".png").stat().st_size > 0
@@ -95,6 +97,27 @@ async def test_a_turn_that_ends_in_another_way_fails_the_soak(ending: str, words
     await found.run()
     assert words in " ".join(found.results()["wrong"])
     assert not passed(found.results())
+
+
+async def test_an_error_that_python_prints_fails_the_soak(capfd: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise KeyError("broken")
+
+    async def write() -> Ending:
+        Broken()
+        return "answer"
+
+    found = Soak([Kind("prints", write, ("answer",))], 8)
+    before = sys.unraisablehook
+    sys.unraisablehook = sys.__unraisablehook__  # pytest has its own, which makes this test fail
+    try:
+        await found.run()
+    finally:
+        sys.unraisablehook = before
+    assert found.results()["unraisable"] == 8
+    assert not passed(found.results())
+    assert capfd.readouterr().err.count("KeyError: 'broken'") == 8
 
 
 @pytest.mark.enable_socket  # of this machine only

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
 from langchain_spec_thinking.errors import ContinuationError, StreamCutError, StreamOrderError
+from langchain_spec_thinking.hidden_stream import HiddenStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,6 +47,7 @@ class ReplyStream:
         redactor: Redactor,
     ) -> None:
         self._stream: Any = stream
+        self._chunks: HiddenStream[Any] = HiddenStream(self._stream)  # the SDK's generators are never closed
         self._response = stream.response
         self._reader = reader
         self._timer = timer
@@ -77,7 +79,7 @@ class ReplyStream:
         events: list[Event] = []
         try:
             with self._ignoring_errors_after_end():
-                async for chunk in self._stream:
+                async for chunk in self._chunks:
                     events += self._read(chunk)
                     if _bring_text(events) or self._reader.exceeded:
                         return events
@@ -104,7 +106,7 @@ class ReplyStream:
             return
         self._resume_timer()
         with self._ignoring_errors_after_end():
-            async for chunk in self._stream:
+            async for chunk in self._chunks:
                 for event in self._read(chunk):
                     yield event
                 if self._reader.exceeded:

@@ -8,13 +8,15 @@ without telling anybody, and it collects an event, an error or a list of models 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, TimeoutWithTimer
 from langchain_spec_thinking.errors import CompressedReplyError, OversizedReplyError
+from langchain_spec_thinking.owned_stream import OwnedStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import Self
 
     import httpx2
 
@@ -35,22 +37,21 @@ def watch_response(response: httpx2.Response) -> None:
         def __init__(self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream) -> None:
             self._inner = inner
             self._watch = _Watch(response)
+            self._parts = _AsyncParts(inner, self._watch)
 
         def __iter__(self) -> Iterator[bytes]:
             for part in self._inner:  # type: ignore[union-attr]
                 self._watch(part)
                 yield part
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for part in self._inner:  # type: ignore[union-attr]
-                self._watch(part)
-                yield part
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._parts
 
         def close(self) -> None:
             self._inner.close()  # type: ignore[union-attr]
 
         async def aclose(self) -> None:
-            await self._inner.aclose()  # type: ignore[union-attr]
+            await self._parts.aclose()
 
     if "sse_done" not in response.extensions:
         response.extensions["sse_done"] = False
@@ -65,6 +66,40 @@ async def awatch_response(response: httpx2.Response) -> None:
 def saw_sse_done(response: httpx2.Response) -> bool:
     """Return whether the stream's `[DONE]` event was read."""
     return bool(response.extensions.get("sse_done"))
+
+
+class _AsyncParts:
+    """The parts of an asynchronous stream. A reader that begins again gets the rest.
+
+    The SDK leaves its generators half-read, and so the generators that they read. This class is no generator. Closing
+    it closes the generator that it reads.
+
+    Args:
+        inner: The stream.
+        watch: Called with each part.
+    """
+
+    def __init__(self, inner: Any, watch: Callable[[bytes], None]) -> None:  # noqa: ANN401 - it may be a blocking stream
+        self._inner = inner
+        self._watch = watch
+        self._parts: OwnedStream[bytes] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._parts is None:
+            self._parts = OwnedStream(self._inner.__aiter__())
+        part = await anext(self._parts)
+        self._watch(part)
+        return part
+
+    async def aclose(self) -> None:
+        try:
+            if self._parts:
+                await self._parts.aclose()
+        finally:
+            await self._inner.aclose()
 
 
 class _Watch:
