@@ -46,8 +46,9 @@ class ReplyStream:
         place: str,
         redactor: Redactor,
     ) -> None:
-        self._stream: Any = stream
-        self._chunks: HiddenStream[Any] = HiddenStream(self._stream)  # the SDK's generators are never closed
+        either: Any = stream  # blocking or not, as the methods that read it
+        self._stream = either
+        self._chunks: HiddenStream[Any] = HiddenStream(either)  # the SDK's generators are never closed
         self._response = stream.response
         self._reader = reader
         self._timer = timer
