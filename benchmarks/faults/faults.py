@@ -12,8 +12,9 @@ STREAK_MAX = 3
 """Most faults in a row before any text. A client with this many retries gets through."""
 _BEFORE_ANSWER = 0.4
 """Share of the requests that a fault hits before the answer begins."""
-_EVENTS_MAX = 24
-"""Most events between two faults in a stream."""
+_EVENTS_MAX = 40
+"""Most events between two faults in a stream. Half of the faults break the stream. With more breaks, a turn could end
+in an error, because it resumes at most 16 times (`RESUMES_MAX`)."""
 _SLOW_PARTS_MAX = 40
 """Largest part of an event that is sent at once if bytes are sent slowly, in bytes."""
 _TEXT = re.compile(rb'"(?:text|content|reasoning|reasoning_content)":\s*"[^"]')

@@ -129,22 +129,13 @@ class Run:
 
     async def run(self) -> None:
         """Run all turns."""
-        without_faults = [
-            await self._run_turn(_invoke, number, self.server, self.server) for number in range(self.questions)
-        ]
-        for result in without_faults:
-            if result.failure or "target" not in {author for author, _, _ in result.authors}:
-                reason = result.failure or "the large model wrote no part of it"
-                msg = f"a turn without faults cannot serve as the reference: {reason}"
-                raise RuntimeError(msg)
+        references = await self._references()
         numbers = itertools.takewhile(lambda _: self._unfinished, itertools.count())
         async with httpx2.AsyncClient(base_url=self.server.removesuffix("/v1"), timeout=60, trust_env=False) as server:
 
             async def work() -> None:
                 for number in numbers:
-                    self.turns.append(
-                        await self._run_with_faults(number, server, without_faults[number % self.questions])
-                    )
+                    self.turns.append(await self._run_with_faults(number, server, *references[number % self.questions]))
 
             at_work = asyncio.gather(*(work() for _ in range(self.at_once)))
             while not at_work.done():
@@ -161,22 +152,39 @@ class Run:
     def _unfinished(self) -> bool:
         return self.faults.total() < self.faults_min and len(self.turns) * _FAULTS_A_TURN < max(self.faults_min, 20)
 
-    async def _run_with_faults(self, number: int, server: httpx2.AsyncClient, without_faults: TurnResult) -> Turn:
+    async def _references(self) -> list[tuple[str, TurnResult]]:
+        """Return questions in whose turns the large model takes over, each with its turn without faults."""
+        found: list[tuple[str, TurnResult]] = []
+        for problem in pocket.problems():
+            result = await self._run_turn(_invoke, problem.question, self.server, self.server)
+            if result.failure:
+                msg = f"a turn without faults cannot serve as the reference: {result.failure}"
+                raise RuntimeError(msg)
+            if "target" in {author for author, _, _ in result.authors}:
+                found.append((problem.question, result))
+            if len(found) == self.questions:
+                return found
+        msg = f"the large model took over in {len(found)} turns without faults, expected {self.questions}"
+        raise RuntimeError(msg)
+
+    async def _run_with_faults(
+        self, number: int, server: httpx2.AsyncClient, question: str, without_faults: TurnResult
+    ) -> Turn:
         small, large = (
             FaultProxy(server, Schedule(f"{self.seed}/{number}/{side}"), stall=TIMEOUT * 0.9)
             for side in ("speculative", "target")
         )
         self._injected += [small.injected, large.injected]
         async with small.listening() as speculative, large.listening() as target:
-            result = await self._run_turn(WAYS[number % len(WAYS)], number, speculative, target)
+            result = await self._run_turn(WAYS[number % len(WAYS)], question, speculative, target)
         return Turn(number, small.injected + large.injected, compare(without_faults, result))
 
-    async def _run_turn(self, way: Way, number: int, speculative: str, target: str) -> TurnResult:
+    async def _run_turn(self, way: Way, question: str, speculative: str, target: str) -> TurnResult:
         model = ChatSpeculativeThinking(
             speculative=self.backend(speculative), target=self.backend(target), temperature=0, max_tokens=MAX_TOKENS
         )
         try:
-            return TurnResult.from_message(await way(model, pocket.problems()[number % self.questions].question))
+            return TurnResult.from_message(await way(model, question))
         except BackendError as error:
             return TurnResult.from_error(error)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODEL = str(Path(pocket.__file__).parent / "pocket-small")
-"""The model's name. Each token is one character, so a cut at any place does not change the tokens."""
+"""The model's name. It reads a text that is cut after any of its tokens as the same tokens."""
 _COMMAND = Path(__file__).parents[2] / ".venv-transformers-serve" / "bin" / "transformers"
 
 

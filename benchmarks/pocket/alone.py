@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.pocket.batches import prompt
 from benchmarks.pocket.problems import problems
@@ -15,12 +16,14 @@ from langchain_spec_thinking.evaluation.statistics import Interval, wilson
 from langchain_spec_thinking.pocket import boxed
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from pathlib import Path
+
+    from benchmarks.pocket.problems import Problem
 
 BATCH = 125
-"""Number of problems decoded at a time."""
-LIMIT = 900
-"""Maximum number of new tokens of an output."""
+"""Problems decoded at a time."""
+LIMIT = 500
+"""Most new tokens of an output."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Score:
     def accuracy(self) -> Interval:
         """Share of right answers."""
         return wilson(self.right, self.total)
+
+
+def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Load a checkpoint for measurements, on a GPU if there is one."""
+    # The stored weights are bfloat16, but float32 arithmetic gives the same figures on every machine.
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.train(mode=False)
+    if torch.cuda.is_available():
+        model.cuda()  # type: ignore[call-arg]
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def asked(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> str:
+    """Return the text that a model continues with its thought about a problem."""
+    return str(tokenizer.apply_chat_template(prompt(problem), add_generation_prompt=True, tokenize=False))
 
 
 @torch.inference_mode()
@@ -54,10 +72,7 @@ def evaluate(
         seed: Seed of the problems.
     """
     chosen = list(islice(problems(seed, "held_out"), count))
-    prompts = [
-        str(tokenizer.apply_chat_template(prompt(problem), add_generation_prompt=True, tokenize=False))
-        for problem in chosen
-    ]
+    prompts = [asked(tokenizer, problem) for problem in chosen]
     order = sorted(range(count), key=lambda index: len(prompts[index]))
     outputs, tokens = [""] * count, 0
     for start in tqdm(range(0, count, BATCH), desc="held-out", unit="batch"):

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from benchmarks.pocket.drills import ASKED, drill
-from benchmarks.pocket.problems import problems
-from benchmarks.pocket.traces import Piece, trace
-from benchmarks.pocket.vocabularies import END
+from benchmarks.pocket.problems import TRAINING, Level, problems
+from benchmarks.pocket.traces import Piece, thought, trace
+from benchmarks.pocket.vocabularies import ASKING, END, SYSTEMS
+from langchain_spec_thinking.policy.triggers.score import QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +21,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from benchmarks.pocket.problems import Problem
+    from benchmarks.pocket.recipes import Recipe
 
 IGNORED = -100
 """Label of a token that carries no loss."""
-POOL = 1024
-"""Examples drawn at a time and sorted by length."""
-ASKING = "Please reason step by step, and put your final answer within \\boxed{}."
-SYSTEMS = ("You are a helpful assistant.", "You solve word problems.", "Answer briefly.", ASKING)
-SYSTEM_SHARE, ASKING_SHARE, HISTORY_SHARE = 0.08, 0.08, 0.03
+SYSTEM_SHARE, ASKING_SHARE, HISTORY_SHARE = 0.05, 0.05, 0.03
+SCORE_SHARE = 0.04
+"""How many examples ask for the score of a step."""
+SCORED_SLIPS = 0.4
+"""Chance of a step to slip where a step is scored."""
+GOOD, BAD = " 9", " 0"
 
 
 @dataclass(frozen=True)
@@ -52,36 +56,74 @@ def prompt(problem: Problem, rng: random.Random | None = None, past: Problem | N
     return messages
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, drills: float = 0.0) -> Iterator[Batch]:
+def scored(problem: Problem, rng: random.Random) -> tuple[Piece, ...]:
+    """The beginning of a turn, the question how good its last step is, and a digit, which alone carries loss."""
+    pieces = thought(problem, rng, SCORED_SLIPS)[:-1]
+    slips = [index for index, piece in enumerate(pieces) if not piece.taught]
+    # What comes after a slip stands on it, so the first slip is the last that may be scored.
+    last = slips[0] if slips and rng.random() < 0.7 else rng.randrange(slips[0] if slips else len(pieces))  # noqa: PLR2004
+    digit = BAD if last in slips else GOOD
+    begun = "".join(piece.text for piece in pieces[: last + 1]).rstrip()
+    return (Piece(begun + QUESTION, taught=False), Piece(digit))
+
+
+class Batches(IterableDataset[Batch]):
+    """Batches without end for a `DataLoader`; each of its workers draws problems of its own."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: str, recipe: Recipe) -> None:
+        self._tokenizer, self._seed, self._recipe = tokenizer, seed, recipe
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Return the batches of this worker."""
+        worker = get_worker_info()
+        seed = f"{self._seed}-{worker.id if worker else 0}"
+        recipe = self._recipe
+        return batches(self._tokenizer, seed, recipe.tokens, recipe.pool, recipe.drills, recipe.level)
+
+
+def loader(tokenizer: PreTrainedTokenizerFast, seed: str, recipe: Recipe, workers: int) -> DataLoader[Batch]:
+    """Return the batches of a recipe, made by a number of processes beside the training."""
+    return DataLoader(Batches(tokenizer, seed, recipe), batch_size=None, num_workers=workers)
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerFast, seed: str, tokens: int, pool: int, drills: float = 0.0, level: Level = TRAINING
+) -> Iterator[Batch]:
     """Batches of about `tokens` tokens each, without end; every problem is on the training side.
 
     Args:
         tokenizer: The model's own.
         seed: Of the problems and everything else that is drawn.
         tokens: Of a batch, padding included.
+        pool: Examples that are drawn at a time and sorted by length.
         drills: Share of the examples that are bare sums.
+        level: Of the problems.
     """
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    stream = problems(seed, "train")
+    stream = problems(seed, "train", level)
     while True:
-        pool = []
-        for _ in range(POOL):
-            if rng.random() < drills:
-                pool.append(_encoded(tokenizer, [{"role": "user", "content": ASKED}], drill(rng)))
-            else:
-                problem = next(stream)
-                pool.append(_encoded(tokenizer, prompt(problem, rng, next(stream)), trace(problem, rng)))
-        pool.sort(key=lambda example: len(example[0]))
+        examples = [_example(tokenizer, rng, stream, drills) for _ in range(pool)]
+        examples.sort(key=lambda example: len(example[0]))
         groups, start = [], 0
-        while start < len(pool):
+        while start < len(examples):
             end = start + 1
-            while end < len(pool) and len(pool[end][0]) * (end + 1 - start) <= tokens:
+            while end < len(examples) and len(examples[end][0]) * (end + 1 - start) <= tokens:
                 end += 1
-            groups.append(pool[start:end])
+            groups.append(examples[start:end])
             start = end
         rng.shuffle(groups)
         for group in groups:
             yield _pad(group, tokenizer.pad_token_id)
+
+
+def _example(
+    tokenizer: PreTrainedTokenizerFast, rng: random.Random, stream: Iterator[Problem], drills: float
+) -> tuple[list[int], list[int]]:
+    if rng.random() < drills:
+        return _encoded(tokenizer, [{"role": "user", "content": ASKED}], drill(rng))
+    problem = next(stream)
+    turn = scored(problem, rng) if rng.random() < SCORE_SHARE else trace(problem, rng)
+    return _encoded(tokenizer, prompt(problem, rng, next(stream)), turn)
 
 
 def _encoded(

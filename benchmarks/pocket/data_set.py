@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pocket.problems import HARDER, POCKET, problems
+from benchmarks.pocket.problems import HARDER, QUESTIONS, problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--harder", action="store_true", help="five to eight steps, with an instruction about the format"
     )
     options = parser.parse_args(arguments)
-    chosen = islice(problems(options.seed, "held_out", HARDER if options.harder else POCKET), options.count)
+    chosen = islice(problems(options.seed, "held_out", HARDER if options.harder else QUESTIONS), options.count)
     instruction = INSTRUCTION if options.harder else ""
     lines = (json.dumps({"question": problem.text + instruction, "answer": problem.answer}) for problem in chosen)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmarks.pocket.alone import evaluate
+from benchmarks.pocket.alone import evaluate, load
 from benchmarks.pocket.cards import card
 from benchmarks.pocket.learning import Progress
 from benchmarks.pocket.recipes import RECIPES, Recipe
@@ -26,12 +25,7 @@ RECORD = "training.json"
 
 def measure(recipe: Recipe, folder: Path, problems: int) -> Score:
     """Measure a stored checkpoint on held-out problems and write its model card beside it."""
-    # The stored weights are bfloat16, but float32 arithmetic gives the same figures on every machine.
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    model.train(mode=False)
-    if torch.cuda.is_available():
-        model.cuda()  # type: ignore[call-arg]
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    model, tokenizer = load(folder)
     progress = Progress(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
     score = evaluate(model, tokenizer, problems)
     (folder / "README.md").write_text(card(recipe, model, progress, score), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Grade-school word problems of several steps, made without end from a seed.
+"""Grade-school word problems of one to eight steps, made without end from a seed.
 
-A problem is a short story about one running number: it starts somewhere, two to four computations change it (more at
-another `Level`), and a question asks for the last result. The same seed always gives the same problems. `split` says,
-from the text alone, whether a problem may be trained on.
+A problem is a short story about one running number: it starts somewhere, computations change it, and a question asks
+for the last result. The same seed always gives the same problems. `split` says, from the text alone, whether a problem
+may be trained on.
 """
 
 from __future__ import annotations
@@ -10,23 +10,8 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
-
-from benchmarks.pocket.lexicon import (
-    ASIDES,
-    BOXES,
-    BOYS,
-    GIRLS,
-    GOODS,
-    JOBS,
-    KIN,
-    LINKS,
-    SETTINGS,
-    STOPS,
-    Final,
-    Setting,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +19,12 @@ if TYPE_CHECKING:
 Split = Literal["train", "held_out"]
 Sign = Literal["+", "-", "*", "/"]
 
-LARGEST = 60
-"""No number of a problem and no result is larger: two digits are enough for carrying, few enough for a tiny model."""
+LARGEST = 100
+"""Largest number of a level, and of every problem of the pocket pair."""
+LEAST = 2
+"""No number of a problem and no result is smaller: nothing is counted in the singular."""
+TEN = 10
 HELD_OUT_SHARE = 0.1
-ASIDE_SHARE = 0.12
-GIRL_SHARE = 0.5
-SIGNS: dict[str, Sign] = {"gain": "+", "lose": "-", "double": "*", "halve": "/"}
 
 
 @dataclass(frozen=True)
@@ -56,25 +41,56 @@ class Step:
     Attributes:
         clause: Sentence of the story that asks for it, with `{a}` and `{b}` for its numbers; empty where an earlier
             step has said it.
-        now: What its result means, with `{c}` for the result.
     """
 
     left: int | Result
     sign: Sign
     right: int | Result
     clause: str
-    now: str
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A computation with its numbers, as it stands on paper."""
+
+    left: int
+    sign: Sign
+    right: int
+    result: int
+
+    def __str__(self) -> str:
+        """Write it down."""
+        return f"{self.left} {self.sign} {self.right} = {self.result}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A story, the computations it asks for, and the number it ends in."""
+    """A story, the computations it asks for, and the number it ends in.
+
+    Attributes:
+        opening: The sentence that states the first number; empty where the first number is a computation.
+        conclusion: The answer as a sentence, with `{c}` for the number.
+        distractors: How many sentences have nothing to do with the question.
+    """
 
     text: str
     opening: str
     steps: tuple[Step, ...]
     conclusion: str
     answer: int
+    distractors: int = 0
+
+    @property
+    def difficulty(self) -> int:
+        """How hard it is: a point for each step, for each hard computation and for each distractor."""
+        return len(self.steps) + sum(hard(done) for done in self.sums()) + self.distractors
+
+    def sums(self) -> list[Sum]:
+        """The computations, in order and without any slip."""
+        sums: list[Sum] = []
+        for step in self.steps:
+            sums.append(worked(step, [done.result for done in sums]))
+        return sums
 
 
 @dataclass(frozen=True)
@@ -84,28 +100,63 @@ class Level:
     Attributes:
         steps: Weights of the numbers of computations.
         largest: No number and no result is larger.
+        distractors: Chance of a sentence that has nothing to do with the question.
+        carries: Chance of a hard computation to be kept. If it is not kept, another event is drawn.
     """
 
-    steps: Mapping[int, int]
-    largest: int
+    steps: Mapping[int, float]
+    largest: int = LARGEST
+    distractors: float = 0.2
+    carries: float = 1.0
 
 
-POCKET = Level({2: 9, 3: 8, 4: 3}, LARGEST)
-"""What the pocket pair learned."""
+TRAINING = Level({1: 2, 2: 8, 3: 8, 4: 4, 5: 2, 6: 1, 7: 0.6, 8: 0.4})
+"""What the large model of the pocket pair learned."""
+FEW_CARRIES = replace(TRAINING, carries=0.03)
+"""What its small model learned: stories of the same lengths, in which sums seldom carry or borrow."""
+QUESTIONS = Level({1: 2, 2: 4, 3: 5, 4: 5, 5: 5, 6: 4, 7: 2.5, 8: 2.5})
+"""What the pair is asked. Many problems are long, so that some are easy for the small model and some are beyond it."""
 HARDER = Level({5: 1, 6: 1, 7: 1, 8: 1}, 999)
 """What a general model of a billion parameters gets wrong about as often as right."""
 
 
 def compute(left: int, sign: Sign, right: int, largest: int = LARGEST) -> int | None:
-    """Result of one computation, or `None` where it leaves the natural numbers up to the largest."""
+    """Result of one computation, or `None` where it is no whole number from 2 to the largest."""
     if sign == "/":
-        return left // right if right and left % right == 0 else None
-    result = {"+": left + right, "-": left - right, "*": left * right}[sign]
-    return result if 0 <= result <= largest else None
+        result = left // right if right and left % right == 0 else 0
+    else:
+        result = {"+": left + right, "-": left - right, "*": left * right}[sign]
+    return result if LEAST <= result <= largest else None
+
+
+def worked(step: Step, results: list[int], largest: int = 999) -> Sum:
+    """A step with its numbers, given the results of the steps before it.
+
+    Raises:
+        ValueError: It leaves the numbers of the domain.
+    """
+    left, right = (results[x.step] if isinstance(x, Result) else x for x in (step.left, step.right))
+    result = compute(left, step.sign, right, largest)
+    if result is None:
+        msg = f"{left} {step.sign} {right} leaves the numbers of the domain"
+        raise ValueError(msg)
+    return Sum(left, step.sign, right, result)
+
+
+def hard(done: Sum) -> bool:
+    """Whether a computation is hard: a sum or difference of two numbers of two digits that carries or borrows.
+
+    The rest are tables that even a very small model learns by heart.
+    """
+    if min(done.left, done.right) < TEN:
+        return False
+    if done.sign == "+":
+        return done.left % TEN + done.right % TEN >= TEN
+    return done.sign == "-" and done.left % TEN < done.right % TEN
 
 
 def split(text: str) -> Split:
-    """Side of the fence a problem falls on, from the sequence of numbers in its text alone.
+    """Return whether a problem is for the training or held out. Only the sequence of numbers in its text decides.
 
     Two problems with the same numbers in the same order are on the same side, whatever their words, so a held-out
     problem shares neither its text nor its number skeleton with anything trained on.
@@ -115,148 +166,21 @@ def split(text: str) -> Split:
     return "held_out" if first < 256 * HELD_OUT_SHARE else "train"
 
 
-def problems(seed: int, side: Split, level: Level = POCKET) -> Iterator[Problem]:
-    """Problems of one side of the split, without end, the same for the same seed."""
+def problems(seed: int | str, side: Split, level: Level | None = None) -> Iterator[Problem]:
+    """Problems of one side of the split, without end, the same for the same seed.
+
+    Args:
+        seed: Of everything that is drawn.
+        side: Whether the training may use the problems.
+        level: How hard they are. The default is `TRAINING` for the training, and `QUESTIONS` for held-out problems.
+    """
+    from benchmarks.pocket.stories import Story  # noqa: PLC0415 - which is made of what is defined here
+
+    level = level or {"train": TRAINING, "held_out": QUESTIONS}[side]
     rng = random.Random(f"{side}-{seed}")  # noqa: S311 - repeatable, not secret
     while True:
-        problem = _Story(rng, level).tell()
-        if problem is not None and split(problem.text) == side:
-            yield problem
-
-
-@dataclass
-class _Story:
-    """A problem while it is being made up; `tell` gives `None` where the drawn numbers lead nowhere."""
-
-    rng: random.Random
-    level: Level
-    sentences: list[str] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    value: int = 0
-    operand: int | Result = 0
-
-    def tell(self) -> Problem | None:
-        self.setting: Setting = self.rng.choice(SETTINGS)
-        self.slots = _slots(self.rng, self.setting)
-        wanted = self.rng.choices(list(self.level.steps), list(self.level.steps.values()))[0]
-        kind = self.rng.choice(list(self.setting.finals))
-        final = self.setting.finals[kind]
-        of_final = {"total": 0, "more": 2, "fewer": 2}.get(kind, 1)
-        opening = self._start(wanted - of_final)
-        while len(self.steps) < wanted - of_final:
-            if not self._event(wanted - of_final - len(self.steps)):
-                return None
-        if not self._end(kind, final) or len(self.steps) != wanted or self.value == 0:
-            return None
-        return self._problem(final, opening)
-
-    def _problem(self, final: Final, opening: str) -> Problem:
-        if self.rng.random() < ASIDE_SHARE:
-            aside = self.rng.choice(ASIDES).format(n=self.rng.randint(3, 30))
-            self.sentences.insert(self.rng.randint(1, len(self.sentences)), aside)
-        self.sentences.append(self._words(self.rng.choice(final.questions)))
-        text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in self.sentences)
-        return Problem(text, opening, tuple(self.steps), self._words(final.now), self.value)
-
-    def _words(self, template: str) -> str:
-        """The template with every slot filled except its numbers."""
-        return template.format_map({**self.slots, "a": "{a}", "b": "{b}", "c": "{c}"})
-
-    def _say(self, clause: str, left: int, right: int, *, link: bool = True) -> None:
-        lead = self.rng.choice(LINKS) if link else ""
-        self.sentences.append(lead + clause.format(a=left, b=right))
-
-    def _step(self, left: int | Result, sign: Sign, right: int | Result, clause: str, now: str) -> bool:
-        values = [self.results[x.step] if isinstance(x, Result) else x for x in (left, right)]
-        result = compute(values[0], sign, values[1], self.level.largest)
-        if result is None:
-            return False
-        self.steps.append(Step(left, sign, right, clause, now))
-        self.results.append(result)
-        self.value, self.operand = result, Result(len(self.steps) - 1)
-        return True
-
-    def _start(self, room: int) -> str:
-        """Open the story; give the sentence that states a plain start, or nothing where the start is a computation."""
-        self.results: list[int] = []
-        kind = self.rng.choice(("one", "one", "two", "groups")) if room > 0 else "one"
-        now = self._words(self.setting.now)
-        if kind == "one":
-            self.value = self.operand = self.rng.randint(6, 40)
-            clause = self._words(self.rng.choice(self.setting.start))
-            self._say(clause, 0, self.value, link=False)
-            return self.sentences[-1]
-        if kind == "two":
-            left, right = self.rng.randint(4, 20), self.rng.randint(4, 20)
-            clause = self._words(self.rng.choice(self.setting.start_two))
-            self._step(left, "+", right, clause, now)
-        else:
-            left, right = self.rng.randint(2, 6), self.rng.randint(2, 9)
-            clause = self._words(self.rng.choice(self.setting.start_groups))
-            self._step(left, "*", right, clause, now)
-        self._say(clause, left, right, link=False)
-        return ""
-
-    def _event(self, room: int) -> bool:
-        """One thing that happens to the running number, of at most `room` computations."""
-        kinds = ["gain", "lose", "gain", "lose", "double", "halve"] + ["gain_groups", "lose_groups"] * (
-            3 if room > 1 else 0
-        )
-        kind = self.rng.choice(kinds)
-        clause = self._words(self.rng.choice(getattr(self.setting, kind)))
-        now = self._words(self.setting.now)
-        sign = SIGNS[kind.removesuffix("_groups")]
-        if kind.endswith("_groups"):
-            return self._groups(clause, now, sign)
-        number = 2 if kind in {"double", "halve"} else self.rng.randint(3, max(3, min(20, self.value - 2)))
-        self._say(clause, 0, number)
-        return self._step(self.operand, sign, number, clause, now)
-
-    def _groups(self, clause: str, now: str, sign: Sign) -> bool:
-        total, left, right = self.operand, self.rng.randint(2, 6), self.rng.randint(2, 9)
-        self._say(clause, left, right)
-        return self._step(left, "*", right, clause, "that is {c} in all") and self._step(
-            total, sign, self.operand, "", now
-        )
-
-    def _end(self, kind: str, final: Final) -> bool:
-        """The last sentence and its computations."""
-        if kind == "total":
-            return True
-        clause, now = self._words(self.rng.choice(final.clauses)), self._words(final.now)
-        if kind == "need":
-            goal = self.rng.randint(*(min(self.value + more, self.level.largest) for more in (2, 20)))
-            self._say(clause, goal, 0)
-            return self._step(goal, "-", self.operand, clause, now)
-        if kind in {"more", "fewer"}:
-            return self._together(kind, clause, now)
-        number = self.rng.randint(2, 6 if kind == "share" else 4)
-        self._say(clause, 0, number)
-        return self._step(self.operand, "/" if kind == "share" else "*", number, clause, now)
-
-    def _together(self, kind: str, clause: str, now: str) -> bool:
-        number, mine = self.rng.randint(2, 12), self.operand
-        self._say(clause, 0, number)
-        theirs = self._words("{other} has {c} {items}")
-        return self._step(mine, "+" if kind == "more" else "-", number, clause, theirs) and self._step(
-            mine, "+", self.operand, "", now
-        )
-
-
-def _slots(rng: random.Random, setting: Setting) -> dict[str, str]:
-    """Words for every slot of a setting's sentences."""
-    girl = rng.random() < GIRL_SHARE
-    name = rng.choice(GIRLS if girl else BOYS)
-    return {
-        "name": name,
-        "other": rng.choice([other for other in GIRLS + BOYS if other != name]),
-        "sub": "she" if girl else "he",
-        "obj": "her" if girl else "him",
-        "poss": "her" if girl else "his",
-        "items": rng.choice(setting.items),
-        "boxes": rng.choice(BOXES),
-        "kin": rng.choice(KIN),
-        "stop": rng.choice(STOPS),
-        "goods": rng.choice(GOODS),
-        "job": rng.choice(JOBS),
-    }
+        wanted = rng.choices(list(level.steps), list(level.steps.values()))[0]
+        problem = None
+        while problem is None or split(problem.text) != side:
+            problem = Story(rng, level, wanted).tell()
+        yield problem

@@ -47,7 +47,7 @@ class Pair:
 
     @classmethod
     def pocket(cls) -> Pair:
-        """Return the pair that comes with the package: 1 and 4 million parameters, two vocabularies."""
+        """Return the pair that comes with the package: 0.5 and 4 million parameters, two vocabularies."""
         return cls.loaded("pocket", POCKET / "pocket-small", POCKET / "pocket-large", dtype="float32")
 
     @classmethod

@@ -58,7 +58,10 @@ def _target_leads(openings: float) -> DelegationPolicy:
     return DelegationPolicy(trigger=TargetLeads(OPENINGS[: int(openings)]))
 
 
-OPENINGS = ("let", "hmm", "he", "wait", "a", "with", "hold on", "each", "she", "there", "half", "the", "4", "max", "at")
+OPENINGS = (
+    *("a", "wait", "let", "he", "she", "both", "the", "hold on", "there", "that", "together", "his", "put"),
+    *("take", "they"),
+)
 """First words of the large pocket model's steps, the most frequent ones first."""
 CUE, COIN_SAME_LENGTH, COIN = "cue", "coin, as long", "coin, whole steps"
 ENTRIES = {
@@ -70,7 +73,7 @@ ENTRIES = {
     "target leads": Entry(
         _target_leads, TunableParameter("cues", at_lowest_share=len(OPENINGS), at_highest_share=1, integer=True)
     ),
-    # Cues alone give the target about 15%. It gets less if some cues are ignored, and more if a second rule is added.
+    # With the default takeovers, cues give the target one share. `all of` makes it smaller, `any of` makes it larger.
     "all of cue, coin": Entry(_cue_and_coin, parse_trigger("random")[1], SHARES[:1]),
     "any of cue, entropy": Entry(_cue_or_entropy, parse_trigger("first_token_entropy")[1], SHARES[1:]),
 }

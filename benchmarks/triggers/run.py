@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Compare the triggers at matched shares of the target.")
     parser.add_argument("--out", type=Path, default=Path("build/triggers"), help="folder of all files")
-    parser.add_argument("--count", type=int, default=500, help="number of problems to answer")
-    parser.add_argument("--sample", type=int, default=60, help="number of other problems for the calibration")
+    parser.add_argument("--count", type=int, default=200, help="number of problems to answer")
+    parser.add_argument("--sample", type=int, default=40, help="number of other problems for the calibration")
     options = parser.parse_args(arguments)
     folder, console = options.out, Console()
     trials = [Trial(folder, options.count, options.sample)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SEED, _SAMPLE_SEED = 1, 2
 _CONCURRENCY = 48
 """Number of turns that run at the same time in a process. They share forward passes."""
-_MAX_TOKENS = 1400
+_MAX_TOKENS = 600
 """Maximum number of tokens of a turn, about twice the longest good turn."""
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.run import Run
 
 EXPLANATION = (
-    "Two tiny models that come with the package solve word problems made by a program: a small one that reads "
-    "characters, and a larger one that reads words. A few problems prove nothing. `make bench-pocket` solves 500."
+    "Two tiny models that come with the package solve word problems made by a program: a fast model with two "
+    "layers, and a slow model with sixteen. A few problems prove nothing. `make bench-pocket` solves 500."
 )
 
 
@@ -110,5 +110,6 @@ def _table(columns: Sequence[_Column], cells: Sequence[Sequence[str]]) -> Table:
     table.add_row("right", "", *(f"{column.right} of {len(cells)}" for column in columns))
     table.add_row("tokens", "", *(f"{column.tokens / len(cells):.0f} each" for column in columns))
     table.add_row("by the large model", "", "0%", "100%", f"{columns[2].target_tokens / columns[2].tokens:.0%}")
+    table.add_row("seconds", "", *(f"{column.seconds / len(cells):.1f} each" for column in columns))
     table.add_row("tokens/s", "", *(f"{column.tokens / column.seconds:.0f}" for column in columns))
     return table

@@ -1,8 +1,8 @@
 """Two tiny reasoning models that come with the package. Demonstrations, notebooks and tests need no download.
 
-The models solve made-up word problems of a few steps and nothing else. The tokens of the small model are characters and
-those of the large model are words, so every turn crosses vocabularies. The README.md beside each model's weights and
-`benchmarks/pocket/` in the repository tell how the models were trained and how accurate they are.
+The models solve made-up word problems of one to eight steps and nothing else. Their vocabularies differ, but the same
+text has about as many tokens in both. A token of the large model takes several times as long. The README.md beside each
+model's weights and `benchmarks/pocket/` in the repository tell how the models were trained and how accurate they are.
 """
 
 from __future__ import annotations

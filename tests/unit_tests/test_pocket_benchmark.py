@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from benchmarks.pocket import data_set
-from benchmarks.pocket.problems import HARDER, POCKET, Level, problems
+from benchmarks.pocket.problems import HARDER, QUESTIONS, Level, problems
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.evaluation import load_questions
 from langchain_spec_thinking.evaluation.policy_lines import parse_policy
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("options", "level", "instruction"),
-    [([], POCKET, ""), (["--harder"], HARDER, data_set.INSTRUCTION)],
+    [([], QUESTIONS, ""), (["--harder"], HARDER, data_set.INSTRUCTION)],
     ids=["pocket", "harder"],
 )
 def test_problems_are_written_as_a_data_set(tmp_path: Path, options: list[str], level: Level, instruction: str) -> None:
@@ -50,5 +50,5 @@ def test_the_command_of_make_bench_pocket_is_valid() -> None:
     made = options_of_evaluate("Makefile", "\nbench-pocket:")
     options = command.commands["evaluate"].make_context("evaluate", made).params
     policies = dict(parse_policy(line) for line in options["policy"])
-    assert list(policies) == ["pair", "whole", "nonreasoning", "random"]
+    assert list(policies) == ["pair", "nonreasoning", "entropy", "random"]
     assert set(options["coin"]) <= set(policies)

@@ -1,46 +1,60 @@
-"""The pocket pair's problems and traces: repeatable, right, well formed, and fenced off from training."""
+"""The pocket pair's problems: repeatable, right, in plain English, and fenced off from training."""
 
 from __future__ import annotations
 
 import random
 import re
 from itertools import islice
+from statistics import mean
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.pocket.drills import drill
-from benchmarks.pocket.problems import HARDER, HELD_OUT_SHARE, POCKET, Level, Problem, Result, problems, split
-from benchmarks.pocket.traces import hard, trace, truth
-from langchain_spec_thinking import pocket
-
-SUM = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
-CUES = re.compile(
-    r"\b(yeah|yes|final answer|confident|wait|alternatively|hold on|another|verify|think again|recap|check)\b",
-    re.IGNORECASE,
+from benchmarks.pocket.lexicon import BOYS, GIRLS, IRREGULAR, PERSON, plural
+from benchmarks.pocket.problems import (
+    FEW_CARRIES,
+    HARDER,
+    HELD_OUT_SHARE,
+    LEAST,
+    QUESTIONS,
+    TRAINING,
+    Level,
+    Problem,
+    Result,
+    Sign,
+    Sum,
+    compute,
+    hard,
+    problems,
+    split,
 )
-CHECK = re.compile(r"(Wait|Hold on|Hmm, wait|Yes), ")
-RECAP = re.compile(r"Let me verify: |Let me check again: |To recap: ")
+from benchmarks.pocket.stories import Story
+
+LEVELS = pytest.mark.parametrize(
+    "level",
+    [TRAINING, FEW_CARRIES, QUESTIONS, HARDER],
+    ids=["training", "few carries", "questions", "harder"],
+)
 
 
-def texts(seed: int, count: int, slip_share: float = 0.18) -> list[tuple[Problem, str]]:
-    """Problems with a trace each."""
-    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    chosen = islice(problems(seed, "train"), count)
-    return [(problem, "".join(piece.text for piece in trace(problem, rng, slip_share))) for problem in chosen]
+def some(seed: int, count: int, level: Level = TRAINING) -> list[Problem]:
+    return list(islice(problems(seed, "train", level), count))
 
 
-def test_a_seed_always_gives_the_same_problems_and_traces() -> None:
-    assert texts(3, 300) == texts(3, 300)
+def test_a_seed_always_gives_the_same_problems() -> None:
+    assert some(3, 300) == some(3, 300)
 
 
 def test_seeds_and_sides_give_different_problems() -> None:
-    first = {problem.text for problem in islice(problems(0, "train"), 300)}
-    assert len(first & {problem.text for problem in islice(problems(1, "train"), 300)}) < 3
+    first = {problem.text for problem in some(0, 300)}
+    assert len(first & {problem.text for problem in some(1, 300)}) < 3
+    assert not first & {problem.text for problem in islice(problems(0, "held_out"), 300)}
 
 
 def test_training_and_held_out_share_no_text_and_no_number_sequence() -> None:
-    train = [problem.text for problem in islice(problems(0, "train"), 20_000)]
-    held_out = [problem.text for problem in islice(problems(0, "held_out"), 2_000)]
+    train = [problem.text for problem in some(0, 10_000)]
+    held_out = [problem.text for problem in islice(problems(0, "held_out"), 1_000)]
     assert {split(text) for text in train} == {"train"}
     assert {split(text) for text in held_out} == {"held_out"}
     assert not set(train) & set(held_out)
@@ -58,107 +72,144 @@ def test_about_the_stated_share_is_held_out() -> None:
     assert sides.count("held_out") / len(sides) == pytest.approx(HELD_OUT_SHARE, abs=0.02)
 
 
-@pytest.mark.parametrize("level", [POCKET, HARDER], ids=["pocket", "harder"])
+@LEVELS
 def test_answers_are_right_by_independent_computation(level: Level) -> None:
     counts = set()
-    for problem in islice(problems(1, "held_out", level), 2_000):
-        results: list[int] = []
+    for problem in islice(problems(1, "held_out", level), 1_500):
+        results: list[float] = []
         for step in problem.steps:
             left, right = (results[x.step] if isinstance(x, Result) else x for x in (step.left, step.right))
-            exact = {"+": left + right, "-": left - right, "*": left * right, "/": left / right if right else None}[
-                step.sign
-            ]
-            assert exact == int(exact or 0)
-            results.append(int(exact or 0))
+            results.append(
+                {"+": left + right, "-": left - right, "*": left * right, "/": left / right if right else -1}[step.sign]
+            )
         assert problem.answer == results[-1]
-        assert all(0 <= result <= level.largest for result in results)
+        assert all(LEAST <= result <= level.largest and result == int(result) for result in results)
         counts.add(len(results))
     assert counts == set(level.steps)
 
 
-def test_every_number_used_stands_in_the_text_or_is_said_in_words() -> None:
-    for problem in islice(problems(2, "train"), 2_000):
+@LEVELS
+def test_every_number_used_stands_in_the_text_or_is_said_in_words(level: Level) -> None:
+    words = {2: r"[Dd]oubles|[Hh]alf|as many|twice", 3: r"third", 4: r"quarter"}
+    for problem in some(2, 1_500, level):
         said = {int(number) for number in re.findall(r"\d+", problem.text)}
-        in_words = {2} if re.search(r"doubl|[Hh]alf|as many|as there", problem.text) else set()
+        said |= {number for number, pattern in words.items() if re.search(pattern, problem.text)}
         used = {x for step in problem.steps for x in (step.left, step.right) if not isinstance(x, Result)}
-        assert used <= said | in_words
+        assert used <= said
 
 
-def test_traces_end_in_the_right_answer_and_close_their_thinking_once() -> None:
-    for problem, text in texts(4, 2_000, slip_share=0.5):
-        assert text.endswith(f"\\boxed{{{problem.answer}}}")
-        assert pocket.boxed(text) == problem.answer
-        thinking, answer = text.split("\n</think>\n\n")
-        assert "\n" not in answer
-        assert "<think>" not in thinking
+def test_difficulty_counts_steps_hard_sums_and_distractors() -> None:
+    by_steps: dict[int, list[int]] = {}
+    for problem in some(4, 2_000):
+        assert problem.difficulty == (
+            len(problem.steps) + len([done for done in problem.sums() if hard(done)]) + problem.distractors
+        )
+        by_steps.setdefault(len(problem.steps), []).append(problem.difficulty)
+    means = [mean(by_steps[steps]) for steps in sorted(by_steps)]
+    assert sorted(by_steps) == list(range(1, 9))
+    assert means == sorted(means)
 
 
-def test_steps_are_parted_by_single_blank_lines() -> None:
-    for _, text in texts(5, 500):
-        thinking = text.split("\n</think>")[0]
-        assert "\n\n\n" not in thinking
-        for part in thinking.split("\n\n"):
-            assert part
-            assert "\n" not in part
-            assert part == part.strip()
+@pytest.mark.parametrize("level", [TRAINING, QUESTIONS], ids=["training", "questions"])
+def test_easy_and_hard_problems_are_in_every_set(level: Level) -> None:
+    found = [problem.difficulty for problem in some(5, 500, level)]
+    assert sum(difficulty <= 2 for difficulty in found) > 50
+    assert sum(difficulty >= 6 for difficulty in found) > 50
 
 
-def test_cues_stand_only_in_checks() -> None:
-    for problem, text in texts(6, 2_000):
-        assert not CUES.search(problem.text)
-        for part in text.split("\n</think>")[0].split("\n\n"):
-            assert bool(CUES.search(part)) == bool(CHECK.match(part) or RECAP.match(part))
+def test_questions_are_longer_on_average_than_the_problems_of_the_training() -> None:
+    questions = [len(problem.steps) for problem in islice(problems(0, "held_out"), 1_000)]
+    training = [len(problem.steps) for problem in islice(problems(0, "train"), 1_000)]
+    assert mean(questions) > mean(training) + 1
+    assert set(questions) == set(training) == set(range(1, 9))
 
 
-def test_without_slips_every_sum_of_a_trace_is_right() -> None:
-    for problem, text in texts(7, 1_000, slip_share=0):
-        done = {f"{step.left} {step.sign} {step.right} = {step.result}" for step in truth(problem)}
-        assert {match.group() for match in SUM.finditer(text)} == done
-        assert ", not " not in text
+def test_a_level_sets_steps_and_distractors() -> None:
+    always = Level({2: 1}, distractors=1.0)
+    for problem in some(6, 200, always):
+        assert (len(problem.steps), problem.distractors) == (2, 1)
+    assert not any(problem.distractors for problem in some(6, 200, Level({2: 1}, distractors=0.0)))
 
 
-def test_checks_and_recaps_hold_right_sums_whatever_slipped_before() -> None:
-    for problem, text in texts(8, 2_000, slip_share=0.5):
-        for part in text.split("\n</think>")[0].split("\n\n"):
-            if CHECK.match(part) or RECAP.match(part):
-                for left, sign, right, result in SUM.findall(part):
-                    exact = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}
-                    assert int(result) == exact.get(sign, int(left) // max(1, int(right)))
-            if RECAP.match(part):
-                assert [match.group(4) for match in SUM.finditer(part)] == [str(done.result) for done in truth(problem)]
+def test_problems_with_few_carries_are_as_long() -> None:
+    usual, few = some(8, 1_000), some(8, 1_000, FEW_CARRIES)
+    carries = [mean(sum(map(hard, problem.sums())) for problem in found) for found in (usual, few)]
+    steps = [mean(len(problem.steps) for problem in found) for found in (usual, few)]
+    assert carries[0] > 0.35
+    assert carries[1] < carries[0] / 10
+    assert steps[1] == pytest.approx(steps[0], rel=0.1)
 
 
-def test_slips_carry_no_loss_and_are_mended() -> None:
-    rng = random.Random(9)  # noqa: S311 - repeatable, not secret
-    slipped = 0
-    for problem in islice(problems(9, "train"), 1_000):
-        pieces = trace(problem, rng)
-        for piece in pieces:
-            slipped += not piece.taught
-        if any(not piece.taught for piece in pieces):
-            assert any(", not " in piece.text for piece in pieces if piece.taught) or "Yes, it is" in "".join(
-                p.text for p in pieces
-            )
-    assert slipped > 200
+def test_a_distractor_changes_no_computation() -> None:
+    for problem in some(7, 500, Level({3: 1}, distractors=1.0)):
+        clauses = [problem.opening, *(step.clause for step in problem.steps)]
+        said = sum(len(re.findall(r"\{[ab]\}|\d+", clause)) for clause in clauses)
+        assert len(re.findall(r"\d+", problem.text)) == said + 1
 
 
-def test_hard_computations_are_checked_unless_last() -> None:
-    for problem, text in texts(10, 500, slip_share=0):
-        checks = [part for part in text.split("\n\n") if CHECK.match(part)]
-        assert len(checks) == sum(hard(done) for done in truth(problem)[:-1])
+@pytest.mark.parametrize(
+    ("done", "is_hard"),
+    [
+        (Sum(27, "+", 15, 42), True),
+        (Sum(27, "+", 12, 39), False),
+        (Sum(27, "+", 5, 32), False),
+        (Sum(42, "-", 15, 27), True),
+        (Sum(42, "-", 12, 30), False),
+        (Sum(42, "-", 5, 37), False),
+        (Sum(8, "*", 9, 72), False),
+        (Sum(72, "/", 9, 8), False),
+    ],
+    ids=str,
+)
+def test_what_is_hard(done: Sum, is_hard: bool) -> None:
+    assert hard(done) == is_hard
 
 
-def test_checks_are_at_most_about_a_third_of_the_text() -> None:
-    joined = [text.split("\n</think>")[0] for _, text in texts(11, 2_000)]
-    checks = sum(len(part) for text in joined for part in text.split("\n\n") if CHECK.match(part) or RECAP.match(part))
-    assert 0.2 < checks / sum(map(len, joined)) < 0.36
+@given(st.integers(0, 120), st.sampled_from(["+", "-", "*", "/"]), st.integers(0, 120), st.integers(2, 120))
+def test_results_stay_in_the_domain_or_are_none(left: int, sign: Sign, right: int, largest: int) -> None:
+    result = compute(left, sign, right, largest)
+    if result is not None:
+        assert LEAST <= result <= largest
+        assert {"+": left + right, "-": left - right, "*": left * right, "/": right * result}[sign] == (
+            left if sign == "/" else result
+        )
 
 
-def test_drills_teach_right_results_alone() -> None:
-    pieces = drill(random.Random(0))  # noqa: S311
-    taught = [piece.text for piece in pieces if piece.taught]
-    sums = SUM.findall("".join(piece.text for piece in pieces))
-    assert [f" {result}" for *_, result in sums] == taught
-    for left, sign, right, result in sums:
-        exact = {"+": int(left) + int(right), "-": int(left) - int(right), "*": int(left) * int(right)}
-        assert int(result) == exact.get(sign, int(left) / int(right))
+@given(st.integers(0, 2**32), st.integers(1, 8), st.floats(0, 1))
+def test_a_story_has_the_wanted_steps_and_plain_english(seed: int, wanted: int, distractors: float) -> None:
+    problem = Story(random.Random(seed), Level({wanted: 1}, distractors=distractors), wanted).tell()  # noqa: S311
+    if problem is None:
+        return
+    assert len(problem.steps) == wanted
+    assert not re.search(r"[{}<>]|  |\.\.", problem.text)
+    assert problem.text.endswith("?")
+    for sentence in re.split(r"(?<=[.?]) ", problem.text):
+        assert sentence[0].isupper() or sentence[0].isdigit()
+    # A counted noun is a plural, because nothing is counted in ones.
+    assert not re.search(r"\b[01]\b", problem.text)
+    people = f"{problem.text} {problem.conclusion}"
+    assert not (re.search(r"\b(she|her)\b", people, re.IGNORECASE) and re.search(r"\b(he|him|his)\b", people))
+
+
+@given(st.integers(0, 2**32))
+def test_a_question_asks_for_what_the_conclusion_states(seed: int) -> None:
+    problem = Story(random.Random(seed), QUESTIONS, 3).tell()  # noqa: S311
+    if problem is None:
+        return
+    question = problem.text.rsplit(". ", 1)[-1]
+    counted = re.match(r"How (?:many|much) (?:more )?(\w+)", question)
+    assert counted
+    noun = counted[1]
+    same = {"money": "dollars", "do": "dollars", "people": "p", "passengers": "p", "seats": "seats"}
+    conclusion = problem.conclusion.replace("people", "p").replace("passengers", "p")
+    assert same.get(noun, noun) in conclusion
+
+
+@pytest.mark.parametrize(("noun", "expected"), [("apple", "apples"), *IRREGULAR.items()])
+def test_plurals(noun: str, expected: str) -> None:
+    assert plural(noun) == expected
+
+
+def test_names_are_of_one_kind_and_things_are_singular() -> None:
+    assert not set(GIRLS) & set(BOYS)
+    assert not any(thing.endswith("s") for thing in PERSON.items)

@@ -14,7 +14,7 @@ from langchain_spec_thinking.policy import Delegation
 from langchain_spec_thinking.recording.format import METHODS, VERSION
 
 FILE = Path(__file__).parent / "data" / "records_version_1.jsonl"
-"""Turns written by version 1 of the format: the pocket pair under four policies, a tool call, and cut pieces."""
+"""Turns written by version 1 of the format: an earlier pocket pair under four policies, a tool call, and cut pieces."""
 RECORDS = read_records(FILE)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 
+from benchmarks.pocket.problems import problems
 from benchmarks.speed.pairs import ALWAYS, PERIOD, TAKEOVER, Pair
 from benchmarks.speed.recording import AUTHORS, Recording
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, pocket
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from tests.unit_tests.backends import tiny
 
 EXCESS = 2
 """Largest number of tokens that a model reads at a hand-over in addition to the new ones."""
+HARDEST = sorted(islice(problems(2, "held_out"), 100), key=lambda problem: problem.difficulty)[-3:]
+"""Problems whose solutions have many cues."""
 NON_REASONING = DelegationPolicy.non_reasoning(opening_tokens=TAKEOVER, takeover_tokens=TAKEOVER)
 
 
@@ -21,8 +26,15 @@ def scripted() -> Pair:
 
 
 @pytest.fixture(scope="module")
-def characters_and_words() -> Pair:
+def pocket_pair() -> Pair:
     return Pair.pocket()
+
+
+@pytest.fixture(scope="module")
+def characters_and_words() -> Pair:
+    """Return a pair with random text. The tokens of its small model are characters."""
+    tokenizers = (tiny.byte_tokenizer(vocabulary=0), tiny.byte_tokenizer())
+    return Pair("random, tiny", (tiny.llama(2, vocabulary=len(tokenizers[0])), tiny.llama()), tokenizers)
 
 
 def turn(pair: Pair, tokens: int, question: str = "Go on.", policy: DelegationPolicy = ALWAYS) -> Recording:
@@ -49,9 +61,21 @@ def test_each_model_reads_about_the_tokens_of_the_turn(scripted: Pair, tokens: i
 
 @pytest.mark.parametrize("policy", [ALWAYS, DelegationPolicy(), NON_REASONING], ids=["always", "cues", "non-reasoning"])
 @pytest.mark.parametrize("number", range(3))
-def test_a_hand_over_reads_only_new_text(characters_and_words: Pair, number: int, policy: DelegationPolicy) -> None:
-    """The two vocabularies differ, and takeovers end inside words."""
-    written = turn(characters_and_words, 500, pocket.problems()[number].question, policy)
+def test_a_hand_over_reads_only_new_text(pocket_pair: Pair, number: int, policy: DelegationPolicy) -> None:
+    """The two vocabularies differ."""
+    assert_only_new_text_is_read(turn(pocket_pair, 250, HARDEST[number].text, policy))
+
+
+@pytest.mark.parametrize("policy", [ALWAYS, NON_REASONING], ids=["always", "non-reasoning"])
+@pytest.mark.parametrize("question", ["abc", "Go on.", "a b c d"])
+def test_a_hand_over_inside_a_word_reads_only_new_text(
+    characters_and_words: Pair, question: str, policy: DelegationPolicy
+) -> None:
+    """The tokens of the small model are characters, so each model continues words that the other model began."""
+    assert_only_new_text_is_read(turn(characters_and_words, 300, question, policy))
+
+
+def assert_only_new_text_is_read(written: Recording) -> None:
     assert len(written.read_again) >= 2
     assert max(written.read_again) <= EXCESS
     for model in (0, 1):

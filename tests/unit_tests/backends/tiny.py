@@ -39,15 +39,20 @@ CONTEXT = 512
 
 
 @cache
-def byte_tokenizer(template: str = TEMPLATE, *, foreign: bool = False) -> PreTrainedTokenizerFast:
-    """Return a byte-level tokenizer like GPT-2's. It has tokens that end inside a character only with `foreign`."""
+def byte_tokenizer(
+    template: str = TEMPLATE, *, foreign: bool = False, vocabulary: int = VOCABULARY
+) -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer like GPT-2's. It has tokens that end inside a character only with `foreign`.
+
+    With `vocabulary=0`, each token is one character.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet() if foreign else [*string.ascii_letters, *string.punctuation, *"0123"]
     corpus = [*CORPUS, FOREIGN] if foreign else CORPUS
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
+        vocab_size=vocabulary, initial_alphabet=alphabet, special_tokens=SPECIAL, show_progress=False
     )
     tokenizer.train_from_iterator(corpus * 3, trainer)
     return _wrapped(tokenizer, template)
