@@ -100,7 +100,7 @@ demo: .venv/.package
 unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
 
 test: .venv/.test
-	@echo "==> Running the unit tests: about three minutes on two cores"
+	@echo "==> Running the unit tests: about five minutes on two cores"
 	$(call unit_tests,.venv)
 
 # Run the unit tests and the demo with the newest versions that pyproject.toml allows today.

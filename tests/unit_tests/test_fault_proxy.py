@@ -377,7 +377,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_faults_change_no_turn(tmp_path: Path) -> None:
     kinds = tuple(kind for kind in Kind if kind is not Kind.STALL)
-    injected, verdicts = await run_with_faults(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(6)))
+    injected, verdicts = await run_with_faults(tmp_path, (Schedule(f"{seed}", kinds) for seed in range(8)))
     assert injected.total() > 60
     assert set(injected) == set(kinds)
     assert [verdict.why for verdict in verdicts if not verdict.right] == []
