@@ -131,6 +131,7 @@ class Script:
         Args:
             reply: The events of a server that does everything right, each with whether it contains text.
         """
+        self._held = b""  # the client left the last reply before the held event
         for event, has_text in reply:
             begins = self._begins(event)
             self.sent += len(event)

@@ -128,6 +128,13 @@ def test_a_server_goes_on_where_the_reply_ends(end: int) -> None:
         assert given + "".join(token for token, _ in TEXT.rest(start)) == TEXT.text
 
 
+def test_a_held_event_does_not_reach_the_next_reply() -> None:
+    script = Script(Behaviour.SWAP)
+    left = script.steps(iter([(b"first", True), (b"second", True)]))
+    assert next(left) == b"second"
+    assert b"first" not in list(script.steps(iter([(b"third", True)])))
+
+
 def test_a_stream_breaks_once_and_at_the_byte() -> None:
     whole = sent(Script(Behaviour.NOTHING), NEW)[0]
     assert whole is not None
