@@ -333,7 +333,7 @@ class TurnText:
     def take_markup(self, characters: int) -> None:
         """Take `characters` characters of markup from the front: a tag or the white space around a tag."""
         _, tokens = self.held.take(characters)
-        self.remaining -= tokens
+        self.remaining -= max(0, tokens)  # a server may report fewer tokens than its text before this has
 
     def take_think_tag(self) -> bool:
         """Take a think tag from the start of the turn, and begin a thought.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langchain_spec_thinking import Backend, ChatSpeculativeThinking, DelegationPolicy
@@ -156,7 +156,18 @@ class Attack:
 ATTACKS = {"small": REPLIES, "large": REPLIES, "policy": POLICIES, "part": st.none() | st.integers(1, 40)}
 
 
+REPORTS_TOO_FEW = Reply((Piece("a", 2), Piece("</think>", 1)), End("stop", Usage(None, None, 0)))
+
+
 @settings(max_examples=300)
+@example(
+    small=[REPORTS_TOO_FEW],
+    large=[Reply((Piece("a", 1),), None)],
+    policy=DelegationPolicy(takeover_tokens=1),
+    part=None,
+    max_tokens=3,
+    way="invoke",
+)
 @given(**ATTACKS, max_tokens=st.integers(1, 80), way=st.sampled_from(sorted(WAYS)))
 def test_no_server_makes_a_turn_exceed_its_tokens_and_requests(
     small: list[Reply], large: list[Reply], policy: DelegationPolicy, part: int | None, max_tokens: int, way: str
