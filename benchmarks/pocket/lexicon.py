@@ -30,7 +30,7 @@ STOPS = ("museum", "park", "school", "market", "harbor", "library", "stadium", "
 GOODS = ("notebook", "cap", "sandwich", "puzzle", "plant", "scarf", "cup", "toy")
 CHORES = ("washing cars", "walking dogs", "cutting grass", "painting fences", "raking leaves", "feeding cats")
 TASKS = ("breakfast", "homework", "a phone call", "the dishes", "a puzzle", "a drawing", "a letter", "the laundry")
-ASIDES = (
+DISTRACTORS = (
     "The walk to school takes {n} minutes",
     "It is {n} degrees outside",
     "There are {n} houses on the street",

@@ -1,14 +1,14 @@
-"""How a problem is made up: a start, events that change the running number, an end, now and then a distractor."""
+"""The story of a problem: a start, events that change the number, an end, and sometimes a distractor."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from benchmarks.pocket.lexicon import (
-    ASIDES,
     BOYS,
     CHORES,
     CONTAINERS,
+    DISTRACTORS,
     GIRLS,
     GOODS,
     KIN,
@@ -57,7 +57,7 @@ class Story:
         self._operand: int | Result = 0
 
     def tell(self) -> Problem | None:
-        """Make it up; `None` where the drawn numbers lead nowhere."""
+        """Return the problem of a new story, or None if the drawn numbers do not fit."""
         finals = self._setting.finals
         kind = self._rng.choice([kind for kind in finals if OF_FINAL.get(kind, 1) <= self._wanted])
         before = self._wanted - OF_FINAL.get(kind, 1)
@@ -72,18 +72,18 @@ class Story:
     def _problem(self, final: Final, opening: str) -> Problem:
         distracted = self._rng.random() < self._level.distractors
         if distracted:
-            aside = self._words(self._rng.choice(ASIDES)).format(n=self._rng.randint(3, 30))
-            self._sentences.insert(self._rng.randint(1, len(self._sentences)), aside)
+            distractor = self._words(self._rng.choice(DISTRACTORS)).format(n=self._rng.randint(3, 30))
+            self._sentences.insert(self._rng.randint(1, len(self._sentences)), distractor)
         self._sentences.append(self._words(self._rng.choice(final.questions)))
         text = ". ".join(sentence[0].upper() + sentence[1:] for sentence in self._sentences)
         return Problem(text, opening, tuple(self._steps), self._words(final.now), self._value, int(distracted))
 
     def _words(self, template: str) -> str:
-        """The template with every slot filled except its numbers."""
+        """Fill every slot of a template, except its numbers."""
         return template.format_map({**self._slots, "a": "{a}", "b": "{b}", "c": "{c}", "n": "{n}"})
 
-    def _tell(self, clause: str, steps: list[Step], numbers: tuple[int, int], *, link: bool = False) -> bool:
-        """Add a sentence and its computations, unless one of them leaves the numbers of the level."""
+    def _add(self, clause: str, steps: list[Step], numbers: tuple[int, int], *, link: bool = False) -> bool:
+        """Add a sentence and its computations. Return False and add nothing if a number is not allowed."""
         results = [*self._results]
         for step in steps:
             left, right = (results[x.step] if isinstance(x, Result) else x for x in (step.left, step.right))
@@ -101,11 +101,11 @@ class Story:
         return True
 
     def _allowed(self) -> bool:
-        """Whether a hard computation may be asked for."""
+        """Return whether a hard computation is allowed."""
         return self._level.carries >= 1 or self._rng.random() < self._level.carries
 
     def _start(self, room: int) -> str:
-        """Open the story; give the sentence that states a plain start, or nothing where the start is a computation."""
+        """Add the first sentence. Return it if it states a number, and an empty string if it needs a computation."""
         rng = self._rng
         kind = rng.choice(("one", "one", "two", "groups")) if room > 0 else "one"
         if kind == "one":
@@ -114,18 +114,18 @@ class Story:
             self._sentences.append(clause.format(b=self._value))
             return self._sentences[0]
         if kind == "two":
-            clause, told = self._words(rng.choice(self._setting.start_two)), False
-            while not told:
+            clause, added = self._words(rng.choice(self._setting.start_two)), False
+            while not added:
                 left, right = rng.randint(4, 40), rng.randint(4, 40)
-                told = self._tell(clause, [Step(left, "+", right, clause)], (left, right))
+                added = self._add(clause, [Step(left, "+", right, clause)], (left, right))
         else:
             left, right = rng.randint(2, 9), rng.randint(2, 9)
             clause = self._words(rng.choice(self._setting.start_groups))
-            self._tell(clause, [Step(left, "*", right, clause)], (left, right))
+            self._add(clause, [Step(left, "*", right, clause)], (left, right))
         return ""
 
     def _event(self, room: int) -> bool:
-        """Try one thing that happens to the running number, of at most `room` computations."""
+        """Try to add an event of at most `room` computations that changes the number."""
         rng = self._rng
         kinds = ["gain", "lose", "gain", "lose", "gain", "lose", "double", "halve"]
         if room > 1:
@@ -139,38 +139,38 @@ class Story:
             left, right = rng.randint(2, 9), rng.randint(2, 9)
             product = Result(len(self._steps))
             steps = [Step(left, "*", right, clause), Step(self._operand, sign, product, "")]
-            return self._tell(clause, steps, (left, right), link=True)
+            return self._add(clause, steps, (left, right), link=True)
         if kind in {"double", "halve"}:
-            return self._tell(clause, [Step(self._operand, sign, 2, clause)], (0, 2), link=True)
+            return self._add(clause, [Step(self._operand, sign, 2, clause)], (0, 2), link=True)
         number = rng.randint(2, 9) if rng.random() < SHORT_SHARE else rng.randint(10, 40)
-        return self._tell(clause, [Step(self._operand, sign, number, clause)], (0, number), link=True)
+        return self._add(clause, [Step(self._operand, sign, number, clause)], (0, number), link=True)
 
     def _part(self, clause: str) -> bool:
         number = self._rng.choice(list(PARTS))
         clause = clause.replace("<part>", PARTS[number])
         gone = Result(len(self._steps))
         steps = [Step(self._operand, "/", number, clause), Step(self._operand, "-", gone, "")]
-        return self._tell(clause, steps, (0, number), link=True)
+        return self._add(clause, steps, (0, number), link=True)
 
     def _end(self, kind: str, final: Final) -> bool:
-        """Try the last sentence and its computations."""
+        """Try to add the last sentence and its computations."""
         if kind == "total":
             return True
         rng = self._rng
         clause = self._words(rng.choice(final.clauses))
         if kind in {"need", "ahead"}:
             goal = self._value + rng.randint(LEAST, 40)
-            return goal <= self._level.largest and self._tell(
+            return goal <= self._level.largest and self._add(
                 clause, [Step(goal, "-", self._operand, clause)], (goal, 0)
             )
         if kind in {"more", "fewer"}:
             number, theirs = rng.randint(2, 20), Result(len(self._steps))
             sign: Sign = "+" if kind == "more" else "-"
             steps = [Step(self._operand, sign, number, clause), Step(self._operand, "+", theirs, "")]
-            return self._tell(clause, steps, (0, number))
+            return self._add(clause, steps, (0, number))
         number = rng.randint(3, 5) if kind == "times" else rng.randint(2, 9)
         sign = "/" if kind in {"share", "pack"} else "*"
-        return self._tell(clause, [Step(self._operand, sign, number, clause)], (0, number))
+        return self._add(clause, [Step(self._operand, sign, number, clause)], (0, number))
 
 
 def _slots(rng: random.Random, setting: Setting) -> dict[str, str]:

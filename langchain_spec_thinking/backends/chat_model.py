@@ -290,7 +290,7 @@ class _ResponseReader:
         """Ignore errors of the stream after its finish reason. A new request would write another ending."""
         try:
             yield
-        except Exception:
+        except Exception:  # any error, because the reply is complete
             if not self._ended:
                 raise
 

@@ -147,7 +147,7 @@ class ReplyStream:
             yield
         except StreamOrderError:
             raise  # its text is missing, whatever else is complete
-        except Exception:
+        except Exception:  # any error, because the text is complete
             if not (self._reader.full or self._text_ended):
                 raise
 
