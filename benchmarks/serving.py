@@ -22,7 +22,9 @@ _STOP_MAX = 60.0
 
 
 @contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str], log: Path, *, key: str = "none") -> Iterator[str]:
+def serving(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, *, key: str = "none", port: int = 0
+) -> Iterator[str]:
     """Run a server on the loopback interface inside this context. The context value is its URL, which ends in `/v1`.
 
     Args:
@@ -30,12 +32,15 @@ def serving(command: Sequence[str], environment: Mapping[str, str], log: Path, *
         environment: Environment variables, in addition to those of this process.
         log: File for all output of the server.
         key: API key for the list of models. The server has started when it returns this list.
+        port: Port of the server. 0: a free one.
 
     Raises:
+        OSError: Another program uses the port.
         RuntimeError: The server does not start. The error contains the end of the log.
     """
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last server may just have ended
+        free.bind(("127.0.0.1", port))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/v1"
     with log.open("wb") as output:

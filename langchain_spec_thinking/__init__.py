@@ -6,25 +6,34 @@ from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
 from langchain_spec_thinking.backends.openai.backend import OpenAIBackend
 from langchain_spec_thinking.chat_models import ChatSpeculativeThinking
+from langchain_spec_thinking.messages import without_reasoning
 from langchain_spec_thinking.policy import (
     TAKE_OVER,
+    Agreement,
     AllOf,
     AnyOf,
     Budget,
+    Confidence,
     Cue,
     CueTrigger,
     DelegationPolicy,
     Draft,
+    EscalateIfAll,
+    EscalateIfAny,
+    Escalation,
     FirstTokenEntropy,
     Lexicon,
-    Price,
+    NoTakeovers,
     RandomTrigger,
     ScoreAndAccept,
+    Stall,
     TargetLeads,
     Trigger,
     TunableParameter,
+    register_escalation,
     register_trigger,
 )
+from langchain_spec_thinking.price import Price
 from langchain_spec_thinking.recording.record import Record
 from langchain_spec_thinking.recording.recorder import read_records, recording
 from langchain_spec_thinking.recording.replay import Replay, replay
@@ -32,25 +41,32 @@ from langchain_spec_thinking.viewing.trace import Trace
 
 __all__ = [
     "TAKE_OVER",
+    "Agreement",
     "AllOf",
     "AnyOf",
     "Backend",
     "Budget",
     "ChatModelBackend",
     "ChatSpeculativeThinking",
+    "Confidence",
     "Cue",
     "CueTrigger",
     "DelegationPolicy",
     "Draft",
+    "EscalateIfAll",
+    "EscalateIfAny",
+    "Escalation",
     "FirstTokenEntropy",
     "HuggingFaceBackend",
     "Lexicon",
+    "NoTakeovers",
     "OpenAIBackend",
     "Price",
     "RandomTrigger",
     "Record",
     "Replay",
     "ScoreAndAccept",
+    "Stall",
     "TargetLeads",
     "Trace",
     "Trigger",
@@ -58,6 +74,8 @@ __all__ = [
     "__version__",
     "read_records",
     "recording",
+    "register_escalation",
     "register_trigger",
     "replay",
+    "without_reasoning",
 ]

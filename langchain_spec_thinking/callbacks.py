@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_spec_thinking.run import Run
+    from langchain_spec_thinking.turn_runs import AnyRun
 
 TAKEOVER = "speculative_takeover"
 """Name of the child runs and of the custom events."""
@@ -44,7 +44,7 @@ TAKEOVER = "speculative_takeover"
 Manager = TypeVar("Manager", CallbackManager, AsyncCallbackManager)
 
 
-def drive_with_callbacks(run: Run, manager: CallbackManager | None) -> Generator[Delta, None, None]:
+def drive_with_callbacks(run: AnyRun, manager: CallbackManager | None) -> Generator[Delta, None, None]:
     """Write a turn, yield its text, and report its takeovers to callbacks.
 
     Args:
@@ -69,7 +69,7 @@ def drive_with_callbacks(run: Run, manager: CallbackManager | None) -> Generator
             raise
 
 
-async def adrive_with_callbacks(run: Run, manager: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
+async def adrive_with_callbacks(run: AnyRun, manager: AsyncCallbackManager | None) -> AsyncGenerator[Delta, None]:
     """Do the same as `drive_with_callbacks`, asynchronously."""
     child = None
     async with OwnedStream(adrive(run)) as events:

@@ -14,19 +14,25 @@ from langchain_core.messages import AIMessage  # noqa: TC002
 from langchain_core.runnables import Runnable  # noqa: TC002
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from langchain_spec_thinking.backends.base import Backend, Request
+from langchain_spec_thinking.backends.base import Backend
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.binding import BINDABLE, Method, Tool, bound_tools, schema_of, structured, tools_of
+from langchain_spec_thinking.call_arguments import FURTHER_ARGUMENTS, require_user, without_aliases
 from langchain_spec_thinking.callbacks import CallbackAwareChatModel, adrive_with_callbacks, drive_with_callbacks
 from langchain_spec_thinking.deadline import Clock, Deadline
-from langchain_spec_thinking.messages import chunk_of, history_of, join_blocks, last_chunk
+from langchain_spec_thinking.escalation_advice import advise_escalation, require_escalation
+from langchain_spec_thinking.messages import chunk_of, history_of, last_chunk, unsupported_content, whole_chunk
 from langchain_spec_thinking.owned_stream import OwnedStream
-from langchain_spec_thinking.policy import Delegation, DelegationPolicy
+from langchain_spec_thinking.policy import DelegationPolicy
+from langchain_spec_thinking.policy.data import as_data
+from langchain_spec_thinking.policy.function_names import tokens_of_functions
 from langchain_spec_thinking.recording.recorder import current_recorder
-from langchain_spec_thinking.run import DraftVerification, Run
+from langchain_spec_thinking.room import TokenLimits
+from langchain_spec_thinking.run import DraftVerification  # noqa: TC001 - pydantic evaluates it
 from langchain_spec_thinking.stop_strings import stop_strings
 from langchain_spec_thinking.turn import Turn
+from langchain_spec_thinking.turn_runs import TurnRuns, new_run
 from langchain_spec_thinking.writers import OnTargetFailure  # noqa: TC001 - pydantic evaluates it
 
 if TYPE_CHECKING:
@@ -40,8 +46,9 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.chat_settings import ChatSettings, ModelLike
     from langchain_spec_thinking.turn_events import Delta
+    from langchain_spec_thinking.turn_runs import AnyRun
 
-_PER_CALL = {"max_tokens", "temperature", "top_p", "top_k", "seed"}
+_PER_CALL = {"max_tokens", "thinking_tokens", "temperature", "top_p", "top_k", "seed"}
 """Settings that a single call may override."""
 
 
@@ -65,7 +72,9 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         target: The large model: a backend, any chat model, or the name of a model.
         policy: When the large model takes over, and for how many tokens.
         answer_by: Which model writes the answer after the thought: `"speculative"` (default) or `"target"`.
-        max_tokens: Limit of thought and answer together, in tokens.
+        max_tokens: Limit of thought and answer together, in tokens. None (default): what the contexts allow.
+        thinking_tokens: Length after which the thought is closed at the next boundary, in tokens. None: as long as it
+            leaves tokens for the answer.
         temperature: Sampling temperature. 0 is greedy.
         timeout: Time limit of a turn, in seconds.
 
@@ -179,8 +188,15 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     sentence. A takeover then begins sooner. A local model reads in a thread. A server gets a request for one token at
     each blank line. `"auto"`: only if this is free, that is, if the server is on your own network, or if the local
     large model runs on another device than the small model."""
-    max_tokens: int = Field(default=2048, ge=1)
-    """Limit of thought and answer together, in tokens. Each model's text is counted in its own vocabulary."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Limit of thought and answer together, in tokens. Each model's text is counted in its own vocabulary. A quarter of
+    them, at most 1,024, is kept for the answer: a thought that would take them too is closed. None: what the contexts
+    of both models leave after the conversation, and 32,768 tokens if no context is known. A larger limit than the
+    contexts allow is lowered."""
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """Length of the thought, in tokens, after which it is closed at the next boundary, and the answer follows. If no
+    boundary comes, it is closed at the end of a word: an eighth later, at most 128 tokens. None: the thought may use
+    all tokens that are not kept for the answer."""
     temperature: float | None = Field(default=0.6, ge=0, allow_inf_nan=False)
     """Sampling temperature. 0 is greedy. None leaves it to each model. The default is the paper's value."""
     top_p: float | None = Field(default=0.95, gt=0, le=1)
@@ -233,10 +249,33 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _require_price(self) -> ChatSpeculativeThinking:
+        if self.policy.budget:
+            self.policy.budget.require_price(self.target.name, self.target.price)
+        return self
+
+    @model_validator(mode="after")
+    def _check_escalation(self) -> ChatSpeculativeThinking:
+        require_escalation(self.policy, self.speculative, answer_by=self.answer_by, temperature=self.temperature)
+        advise_escalation(self.policy, self.target)
+        return self
+
     @field_validator("stop", mode="before")
     @classmethod
     def _stop_list(cls, value: str | Sequence[str] | None) -> list[str] | None:
         return None if value is None else list(stop_strings(value))
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _require_seconds(cls, value: object) -> object:
+        if hasattr(value, "read"):
+            msg = (
+                f"expected the seconds of a whole turn or None, got {value!r}, which limits the parts of a request. "
+                "Pass it to OpenAIBackend(timeout=...)"
+            )
+            raise ValueError(msg)
+        return value
 
     @classmethod
     def pocket(
@@ -288,9 +327,30 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
             "model_name": self.model_name,
             "speculative": self.speculative.describe(),
             "target": self.target.describe(),
-            "policy": {**asdict(self.policy), "trigger": repr(self.policy.trigger)},  # `asdict` drops class names
+            "policy": {**asdict(self.policy), **self._policy_classes},
             **settings,
+            "stop_strings": self.stop,  # LangChain replaces the entry "stop" by the stop strings of the call
+            **self._prices,
         }
+
+    @property
+    def _prices(self) -> dict[str, Any]:
+        """The prices, if they change what is written because the cost is limited."""
+        if self.policy.budget is None or self.policy.budget.cost is None:
+            return {}
+        return {"prices": {"speculative": as_data(self.speculative.price), "target": as_data(self.target.price)}}
+
+    @property
+    def _policy_classes(self) -> dict[str, Any]:
+        """The parts of the policy whose class matters. `asdict` drops the names of classes.
+
+        A function that cannot be imported by its name, such as a lambda, has a token of its own, so that two such
+        functions never share cached answers.
+        """
+        policy = self.policy
+        tokens = list(tokens_of_functions([policy.trigger, policy.escalation]))
+        functions = {"functions": tokens} if tokens else {}
+        return {"trigger": repr(policy.trigger), "escalation": as_data(policy.escalation), **functions}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -301,6 +361,23 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         """Return the number of tokens of a text in the vocabulary of the small model."""
         return self.speculative.count_tokens(text)
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text in the vocabulary of the small model.
+
+        Raises:
+            NotImplementedError: The small model has no tokenizer. `get_num_tokens` still returns an estimate.
+        """
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        ids = self.speculative.token_ids(text)
+        if ids is None:
+            msg = (
+                f"{self.speculative.name} has no tokenizer here, so the ids of its tokens are not known. Pass "
+                "`tokenizer=` to its backend, or use `get_num_tokens`."
+            )
+            raise NotImplementedError(msg)
+        return ids
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -309,9 +386,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
-        return generate_from_stream(
-            self._chunks(join_blocks(drive_with_callbacks(run, self._child_callbacks(run_manager))), run)
-        )
+        return self._result(drive_with_callbacks(run, self._child_callbacks(run_manager)), run)
 
     async def _agenerate(
         self,
@@ -322,7 +397,7 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     ) -> ChatResult:
         run = self.new_run(messages, stop, **kwargs)
         deltas = [delta async for delta in adrive_with_callbacks(run, self._achild_callbacks(run_manager))]
-        return generate_from_stream(self._chunks(join_blocks(deltas), run))
+        return self._result(deltas, run)
 
     def _stream(
         self,
@@ -437,77 +512,90 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
 
     # -- a turn
 
-    def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> Run:
+    def new_run(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None = None, **overrides: Any) -> AnyRun:
         """Return a new run of a turn. `drivers.drive` yields its text with authors instead of LangChain messages.
 
         Args:
             messages: The conversation.
             stop: Stop strings of the answer. None: those of the model.
-            **overrides: Settings of this turn (`max_tokens`, `temperature`, `top_p`, `top_k`, `seed`) and bound
-                arguments (`tools`, `tool_choice`, `parallel_tool_calls`, `response_format`).
+            **overrides: Settings of this turn (`max_tokens`, `thinking_tokens`, `temperature`, `top_p`, `top_k`,
+                `seed`), bound arguments (`tools`, `tool_choice`, `parallel_tool_calls`, `response_format`), and
+                arguments of OpenAI's API: `max_completion_tokens` (another name of `max_tokens`), `n=1`, and `user`
+                (an id of the application's user, which servers get).
 
         Raises:
             ValueError: A message or a setting cannot be used.
         """
         bound = {name: overrides.pop(name) for name in BINDABLE if name in overrides}
         tools, schema = tools_of(bound), schema_of(bound)
-        settings = self._settings(overrides)
-        max_tokens = settings.pop("max_tokens")
+        user = require_user(overrides.pop("user", None))
+        settings = self._settings(without_aliases(overrides))
+        limits = TokenLimits(settings.pop("max_tokens"), settings.pop("thinking_tokens"))
         stops = stop_strings(self.stop if stop is None else stop)
-        thinks = (self.speculative.thinks or self.target.thinks) and (tools is None or self.think_before_tools)
+        may_think = tools is None or self.think_before_tools
+        thinks = may_think and (self.speculative.thinks or (self.policy.has_takeovers and self.target.thinks))
         turn = Turn(history_of(messages), thinks=thinks, tools=tools, schema=schema)
-        machine_settings = {
-            "thinks": thinks,
-            "answer_by": self.answer_by,
-            "max_tokens": max_tokens,
-            "stop": stops,
-            "structured_answer": turn.structured_answer,
-        }
         recorder = current_recorder()
-        make_run = recorder.new_run(self._identifying_params, machine_settings, self.policy) if recorder else Run
-        run = make_run(
+        runs = TurnRuns(
             turn,
-            Delegation(self.policy, **machine_settings),
+            self.policy,
+            {
+                "thinks": thinks,
+                "answer_by": self.answer_by,
+                "stop": stops,
+                "structured_answer": turn.structured_answer,
+                "finish_words": self.target.capabilities.billed,
+            },
+            limits,
             backends={"speculative": self.speculative, "target": self.target},
-            sampling=Request(max_tokens, stop=stops, **settings),
-            on_target_failure=self.on_target_failure,
-            budget=self.policy.budget,
-            deadline=Deadline.after(self.timeout, self._clock),
-            draft_verification=self.draft_verification,
-            prefetch=self.prefetch == "on" or (self.prefetch == "auto" and self._prefetch_is_free),
+            sampling={**settings, "stop": stops, "user": user},
+            settings={
+                "on_target_failure": self.on_target_failure,
+                "budget": self.policy.budget,
+                "deadline": Deadline.after(self.timeout, self._clock),
+                "draft_verification": self.draft_verification,
+                "prefetch": self.policy.has_takeovers and self._prefetches,
+            },
+            may_think=may_think,
         )
+        run = recorder.new_run(self._identifying_params, runs) if recorder else new_run(runs)
+        for words in unsupported_content(messages):
+            run.add_degraded(words)
         writer: Backend = getattr(self, self.answer_by)
         if tools and tools.choice != "none" and writer.capabilities.tool_calls is None:
-            run.report.add_degraded(
+            run.add_degraded(
                 f"{writer.name} may ignore the tools: its backend does not say how it calls tools. Set "
                 "`Capabilities.tool_calls` if it does."
             )
         return run
 
     @property
-    def _prefetch_is_free(self) -> bool:
-        return self.target.prefetch_is_free(self.speculative)
+    def _prefetches(self) -> bool:
+        return self.prefetch == "on" or (self.prefetch == "auto" and self.target.prefetch_is_free(self.speculative))
 
     def _settings(self, overrides: dict[str, Any]) -> dict[str, Any]:
         unknown = overrides.keys() - _PER_CALL - {"stream"}
         if unknown:
-            msg = (
-                f"{', '.join(sorted(unknown))}: cannot be set per call; expected one of {', '.join(sorted(_PER_CALL))}"
-            )
+            expected = ", ".join(sorted({*_PER_CALL, *FURTHER_ARGUMENTS}))
+            msg = f"{', '.join(sorted(unknown))}: cannot be set per call; expected one of {expected}"
             raise ValueError(msg)
         settings = {name: overrides.get(name, getattr(self, name)) for name in _PER_CALL}
         if overrides:  # settings of a call obey the same rules as the fields
-            pair = {"speculative": self.speculative, "target": self.target}
+            pair = {name: getattr(self, name) for name in ("speculative", "target", "policy", "answer_by")}
             checked = ChatSpeculativeThinking.model_validate({**pair, **settings})
             settings = {name: getattr(checked, name) for name in _PER_CALL}
         return settings
 
-    def _chunks(self, deltas: Iterable[Delta], run: Run) -> Iterator[ChatGenerationChunk]:
+    def _result(self, deltas: Iterable[Delta], run: AnyRun) -> ChatResult:
+        written = list(deltas)  # what the run reports is known only now
+        return generate_from_stream(iter([whole_chunk(written, thinks=run.turn.thinks), self._last_chunk(run)]))
+
+    def _chunks(self, deltas: Iterable[Delta], run: AnyRun) -> Iterator[ChatGenerationChunk]:
         for delta in deltas:
             yield chunk_of(delta, thinks=run.turn.thinks)
         yield self._last_chunk(run)
 
-    def _last_chunk(self, run: Run) -> ChatGenerationChunk:
+    def _last_chunk(self, run: AnyRun) -> ChatGenerationChunk:
         prompt = run.report.prompt_tokens
         if prompt is None:
             prompt = sum(self.get_num_tokens(message.content) for message in run.turn.history)

@@ -37,7 +37,8 @@ class ChatSettings(TypedDict, total=False):
     on_target_failure: OnTargetFailure
     draft_verification: DraftVerification
     prefetch: Literal["off", "auto", "on"]
-    max_tokens: int
+    max_tokens: int | None
+    thinking_tokens: int | None
     temperature: float | None
     top_p: float | None
     top_k: int | None

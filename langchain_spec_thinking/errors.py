@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.exceptions import (
     ContextOverflowError,
+    ModelAPIError,
     ModelConnectionError,
     ModelError,
     ModelInvalidRequestError,
@@ -47,6 +48,20 @@ class StreamCutError(BackendError, ModelConnectionError):
 
     def __init__(self, name: str, place: str) -> None:
         super().__init__(f"{name} at {place}: the stream stopped before its end. See the server's log.")
+
+
+class FailedReplyError(BackendError, ModelAPIError):
+    """A server could not finish a reply, and said so in its finish reason.
+
+    Args:
+        name: The name of the model, and the address of its server if it is known.
+        reason: The finish reason.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"{name}: the server could not finish the reply (finish reason {reason!r}). See the server's log."
+        )
 
 
 class StreamOrderError(BackendError):

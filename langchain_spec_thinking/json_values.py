@@ -1,7 +1,8 @@
 """Decodes JSON that a model, a server or a file brings. Whatever the text is, the only error is a ValueError.
 
 Python's decoder raises a RecursionError if brackets are nested too deeply. And a value that it still decodes may be too
-deep for code that walks through it, for example for pydantic.
+deep for code that walks through it, for example for pydantic. Models also write line breaks and tabs in JSON strings as
+they are, without a backslash. Python's decoder reads such strings only if it is not strict.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from langchain_spec_thinking.surrogates import require_whole_characters
 
 DEPTH_MAX = 100
 """The maximum depth of nested brackets. Arguments of tools and records have fewer than 20."""
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(strict=False)
 
 
 def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -23,7 +24,7 @@ def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
         ValueError: The text is not JSON, its brackets are nested too deeply, or a number has too many digits.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
     except RecursionError:
         raise _too_deep() from None
     return _require_depth(value)

@@ -158,6 +158,9 @@ def _message_attributes(message: AIMessage) -> Iterator[tuple[str, Any]]:
     yield "spec_thinking.target_share", report["target_share"]
     if report["degraded"]:
         yield "spec_thinking.degraded", report["degraded"]
+    if metadata["cost"] is not None:
+        yield "spec_thinking.cost", metadata["cost"]
     for author, used in report["usage"].items():
         for name, count in used.items():
-            yield f"spec_thinking.{author}.{name}", count
+            if count is not None:  # a cost that is not known
+                yield f"spec_thinking.{author}.{name}", count

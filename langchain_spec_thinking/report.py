@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.base import Usage
     from langchain_spec_thinking.policy.commands import Kind
+    from langchain_spec_thinking.price import Price
     from langchain_spec_thinking.turn import Author, Channel, Turn
 
-_DROPPED_TEXT_MAX = 1000
+DROPPED_TEXT_MAX = 1000
 """The maximum length of a dropped text in the report, in characters.
 
 The metadata must stay small. Most dropped texts are one sentence. Only backends that send very large pieces produce
@@ -54,8 +55,11 @@ class Segment:
 
     @property
     def is_takeover(self) -> bool:
-        """Whether the segment is a takeover of the target model. Its answer is not, nor is its text if it leads."""
-        return self.author == "target" and self.kind not in {"answer", "lead"}
+        """Whether the segment is a takeover of the target model.
+
+        Its answer is not, nor is its text if it leads or if it got the whole question.
+        """
+        return self.author == "target" and self.kind not in {"answer", "lead", "escalation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,11 @@ class AuthorUsage:
     completion_tokens: int = 0
     discarded_tokens: int = 0
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> AuthorUsage:
+        """Return the usage of a model in the dict of a report. The cost is not part of it."""
+        return cls(**{name: value for name, value in content.items() if name != "cost"})
+
 
 @dataclass(slots=True)
 class DraftUsage:
@@ -171,9 +180,12 @@ class Report:
             that is shown.
         dropped: The dropped texts in the order in which they were written.
         usage: The billed usage of each model.
+        prices: The price of each model when the turn began. A model without a price has no cost.
+        saved_costs: The cost of each model, if the report was read from a message or a file, which has no prices.
         drafts: The results of drafts that the target model checked.
         prompt_tokens: Number of tokens of the conversation. The model of the first request counts them.
         degraded: What did not work as configured, in the order in which it happened. Empty if everything worked.
+        escalated: Why the target model got the whole question, or wrote the rest of the turn. None if it did neither.
         clock: A function that returns seconds from any origin.
     """
 
@@ -182,9 +194,12 @@ class Report:
     usage: dict[Author, AuthorUsage] = field(
         default_factory=lambda: {"speculative": AuthorUsage(), "target": AuthorUsage()}
     )
+    prices: Mapping[Author, Price | None] = field(default_factory=dict)
+    saved_costs: Mapping[Author, float | None] = field(default_factory=dict)
     drafts: DraftUsage = field(default_factory=DraftUsage)
     prompt_tokens: int | None = None
     degraded: list[str] = field(default_factory=list)
+    escalated: str | None = None
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _began: float = field(default=0.0, repr=False)
     _lengths: dict[Channel, int] = field(default_factory=lambda: {"thinking": 0, "answer": 0}, repr=False)
@@ -218,6 +233,21 @@ class Report:
         """The share of the kept tokens that the target model wrote, from 0 to 1."""
         by_target = sum(s.tokens for s in self.segments if s.author == "target")
         return by_target / max(1, self.completion_tokens)
+
+    @property
+    def costs(self) -> dict[Author, float | None]:
+        """The cost of all requests to each model, in the currency of the prices. None if the price is not known."""
+        return {author: self._cost(author) for author in self.usage}
+
+    def _cost(self, author: Author) -> float | None:
+        price = self.prices.get(author)
+        return price.of(self.usage[author]) if price else self.saved_costs.get(author)
+
+    @property
+    def cost(self) -> float | None:
+        """The cost of the turn, in the currency of the prices. None if the price of a model is not known."""
+        known = [cost for cost in self.costs.values() if cost is not None]
+        return sum(known) if len(known) == len(self.usage) else None
 
     def request(self, author: Author, cue: str | None) -> None:
         """Record a new request to a model."""
@@ -271,7 +301,7 @@ class Report:
         """Record dropped text."""
         self.usage[author].discarded_tokens += tokens
         if text.strip():
-            self.dropped.append(Dropped(author, channel, self._lengths[channel], text[:_DROPPED_TEXT_MAX], tokens))
+            self.dropped.append(Dropped(author, channel, self._lengths[channel], text[:DROPPED_TEXT_MAX], tokens))
 
     def take_over(self, channel: Channel, kind: Kind, cue: str | None, draft: str) -> TakeoverStart:
         """Record the start of a takeover, and return it."""
@@ -333,12 +363,15 @@ class Report:
         """
         for author in content["usage"]:
             _require_valid("author", author)
+        used = {author: _checked(usage) for author, usage in content["usage"].items()}
         return cls(
             segments=[Segment(**_checked(segment)) for segment in content["segments"]],
             dropped=[Dropped(**_checked(dropped)) for dropped in content.get("dropped", ())],
-            usage={author: AuthorUsage(**_checked(usage)) for author, usage in content["usage"].items()},
+            usage={author: AuthorUsage.from_dict(usage) for author, usage in used.items()},
+            saved_costs={author: usage.get("cost") for author, usage in used.items()},
             drafts=DraftUsage(**_checked(content.get("drafts", {}))),
             degraded=degraded_list(content["degraded"]),
+            escalated=_optional_text("escalated", content.get("escalated")),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -348,7 +381,8 @@ class Report:
             "dropped": [asdict(dropped) for dropped in self.dropped],
             "takeovers": self.takeovers,
             "target_share": self.target_share,
-            "usage": {author: asdict(usage) for author, usage in self.usage.items()},
+            "escalated": self.escalated,
+            "usage": {author: {**asdict(self.usage[author]), "cost": cost} for author, cost in self.costs.items()},
             "drafts": asdict(self.drafts),
             "degraded": list(self.degraded),
         }
@@ -361,6 +395,13 @@ def degraded_list(stored: Sequence[str] | str | None) -> list[str]:
     return [stored] if isinstance(stored, str) else [str(words) for words in stored]
 
 
+def _optional_text(name: str, value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    msg = f"{name}: expected a text or nothing, got a {type(value).__name__}"
+    raise ValueError(msg)
+
+
 def _checked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a segment, a dropped text or a usage. Raise an error if one has an invalid value."""
     for name, value in fields.items():
@@ -371,10 +412,10 @@ def _checked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 def _require_valid(name: str, value: object) -> None:
     if name in _TEXTS or (name in _OPTIONAL_TEXTS and value is not None):
         valid = isinstance(value, str) and value in _CHOICES.get(name, {value})
-    elif name in _OPTIONAL_TEXTS:
+    elif name in _OPTIONAL_TEXTS or (name == "cost" and value is None):
         valid = True
     else:
-        kinds = (int, float) if name == "seconds" else int
+        kinds = (int, float) if name in {"seconds", "cost"} else int
         valid = isinstance(value, kinds) and -_NUMBER_MAX < value < _NUMBER_MAX
     if not valid:
         msg = f"{name}: expected the value of a report, got a {type(value).__name__} that it cannot have"

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_spec_thinking.backends.base import Call, End, Limitation, Piece, Request
+from langchain_spec_thinking.backends.base import Call, End, Limitation, Piece, ReplyFields, Request
+from langchain_spec_thinking.backends.replies.finish_reasons import note_on
+from langchain_spec_thinking.backends.replies.refusals import refusal_note
 from langchain_spec_thinking.deadline import Deadline
+from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.hidden_reasoning import (
+    HIDDEN_TOKENS,
+    ended_without_text,
+    hides_reasoning,
+    no_short_requests,
+    no_short_takeovers,
+    no_text,
+    note_hidden_reasoning,
+    note_shown_text,
+)
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
     Command,
     Commit,
     Drop,
-    EndReason,
     Finish,
     Generate,
     Insert,
@@ -30,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_spec_thinking.backends.base import Backend, Event, Usage
-    from langchain_spec_thinking.errors import BackendError
     from langchain_spec_thinking.policy.budget import Budget
     from langchain_spec_thinking.policy.delegation import Delegation
     from langchain_spec_thinking.turn import Author, Turn
@@ -56,10 +67,16 @@ class Run:
             for it while it writes.
         prefetch: Whether the target model reads the turn at each boundary, while the speculative model writes the
             draft.
+        answer_logprobs: Whether to request log-probabilities of the answer's tokens, for `answer_logprobs`.
+        has_fallback: Whether the caller holds another answer. If the target model then fails for good before its answer
+            begins, the run raises the error, whatever `on_target_failure` says.
 
     Attributes:
         pending_request: The command to carry out next; None if the turn is finished.
-        finish_reason: Why the turn ended.
+        finish_reason: Why the turn ended: `"stop"`, `"length"`, or the own word of the server that ended the reply for
+            another reason.
+        refusal: The words with which the model refused to answer. Empty if it did not.
+        reply_fields: What a server sent along with the tool calls of the answer, to get it back with them.
         resumes: How often requests ended early, and the wait before the next one.
     """
 
@@ -75,22 +92,52 @@ class Run:
         deadline: Deadline | None = None,
         draft_verification: DraftVerification = "replaced",
         prefetch: bool = False,
+        answer_logprobs: bool = False,
+        has_fallback: bool = False,
     ) -> None:
         self.turn = turn
         self.deadline = deadline or Deadline()
-        self.report = Report(clock=self.deadline.clock.now)
+        prices = {author: backend.price for author, backend in backends.items()}
+        self.report = Report(prices=prices, clock=self.deadline.clock.now)
         self.pending_request: Generate | None = None
-        self.finish_reason: EndReason = "stop"
+        self.finish_reason: str = "stop"
+        self.refusal = ""
         self._machine = machine
         self._sampling = sampling
         self._draft_verification = draft_verification
         self._writers = Writers(backends=backends, on_target_failure=on_target_failure, budget=budget)
         self._prefetcher = Prefetcher(turn=turn, backend=backends["target"]) if prefetch else None
         self.resumes = Resumes(self.deadline)
+        self.reply_fields: dict[str, Any] = {}
         self._running = RunningRequest()
         self._draft = ""  # text of the speculative model that the current takeover replaces
         self._requests = 0
+        self._answer_logprobs: list[float] | None = [] if answer_logprobs else None  # one for each piece
+        self._has_fallback = has_fallback
+        self._asked_with_room = False  # the current command was repeated with room for hidden reasoning
         self._blocks = ContentBlocks()
+        self._thinking_unknown = False  # a model whose replies may show that it reasons begins with a structured answer
+
+    @property
+    def answer_logprobs(self) -> Sequence[float]:
+        """Log-probabilities of the most likely token at each place of the answer, in nats. Empty: not known."""
+        return self._answer_logprobs or ()
+
+    @property
+    def target_lost(self) -> bool:
+        """Whether the target model failed for good, and the speculative model continued alone."""
+        return self._writers.target_lost
+
+    @property
+    def billed_after_cancel(self) -> bool:
+        """Whether the running request has no short limit, and is billed to its end although nobody reads on."""
+        if not self._sampling.whole or self.pending_request is None or not self.report.usage[self.author].requests:
+            return False
+        return self.backend.capabilities.stops_on_cancel is False
+
+    def add_degraded(self, words: str) -> None:
+        """Report that something is not as configured."""
+        self.report.add_degraded(words)
 
     # -- what the drivers use
 
@@ -112,21 +159,47 @@ class Run:
         self.deadline.require()
         left = self._writers.tokens_left(self.author, self.report)
         rest = self._command.max_tokens - self._running.broken_off
-        limits = [rest, left, self.backend.capabilities.request_tokens_max]
-        self._running.max_tokens = min(limit for limit in limits if limit is not None)
+        self._running.max_tokens = min([rest, *self._request_limits(), *([] if left is None else [left])])
+        self._running.hidden_max = self._hidden_room(left)
         return replace(
             self._sampling,
             max_tokens=self._running.max_tokens,
+            hidden_tokens=self._running.hidden_max,
             stop=stop,
             temperature=0.0 if scores else self._sampling.temperature,
-            top_logprobs=self._command.top_logprobs,
+            top_logprobs=max(self._command.top_logprobs, int(self._answer_logprobs is not None)),
             seed=None if seed is None else seed + self._requests - 1,
             deadline=self.deadline,
             **self._drafts(),
         )
 
+    def _request_limits(self) -> list[int]:
+        """Return the limits of a single request to the backend, in tokens."""
+        can = self.backend.capabilities
+        limits = [can.request_tokens_max, None if self._sampling.whole else can.stopped_tokens_max]
+        return [limit for limit in limits if limit is not None]
+
+    def _hidden_room(self, left: int | None) -> int:
+        """Return how many tokens the request may spend on hidden reasoning: none if the wanted text is short.
+
+        Args:
+            left: How many tokens the budget leaves to the author. None: no limit.
+        """
+        if self._is_short or not hides_reasoning(self.backend):
+            return 0
+        return HIDDEN_TOKENS if left is None else max(0, min(HIDDEN_TOKENS, left - self._running.max_tokens))
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether only a few tokens are requested, so that a model with hidden reasoning brings no text."""
+        return self._command.kind not in {"answer", "draft", "lead"} and not self._machine.gave_rest
+
     def start(self) -> list[TurnEvent]:
         """Begin the turn, and return the first events."""
+        self._thinking_unknown = self.turn.structured_answer and not (self.turn.thinks or self._small_thinks)
+        for author in self._machine.short_takeovers_by:
+            if self._writers.hides_reasoning(author):
+                self._stop_short_takeovers(author)
         return self._apply(self._machine.start())
 
     def receive(self, event: Event) -> list[TurnEvent]:
@@ -161,13 +234,19 @@ class Run:
         resumable = error.is_retryable and not empty and self._command.kind != "score"
         if resumable and self.resumes.allow_resume(self.author, kept, requested):
             events = self._continue_held_text()
-        elif self.author == "target" and self._writers.may_lose_target:
+        elif self.author == "target" and self._may_lose_target:
             events = self._lose_target(error)
             if self._command.kind == "score":
                 return events + self._apply(self._machine.end("stop"))
         else:
             raise with_text(error, self.turn)
         return events + self._repeat_request()
+
+    @property
+    def _may_lose_target(self) -> bool:
+        """Whether the speculative model continues if the target model fails for good."""
+        falls_back = self._has_fallback and not (self.turn.answer.strip() or self.turn.calls)
+        return self._writers.may_lose_target and not falls_back
 
     def close(self) -> None:
         """Cancel what still runs for the turn. The drivers call this when the turn ends or is cancelled."""
@@ -186,6 +265,7 @@ class Run:
 
     def _start_request(self, command: Generate, draft: str) -> list[TurnEvent]:
         self.pending_request = command
+        self._asked_with_room = False
         self._requests += 1
         self._running.begin()
         self._writers.apply_budget(command.author, self.report)
@@ -198,7 +278,7 @@ class Run:
 
     def _start_score_request(self, command: Generate) -> list[TurnEvent]:
         """Request a score from the target model for a held step. If the budget is spent, keep the step."""
-        if self._writers.over_budget:
+        if self._writers.over_budget or self._writers.hides_reasoning("target"):
             return self._apply(self._machine.end("stop"))
         self.turn.pending = command.prompt_suffix
         self.report.usage["target"].requests += 1  # only this number: the segment of the step is not complete yet
@@ -225,7 +305,7 @@ class Run:
     def _repeat_request(self) -> list[TurnEvent]:
         """Request what is missing after a stream broke."""
         self._requests += 1
-        if (events := self._replace_target_over_budget(0)) is not None:
+        if (events := self._replace_target_over_budget(0, again=True)) is not None:
             return events
         if self._running.broken_off >= self._command.max_tokens:
             return self._apply(self._machine.end("length"))
@@ -255,12 +335,15 @@ class Run:
             return self._end(event)
         if isinstance(event, Limitation):
             self.report.add_degraded(event.words)
+        elif isinstance(event, ReplyFields):
+            self.reply_fields = event.fields
         else:
             self._record_usage(event)
         return []
 
     def _report_limitation(self) -> None:
-        if limitation := self.backend.capabilities.limitation:
+        begins = not (self.turn.spans or self.turn.pending)  # such a request continues nothing
+        if (limitation := self.backend.capabilities.limitation) and not begins:
             self.report.add_degraded(limitation)
 
     def _take_piece(self, piece: Piece) -> list[TurnEvent]:
@@ -270,6 +353,8 @@ class Run:
         text, tokens = self._running.take(piece.text, tokens, self.backend.count_tokens)
         self.report.usage[self.author].completion_tokens += tokens
         events = self._apply(self._machine.receive(text, tokens, piece.top_logprobs))
+        if self._answer_logprobs is not None and piece.top_logprobs and self.turn.channel == "answer":
+            self._answer_logprobs.append(piece.top_logprobs[0])
         if not self._running.cut or self.pending_request is not pending:
             return events
         self._report_excess(written, cut=True)
@@ -306,27 +391,72 @@ class Run:
         return [*events, self._blocks.call(author, kind, event.call, len(self.report.segments) - 1)]
 
     def _end(self, end: End) -> list[TurnEvent]:
+        self._note_end(end)
         late = 0  # number of tokens that the backend counts only now
         if end.usage:
             self._record_usage(end.usage)
             late = self._running.late_tokens()
-            self._report_excess(self._running.received + late, cut=end.reason == "length")
             self.report.usage[self.author].completion_tokens += late
+            if ended_without_text(end.reason, self._running.usage, has_text=not self._running.empty):
+                return self._end_without_text(late)
+            if not self._running.empty:
+                note_shown_text(self.backend, self._running.usage, self._running.received)
+            late -= self._running.hidden_tokens(late)
+            self._report_excess(self._running.received + late, cut=end.reason == "length")
             late = min(late, self._running.left)
         if end.reason == "length":
             return self._end_by_length(late)
         return self._apply(self._machine.end(end.reason, late))
 
+    def _note_end(self, end: End) -> None:
+        """Keep why the request ended, and report it if it was no ordinary end."""
+        self._running.finish_reason, self._running.refusal = end.finish_reason, end.refusal
+        if end.finish_reason:
+            self.report.add_degraded(note_on(end.finish_reason, self.backend.name))
+        if end.refusal:
+            self.report.add_degraded(refusal_note(self.backend.name))
+
     def _end_by_length(self, late: int) -> list[TurnEvent]:
         """Continue after the running request reached its token limit or the end of the model's context."""
         received = self._running.received + late
-        if (events := self._replace_target_over_budget(received)) is not None:
+        full = received == 0 and self._running.empty
+        again = not full and bool(self._request_limits()) and self._command.kind != "score"
+        if (events := self._replace_target_over_budget(received, again=again)) is not None:
             return events
-        if received == 0 and self._running.empty:
+        if full:
             self.report.add_degraded(f"the context of {self.backend.name} is full")
-        elif self.backend.capabilities.request_tokens_max is not None and self._command.kind != "score":
+        elif again:
             return self._request_more(late)
         return self._apply(self._machine.end("length", late))
+
+    def _end_without_text(self, tokens: int) -> list[TurnEvent]:
+        """Continue after a request that spent all its tokens on reasoning that is not shown.
+
+        Raises:
+            BackendError: The large model has no room for its answer, and the caller holds another answer.
+        """
+        had_room = self._asked_with_room or self._running.hidden_max > 0
+        note_hidden_reasoning(self.backend)
+        if self._is_short:
+            self._stop_short_takeovers(self.author)
+            return self._apply(self._machine.end("length"))
+        if not had_room and (self.author != "target" or self._writers.may_write_rest(self.report, again=True)):
+            self._asked_with_room = True
+            self._start_rest_request(self._command.max_tokens - self._running.written)
+            self.report.repeat_request(self.author)
+            return []
+        words = no_text(self.backend.name, tokens)
+        if self._has_fallback and self.author == "target":
+            raise BackendError(words)
+        self.report.add_degraded(words)
+        return self._apply(self._machine.end("length"))
+
+    def _stop_short_takeovers(self, author: Author) -> None:
+        """Stop requests of a few tokens to a model that hides its reasoning, and report it."""
+        name, follows = self._writers.backend(author).name, self._machine.leading_author != author
+        takes_over = author == "target" and follows
+        self.report.add_degraded(no_short_takeovers(name) if takes_over else no_short_requests(name, author))
+        self._machine.stop_takeovers(only_short=author == "target")
 
     def _request_more(self, late: int) -> list[TurnEvent]:
         """Request the next part of the text from a backend that limits the tokens of one request."""
@@ -341,18 +471,23 @@ class Run:
 
     # -- the speculative model in place of the target model
 
-    def _replace_target_over_budget(self, received: int) -> list[TurnEvent] | None:
-        """Let the speculative model write the rest of a request if the target model has no tokens left in the budget.
+    def _replace_target_over_budget(self, received: int, *, again: bool) -> list[TurnEvent] | None:
+        """Let the speculative model write the rest of a request if the budget does not allow it to the target model.
+
+        Args:
+            received: How many tokens the request has brought.
+            again: Whether the rest takes a further request.
 
         Returns:
             The events; None if the budget does not stop the running request.
         """
         rest = self._command.max_tokens - self._running.broken_off - received
-        if self.author != "target" or rest <= 0 or self._writers.tokens_left("target", self.report) != 0:
+        if self.author != "target" or rest <= 0 or self._writers.may_write_rest(self.report, again=again):
             return None
         if self._command.kind == "score":  # the speculative model does not score its own steps
             return None
         events = self._give_up_takeover()
+        self._asked_with_room = False  # of the target model
         self._start_rest_request(rest)
         self._writers.apply_budget("target", self.report)
         self.report.request(self.author, self._command.cue)
@@ -404,10 +539,25 @@ class Run:
                     events += self._start_request(command, draft)
                     self._draft = replaced
                 case Finish(reason):
+                    self._report_thinking()
                     events += self.report.hand_back(self.turn)
                     self.pending_request = None
-                    self.finish_reason = reason
+                    self.finish_reason = self._running.finish_reason or reason
+                    self.refusal = self._running.refusal
         return events
+
+    @property
+    def _small_thinks(self) -> bool:
+        return self._writers.backend("speculative").thinks
+
+    def _report_thinking(self) -> None:
+        """Report if the turn began with its answer, because nobody knew that the small model reasons."""
+        if self._thinking_unknown and self._small_thinks:
+            name = self._writers.backend("speculative").name
+            self.report.add_degraded(
+                f"{name} reasons, but this was not known, so the turn began with the answer and had no takeovers. From "
+                "now on it is known. To set it from the start, pass thinking=True to its backend."
+            )
 
     def _drop(self, author: Author, text: str, tokens: int) -> str:
         self.report.drop(author, self.turn.channel, text, tokens)
@@ -416,7 +566,19 @@ class Run:
     def _append(self, author: Author, kind: Kind, text: str, tokens: int) -> list[TurnEvent]:
         channel = self.turn.channel
         self.report.commit(author, channel, kind, text, tokens)
+        if author == "target" and kind not in {"answer", "lead"} and self._machine.gave_rest:
+            self.report.escalated = _reason_of_rest(self._command.cue)
         if not text:
             return []
         self.turn.append(author, text)
         return [self._blocks.text(author, channel, kind, text, len(self.report.segments) - 1)]
+
+
+def _reason_of_rest(cue: str | None) -> str:
+    """Return why the target model writes the rest of the turn.
+
+    Args:
+        cue: The word that led to the takeover. None if there is none.
+    """
+    found = "" if cue is None else f" at {cue!r}"
+    return f"the policy decided for a takeover{found}, and a takeover is the rest of the thought"

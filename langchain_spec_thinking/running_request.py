@@ -21,17 +21,23 @@ class RunningRequest:
 
     Attributes:
         max_tokens: Token limit of the request.
+        hidden_max: How many further tokens the request may spend on reasoning that is not shown.
         received: Number of tokens that the request has brought. Never more than `max_tokens`.
         broken_off: Number of tokens that earlier requests brought for the same command before their streams broke.
         usage: Usage of the request, as far as its backend has reported it.
         cut: Whether text of the request was cut at its limit.
+        finish_reason: The server's own word for the end of the request, if it was no ordinary end.
+        refusal: The words with which the model refused to answer.
     """
 
     max_tokens: int = 0
+    hidden_max: int = 0
     received: int = 0
     broken_off: int = 0
     usage: Usage = field(default_factory=Usage)
     cut: bool = False
+    finish_reason: str | None = None
+    refusal: str = ""
     _pieces: int = 0
     _characters: int = 0
 
@@ -49,6 +55,7 @@ class RunningRequest:
         self.received = self._pieces = self._characters = 0
         self.usage = Usage()
         self.cut = False
+        self.finish_reason, self.refusal = None, ""
 
     @property
     def empty(self) -> bool:
@@ -114,6 +121,15 @@ class RunningRequest:
             return 0
         fewest = min(self.received, -(-self._characters // TOKEN_CHARACTERS_MAX))
         return max(self.usage.completion_tokens, fewest) - self.received
+
+    def hidden_tokens(self, late: int) -> int:
+        """Return how many tokens of a request with room for hidden reasoning were spent on it.
+
+        Args:
+            late: Number of tokens that were reported and not received.
+        """
+        reasoning = late if self.usage.reasoning_tokens is None else self.usage.reasoning_tokens
+        return max(0, min(late, reasoning)) if self.hidden_max else 0
 
 
 def _first_tokens(text: str, tokens: int, of: int, count_tokens: Callable[[str], int]) -> str:

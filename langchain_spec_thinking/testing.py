@@ -15,11 +15,13 @@ from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, Capab
 from langchain_spec_thinking.backends.replies.answer_plan import plan_reading
 from langchain_spec_thinking.backends.replies.call_formats import HERMES
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
+from langchain_spec_thinking.backends.replies.thought_reader import answer_thoughts
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from langchain_spec_thinking.backends.replies.call_format import CallFormat
+    from langchain_spec_thinking.price import Price
     from langchain_spec_thinking.turn import Turn
 
 Script = Callable[["Turn"], str]
@@ -48,6 +50,7 @@ class ScriptedBackend(Backend):
             If None, the model returns no log-probabilities.
         call_format: The format in which the script writes tool calls. `CALL_FORMATS` in
             `backends.replies.call_formats` lists the formats.
+        price: The price of the model's tokens. None: it is not known.
         requests: All requests that the backend received, each with the text of the turn at that time.
     """
 
@@ -57,6 +60,7 @@ class ScriptedBackend(Backend):
     tokenize: Callable[[str], list[str]] = words
     logprobs: Callable[[str], tuple[float, ...]] | None = None
     call_format: CallFormat = HERMES
+    price: Price | None = None
     requests: list[tuple[Request, str]] = field(default_factory=list)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -66,7 +70,7 @@ class ScriptedBackend(Backend):
         yield Usage(prompt_tokens=prompt)
         logprobs_of = self.logprobs if request.top_logprobs else None
         tokens = self.tokenize(self.script if isinstance(self.script, str) else self.script(turn))
-        reader = CallReader(plan_reading(turn, self.call_format))
+        reader = CallReader(plan_reading(turn, self.call_format), answer_thoughts(turn), self.name)
         for token in tokens[: request.max_tokens]:
             yield from reader.read(token, 1, logprobs_of(token)[: request.top_logprobs] if logprobs_of else None)
         yield from reader.rest()

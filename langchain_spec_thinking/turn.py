@@ -20,6 +20,8 @@ THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 OPENING = f"{THINK_OPEN}\n"
 """The text that opens a thought if the model's chat template has not opened it already."""
+CLOSING = f"\n{THINK_CLOSE}\n\n"
+"""The text that closes a thought if its author did not close it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Message:
         tool_calls: The tool calls of an assistant message.
         tool_call_id: The id of the call that a tool message answers.
         name: The name of the tool that a tool message comes from.
+        reasoning: The thought of an assistant message. Only services that want it back get it.
+        reply_fields: What the server sent along with the tool calls of an assistant message, and `"model"`: which model
+            on which server sent it. Only this model gets it back.
     """
 
     role: Role
@@ -37,6 +42,8 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     name: str = ""
+    reasoning: str = ""
+    reply_fields: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,11 @@ class Turn:
     def thinking_closed(self) -> bool:
         """Whether the thought was opened and closed."""
         return bool(self.closing)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a request has something to continue: text that a model wrote, or a thought that was closed."""
+        return bool(self.spans or self.closing or self.pending)
 
     def append(self, author: Author, text: str) -> None:
         """Commit text to the current channel. Committed text is final."""

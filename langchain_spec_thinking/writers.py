@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
+from langchain_spec_thinking.hidden_reasoning import hides_reasoning
 from langchain_spec_thinking.policy.budget import Budget
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Writers:
 
     Attributes:
         over_budget: Whether the budget did not allow the current request to the target model.
+        target_lost: Whether the target model failed for good.
     """
 
     def __init__(
@@ -50,16 +52,21 @@ class Writers:
         self._backends = backends
         self._on_target_failure = on_target_failure
         self._budget = budget or Budget()
-        self._target_lost = False
+        self.target_lost = False
         self._limits_reported: set[str] = set()
 
     def author(self, requested: Author) -> Author:
         """Return the author of the current request, for which the policy asks `requested`."""
-        return "speculative" if self._target_lost or self.over_budget else requested
+        return "speculative" if self.target_lost or self.over_budget else requested
 
     def backend(self, author: Author) -> Backend:
         """Return the backend of an author."""
         return self._backends[author]
+
+    def hides_reasoning(self, author: Author) -> bool:
+        """Return whether a request has shown that a model hides its reasoning. A replay has no models."""
+        backend = self._backends.get(author)
+        return backend is not None and hides_reasoning(backend)
 
     def budget_spent(self, report: Report) -> bool:
         """Return whether the budget does not allow the target model to write now."""
@@ -68,6 +75,15 @@ class Writers:
     def tokens_left(self, author: Author, report: Report) -> int | None:
         """Return how many more tokens an author may write in the budget. None: no limit."""
         return self._budget.tokens_left(report) if author == "target" else None
+
+    def may_write_rest(self, report: Report, *, again: bool) -> bool:
+        """Return whether the budget allows the target model to write the rest of a text that it has begun.
+
+        Args:
+            report: The report of the turn.
+            again: Whether the rest takes a further request.
+        """
+        return self._budget.tokens_left(report) != 0 and (not again or self._budget.requests_left(report))
 
     def apply_budget(self, requested: Author, report: Report) -> None:
         """Find out whether the budget allows a new request to an author, and report a limit that is reached."""
@@ -84,13 +100,18 @@ class Writers:
 
     def lose_target(self, error: BackendError, report: Report) -> None:
         """Let the speculative model write alone from now on, because the target model failed for good."""
-        self._target_lost = True
+        self.target_lost = True
         name = self._backends["target"].name
         reason = f"the large model failed, so the small model continued alone: {error}"
         report.add_degraded(reason)
-        if name not in _LOGGED_TARGETS:
-            _LOGGED_TARGETS.add(name)
-            _LOGGER.warning("%s Further failures of %s are reported only in `degraded`.", reason, name)
+        warn_of_failed_target(name, reason)
+
+
+def warn_of_failed_target(name: str, reason: str) -> None:
+    """Log the first failure of a target model. `degraded` reports every one."""
+    if name not in _LOGGED_TARGETS:
+        _LOGGED_TARGETS.add(name)
+        _LOGGER.warning("%s Further failures of %s are reported only in `degraded`.", reason, name)
 
 
 class Prefetcher:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.faults.dialects import DIALECTS, Dialect
-from benchmarks.faults.model_text import FURTHER, ModelText
+from benchmarks.faults.model_text import FURTHER, ModelText, token_limit
 from benchmarks.faults.scripts import (
     AT_EVENTS,
     FAILING,
@@ -172,7 +172,7 @@ def _exceeded(case: Case, server: ScriptedServer, tokens: int) -> str:
     if tokens > MAX_TOKENS:
         return f"{tokens} tokens instead of at most {MAX_TOKENS}"
     for body, texts in zip(server.bodies, server.texts, strict=True):
-        limit = body.get("max_tokens", MAX_TOKENS + 1)
+        limit = token_limit(body)
         if limit > MAX_TOKENS:
             return f"a request asked for {limit} tokens"
         if texts > limit + _UNREAD_TEXTS:

@@ -108,6 +108,12 @@ class Given:
     finished_thought: bool = False
 
 
+def token_limit(body: dict[str, Any]) -> int:
+    """Return the token limit of a request, whose field has another name for OpenAI's own server."""
+    limit: int = body["max_completion_tokens"] if "max_completion_tokens" in body else body["max_tokens"]
+    return limit
+
+
 def given_by(body: dict[str, Any], model: ModelText) -> Given:
     """Read the reply so far from the body of a request."""
     if "prompt" in body:

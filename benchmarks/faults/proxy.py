@@ -70,7 +70,7 @@ class FaultProxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, which carries one request."""
-        with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):  # the client may hang up
+        async with closing_connection(writer):
             fault = self._schedule.before_answer()
             if fault and fault.kind is Kind.REFUSED:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -130,6 +130,15 @@ class FaultProxy:
                 self.injected[fault.kind] += 1
                 fault, since = self._schedule.in_stream(first=False), 0
         return Ending.END
+
+
+@asynccontextmanager
+async def closing_connection(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Close the connection at the end of the block. The client may hang up at any moment, which ends the block."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):
+        yield
+    with suppress(ConnectionError):
+        await writer.wait_closed()  # raises the error of the connection, which asyncio may print if nobody asks for it
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:

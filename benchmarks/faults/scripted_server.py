@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from benchmarks.faults.faults import Ending
-from benchmarks.faults.model_text import FURTHER, Given, ModelText, given_by
+from benchmarks.faults.model_text import FURTHER, Given, ModelText, given_by, token_limit
 from benchmarks.faults.scripts import REPEATING, Behaviour, Script
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class ScriptedServer:
         endpoint: Endpoint = "completions" if "prompt" in body else "chat"
         counts = self.dialect.counts_on_request and body.get("stream_options", {}).get("continuous_usage_stats")
         given = given_by(body, self.model)
-        limit: int = body["max_tokens"]
+        limit = token_limit(body)
         for event in self.dialect.beginning(endpoint):
             yield event, False
         for text, part in self._repeated(given):

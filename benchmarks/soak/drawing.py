@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_UNITS = {"memory": "memory (MB)"}
+_UNITS = {"memory": "memory (MB)", "allocated": "allocated (MB)"}
 
 
 def draw(results: Mapping[str, Any], file: Path) -> None:
@@ -26,7 +26,7 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     samples, growth = results["samples"], results["growth"]
-    figure, axes = plt.subplots(len(QUANTITIES), 1, sharex=True, figsize=(9, 9), layout="constrained")
+    figure, axes = plt.subplots(len(QUANTITIES), 1, sharex=True, figsize=(9, 13), layout="constrained")
     for plot, name in zip(axes, QUANTITIES, strict=True):
         plot.plot([one["turns"] for one in samples], [one[name] for one in samples], ".-", color="tab:blue")
         colour = "tab:red" if growth[name]["grew"] else "tab:green"

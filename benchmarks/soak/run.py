@@ -1,8 +1,8 @@
 """`make soak`: writes many mixed turns in one process and fails if the process uses more and more.
 
-The turns are local and remote, and end, fail, take too long or are cancelled. While no turn runs, the memory, the open
-files, the threads and the tasks are counted. The second half of the counts is compared with the first half. Nothing may
-be printed about an error that no caller can handle.
+The turns are local and remote, and end, fail, take too long or are cancelled. While no turn runs, the memory, the
+objects, the open files, the threads and the tasks are counted. The second half of the counts is compared with the first
+half. Nothing may be printed about an error that no caller can handle.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -26,12 +27,19 @@ from benchmarks.soak.samples import Sample, growth, quiet, sample
 from benchmarks.soak.server import listening
 from benchmarks.soak.turns import Kind, local_kinds, remote_kinds
 from benchmarks.soak.unraisable import collecting_unraisable
+from langchain_spec_thinking.backends.local.prefix_cache_pool import CACHES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 AT_ONCE = 4
 """Number of turns that run at the same time."""
+WARM_UP_AT_ONCE = CACHES_MAX
+"""Number of turns of the same kind that run at the same time before the first sample. They fill the cache pools of both
+local models. Otherwise a pool would get another cache, of some megabytes, at a random moment of the soak."""
+NO_BUFFERS_OF_THREADS = ("MKL_DISABLE_FAST_MM", "1")
+"""An environment variable and its value. Otherwise MKL, with which torch multiplies matrices on CPUs, keeps buffers for
+each thread until the thread ends. The process then grows until all threads of a pool have had a long prompt."""
 SAMPLES = 100
 """Number of samples, if there are enough turns."""
 
@@ -39,6 +47,9 @@ SAMPLES = 100
 @dataclass
 class Soak:
     """Writes turns and samples the process.
+
+    First it writes turns that warm up the process, some of each kind at the same time. They fill the pools of caches,
+    connections and threads. They are in no count, except that of wrong endings.
 
     Args:
         kinds: The kinds of turns, drawn at random.
@@ -65,7 +76,13 @@ class Soak:
     async def run(self) -> None:
         """Write all turns."""
         with collecting_unraisable() as self.unraisable:
+            await self._warm_up()
             await self._write()
+
+    async def _warm_up(self) -> None:
+        for kind in self.kinds:
+            await asyncio.gather(*(self._ending(kind) for _ in range(WARM_UP_AT_ONCE)))
+            await quiet()
 
     async def _write(self) -> None:
         began = time.monotonic()
@@ -79,16 +96,21 @@ class Soak:
 
     async def _work(self, kinds: Iterator[Kind]) -> None:
         for kind in kinds:
-            try:
-                ending: str = await kind.write()
-            except Exception as error:  # noqa: BLE001 - it is what the soak looks for
-                ending = type(error).__name__
-                self.wrong[f"{kind.name}: {ending}: {error}"[:300]] += 1
-            else:
-                if ending not in kind.endings:
-                    self.wrong[f"{kind.name}: {ending} instead of {' or '.join(kind.endings)}"] += 1
+            ending = await self._ending(kind)
             self.endings.setdefault(kind.name, Counter())[ending] += 1
             self.progress(1)
+
+    async def _ending(self, kind: Kind) -> str:
+        """Write a turn, and return how it ended."""
+        try:
+            ending: str = await kind.write()
+        except Exception as error:  # noqa: BLE001 - it is what the soak looks for
+            ending = type(error).__name__
+            self.wrong[f"{kind.name}: {ending}: {error}"[:300]] += 1
+        else:
+            if ending not in kind.endings:
+                self.wrong[f"{kind.name}: {ending} instead of {' or '.join(kind.endings)}"] += 1
+        return ending
 
     def results(self) -> dict[str, Any]:
         """Return all results for a JSON file."""
@@ -146,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the order of the turns")
     parser.add_argument("--remote-only", action="store_true", help="no turns with local models")
     options = parser.parse_args(arguments)
+    if not options.remote_only:
+        os.environ.setdefault(*NO_BUFFERS_OF_THREADS)
     with tqdm(total=options.turns, desc="turns", unit="") as bar:
         found = asyncio.run(soak(options.turns, options.seed, local=not options.remote_only, progress=bar.update))
     results = found.results()

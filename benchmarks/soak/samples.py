@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
 
+from benchmarks.soak.malloc import allocated_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WARM_UP = 0.1
 """Share of the samples at the start that do not count. Caches and pools of threads fill up then."""
-ALLOWED = {"memory": 12.0, "descriptors": 2.0, "threads": 2.0, "tasks": 1.0}
+ALLOWED = {"memory": 12.0, "allocated": 1.0, "blocks": 1000.0, "descriptors": 2.0, "threads": 2.0, "tasks": 1.0}
 """By how much the median of the second half may exceed the median of the first half. Memory is in megabytes."""
 _QUIET_SECONDS = 2.0
 """Longest wait for tasks that are just ending, in seconds."""
@@ -30,6 +33,8 @@ class Sample:
         turns: Number of turns so far.
         seconds: Seconds since the start.
         memory: Resident memory without pages of files, which the system takes back at any time, in megabytes.
+        allocated: The part of it that `malloc` has handed out, in megabytes. 0 if the C library does not tell.
+        blocks: Number of small objects of Python, and of parts of objects, up to 512 bytes each.
         descriptors: Number of open files and sockets.
         threads: Number of threads.
         tasks: Number of tasks of the event loop.
@@ -38,6 +43,8 @@ class Sample:
     turns: int
     seconds: float
     memory: float
+    allocated: float
+    blocks: int
     descriptors: int
     threads: int
     tasks: int
@@ -71,6 +78,8 @@ def sample(turns: int, seconds: float) -> Sample:
             turns,
             round(seconds, 2),
             round(memory, 2),
+            round(allocated_bytes() / _MEGABYTE, 2),
+            sys.getallocatedblocks(),
             process.num_fds(),
             process.num_threads(),
             len(asyncio.all_tasks()),

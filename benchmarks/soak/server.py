@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from benchmarks.faults.cases import Case
-from benchmarks.faults.proxy import read_request
+from benchmarks.faults.proxy import closing_connection, read_request
 from benchmarks.faults.scripted_server import ScriptedServer
 from benchmarks.faults.scripts import Behaviour
 from tests.unit_tests.fake_time import FakeTime
@@ -37,7 +37,7 @@ def path(behaviour: Behaviour) -> str:
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serve one connection, which carries one request."""
-    with suppress(ConnectionError, asyncio.IncompleteReadError), closing(writer):  # the client may hang up
+    async with closing_connection(writer):
         target, body = await read_request(reader)
         response = _answer(target, body)
         content_type = response.headers.get("content-type", "application/json")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    from langchain_spec_thinking.run import Run
+    from langchain_spec_thinking.turn_runs import AnyRun
 
 TARGET = ">= 1.5"
 _WORDS = 8
@@ -65,17 +65,17 @@ def _speedup(bar: tqdm[None], *, quick: bool) -> Figure:
     )
 
 
-def _run(run: Run) -> Run:
+def _run(run: AnyRun) -> AnyRun:
     for _ in drive(run):
         pass
     return run
 
 
-def _target_tokens(run: Run) -> int:
+def _target_tokens(run: AnyRun) -> int:
     return sum(segment.tokens for segment in run.report.segments if segment.author == "target")
 
 
-def _seconds_per_token(run: Run) -> float:
+def _seconds_per_token(run: AnyRun) -> float:
     """Return the seconds per token of the target's segments, including the speculative model's drafts inside them."""
     seconds = sum(segment.seconds for segment in run.report.segments if segment.author == "target")
     return seconds / max(1, _target_tokens(run))
@@ -102,7 +102,7 @@ def _saved(bar: tqdm[None], *, quick: bool) -> Figure:
     return Figure.of(waits, pair=pair.name, whole_turn=median(whole))
 
 
-def _waits(run: Run) -> Iterator[float]:
+def _waits(run: AnyRun) -> Iterator[float]:
     """Write a turn. Yield the time from the start of each takeover to its first text, in seconds."""
     began: float | None = None
     for event in drive(run):

@@ -65,12 +65,17 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     lengths = (120, 240) if quick else LENGTHS
     pair = Pair.shaped(quick=quick)
     bar.set_postfix_str(pair.name)
-    turn = Recording.of(pair.chat(max_tokens=lengths[-1]), pair.models, QUESTION)
+    turn = Recording.of(pair.chat(max_tokens=_max_tokens(lengths[-1])), pair.models, QUESTION)
     rounds = [_round(pair, turn, lengths[-1], bar) for _ in range(1 if quick else _ROUNDS)]
     return {
         "speedup_vs_naive": _speedup(rounds, lengths, pair),
         "cost_per_token_flat": _flatness(rounds, lengths, pair),
     }
+
+
+def _max_tokens(thought: int) -> int:
+    """Return a limit that leaves room for a thought of this length. A part of the limit is kept for the answer."""
+    return thought + min(thought, 1280)
 
 
 def _round(pair: Pair, turn: Recording, tokens: int, bar: tqdm[None]) -> _Times:
@@ -95,7 +100,7 @@ def _round(pair: Pair, turn: Recording, tokens: int, bar: tqdm[None]) -> _Times:
 def _ours(pair: Pair, tokens: int) -> Iterator[str]:
     """Yield the text so far at the start of every takeover."""
     text = ""
-    for chunk in pair.chat(max_tokens=tokens).stream(QUESTION):
+    for chunk in pair.chat(max_tokens=_max_tokens(tokens)).stream(QUESTION):
         for block in chunk.content_blocks:
             if block["type"] == "reasoning":
                 if block.get("extras", {}).get("author") == "target":

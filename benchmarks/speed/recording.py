@@ -12,6 +12,7 @@ from langchain_core.messages import HumanMessage
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument, cache_length
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.report import Report
+from langchain_spec_thinking.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,6 +69,7 @@ class Recording:
     def of(cls, chat: ChatSpeculativeThinking, models: Sequence[PreTrainedModel], question: str) -> Recording:
         """Record a pair while it writes a turn."""
         run = chat.new_run([HumanMessage(question)])
+        assert isinstance(run, Run)  # noqa: S101 - the policy has no rule of escalation
         with counted(models) as passes:
             run.report = _DropMarkingReport(passes)
             for _ in drive(run):

@@ -9,7 +9,7 @@ SMALL = ServedModel(
     url="http://127.0.0.1:8001/v1",
     tokenizer="deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B",
 )
-LARGE = ServedModel("deepseek-reasoner", url="https://api.deepseek.com/beta", key_variable="DEEPSEEK_API_KEY")
+LARGE = ServedModel("deepseek-flash", url="https://api.deepseek.com/beta", key_variable="DEEPSEEK_API_KEY")
 
 if __name__ == "__main__":
     ask(SMALL, LARGE)

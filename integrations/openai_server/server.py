@@ -104,7 +104,7 @@ class Server:
         if chat_request.model != self._name:
             msg = f"model: expected {self._name}, got {chat_request.model}"
             raise RefusedError(404, msg, code="model_not_found", param="model")
-        tokens = chat_request.tokens or min(self._limits.tokens, self._model.max_tokens)
+        tokens = chat_request.tokens or min(self._limits.tokens, self._model.max_tokens or self._limits.tokens)
         messages = chat_request.to_langchain()
         settings = {**chat_request.settings(), "max_tokens": tokens}
         if chat_request.stream:

@@ -8,11 +8,15 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from langchain_spec_thinking.backends.replies.finish_reasons import FinishReason
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
+_FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
+"""The finish reasons of OpenAI's API. Some clients accept no others."""
 _ADDRESS = re.compile(r"https?://[^\s'\"]*[^\s'\".,:;)]")
 
 
@@ -34,7 +38,8 @@ class Reply:
             body["reasoning_content"] = reasoning
         if calls := [*message.tool_calls, *message.invalid_tool_calls]:
             body["tool_calls"] = [_call(call["id"], call["name"], _arguments(call["args"])) for call in calls]
-        choice = {"index": 0, "message": body, "finish_reason": message.response_metadata["finish_reason"]}
+        reason = _finish_reason(message.response_metadata["finish_reason"])
+        choice = {"index": 0, "message": body, "finish_reason": reason}
         metadata = {"usage": _usage(message), "speculative_thinking": _report(message)}
         return {**self._common_fields, "object": "chat.completion", "choices": [choice], **metadata}
 
@@ -53,7 +58,8 @@ class Reply:
                 | _call(call["id"], call["name"], call["args"] or "")
                 for call in chunk.tool_call_chunks
             ]
-        reason = chunk.response_metadata.get("finish_reason")
+        told = chunk.response_metadata.get("finish_reason")
+        reason = told and _finish_reason(told)
         if delta or reason:
             yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
         if reason and include_usage:
@@ -61,6 +67,14 @@ class Reply:
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self._common_fields, "object": "chat.completion.chunk", "choices": choices}
+
+
+def _finish_reason(told: str) -> str:
+    """Return the word of OpenAI's API for a finish reason. A model behind this server may have a word of its own."""
+    if told in _FINISH_REASONS:
+        return told
+    known = FinishReason.of(told)
+    return "content_filter" if known and known.meaning == "filter" else "stop"
 
 
 def _report(message: AIMessage) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from langchain_spec_thinking.deadline import Deadline
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from concurrent.futures import Future
+    from typing import Self
 
     from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.policy.commands import EndReason
+    from langchain_spec_thinking.price import Price
     from langchain_spec_thinking.tools import ToolCall
     from langchain_spec_thinking.turn import Turn
 
@@ -48,6 +50,11 @@ class Request:
         drafter: Function that writes further drafts after `draft`.
         top_logprobs: Number of most likely tokens whose log-probabilities are requested. At most
             `Capabilities.top_logprobs_max`. 0 requests none.
+        whole: Whether this model writes the turn to its end, so that no other model continues its text, and no rule
+            stops it.
+        hidden_tokens: How many further tokens the model may spend on reasoning that it does not show. They do not count
+            toward `max_tokens`. A backend of a server adds them to the limit that it sends.
+        user: An id of the application's user, which a server gets so that it can detect abuse. Local models ignore it.
     """
 
     max_tokens: int
@@ -60,6 +67,9 @@ class Request:
     draft: str = ""
     drafter: Drafter | None = None
     top_logprobs: int = 0
+    whole: bool = False
+    hidden_tokens: int = 0
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ class Usage:
     Attributes:
         accepted_tokens: Number of written tokens that come from drafts of another model.
         drafted_tokens: Number of tokens that the request's drafter wrote.
+        reasoning_tokens: How many of the completion tokens are reasoning, shown or not.
     """
 
     prompt_tokens: int | None = None
@@ -107,11 +118,34 @@ class Usage:
     completion_tokens: int | None = None
     accepted_tokens: int | None = None
     drafted_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     def with_defaults_from(self, earlier: Usage) -> Usage:
         """Return this usage. Fields that are None here take their values from `earlier`, an earlier report."""
         reported = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(earlier, **reported)
+
+    def with_total(self, total: int | None, *, trusted: bool = False) -> Usage:
+        """Return this usage with the reasoning among the completion tokens. Some services count it only in the total.
+
+        Other services report totals that are no sums. The difference counts as reasoning in three cases:
+
+        - It equals the reported reasoning.
+        - The service counts no text and no reasoning.
+        - The service is known for its total.
+
+        Args:
+            total: The total number of tokens that the service reports. None if it reports none.
+            trusted: Whether the service is known to count the reasoning only in the total.
+        """
+        if total is None or self.prompt_tokens is None:
+            return self
+        written = self.completion_tokens or 0
+        missing = total - self.prompt_tokens - written
+        known = trusted or not (written or self.reasoning_tokens) or missing == self.reasoning_tokens
+        if missing <= 0 or not known:
+            return self
+        return replace(self, completion_tokens=written + missing, reasoning_tokens=missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +157,17 @@ class End:
             policy closes the thought, and the answer begins. This holds in a takeover too. `"length"`: `max_tokens`
             were written, or the model's context is full. After a takeover, the other model then continues.
         usage: The usage of the whole request.
+        finish_reason: The server's own word for the end, if the end is not an ordinary one, for example
+            `"content_filter"`. It becomes the finish reason of the message, and the report tells it. If the server
+            failed, raise a retryable error instead.
+        refusal: The words with which the model refuses to answer. They must be among the pieces too, unless other text
+            came before them.
     """
 
     reason: EndReason
     usage: Usage | None = None
+    finish_reason: str | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +181,19 @@ class Limitation:
     words: str
 
 
-Event = Piece | Call | Usage | Limitation | End
+@dataclass(frozen=True, slots=True)
+class ReplyFields:
+    """What the server sent along with tool calls and wants back with them, for example a signature.
+
+    Attributes:
+        fields: The data, which JSON can hold, and `"model"`: which model on which server sent it. Later turns have it
+            in `Message.reply_fields`.
+    """
+
+    fields: dict[str, Any]
+
+
+Event = Piece | Call | Usage | Limitation | ReplyFields | End
 
 
 class Backend(ABC):
@@ -172,9 +225,22 @@ class Backend(ABC):
     thinks: bool = False
 
     @property
+    def thinking_is_known(self) -> bool:
+        """Whether `thinks` is known. If not, `thinks` is False until a reply shows a thought."""
+        return True
+
+    @property
     def capabilities(self) -> Capabilities:
         """What this backend can do, as far as it knows now. By default nothing is known."""
         return Capabilities()
+
+    @property
+    def price(self) -> Price | None:
+        """The price of the model's tokens now. None, the default, if it is not known: the report then has no cost.
+
+        A backend with a fixed price may set an attribute of its class instead: `price = Price(1.0, 4.0)`.
+        """
+        return None
 
     @abstractmethod
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
@@ -229,6 +295,14 @@ class Backend(ABC):
         """Count the tokens of a text. Without a tokenizer this is an estimate: one token for four characters."""
         return -(-len(text) // 4)
 
+    def token_ids(self, text: str) -> list[int] | None:  # noqa: ARG002 - subclasses use it
+        """Return the token ids of a text in the model's vocabulary. None, the default, if there is no tokenizer."""
+        return None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the backend itself. Copies of a pair share the loaded model or the connection."""
+        return self
+
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add to the findings of `spec-thinking doctor` what only this kind of backend can find out.
 
@@ -251,3 +325,12 @@ class Backend(ABC):
         """Show the settings. The text contains no secrets."""
         settings = ", ".join(f"{key}={value!r}" for key, value in self.describe().items() if key != "type")
         return f"{type(self).__name__}({settings})"
+
+
+def not_picklable(backend: Backend) -> TypeError:
+    """Return the error of a backend that holds loaded weights, or a key and connections."""
+    msg = (
+        f"{type(backend).__name__} cannot be pickled, because it holds what another process cannot use or must not "
+        "see. Make the backend in the process that uses it."
+    )
+    return TypeError(msg)

@@ -32,12 +32,17 @@ class Capabilities:
         context: Context length of the model (prompt and output), in tokens.
         request_tokens_max: Largest `max_tokens` of one request. Longer texts take several requests. None means no
             limit.
+        stopped_tokens_max: Largest `max_tokens` of a request that another model may stop. It limits what unread tokens
+            cost if closing the generator does not stop the model. None means no limit.
         top_logprobs_max: Largest number of tokens per position whose log-probabilities can be requested. 0 if the
             backend reports none.
         stops_on_cancel: Whether closing the generator also stops the model, so that nothing more is written and billed.
         tool_calls: `"native"` if requests have the tools in fields of their own. `"text"` if the prompt describes the
             tools, and calls are read from the text.
         counts_exactly: Whether `count_tokens` uses the tokenizer of the model. False means an estimate.
+        billed: Whether tokens cost money, because the model runs on a server that is not on your own network. Takeovers
+            then end at white space: if half a word were dropped, the next prompt would not match what the server has
+            cached.
         prefetches: Whether `prefetch` makes the model read a turn in advance.
     """
 
@@ -48,8 +53,10 @@ class Capabilities:
     limitation: str | None = None
     context: int | None = None
     request_tokens_max: int | None = None
+    stopped_tokens_max: int | None = None
     top_logprobs_max: int = 0
     stops_on_cancel: bool | None = None
     tool_calls: Literal["native", "text"] | None = None
     counts_exactly: bool = False
+    billed: bool = False
     prefetches: bool = False

@@ -32,12 +32,14 @@ class Diagnosis:
         models: Models that the server lists, if this model is not among them.
         model_there: Whether the server lists this model. True for a model in this process.
         trials: Ways to continue a turn that were tried.
+        hides_reasoning: Whether the model spends short requests on reasoning that it does not show.
         streams: Whether text arrives in more than one piece.
         tells_usage: Whether the engine counts tokens, also in streams.
         cached_tokens: Number of prompt tokens that came from a cache when the prompt was sent a second time.
         prompt_tokens: Number of tokens of that prompt.
         first_text: Seconds until the first text.
         tokens_per_second: Speed after the first text.
+        logprobs_asked: Whether the model's server answered the question about log-probabilities.
         advice: Facts to know and changes to make.
     """
 
@@ -48,18 +50,20 @@ class Diagnosis:
     models: tuple[str, ...] = ()
     model_there: bool | None = None
     trials: tuple[Trial, ...] = ()
+    hides_reasoning: bool | None = None
     streams: bool | None = None
     tells_usage: bool | None = None
     cached_tokens: int | None = None
     prompt_tokens: int | None = None
     first_text: float | None = None
     tokens_per_second: float | None = None
+    logprobs_asked: bool = True
     advice: tuple[str, ...] = ()
 
     @property
     def logprobs(self) -> bool | None:
         """Whether the model returns log-probabilities. None if the model could not be asked."""
-        return None if self.error else self.capabilities.top_logprobs_max > 0
+        return None if self.error or not self.logprobs_asked else self.capabilities.top_logprobs_max > 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the findings for JSON."""

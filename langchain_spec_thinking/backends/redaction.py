@@ -8,6 +8,7 @@ import html
 import json
 import re
 import string
+import threading
 from collections import defaultdict
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ _SECRET_MIN = 4
 """Shortest secret that is found in a text, in characters. Shorter texts occur in ordinary words."""
 _PART = 8
 """A part of a secret of this length is hidden, in characters, for example if a server quotes half of a key."""
+_LEARNED_MAX = 16
+"""Number of secrets that are learned later and kept."""
 _WORD_MAX = 11
 """Longest word that counts as an ordinary setting such as `"auto"`, in characters."""
 _SECRET_FIELD = re.compile(r"key|token|secret|pass|pwd|auth|cred|sign|cookie|session", re.IGNORECASE)
@@ -53,20 +56,25 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= _SECRET_MIN}
-        self._secrets = tuple(map(_lower, known))
-        self._parts: dict[int, set[str]] = defaultdict(set)  # by length
-        for secret in known:
-            for form in map(_lower, _forms(secret)):
-                size = min(_PART, len(form))
-                self._parts[size].update(form[i : i + size] for i in range(len(form) - size + 1))
+        self._known = (_Secrets(known),) if known else ()
+        self._learned: dict[str, _Secrets] = {}  # the most recent one is the last
+        self._lock = threading.Lock()
+
+    def learn(self, secret: str) -> None:
+        """Hide a further secret from now on. Only the 16 most recent ones are kept, because keys may change often."""
+        with self._lock:
+            learned = {**self._learned}
+            found = learned.pop(secret, None) or _Secrets({secret} if len(secret) >= _SECRET_MIN else set())
+            self._learned = {**dict([*learned.items()][1 - _LEARNED_MAX :]), secret: found}
 
     def text(self, text: str) -> str:
         """Return a text without the secrets. A text of more than 20,000 characters is cut off."""
         text = text[:_TEXT_MAX]
-        if not self._secrets:
+        known = (*self._known, *self._learned.values())
+        if not known:
             return text
-        shown, end = [], 0
-        for start, stop in _joined(sorted([*self._found(_lower(text))])):
+        lower, shown, end = _lower(text), [], 0
+        for start, stop in _joined(sorted(span for secrets in known for span in secrets.found(lower))):
             shown += [text[end:start], HIDDEN]
             end = stop
         return "".join([*shown, text[end:]])
@@ -85,7 +93,20 @@ class Redactor:
             return type(value)([self.data(item, depth + 1) for item in value])
         return None
 
-    def _found(self, text: str) -> Iterator[tuple[int, int]]:
+
+class _Secrets:
+    """Secrets, and the parts of all their forms by length."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        secrets = tuple(secrets)
+        self._secrets = tuple(map(_lower, secrets))
+        self._parts: dict[int, set[str]] = defaultdict(set)
+        for secret in secrets:
+            for form in map(_lower, _forms(secret)):
+                size = min(_PART, len(form))
+                self._parts[size].update(form[i : i + size] for i in range(len(form) - size + 1))
+
+    def found(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where the text shows a secret or a part of one."""
         for size, parts in self._parts.items():
             yield from ((i, i + size) for i in range(len(text) - size + 1) if text[i : i + size] in parts)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends.chat_model import ChatModelBackend
 from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
-from langchain_spec_thinking.backends.openai.backend import OPENAI_URL, OpenAIBackend
+from langchain_spec_thinking.backends.openai.address import ADDRESS_VARIABLES, OPENAI_URL, address_in_environment
+from langchain_spec_thinking.backends.openai.backend import OpenAIBackend
 from langchain_spec_thinking.backends.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.base import Backend
 
 _ADDRESS = re.compile(r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?")
+_NAME = re.compile(r"(?P<name>[^@#]+)(?:#(?P<tokenizer>.*))?")
+"""The name of a model whose server is the one in the environment."""
 _REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
 _FORMS = (
     f"huggingface:ID_OR_FOLDER, {_REMOTE}, followed by #TOKENIZER if the tokenizer is available on "
@@ -30,9 +33,10 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
     Args:
         spec: `huggingface:ID_OR_FOLDER`; or `openai:NAME@URL`, followed by `#TOKENIZER` if the tokenizer is available
             on this machine; or any other `provider:model` of `langchain.chat_models.init_chat_model`. The prefix
-            `huggingface:` is optional for a Hub id with its owner and for a folder.
-        api_key: API key of an `openai:` server. The default is `OPENAI_API_KEY` for OpenAI and no key for other
-            servers.
+            `huggingface:` is optional for a Hub id with its owner and for a folder. `@URL` is optional if
+            `OPENAI_API_BASE` or `OPENAI_BASE_URL` holds the address.
+        api_key: API key of an `openai:` server. The default is `OPENAI_API_KEY` for OpenAI and for the address in the
+            environment, and no key for other servers.
 
     Raises:
         ValueError: `spec` matches none of these forms, or a remote model has no URL.
@@ -53,12 +57,16 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
 
 
 def _remote(spec: str, rest: str, api_key: str | None) -> OpenAIBackend:
-    found = _ADDRESS.fullmatch(rest)
+    found = _ADDRESS.fullmatch(rest) or (_NAME.fullmatch(rest) if address_in_environment() else None)
     if found is None:
-        msg = f"{without_credentials(spec)}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}"
+        msg = (
+            f"{without_credentials(spec)}: expected {_REMOTE}; OpenAI itself is at {OPENAI_URL}. Without an address, "
+            f"set {' or '.join(ADDRESS_VARIABLES)}"
+        )
         raise ValueError(msg)
-    base_url = None if found["url"].rstrip("/") == OPENAI_URL else found["url"]
-    return OpenAIBackend(found["name"], base_url=base_url, api_key=api_key, tokenizer=found["tokenizer"] or None)
+    settings = found.groupdict()
+    tokenizer = settings["tokenizer"] or None
+    return OpenAIBackend(settings["name"], base_url=settings.get("url"), api_key=api_key, tokenizer=tokenizer)
 
 
 def _chat_model(spec: str) -> BaseChatModel:

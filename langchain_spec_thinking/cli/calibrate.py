@@ -59,7 +59,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     out: Out = None,
     limit: pairs.Limit = 100,
     concurrency: pairs.Concurrency = 8,
-    max_tokens: pairs.MaxTokens = 2048,
+    max_tokens: pairs.MaxTokens = None,
     temperature: pairs.Temperature = None,
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",

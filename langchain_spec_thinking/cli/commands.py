@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console
+from rich.markup import escape
 
 import langchain_spec_thinking
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, recording
 from langchain_spec_thinking.backends.diagnosis import Diagnosis
 from langchain_spec_thinking.backends.redaction import without_credentials
+from langchain_spec_thinking.cli import pairs  # noqa: TC001 - typer reads it at run time
 from langchain_spec_thinking.cli.calibrate import app as calibrate
 from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.demo import demonstrate
@@ -23,16 +25,21 @@ from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
 from langchain_spec_thinking.cli.models import LARGE_MODEL, SMALL_MODEL, backend
+from langchain_spec_thinking.cli.tune import tune
 from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table, takeovers_table
+from langchain_spec_thinking.default_policy import default_policy
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.evaluation.policy_lines import FORM, parse_policy
 from langchain_spec_thinking.viewing.trace import Trace
 
 if TYPE_CHECKING:
+    from langchain_spec_thinking.backends.base import Backend
     from langchain_spec_thinking.turn import Author
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=langchain_spec_thinking.__doc__)
 
 app.command()(evaluate)
+app.command()(tune)
 app.add_typer(calibrate, name="calibrate")
 
 
@@ -52,29 +59,42 @@ def demo(
 def chat(
     speculative: Annotated[str, typer.Option(help=SMALL_MODEL)],
     target: Annotated[str, typer.Option(help=LARGE_MODEL)],
-    max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens per turn.", min=1)] = 2048,
+    max_tokens: pairs.MaxTokens = None,
+    thinking_tokens: pairs.ThinkingTokens = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.6,
     seed: Annotated[int | None, typer.Option(help="For reproducible sampling.")] = None,
     answer_by: Annotated[
         str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")
     ] = "speculative",
+    policy: Annotated[
+        str | None, typer.Option(help=f"{FORM}, for example gated. Default: by whether the small model reasons.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Save the latest turn to this file, for `show`.")] = None,
     record: Annotated[Path | None, typer.Option(help="Append every turn to this file, for `read_records`.")] = None,
 ) -> None:
     """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""
     try:
         small, large = backend(speculative, "speculative"), backend(target, "target")
-        policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
-        settings: dict[str, Any] = {"answer_by": answer_by, "max_tokens": max_tokens, "seed": seed}
+        mode, delegation = parse_policy(policy) if policy else _default(small)
+        limits: dict[str, Any] = {"max_tokens": max_tokens, "thinking_tokens": thinking_tokens}
+        settings: dict[str, Any] = {**limits, "answer_by": answer_by, "seed": seed}
         model = ChatSpeculativeThinking(
-            speculative=small, target=large, policy=policy, temperature=temperature, **settings
+            speculative=small, target=large, policy=delegation, temperature=temperature, **settings
         )
-    except (BackendError, ImportError, ValueError) as e:
+    except (BackendError, ImportError, OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
         raise typer.Exit(1) from e
-    console.print(f"{'reasoning' if small.thinks else 'non-reasoning'} mode, {LEGEND}")
+    console.print(f"{escape(mode)}, {LEGEND}")
     with recording(record) if record else nullcontext():
         _converse(model, save)
+
+
+def _default(small: Backend) -> tuple[str, DelegationPolicy]:
+    """Return the policy that suits the small model, with the name of its mode, and print what is not known."""
+    found, not_known = default_policy(small)
+    if not_known:
+        console.print(not_known)
+    return "reasoning mode" if found == DelegationPolicy() else "non-reasoning mode", found
 
 
 def _converse(model: ChatSpeculativeThinking, save: Path | None) -> None:

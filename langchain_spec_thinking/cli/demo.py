@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from langchain_spec_thinking.run import Run
+    from langchain_spec_thinking.turn_runs import AnyRun
 
 EXPLANATION = (
     "Two tiny models that come with the package solve word problems made by a program: a fast model with two "
@@ -38,7 +38,7 @@ class _Column:
     target_tokens: int = 0
     seconds: float = 0.0
 
-    def cell(self, run: Run, problem: pocket.Problem, seconds: float) -> str:
+    def cell(self, run: AnyRun, problem: pocket.Problem, seconds: float) -> str:
         """Add a finished turn to the results. Return its answer as a table cell."""
         found = pocket.boxed(run.turn.answer)
         right = found == problem.answer

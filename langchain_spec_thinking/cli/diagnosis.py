@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,18 +9,28 @@ from typing import TYPE_CHECKING
 from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS
 from langchain_spec_thinking.backends.diagnosis import Diagnosis
+from langchain_spec_thinking.backends.thinking import opens_thought
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.hidden_reasoning import (
+    ended_without_text,
+    hides_reasoning,
+    note_hidden_reasoning,
+    note_shown_text,
+)
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_spec_thinking.backends.base import Backend
+    from langchain_spec_thinking.policy.commands import EndReason
 
 _SENTENCE = "The cat sat on the mat, and then the cat ate the rat, and that was that, said the bat. "
 _SENTENCES = 24
 """Enough repetitions for a server's prefix cache: vLLM keeps blocks of 16 tokens, or of 128 tokens on a CPU."""
 _TOKENS = 24
+_SMALL_CONTEXT = 2048
+"""The context of a server that does not tell its length, in tokens. Few servers have less."""
 
 
 def examine(backend: Backend) -> Diagnosis:
@@ -36,25 +45,37 @@ def examine(backend: Backend) -> Diagnosis:
 
 
 def _write(backend: Backend, found: Diagnosis) -> Diagnosis:
-    """Continue a turn twice, as at a hand-over. The second time, its beginning may come from a cache."""
-    room = (backend.capabilities.context or sys.maxsize) // 2 // backend.count_tokens(_SENTENCE)
+    """Continue a turn twice, as at a hand-over. The second time, its beginning may come from a cache.
+
+    The temperature is left to the model, because some services refuse any other.
+    """
+    room = (backend.capabilities.context or _SMALL_CONTEXT) // 2 // backend.count_tokens(_SENTENCE)
     story = _SENTENCE * max(1, min(_SENTENCES, room))
     turn = Turn((Message("user", f"{story}\n\nSay in one sentence who ate whom."),))
     for _ in range(2):
         began = time.monotonic()
         pieces: list[tuple[float, Piece]] = []
         usage = Usage()
+        reason: EndReason = "stop"
         try:
-            for event in backend.continue_turn(turn, Request(_TOKENS, temperature=0)):
+            for event in backend.continue_turn(turn, Request(_TOKENS)):
                 if isinstance(event, Piece):
                     pieces.append((time.monotonic() - began, event))
                 elif isinstance(event, (Usage, End)):
                     usage = _latest(event).with_defaults_from(usage)
+                    reason = event.reason if isinstance(event, End) else reason
         except BackendError as error:
             return replace(found, error=str(error))
-        found = _with_usage(usage, found)
+        if ended_without_text(reason, usage, has_text=bool(pieces)):
+            note_hidden_reasoning(backend)
+        elif pieces:
+            note_shown_text(backend, usage, _tokens(backend, [piece for _, piece in pieces]))
+        known = False if pieces else found.hides_reasoning
+        found = replace(_with_usage(usage, found), hides_reasoning=hides_reasoning(backend) or known)
+        text = "".join(piece.text for _, piece in pieces)
+        found = replace(found, thinks=found.thinks or backend.thinks or opens_thought(text))
         found = _with_times([when for when, _ in pieces], _tokens(backend, [piece for _, piece in pieces[1:]]), found)
-        turn.append("inserted", "".join(piece.text for _, piece in pieces) or "The cat")
+        turn.append("inserted", text or "The cat")
     return found
 
 

@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS
+from langchain_spec_thinking.escalation_advice import continuation_advice
+from langchain_spec_thinking.hidden_reasoning import no_short_takeovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +43,10 @@ def report(sides: dict[str, Diagnosis]) -> dict[str, object]:
 
 def expected_behaviour(sides: dict[str, Diagnosis]) -> Iterator[str]:
     """Describe what a pair of these models will do."""
-    small = sides.get("speculative")
-    if small and small.thinks:
+    small, large = sides.get("speculative"), sides.get("target")
+    if small and large and large.hides_reasoning:
+        yield f"{small.name} writes alone, without takeovers, because {large.name} does not show its reasoning."
+    elif small and small.thinks:
         yield (
             f"Reasoning mode: {small.name} writes. If its next sentence after a blank line reflects, affirms or "
             "verifies, the large model takes over for 20 tokens."
@@ -55,7 +59,7 @@ def expected_behaviour(sides: dict[str, Diagnosis]) -> Iterator[str]:
     for role, side in sides.items():
         yield f"{role}: {_continuation(side.capabilities.continuation)} {_prefill_cost(side)}"
         if side.capabilities.stops_on_cancel is False:
-            yield f"{role}: {_hangup_cost(side.capabilities.request_tokens_max)}"
+            yield f"{role}: {_hangup_cost(side.capabilities.stopped_tokens_max)}"
     lengths = [context for side in sides.values() if (context := side.capabilities.context)]
     if lengths:
         yield f"Messages, thought and answer together must fit into {min(lengths)} tokens."
@@ -68,6 +72,10 @@ def recommendations(sides: dict[str, Diagnosis]) -> Iterator[str]:
             yield f"{role}: {side.error}"
         for advice in side.advice:
             yield f"{role}: {advice}"
+        if role == "target" and side.hides_reasoning:
+            yield f"{role}: {no_short_takeovers(side.name)}"
+        elif role == "target" and (policy := continuation_advice(side.name, side.capabilities)):
+            yield f"{role}: {policy}"
     if _same_model([*sides.values()]):
         yield "Both sides are the same model: a takeover changes nothing."
 
@@ -127,6 +135,7 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     if can.place != IN_THIS_PROCESS:
         yield "model listed", _MARKS[side.model_there]
     yield "uses think tags", _MARKS[side.thinks]
+    yield "hides reasoning", _MARKS[side.hides_reasoning]
     for trial in side.trials:
         yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(trial.outcome)}[/]"
     yield "continuation", escape(can.continuation) if can.continuation else _MARKS[None]

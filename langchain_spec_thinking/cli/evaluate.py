@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.further_models import further_models, prices_of
 from langchain_spec_thinking.cli.progress import show_progress
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
 from langchain_spec_thinking.evaluation import evaluate as run
+from langchain_spec_thinking.evaluation.economics import takeover_costs
 from langchain_spec_thinking.evaluation.policy_lines import FORM, parse_policy
 from langchain_spec_thinking.evaluation.report import require_extra, save
 from langchain_spec_thinking.evaluation.tables import figures_table, tests_table
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking import ChatSpeculativeThinking
 
+_GAP = 2
+"""Space between two columns of a table, in characters."""
 PRICE = "PROMPT,COMPLETION[,CACHED] per million tokens of the"
+LISTED = "Default: the price that the backend knows."
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
@@ -36,22 +42,26 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
     policy: Annotated[list[str] | None, typer.Option(help=f"{FORM}. Repeatable. Default: `pair`.")] = None,
-    coin: Annotated[
+    variant: Annotated[
         list[str] | None,
         typer.Option(
-            help="Control: share of whole questions for the large model, or the name of a policy to use its share. "
-            "Repeatable."
+            help="NAME=MODEL: a further model that answers alone, for example a larger one instead of the pair. The "
+            "API key of its server is read from VARIANT_NAME_API_KEY. Repeatable."
         ),
     ] = None,
     check: pairs.Check = "math",
-    speculative_price: Annotated[str | None, typer.Option(help=f"{PRICE} small model.")] = None,
-    target_price: Annotated[str | None, typer.Option(help=f"{PRICE} large model.")] = None,
+    speculative_price: Annotated[str | None, typer.Option(help=f"{PRICE} small model. {LISTED}")] = None,
+    target_price: Annotated[str | None, typer.Option(help=f"{PRICE} large model. {LISTED}")] = None,
+    variant_price: Annotated[
+        list[str] | None, typer.Option(help=f"NAME={PRICE} variant of this name. {LISTED} Repeatable.")
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for runs, tables and plots. Finished runs are not repeated.")
     ] = Path("evaluation"),
     limit: pairs.Limit = None,
     concurrency: pairs.Concurrency = 8,
-    max_tokens: pairs.MaxTokens = 2048,
+    max_tokens: pairs.MaxTokens = None,
+    thinking_tokens: pairs.ThinkingTokens = None,
     temperature: pairs.Temperature = None,
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
@@ -59,24 +69,25 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     """Find out whether a pair pays: compare each model alone and any number of policies on the same questions."""
     try:
         require_extra()
-        prices = pairs.prices(speculative_price, target_price)
+        given = pairs.price(speculative_price), pairs.price(target_price)
         questions = load_questions(data, limit)
         with console.status("loading ..."):
             model = pairs.pair(
                 speculative,
                 target,
                 max_tokens=max_tokens,
+                thinking_tokens=thinking_tokens,
                 temperature=temperature,
                 seed=seed,
                 answer_by=answer_by,
             )
-        variants = _variants(model, policy or ["pair"])
-        _require_coins(coin or [], variants)
-        with show_progress(console, [variant.name for variant in variants], len(questions)) as on_outcome:
+            further = further_models(variant or [], model)
+        prices = pairs.prices(*given, model)
+        further_prices = prices_of(further, variant_price or [], known=bool(prices))
+        variants = [*_variants(model, policy or ["pair"]), *further]
+        with show_progress(console, [one.name for one in variants], len(questions)) as on_outcome:
             found = run(questions, variants, out, check=check, concurrency=concurrency, on_outcome=on_outcome)
-        found = replace(found, prices=prices)
-        for value in dict.fromkeys(coin or []):
-            found = _with_coin(found, value, seed or 0)
+        found = replace(found, prices=prices, further_prices=further_prices)
         files = save(found, out)
     except (BackendError, ImportError, OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False)
@@ -87,7 +98,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     show(console, found)
     if not prices:
         console.print(
-            "\nVerdicts compare times, because no prices are given (--speculative-price and --target-price).",
+            "\nVerdicts compare times, because no prices are known (--speculative-price and --target-price).",
             style="dim",
         )
     console.print("\n" + "\n".join(map(str, [*files, out / "runs.jsonl"])), style="dim", markup=False, soft_wrap=True)
@@ -95,12 +106,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 
 def show(console: Console, evaluation: Evaluation) -> None:
     """Print the results."""
-    console.print(_table(figures_table(evaluation), f"{evaluation.count} questions"))
-    console.print(_table(tests_table(evaluation), "Paired tests on the same questions"))
+    console.print(_table(figures_table(evaluation), f"{evaluation.count} questions", console.width))
+    console.print()
+    console.print(_table(tests_table(evaluation), "Paired tests on the same questions", console.width))
+    console.print()
     for name in evaluation.pairs:
         console.print(f"\n[bold]{escape(name)}[/bold]")
         for verdict in verdicts(evaluation, name):
             console.print(verdict.text, style="red" if verdict.dominated else None, markup=False)
+        if costs := takeover_costs(evaluation, name):
+            console.print("\n".join(costs.sentences()), markup=False)
     for name, figures in evaluation.figures.items():
         errors = [outcome.error for outcome in figures.outcomes if outcome.error]
         if errors:
@@ -121,34 +136,19 @@ def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[V
     return variants
 
 
-def _require_coins(coins: Sequence[str], variants: Sequence[Variant]) -> None:
-    """Refuse invalid values of `--coin` before anything runs."""
-    pairs_of_two = [variant.name for variant in variants if variant.alone is None]
-    for coin in coins:
-        if coin not in pairs_of_two and not 0 <= _share(coin) <= 1:
-            msg = f"--coin {coin}: expected a share from 0 to 1, or one of {', '.join(pairs_of_two)}"
-            raise ValueError(msg)
-
-
-def _share(coin: str) -> float:
-    try:
-        return float(coin)
-    except ValueError:
-        return -1
-
-
-def _with_coin(evaluation: Evaluation, coin: str, seed: int) -> Evaluation:
-    if coin in evaluation.pairs:
-        return evaluation.with_coin(f"coin as {coin}", evaluation.figures[coin].target_share.value, seed)
-    return evaluation.with_coin(f"coin:{coin}", _share(coin), seed)
-
-
-def _table(rows: Sequence[Sequence[str]], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    heading, *body = rows
-    longest = max(len(row[0]) for row in rows)
-    for number, cell in enumerate(heading):
-        table.add_column(cell, justify="right" if number else "left", min_width=0 if number else longest)
-    for row in body:
+def _table(rows: Sequence[Sequence[str]], title: str, width: int) -> Table:
+    """Return a table. Headings wrap between words, and cells too if the terminal is narrow. No figure is cut."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    columns = [(heading.split(" "), cells) for heading, *cells in zip(*rows, strict=True)]
+    whole = [_longest([*words, *cells]) for words, cells in columns]
+    parts = [_longest([*words, *(word for cell in cells for word in cell.split(" "))]) for words, cells in columns]
+    fits = sum(whole) + _GAP * len(whole) <= width
+    for heading, column_width in zip(rows[0], whole if fits else parts, strict=True):
+        table.add_column(heading, justify="right" if table.columns else "left", width=column_width, overflow="fold")
+    for row in rows[1:]:
         table.add_row(*map(escape, row))
     return table
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts))

@@ -16,33 +16,30 @@ from langchain_spec_thinking.evaluation.user_code import import_object
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_spec_thinking.turn import Author
-
 _MODEL = (
     "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, LangChain's provider:model, pocket:small, "
     "pocket:large, or module:attribute for a backend of your own."
 )
-_KEYS: dict[Author, str] = {"speculative": "SPECULATIVE_API_KEY", "target": "TARGET_API_KEY"}
-"""Environment variable with the API key of each side."""
 _KEY = "The API key of its server is read from {}, and for OpenAI also from OPENAI_API_KEY."
-SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format(_KEYS['speculative'])}"
-LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format(_KEYS['target'])}"
+SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format('SPECULATIVE_API_KEY')}"
+LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format('TARGET_API_KEY')}"
 POCKET: dict[str, Callable[[], Backend]] = {"pocket:small": pocket.speculative, "pocket:large": pocket.target}
 _OBJECT = re.compile(r"(?!openai:|huggingface:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def backend(spec: str, side: Author) -> Backend:
-    """Return the backend that a text names, with the API key of its side.
+def backend(spec: str, owner: str) -> Backend:
+    """Return the backend that a text names, with the API key of its owner.
 
-    Each side has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
-    except that OpenAI gets the key in `OPENAI_API_KEY`.
+    Each owner has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
+    except that OpenAI, and the address in the environment if the name has none, get the key in `OPENAI_API_KEY`.
 
     Only the command line accepts `module:attribute`, because that runs the code of the module: the user who types the
     name decides to run this code. In Python, a name may come from a file or from a request. Pass the backend there.
 
     Args:
         spec: A name that `backend_of` accepts, `pocket:small`, `pocket:large`, or `module:attribute`.
-        side: Which model of the pair this is.
+        owner: Which model this is: "speculative", "target", or "variant_NAME". The API key is in the variable of this
+            name in capitals, followed by `_API_KEY`.
 
     Raises:
         ValueError: The text names no backend.
@@ -56,22 +53,23 @@ def backend(spec: str, side: Author) -> Backend:
         msg = f"{spec}: expected {' or '.join(POCKET)}"
         raise ValueError(msg)
     if not _OBJECT.fullmatch(spec):
-        return _named(spec, side)
+        return _named(spec, owner)
     try:
         found = import_object(spec)
     except ValueError as not_imported:
-        return _provider_model(spec, side, not_imported)
+        return _provider_model(spec, owner, not_imported)
     return _own(spec, found)
 
 
-def _named(spec: str, side: Author) -> Backend:
-    return backend_of(spec, api_key=os.environ.get(_KEYS[side]) or None)
+def _named(spec: str, owner: str) -> Backend:
+    variable = re.sub(r"\W", "_", f"{owner}_API_KEY".upper(), flags=re.ASCII)
+    return backend_of(spec, api_key=os.environ.get(variable) or None)
 
 
-def _provider_model(spec: str, side: Author, not_imported: ValueError) -> Backend:
+def _provider_model(spec: str, owner: str, not_imported: ValueError) -> Backend:
     """Return LangChain's `provider:model`, which looks like `module:attribute`."""
     try:
-        return _named(spec, side)
+        return _named(spec, owner)
     except (ImportError, ValueError) as e:
         msg = f"Read as module:attribute, {not_imported}. Otherwise, {e}"
         raise ValueError(msg) from e

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Price
+from langchain_spec_thinking import ChatSpeculativeThinking, Price
+from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.models import LARGE_MODEL, POCKET, SMALL_MODEL, backend
+from langchain_spec_thinking.default_policy import default_policy
+from langchain_spec_thinking.price import FREE
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
@@ -27,9 +30,14 @@ Check = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Maximum number of questions.", min=1)]
 Concurrency = Annotated[int, typer.Option(help="Number of turns at the same time.", min=1)]
-MaxTokens = Annotated[int, typer.Option(help="Maximum number of tokens per turn.", min=1)]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="Maximum number of tokens per turn. Default: what the contexts allow.", min=1)
+]
+ThinkingTokens = Annotated[
+    int | None, typer.Option(help="Number of tokens after which the thought is closed at the next boundary.", min=1)
+]
 Temperature = Annotated[float | None, typer.Option(help="0 is greedy. Default: 0.6, or 0 for the pocket pair.", min=0)]
-Seed = Annotated[int | None, typer.Option(help="For reproducible sampling, and for coins.")]
+Seed = Annotated[int | None, typer.Option(help="For reproducible sampling.")]
 AnswerBy = Annotated[str, typer.Option(help="Which model writes the answer: speculative (small) or target (large).")]
 
 
@@ -37,12 +45,15 @@ def pair(
     speculative: str | None,
     target: str | None,
     *,
-    max_tokens: int,
+    max_tokens: int | None,
+    thinking_tokens: int | None = None,
     temperature: float | None,
     seed: int | None,
     answer_by: str,
 ) -> ChatSpeculativeThinking:
     """Return the pair that the options name. Its policy depends on whether the small model reasons.
+
+    If the backend of the small model does not know that, the model gets one short request.
 
     Raises:
         ValueError: Only one model was named, or a setting is invalid.
@@ -57,31 +68,43 @@ def pair(
     small, large = backend(speculative, "speculative"), backend(target, "target")
     if temperature is None:
         temperature = 0 if {speculative, target} <= POCKET.keys() else 0.6
-    policy = DelegationPolicy() if small.thinks else DelegationPolicy.non_reasoning()
-    settings: dict[str, Any] = {"max_tokens": max_tokens, "seed": seed, "answer_by": answer_by}
+    policy, not_known = default_policy(small)
+    if not_known:
+        console.print(not_known)
+    limits: dict[str, Any] = {"max_tokens": max_tokens, "thinking_tokens": thinking_tokens}
+    settings: dict[str, Any] = {**limits, "seed": seed, "answer_by": answer_by}
     return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)
 
 
-def prices(speculative: str | None, target: str | None) -> dict[Author, Price]:
-    """Read the prices of both models: prompt, completion and cached tokens, each per million tokens.
-
-    Return nothing if neither price is given.
+def price(text: str | None) -> Price | None:
+    """Read the price of a model: prompt, completion and cached tokens, each per million tokens.
 
     Raises:
-        ValueError: A price cannot be read, or only one of the two was given.
+        ValueError: The price cannot be read.
     """
-    if speculative is None and target is None:
-        return {}
-    if speculative is None or target is None:
-        msg = "give both prices, --speculative-price and --target-price; 0,0 for a model that costs nothing"
-        raise ValueError(msg)
-    return {"speculative": _price(speculative), "target": _price(target)}
-
-
-def _price(text: str) -> Price:
+    if text is None:
+        return None
     try:
         prompt, completion, *cached = (float(part) for part in text.split(","))
         return Price(prompt, completion, *cached)
     except (TypeError, ValueError) as e:
         msg = f"{text}: expected PROMPT,COMPLETION or PROMPT,COMPLETION,CACHED, each per million tokens"
         raise ValueError(msg) from e
+
+
+def prices(speculative: Price | None, target: Price | None, model: ChatSpeculativeThinking) -> dict[Author, Price]:
+    """Return the prices of both models: the given ones, and otherwise those that the backends know.
+
+    Return nothing if no price is given, and the models cost nothing or the price of one of them is not known.
+
+    Raises:
+        ValueError: Only one price is given, and the other one is not known.
+    """
+    small, large = speculative or model.speculative.price, target or model.target.price
+    given = speculative is not None or target is not None
+    if small is not None and large is not None:
+        return {"speculative": small, "target": large} if given or (small, large) != (FREE, FREE) else {}
+    if given:
+        msg = "give both prices, --speculative-price and --target-price; 0,0 for a model that costs nothing"
+        raise ValueError(msg)
+    return {}

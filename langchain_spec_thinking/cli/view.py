@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.report import Report, Takeover
-    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Author, Channel
+    from langchain_spec_thinking.turn_runs import AnyRun
     from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
@@ -63,7 +63,7 @@ class _Printer:
         self._console.print(Text(text, COLOURS[author]), end="", soft_wrap=True)
 
 
-def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[BaseMessage]) -> Run:
+def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[BaseMessage]) -> AnyRun:
     """Stream a turn to the terminal and return the finished run."""
     run = model.new_run(messages)
     printer, channel = _Printer(console), None
@@ -96,14 +96,21 @@ def show_again(console: Console, trace: Trace) -> None:
 
 
 def summary(report: Report) -> str:
-    """Return a line that says how much the target wrote."""
-    return f"{report.takeovers} takeovers, {report.target_share:.0%} of the tokens by the large model"
+    """Return a line that says how much the target wrote, and what the turn cost if it cost anything."""
+    figures = f"{report.takeovers} takeovers, {report.target_share:.0%} of the tokens by the large model"
+    figures += f", cost {report.cost:.4g}" if report.cost else ""
+    return f"{figures}; it took over: {report.escalated}" if report.escalated else figures
 
 
 def table(report: Report) -> Table:
     """Return a table that says who wrote how much, why, and how fast. Its caption says what did not work."""
     limitations = escape(_printable("\n".join(report.degraded)))
-    rows = Table(title=summary(report), caption=limitations or None, caption_style="yellow", caption_justify="left")
+    rows = Table(
+        title=escape(_printable(summary(report))),
+        caption=limitations or None,
+        caption_style="yellow",
+        caption_justify="left",
+    )
     for heading in ("author", "tokens kept", "dropped", "requests", "tokens/s", "why"):
         rows.add_column(heading, justify="left" if heading in {"author", "why"} else "right")
     for author, usage in report.usage.items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.evaluation.statistics import Interval
+from langchain_spec_thinking.policy.blocks import Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -105,14 +106,17 @@ def mine(turns: Iterable[tuple[Record, bool]], min_turns: int = 5) -> Mined:
 def steps(record: Record) -> Iterator[str]:
     """Yield what the small model wrote after each blank line, including discarded drafts.
 
-    Read the thought, or the answer if there is no thought. Policies do the same.
+    Read the thought, or the answer if there is no thought, and ignore blank lines in blocks of code. Policies do the
+    same.
     """
     text, channel = (record.thinking, "thinking") if record.thinking else (record.answer, "answer")
     segments = [segment for segment in record.report["segments"] if segment["channel"] == channel]
     ends = [segment["end"] for segment in segments]
+    blocks, seen = Blocks(), 0
     for boundary in _BOUNDARY.finditer(text):
+        blocks, seen = blocks.after(text[seen : boundary.end()]), boundary.end()
         number = bisect_right(ends, boundary.end())
-        if number < len(segments) and segments[number]["author"] == "speculative":
+        if not blocks.is_open and number < len(segments) and segments[number]["author"] == "speculative":
             yield text[boundary.end() : boundary.end() + _OPENING_MAX]
     for draft in record.report["dropped"]:
         before = text[max(0, draft["at"] - _OPENING_MAX) : draft["at"]]

@@ -29,6 +29,7 @@ class Outcome:
         seconds: Duration of the turn.
         takeovers: Position and kind of each takeover. The position is where it begins in the thought and answer
             together, from 0 to 1.
+        escalated: Whether the large model got the whole question.
     """
 
     question: str
@@ -39,6 +40,7 @@ class Outcome:
     began: float = 0.0
     seconds: float = 0.0
     takeovers: tuple[tuple[float, str], ...] = ()
+    escalated: bool = False
 
     @property
     def length(self) -> int:
@@ -70,7 +72,7 @@ class Outcome:
         for segment in segments:
             if segment.author in tokens:
                 tokens[alone or segment.author] += segment.tokens
-        usage = {author: AuthorUsage(**used) for author, used in report["usage"].items()}
+        usage = {author: AuthorUsage.from_dict(used) for author, used in report["usage"].items()}
         if alone:
             usage = {author: _sum(usage.values()) if author == alone else AuthorUsage() for author in SIDES}
         before = {"thinking": 0, "answer": len(record["thinking"])}
@@ -80,8 +82,25 @@ class Outcome:
             for segment in segments
             if segment.is_takeover and not alone
         ]
-        last = record["streams"][-1]["inputs"][-1] if record["streams"] else [0.0]
-        return cls(question, False, None, tokens, usage, record["began"], last[0], tuple(takeovers))  # noqa: FBT003
+        escalated = bool(_target_of(record)) or any(segment.kind == "escalation" for segment in segments)
+        timing = (record["began"], _seconds(record))
+        return cls(question, False, None, tokens, usage, *timing, tuple(takeovers), escalated)  # noqa: FBT003
+
+
+def _seconds(record: Mapping[str, Any]) -> float:
+    """Return how long a turn took. Records without escalation end at their last input."""
+    whole: float | None = (record.get("escalation") or {}).get("seconds")
+    if whole is not None:
+        return whole
+    last = record["streams"][-1]["inputs"][-1] if record["streams"] else [0.0]
+    target = _target_of(record)
+    return float(last[0]) + (_seconds(target) if target else 0.0)
+
+
+def _target_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the record of the large model's turn if it got the whole question."""
+    found: Mapping[str, Any] | None = (record.get("escalation") or {}).get("target")
+    return found
 
 
 def _sum(usages: Iterable[AuthorUsage]) -> AuthorUsage:

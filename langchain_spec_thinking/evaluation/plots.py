@@ -48,7 +48,7 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     files = []
     for name, draw_one in drawn.items():
         file = folder / f"{name}.png"
-        with _style() as plt:
+        with style() as plt:
             figure = draw_one(plt, evaluation)
             figure.savefig(file, dpi=150)
             plt.close(figure)
@@ -57,7 +57,8 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _style() -> Iterator[Any]:
+def style() -> Iterator[Any]:
+    """Return pyplot, with the style that all plots have."""
     import matplotlib as mpl  # noqa: PLC0415 - slow import of an optional extra
 
     mpl.use("Agg")
@@ -69,20 +70,20 @@ def _style() -> Iterator[Any]:
 
 def _accuracy_against_cost(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401 - matplotlib's types
     if evaluation.prices:
-        where = {name: 1000 * mean(figures.costs).value for name, figures in evaluation.figures.items()}
+        where = {name: 1000 * mean(figures.costs).value for name, figures in evaluation.rows.items()}
         return _accuracy(plt, evaluation, where, "cost of 1000 questions")
-    where = {name: figures.tokens("target") for name, figures in evaluation.figures.items()}
+    where = {name: figures.tokens("target") for name, figures in evaluation.rows.items()}
     return _accuracy(plt, evaluation, where, "tokens of the large model per question")
 
 
 def _accuracy_against_time(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    where = {name: mean(figures.seconds).value for name, figures in evaluation.figures.items() if figures.measured}
+    where = {name: mean(figures.seconds).value for name, figures in evaluation.figures.items()}
     return _accuracy(plt, evaluation, where, "seconds per turn")
 
 
 def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: str) -> Any:  # noqa: ANN401
     figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    shown = {name: evaluation.figures[name] for name in where}
+    shown = {name: evaluation.rows[name] for name in where}
     points = {name: (where[name], 100 * figures.accuracy.value) for name, figures in shown.items()}
     small, target = evaluation.side("speculative"), evaluation.side("target")
     if small and target and "seconds" not in label:
@@ -91,9 +92,15 @@ def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: 
     front = pareto(points)
     best = [points[name] for name in front]
     axes.plot(*zip(*best, strict=True), "o-", color="0.8", markersize=14, zorder=0, label="Pareto front")
+    colour = "0.4"
     for (name, (x, y)), figures in zip(points.items(), shown.values(), strict=True):
+        text = f"{name} ({y:.1f}%)"
+        if name not in evaluation.figures:  # the coin of the pair before it, at the same place or near by
+            axes.errorbar(x, y, fmt="x", color=colour, markersize=8, label=text)
+            continue
         low, high = 100 * figures.accuracy.low, 100 * figures.accuracy.high
-        axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", capsize=3, label=f"{name} ({y:.1f}%)")
+        drawn = axes.errorbar(x, y, [[y - low], [high - y]], fmt="o", capsize=3, label=text)
+        colour = drawn.lines[0].get_color()
     axes.set(xlabel=label, ylabel="right answers (%)", title=f"{next(iter(shown.values())).count} questions")
     most = max(where.values()) or 1
     axes.set_xlim(-0.04 * most, 1.08 * most)
@@ -104,7 +111,7 @@ def _accuracy(plt: Any, evaluation: Evaluation, where: dict[str, float], label: 
 
 def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
     """Draw box plots of the lengths of right and wrong answers. Long wrong ones were cut off or repeat themselves."""
-    shown = {name: figures for name, figures in evaluation.figures.items() if figures.measured}
+    shown = evaluation.figures
     figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.75 * len(shown)), layout="constrained")
     labels = []
     for at, (name, figures) in enumerate(reversed(shown.items())):
@@ -136,17 +143,15 @@ def _lengths(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
 
 
 def _takeovers(plt: Any, evaluation: Evaluation) -> Any:  # noqa: ANN401
-    """Draw a histogram for each pair: where in the text its takeovers begin, by kind."""
-    names = evaluation.pairs
+    """Draw a histogram for each pair with takeovers: where in the text they begin, by kind."""
+    names = [name for name in evaluation.pairs if evaluation.figures[name].takeovers]
     rows = max(1, len(names))
     figure, grid = plt.subplots(rows, figsize=(7.5, 1 + 1.9 * rows), layout="constrained", sharex=True, squeeze=False)
     kinds: Counter[str] = Counter()
     for name, (axes,) in zip(names, grid, strict=False):
         figures = evaluation.figures[name]
         kinds.update(_histogram(axes, figures))
-        axes.set_title(
-            f"{name}: {sum(len(o.takeovers) for o in figures.outcomes) / figures.count:.1f} takeovers per turn"
-        )
+        axes.set_title(f"{name}: {figures.takeovers:.1f} takeovers per turn")
         axes.set_ylabel("per turn")
     grid[-1][0].set(xlabel="position in thought and answer (%)", xlim=(0, 100))
     handles = [

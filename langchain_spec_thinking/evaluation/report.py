@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.evaluation.economics import takeover_costs
 from langchain_spec_thinking.evaluation.plots import draw
 from langchain_spec_thinking.evaluation.tables import markdown
 from langchain_spec_thinking.evaluation.verdicts import verdicts
@@ -32,12 +33,15 @@ def require_extra() -> None:
 
 def as_dict(evaluation: Evaluation) -> dict[str, Any]:
     """Return everything that an evaluation found, for JSON."""
+    costs = {name: takeover_costs(evaluation, name) for name in evaluation.pairs}
     return {
         "n": evaluation.count,
-        "variants": {name: figures.as_dict() for name, figures in evaluation.figures.items()},
+        "variants": {name: figures.as_dict() for name, figures in evaluation.rows.items()},
         "mcnemar": {f"{one} - {other}": asdict(test) for (one, other), test in evaluation.tests.items()},
         "verdicts": {name: [verdict.text for verdict in verdicts(evaluation, name)] for name in evaluation.pairs},
+        "takeover_costs": {name: found.as_dict() for name, found in costs.items() if found},
         "prices": {side: asdict(price) for side, price in evaluation.prices.items()},
+        "further_prices": {name: asdict(price) for name, price in evaluation.further_prices.items()},
     }
 
 

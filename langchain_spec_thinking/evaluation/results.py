@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from langchain_spec_thinking.evaluation.coins import PREFIX, Coin
 from langchain_spec_thinking.evaluation.outcomes import SIDES, Outcome
 from langchain_spec_thinking.evaluation.statistics import Interval, PairedTest, mcnemar, mean, ratio, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_spec_thinking.policy import Price
+    from langchain_spec_thinking.price import Price
     from langchain_spec_thinking.turn import Author
 
 
@@ -24,12 +24,10 @@ class Figures:
     Attributes:
         outcomes: In the order of the questions.
         prices: Price of each model. Empty if the prices are not known.
-        measured: Whether the variant was run. A coin over whole questions is composed of other runs.
     """
 
     outcomes: tuple[Outcome, ...]
     prices: Mapping[Author, Price] = field(default_factory=dict)
-    measured: bool = True
 
     @property
     def count(self) -> int:
@@ -85,12 +83,12 @@ class Figures:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Kept tokens of all turns per second in which any turn ran. None if the variant was not run."""
+        """Kept tokens of all turns per second in which any turn ran. None if no time was measured."""
         busy, end = 0.0, 0.0
         for began, seconds in sorted((outcome.began, outcome.seconds) for outcome in self.outcomes):
             busy += max(0.0, began + seconds - max(began, end))
             end = max(end, began + seconds)
-        return sum(outcome.length for outcome in self.outcomes) / busy if busy and self.measured else None
+        return sum(outcome.length for outcome in self.outcomes) / busy if busy else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures for JSON."""
@@ -114,23 +112,51 @@ class Evaluation:
 
     Attributes:
         outcomes: By variant, in the order of the questions.
-        alone: By variant, the side that answers alone. None for pairs and for coins over whole questions.
+        alone: By variant, the side that answers alone. None for pairs. A further model that answers alone counts as a
+            target; the target of the pairs is the first one.
         prices: Prices of both models, or empty.
-        coins: Names of the variants that are composed of the runs of both models alone.
+        further_prices: By variant, the prices of the further models.
     """
 
     outcomes: Mapping[str, tuple[Outcome, ...]]
     alone: Mapping[str, Author | None]
     prices: Mapping[Author, Price] = field(default_factory=dict)
-    coins: tuple[str, ...] = ()
+    further_prices: Mapping[str, Price] = field(default_factory=dict)
 
     @cached_property
     def figures(self) -> dict[str, Figures]:
-        """Figures by variant."""
-        return {
-            name: Figures(outcomes, self.prices, measured=name not in self.coins)
-            for name, outcomes in self.outcomes.items()
+        """Figures of the variants that ran."""
+        return {name: Figures(outcomes, self._prices_of(name)) for name, outcomes in self.outcomes.items()}
+
+    @cached_property
+    def coins(self) -> dict[str, Coin]:
+        """The coin over whole questions of each pair, by pair.
+
+        If prices are known, the coin costs as much as the pair. There is none if the pair costs less than the small
+        model alone, or more than the large one. Without prices, the large model writes the same share as in the pair.
+        Without the runs of both models alone, there is no coin.
+        """
+        small, large = (self.side(side) for side in SIDES)
+        if small is None or large is None:
+            return {}
+        shares = {
+            name: self.cost_share(name) if self.prices else self.figures[name].target_share.value for name in self.pairs
         }
+        return {
+            name: Coin(self.figures[small], self.figures[large], share)
+            for name, share in shares.items()
+            if share is not None
+        }
+
+    @property
+    def rows(self) -> dict[str, Figures | Coin]:
+        """Figures of the variants and of the coins, for tables and plots. A coin comes after its pair."""
+        found: dict[str, Figures | Coin] = {}
+        for name, figures in self.figures.items():
+            found[name] = figures
+            if name in self.coins:
+                found[f"{PREFIX}{name}"] = self.coins[name]
+        return found
 
     @property
     def count(self) -> int:
@@ -140,10 +166,16 @@ class Evaluation:
     @property
     def pairs(self) -> list[str]:
         """Names of the variants that are pairs of two models."""
-        return [name for name in self.outcomes if self.alone[name] is None and name not in self.coins]
+        return [name for name in self.outcomes if self.alone[name] is None]
+
+    @property
+    def further(self) -> list[str]:
+        """Names of the variants in which a further model answers alone, which is in no pair."""
+        sides = {self.side(side) for side in SIDES}
+        return [name for name in self.outcomes if self.alone[name] is not None and name not in sides]
 
     def side(self, side: Author) -> str | None:
-        """Return the name of the variant in which one model answers alone, or None."""
+        """Return the name of the variant in which one model of the pairs answers alone, or None."""
         return next((name for name in self.outcomes if self.alone[name] == side), None)
 
     @cached_property
@@ -156,29 +188,6 @@ class Evaluation:
             for later in names[index + 1 :]
         }
 
-    def with_coin(self, name: str, share: float, seed: int = 0) -> Evaluation:
-        """Add a coin over whole questions: the target gets a random share of them, the small model the others.
-
-        No model runs, because the outcomes come from the runs of both models alone. The coin is the control for every
-        policy: it uses the same share of the target, but does not switch within an answer.
-
-        Raises:
-            ValueError: The runs of a model alone are missing, the name is taken, or the share is not from 0 to 1.
-        """
-        small, large = self.side("speculative"), self.side("target")
-        if small is None or large is None:
-            msg = f"{name}: a coin over whole questions needs the runs of both models alone"
-            raise ValueError(msg)
-        if not 0 <= share <= 1 or name in self.outcomes:
-            msg = f"{name}: expected a name of its own and a share from 0 to 1, got {share!r}"
-            raise ValueError(msg)
-        count = len(self.outcomes[small])
-        drawn = set(random.Random(seed).sample(range(count), round(share * count)))  # noqa: S311 - repeatable, not secret
-        pairs = zip(self.outcomes[small], self.outcomes[large], strict=True)
-        mixed = tuple(by_large if number in drawn else by_small for number, (by_small, by_large) in enumerate(pairs))
-        outcomes = {**self.outcomes, name: mixed}
-        return replace(self, outcomes=outcomes, alone={**self.alone, name: None}, coins=(*self.coins, name))
-
     def compare_with_coin(self, name: str, share: float) -> tuple[Interval, Interval]:
         """Compare a pair with the expected result of a coin over whole questions.
 
@@ -189,10 +198,10 @@ class Evaluation:
         Returns:
             The coin's accuracy, averaged over all possible draws, and the paired difference of the pair to it.
         """
-        small, large = (self.figures[self.side(side) or ""].is_right for side in SIDES)
-        expected = [share * b + (1 - share) * a for a, b in zip(small, large, strict=True)]
-        differences = [mine - coin for mine, coin in zip(self.figures[name].is_right, expected, strict=True)]
-        return mean(expected), mean(differences)
+        small, large = (self.figures[self.side(side) or ""] for side in SIDES)
+        coin = Coin(small, large, share)
+        differences = [mine - its for mine, its in zip(self.figures[name].is_right, coin.is_right, strict=True)]
+        return coin.accuracy, mean(differences)
 
     def cost_share(self, name: str) -> float | None:
         """Return the share of whole questions for the target at which a coin costs as much as a pair.
@@ -211,6 +220,11 @@ class Evaluation:
         answered = [line for line in lines if all(outcome.error is None for outcome in line)]
         columns = zip(*answered, strict=True) if answered else ([] for _ in names)
         return replace(self, outcomes=dict(zip(names, map(tuple, columns), strict=True)))
+
+    def _prices_of(self, name: str) -> Mapping[Author, Price]:
+        if name in self.further_prices:
+            return {"target": self.further_prices[name]}
+        return self.prices
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from langchain_spec_thinking.evaluation.coins import Coin
+from langchain_spec_thinking.evaluation.economics import takeover_costs
 from langchain_spec_thinking.evaluation.statistics import mean
 from langchain_spec_thinking.evaluation.verdicts import verdicts
 
@@ -27,9 +29,9 @@ HEADING = [
 ]
 
 
-def row(name: str, figures: Figures) -> list[str]:
-    """Return the figures of a variant as text, in the order of `HEADING`."""
-    speed = figures.tokens_per_second
+def row(name: str, figures: Figures | Coin) -> list[str]:
+    """Return the figures of a variant or a coin as text, in the order of `HEADING`."""
+    speed = None if isinstance(figures, Coin) else figures.tokens_per_second
     accuracy = figures.accuracy
     return [
         name,
@@ -44,23 +46,22 @@ def row(name: str, figures: Figures) -> list[str]:
 
 
 def figures_table(evaluation: Evaluation) -> Rows:
-    """Return the figures of every variant. Add costs if prices are known, and errors if there are any."""
-    rows = [[*HEADING], *(row(name, figures) for name, figures in evaluation.figures.items())]
-    shown = list(evaluation.figures.values())
+    """Return the figures of every variant and coin. Add costs if prices are known, and errors if there are any."""
+    rows = [[*HEADING], *(row(name, figures) for name, figures in evaluation.rows.items())]
+    shown = list(evaluation.rows.values())
     if evaluation.prices:
         _widen(rows, "cost of 1000", (f"{1000 * mean(figures.costs).value:.4g}" for figures in shown))
-    if any(figures.errors for figures in shown):
-        _widen(rows, "errors", (str(figures.errors) for figures in shown))
+    if any(figures.errors for figures in evaluation.figures.values()):
+        _widen(rows, "errors", ("-" if isinstance(figures, Coin) else str(figures.errors) for figures in shown))
     return rows
 
 
 def tests_table(evaluation: Evaluation) -> Rows:
-    """Return the paired tests of the variants that ran. Verdicts compare with coins over whole questions."""
+    """Return the paired tests of all variants. Verdicts compare with coins over whole questions."""
     heading = ["variants", "difference", "only the first right", "only the second right", "McNemar p"]
     rows = [
         [f"{one} - {other}", f"{test.difference:+.1%}", str(test.only_first), str(test.only_second), f"{test.p:.2g}"]
         for (one, other), test in evaluation.tests.items()
-        if not {one, other} & set(evaluation.coins)
     ]
     return [heading, *rows]
 
@@ -68,11 +69,14 @@ def tests_table(evaluation: Evaluation) -> Rows:
 def markdown(evaluation: Evaluation) -> str:
     """Return all results as Markdown."""
     parts = [f"{evaluation.count} questions.", _table(figures_table(evaluation)), _table(tests_table(evaluation))]
-    parts += [
-        "\n".join([f"**{name}**", "", *(f"- {verdict.text}" for verdict in verdicts(evaluation, name))])
-        for name in evaluation.pairs
-    ]
+    parts += ["\n".join([f"**{name}**", "", *_sentences(evaluation, name)]) for name in evaluation.pairs]
     return "\n\n".join(parts) + "\n"
+
+
+def _sentences(evaluation: Evaluation, name: str) -> list[str]:
+    texts = [verdict.text for verdict in verdicts(evaluation, name)]
+    costs = takeover_costs(evaluation, name)
+    return [f"- {text}" for text in [*texts, *(costs.sentences() if costs else [])]]
 
 
 def _table(rows: Rows) -> str:

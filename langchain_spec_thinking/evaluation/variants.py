@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import HumanMessage
 
 from langchain_spec_thinking.drivers import drive
-from langchain_spec_thinking.policy import DelegationPolicy, RandomTrigger
+from langchain_spec_thinking.policy import DelegationPolicy, NoTakeovers
 from langchain_spec_thinking.policy.data import as_data
 from langchain_spec_thinking.recording.recorder import recording
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DISCOVERED = {"continuation"}
 """What a backend learns about its server at the first request. These entries are not settings."""
+_REPEATED = {"stop_strings"}
+"""Entries for LangChain's caches, which repeat another entry. Settings that an older version stored lack them."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,21 @@ class Variant:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings that change the answers."""
-        settings = dict(self.model._identifying_params)  # noqa: SLF001 - LangChain chose the name
+        params = self.model._identifying_params  # noqa: SLF001 - LangChain chose the name
+        settings = {name: value for name, value in params.items() if name not in _REPEATED}
         for side in ("speculative", "target"):
             settings[side] = {name: value for name, value in settings[side].items() if name not in _DISCOVERED}
         return {**settings, "policy": as_data(self.model.policy), "alone": self.alone}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each of `settings` that has one. Settings that an older version stored may lack some."""
+        fields = type(self.model).model_fields
+        return {
+            name: fields[name].default
+            for name in self.settings
+            if name in fields and not fields[name].is_required() and not fields[name].default_factory
+        }
 
     def solve(self, question: Question, stopped: Event) -> Record:
         """Answer a question.
@@ -83,7 +96,7 @@ class Variant:
 def alone(model: ChatSpeculativeThinking, side: Author, name: str) -> Variant:
     """Return a variant in which one model answers alone, without takeovers. The pair uses it on both sides."""
     backend = model.speculative if side == "speculative" else model.target
-    no_takeovers = DelegationPolicy(trigger=RandomTrigger(0), boundary=model.policy.boundary)
+    no_takeovers = DelegationPolicy(trigger=NoTakeovers(), boundary=model.policy.boundary)
     update = {"speculative": backend, "target": backend, "policy": no_takeovers, "answer_by": "speculative"}
     return Variant(name, model.model_copy(update=update), side)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from langchain_spec_thinking.evaluation.outcomes import SIDES
 from langchain_spec_thinking.evaluation.statistics import Interval, mean
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Verdict:
 
 
 def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
-    """Compare a pair with each of its models alone, and with a coin over whole questions.
+    """Compare a pair with each of its models alone, with further models, and with a coin over whole questions.
 
     Each comparison leaves out the questions that ended in an error on either side. Otherwise an outage of one side
     would count in favour of the other.
@@ -47,6 +48,9 @@ def verdicts(evaluation: Evaluation, name: str) -> list[Verdict]:
         found += _compare_on_answered(evaluation, partial(_against_model, other=other, words=_ALONE[side]), name, other)
     if len(others) == len(_ALONE):
         found += _compare_on_answered(evaluation, _against_coin, name, *others.values())
+    for other in evaluation.further:
+        words = f"{other} alone"
+        found += _compare_on_answered(evaluation, partial(_against_model, other=other, words=words), name, other)
     return list(dict.fromkeys(found))
 
 
@@ -138,6 +142,8 @@ def _against_coin(answered: Evaluation, name: str) -> Iterator[Verdict]:
     shares = {"a coin": answered.figures[name].target_share.value}
     if (same_cost := answered.cost_share(name)) is not None:
         shares["a coin of the same cost"] = same_cost
+    elif answered.prices:
+        yield Verdict(_no_coin(answered, name))
     for which, share in shares.items():
         coin, difference = answered.compare_with_coin(name, share)
         control = (
@@ -151,6 +157,17 @@ def _against_coin(answered: Evaluation, name: str) -> Iterator[Verdict]:
             yield Verdict(f"Worse than {control}: {figures}.", dominated=True)
         else:
             yield Verdict(f"No difference shown from {control}: {figures}.")
+
+
+def _no_coin(answered: Evaluation, name: str) -> str:
+    small, target = (sum(answered.figures[answered.side(side) or ""].costs) for side in SIDES)
+    if target <= small:
+        reason = "the large model alone costs no more than the small one alone"
+    elif sum(answered.figures[name].costs) > target:
+        reason = "it costs more than the large model alone"
+    else:
+        reason = "it costs less than the small model alone"
+    return f"No coin over whole questions costs as much as this pair: {reason}."
 
 
 def _points(interval: Interval) -> str:

@@ -20,13 +20,15 @@ class AnswerAuthors:
 
     Args:
         answer_by: The model that writes the answer after the thought ends.
+        passes_on: Whether the other model answers if the context of the first one is full before it wrote anything.
 
     Attributes:
         asked: The models that were asked for the answer and ended it themselves.
     """
 
-    def __init__(self, answer_by: Author) -> None:
+    def __init__(self, answer_by: Author, *, passes_on: bool = True) -> None:
         self._answer_by: Author = answer_by
+        self._passes_on = passes_on
         self.asked: set[Author] = set()
 
     def next_author(self, text: TurnText, reason: EndReason, *, answering: bool) -> Author | None:
@@ -51,6 +53,9 @@ class AnswerAuthors:
         if not text.in_answer:
             # The author's context is full, or its server wrote less than requested. The other model answers.
             return None if text.limit_reached else OTHER[text.author]
+        if self._passes_on and text.answer_is_blank and not text.limit_reached:  # the author's context is full
+            self.asked.add(text.author)
+            return None if OTHER[text.author] in self.asked else OTHER[text.author]
         # If a takeover ended the thought and began the answer, its author continues the answer.
         author_began_answer = answering and text.kind not in {"answer", "draft", "lead"}
         return text.author if author_began_answer else None

@@ -6,8 +6,12 @@ The result depends only on the text, not on how tokens or chunks split it.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.policy.endings import WHITE_SPACE_MAX, Terminators, indentation, sentence_end
+
+if TYPE_CHECKING:
+    from langchain_spec_thinking.policy.blocks import Blocks
 
 STEP_TOKENS_MAX = 512
 """The maximum length of a step, in tokens. A step without a boundary ends there."""
@@ -25,6 +29,9 @@ class Boundary:
 
     Args:
         delimiter: The text between two steps, for example `"\n\n"`.
+
+    Attributes:
+        is_blank_line: Whether the delimiter consists of newlines.
     """
 
     def __init__(self, delimiter: str) -> None:
@@ -33,22 +40,31 @@ class Boundary:
             r"[ \t\r]*".join([r"\n"] * len(delimiter)) if newlines else re.escape(delimiter),
         )
         self._length = len(delimiter)
+        self.is_blank_line = newlines
         self._partial = None if newlines else Terminators((delimiter,))
 
-    def search(self, tail: str, text: str) -> tuple[int, int] | None:
+    def search(self, tail: str, text: str, blocks: Blocks | None = None) -> tuple[int, int] | None:
         """Find the first boundary that ends in `text`.
 
         Args:
             tail: The result of `tail` for the text before `text`. The boundary may begin in it.
             text: The new text.
+            blocks: The block in which `text` begins, if any. A delimiter inside a block is no boundary. None: blocks
+                are ignored.
 
         Returns:
             Start and end of the boundary, in characters of `text`. The start is 0 if the boundary begins in `tail`.
             None if no boundary ends in `text`.
         """
+        seen = 0
         for match in self._pattern.finditer(tail + text):
-            if match.end() > len(tail):
-                return max(0, match.start() - len(tail)), match.end() - len(tail)
+            end = match.end() - len(tail)
+            if end <= 0:
+                continue
+            if blocks is not None:
+                blocks, seen = blocks.after(text[seen:end]), end
+            if blocks is None or not blocks.is_open:
+                return max(0, match.start() - len(tail)), end
         return None
 
     def tail(self, text: str) -> str:
@@ -104,30 +120,32 @@ class Boundary:
         extension = self.extension(after)
         return end + extension + indentation(after[extension:])
 
-    def sentence_end(self, text: str, tokens: int, *, last: bool) -> int | None:
+    def sentence_end(self, text: str, tokens: int, blocks: Blocks | None = None, *, last: bool) -> int | None:
         """Return where the first sentence of a step ends, in characters; None if the sentence may continue.
 
         Args:
             text: The text since the previous boundary.
             tokens: The length of a sentence, in tokens. The sentence is shorter if the step ends earlier.
+            blocks: As in `search`.
             last: Whether no more text follows `text`.
         """
-        found = self.search("", text)
+        found = self.search("", text, blocks)
         sentence = text[: found[0] + 1] if found else text
         ends = [sentence_end(sentence, tokens), found and found[0], len(text) if last else None]
         return min((end for end in ends if end is not None), default=None)
 
-    def step_end(self, text: str, *, last: bool) -> int | None:
+    def step_end(self, text: str, blocks: Blocks | None = None, *, last: bool) -> int | None:
         """Return where the first step of `text` ends, in characters; None if the step may continue.
 
         The boundary after the step belongs to the step.
 
         Args:
             text: The text since the previous boundary.
+            blocks: As in `search`.
             last: Whether no more text follows `text`.
         """
         longest = sentence_end(text, STEP_TOKENS_MAX)
-        found = self.search("", text)
+        found = self.search("", text, blocks)
         if found is None or (longest is not None and longest <= found[0]):
             return len(text) if longest is None and last else longest
         return self.end_with_white_space(text, found[1], last=last)

@@ -6,31 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.report import AuthorUsage, Report
-    from langchain_spec_thinking.turn import Author
-
-_MILLION = 1_000_000
-
-
-@dataclass(frozen=True)
-class Price:
-    """The price of a model per million tokens, in any currency.
-
-    Attributes:
-        prompt: Price of prompt tokens.
-        completion: Price of completion tokens. Dropped tokens are paid for too.
-        cached: Price of prompt tokens that are read from a cache. If None, they cost as much as other prompt tokens.
-    """
-
-    prompt: float
-    completion: float
-    cached: float | None = None
-
-    def of(self, usage: AuthorUsage) -> float:
-        """Return the cost of all requests to a model so far."""
-        cached = self.prompt if self.cached is None else self.cached
-        prompt_cost = (usage.prompt_tokens - usage.cached_tokens) * self.prompt + usage.cached_tokens * cached
-        return (prompt_cost + usage.completion_tokens * self.completion) / _MILLION
+    from langchain_spec_thinking.price import Price
+    from langchain_spec_thinking.report import Report
 
 
 class SpentLimit(NamedTuple):
@@ -49,8 +26,9 @@ class SpentLimit(NamedTuple):
 class Budget:
     """The limits of one turn. If a limit is reached, the speculative model writes instead of the target model.
 
-    The limits on tokens and cost end takeovers for the rest of the turn. The limit on the share may end them only for a
-    while: the share of the target model decreases while the speculative model writes, and then takeovers may resume.
+    The limits on tokens, requests and cost end takeovers for the rest of the turn. The limit on the share may end them
+    only for a while: the share of the target model decreases while the speculative model writes, and then takeovers may
+    resume.
 
     The share is 0 at the beginning of a turn. Therefore the target model still writes the opening, unless the limit
     is 0.
@@ -59,30 +37,50 @@ class Budget:
         target_tokens: The maximum number of tokens that the target model may write, in tokens of its vocabulary.
             Dropped tokens count too.
         target_share: The maximum share of the kept tokens that the target model may write, from 0 to 1. The share is
-            checked before each takeover, so one takeover may exceed it.
-        cost: The maximum cost of both models, in the currency of the prices. It is checked before each request to the
-            target model.
-        target_price: The price of the target model. It is required if `cost` is set.
-        speculative_price: The price of the speculative model. None if it costs nothing.
+            checked before each takeover, so one takeover may exceed it. It does not limit the rest of a thought
+            (`takeover_tokens="rest"`).
+        requests: The maximum number of requests to the target model. Scores, prefetches and requests for the rest of a
+            broken stream count too.
+        cost: The maximum cost of both models, in the currency of their prices. It is checked before each request to the
+            target model. The price of the target model must be known (`price=` of its backend). If the price of the
+            speculative model is not known, only the target model counts.
     """
 
     target_tokens: int | None = None
     target_share: float | None = None
+    requests: int | None = None
     cost: float | None = None
-    target_price: Price | None = None
-    speculative_price: Price | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error."""
         if self.target_tokens is not None and self.target_tokens < 0:
             msg = f"target_tokens: expected at least 0, got {self.target_tokens!r}"
             raise ValueError(msg)
+        if self.requests is not None and self.requests < 0:
+            msg = f"requests: expected at least 0, got {self.requests!r}"
+            raise ValueError(msg)
         if self.target_share is not None and not 0 <= self.target_share <= 1:
             msg = f"target_share: expected a number from 0 to 1, got {self.target_share!r}"
             raise ValueError(msg)
-        if self.cost is not None and (self.cost < 0 or self.target_price is None):
+        if self.cost is not None and not self.cost >= 0:
+            msg = f"cost: expected an amount of at least 0, got {self.cost!r}"
+            raise ValueError(msg)
+
+    def require_price(self, model: str, price: Price | None) -> None:
+        """Refuse a limit on the cost if the price of the target model is not known.
+
+        Args:
+            model: The name of the target model.
+            price: The price of the target model.
+
+        Raises:
+            ValueError: `cost` is set and the price is None.
+        """
+        if self.cost is not None and price is None:
             msg = (
-                f"cost: expected an amount of at least 0 and a `target_price`, got {self.cost!r}, {self.target_price!r}"
+                f"policy: Budget(cost={self.cost!r}) needs the price of {model}, which is not known. Pass "
+                "`price=Price(prompt, completion)`, per million tokens, to its backend. For a hosted model, you can "
+                "install the extra [prices] instead."
             )
             raise ValueError(msg)
 
@@ -92,7 +90,10 @@ class Budget:
         if self.target_tokens is not None and usage.completion_tokens >= self.target_tokens:
             words = f"the large model wrote {usage.completion_tokens} of at most {self.target_tokens} tokens"
             return SpentLimit("target_tokens", words)
-        if self.cost is not None and (cost := self.cost_of(report)) >= self.cost:
+        if self.requests is not None and usage.requests >= self.requests:
+            words = f"the large model got {usage.requests} of at most {self.requests} requests"
+            return SpentLimit("requests", words)
+        if self.cost is not None and (cost := _known_cost(report)) >= self.cost:
             return SpentLimit("cost", f"the turn cost {cost:.6g} of at most {self.cost:.6g}")
         if self.target_share is not None and report.target_share >= self.target_share:
             share, limit = report.target_share, self.target_share
@@ -106,7 +107,11 @@ class Budget:
             return None
         return max(0, self.target_tokens - report.usage["target"].completion_tokens)
 
-    def cost_of(self, report: Report) -> float:
-        """Return the cost of a turn so far."""
-        prices: dict[Author, Price | None] = {"target": self.target_price, "speculative": self.speculative_price}
-        return sum((price.of(report.usage[author]) for author, price in prices.items() if price), start=0.0)
+    def requests_left(self, report: Report) -> bool:
+        """Return whether the target model may get a further request."""
+        return self.requests is None or report.usage["target"].requests < self.requests
+
+
+def _known_cost(report: Report) -> float:
+    """Return the cost of a turn so far, as far as prices are known."""
+    return sum((cost for cost in report.costs.values() if cost is not None), start=0.0)

@@ -20,9 +20,12 @@ Kind = Literal[
     "lead",
     "relay",
     "answer",
+    "escalation",
 ]
 SENTENCE_KINDS: Final[tuple[Kind, ...]] = ("affirmation", "reflection", "trigger", "relay")
 """The kinds of takeovers that write the sentence after a boundary. That sentence is then classified."""
+LEADING_KINDS: Final[tuple[Kind, ...]] = ("draft", "lead")
+"""The kinds of text that the leading model writes."""
 EndReason = Literal["stop", "length"]
 
 

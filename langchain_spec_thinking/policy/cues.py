@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from langchain_spec_thinking.policy import cue_lists
+from langchain_spec_thinking.policy.words import first_letters, is_whole_word, spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SentenceClass = Literal["affirmation", "reflection", "statement"]
-
-AFFIRMATION = ("yeah", "yes", "final answer", "confident")
-REFLECTION = ("wait", "alternatively", "hold on", "another", "verify", "think again", "recap", "check")
-VERIFICATION = ("verify", "think again", "recap", "check")
+_KINDS: tuple[Literal["reflection"], Literal["affirmation"]] = ("reflection", "affirmation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +42,31 @@ class Cue:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The three sets of cues of the method (arXiv:2504.12329, appendix A.2). Matching ignores case.
+    """The three sets of cues of the method (arXiv:2504.12329, appendix A.2). By default, English and Chinese words.
+
+    Cues may be of any script. Matching ignores case, and whether accents are composed or decomposed (NFC, NFD).
 
     Attributes:
         affirmation: Cues that agree with the text before them.
         reflection: Cues that doubt the text before them.
         verification: Cues after which the target model writes a longer passage.
         substrings: Whether cues also match inside words, as in the reference implementation: "eyes" then contains
-            "yes". Use it only to reproduce the reference implementation. Off by default.
+            "yes". The default cues are then those of the paper, which are English. Use it only to reproduce the
+            reference implementation. Off by default: a cue is a whole word, or any part of a text in a script that does
+            not separate words by spaces.
     """
 
-    affirmation: tuple[str, ...] = AFFIRMATION
-    reflection: tuple[str, ...] = REFLECTION
-    verification: tuple[str, ...] = VERIFICATION
+    affirmation: tuple[str, ...] = cue_lists.AFFIRMATION
+    reflection: tuple[str, ...] = cue_lists.REFLECTION
+    verification: tuple[str, ...] = cue_lists.VERIFICATION
     substrings: bool = False
 
     def __post_init__(self) -> None:
         """Refuse invalid values, with the name of the field in the error. An empty cue would match everywhere."""
         for name in ("affirmation", "reflection", "verification"):
             require_cues(name, getattr(self, name))
+            if self.substrings is True and getattr(self, name) == getattr(cue_lists, name.upper()):
+                object.__setattr__(self, name, getattr(cue_lists, f"ENGLISH_{name.upper()}"))
         if not isinstance(self.substrings, bool):
             msg = f"substrings: expected True or False, got {self.substrings!r}"
             raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
@@ -71,8 +81,8 @@ class Lexicon:
                 uncertain: "wait" may become "waiting".
         """
         found = None
-        for kind, pattern in self._patterns:
-            match = pattern.search(sentence)
+        for kind in _KINDS:
+            match = self._first(getattr(self, kind), sentence)
             if match and match.end() <= limit and (found is None or match.end() < found.end):
                 found = Cue(_normalized(match.group()), kind, match.end(), int(not self.substrings))
         if found is None or final or self.substrings or found.end < len(sentence):
@@ -84,22 +94,29 @@ class Lexicon:
 
         A sentence with as many reflection cues as affirmation cues is a reflection.
         """
-        counts = {kind: len(pattern.findall(sentence)) for kind, pattern in self._patterns}
-        if not any(counts.values()):
+        reflections, affirmations = (self._count(getattr(self, kind), sentence) for kind in _KINDS)
+        if not reflections + affirmations:
             return "statement"
-        return "affirmation" if counts["affirmation"] > counts["reflection"] else "reflection"
+        return "affirmation" if affirmations > reflections else "reflection"
 
     def verifies(self, sentence: str, limit: int | None = None) -> str | None:
         """Return the first verification cue within the first `limit` characters of `sentence`, or None."""
-        match = _pattern(self.verification, substrings=self.substrings).search(sentence)
+        match = self._first(self.verification, sentence)
         return _normalized(match.group()) if match and (limit is None or match.end() <= limit) else None
 
-    @cached_property
-    def _patterns(self) -> tuple[tuple[Literal["affirmation", "reflection"], re.Pattern[str]], ...]:
-        return (
-            ("reflection", _pattern(self.reflection, substrings=self.substrings)),
-            ("affirmation", _pattern(self.affirmation, substrings=self.substrings)),
-        )
+    def _first(self, cues: tuple[str, ...], sentence: str) -> re.Match[str] | None:
+        """Return the cue that ends first. If a cue is a part of another one, the result does not depend on chunks."""
+        found = _matches(cues, sentence, substrings=self.substrings)
+        return min(found, key=lambda match: (match.end(), match.start()), default=None)
+
+    def _count(self, cues: tuple[str, ...], sentence: str) -> int:
+        """Return the number of cues that do not overlap."""
+        found = _matches(cues, sentence, substrings=self.substrings)
+        count = end = 0
+        for match in sorted(found, key=lambda match: (match.start(), match.end())):
+            if match.start() >= end:
+                count, end = count + 1, match.end()
+        return count
 
 
 def leading_cue(cues: tuple[str, ...], sentence: str, limit: int, *, final: bool) -> Cue | None:
@@ -112,7 +129,8 @@ def leading_cue(cues: tuple[str, ...], sentence: str, limit: int, *, final: bool
         final: Whether no more text follows `sentence`.
     """
     start = len(sentence) - len(sentence.lstrip())
-    match = _pattern(cues, substrings=False).match(sentence, start)
+    found = [match for match in _matches(cues, sentence, start, substrings=False) if match.start() == start]
+    match = min(found, key=re.Match.end, default=None)
     if match is None or match.end() > limit or (match.end() == len(sentence) and not final):
         return None
     return Cue(_normalized(match.group()), "relay", match.end(), 1)
@@ -129,15 +147,28 @@ def require_cues(name: str, cues: object) -> None:
         raise ValueError(msg)
 
 
-@lru_cache(maxsize=64)
-def _pattern(cues: tuple[str, ...], *, substrings: bool) -> re.Pattern[str]:
-    if not cues:
-        return re.compile(r"(?!)")
-    # Shortest first: if one cue is the beginning of another, the shorter one decides. Then the result does not depend
-    # on how the text is split into chunks.
-    alternatives = "|".join(r"\s+".join(map(re.escape, cue.split())) for cue in sorted(cues, key=len))
-    return re.compile(f"(?:{alternatives})" if substrings else rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)
+def _matches(cues: tuple[str, ...], text: str, start: int = 0, *, substrings: bool) -> Iterator[re.Match[str]]:
+    """Yield where each cue is found from `start` on."""
+    if not cues or not _pattern(cues).search(text, start):  # the fast path: true for nearly every text
+        return
+    for cue in cues:
+        for match in _pattern((cue,)).finditer(text, start):
+            if substrings or (is_whole_word(text, *match.span()) and _stands_well(cue, text, match.start())):
+                yield match
+
+
+def _stands_well(cue: str, text: str, start: int) -> bool:
+    """Return whether a cue is at the beginning of a clause, if it counts only there."""
+    return cue not in cue_lists.CLAUSE_BEGINNINGS or not (start and text[start - 1].isalnum())
+
+
+@lru_cache(maxsize=512)
+def _pattern(cues: tuple[str, ...]) -> re.Pattern[str]:
+    cues = tuple(cue.strip() for cue in cues)
+    first = "".join(sorted(set[str]().union(*map(first_letters, cues))))
+    alternatives = "|".join(r"\s+".join(map(spelling, cue.split())) for cue in cues)
+    return re.compile(f"(?=[{first}])(?:{alternatives})", re.IGNORECASE)  # with the first letters, it is twice as fast
 
 
 def _normalized(found: str) -> str:
-    return " ".join(found.lower().split())
+    return unicodedata.normalize("NFC", " ".join(found.lower().split()))

@@ -15,10 +15,12 @@ class HeldText:
 
     Attributes:
         text: The held characters.
+        tokens: Number of tokens of the held text.
     """
 
     def __init__(self, *, divide_pieces: bool = True) -> None:
         self.text = ""
+        self.tokens = 0
         self._divide_pieces = divide_pieces
         self._pieces: deque[_Piece] = deque()
 
@@ -32,6 +34,7 @@ class HeldText:
                 None if they are unknown, or if the text begins inside a token.
         """
         self.text += text
+        self.tokens += tokens
         self._pieces.append((len(text), tokens, top_logprobs))
 
     def take(self, characters: int) -> tuple[str, int]:
@@ -52,12 +55,21 @@ class HeldText:
             self._pieces.popleft()
             missing -= length
             tokens += cost
+        self.tokens -= tokens
         return taken, tokens
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens of the held text."""
-        return sum(cost for _, cost, _ in self._pieces)
+    def end_of_tokens(self, tokens: int) -> int | None:
+        """Return where the first `tokens` tokens end, in characters; None if fewer tokens are held.
+
+        The tokens of a piece are divided by length.
+        """
+        end = 0
+        for length, cost, _ in self._pieces:
+            if cost >= tokens:
+                return end + (part_end(length, cost, 0, tokens) if cost > tokens else length)
+            tokens -= cost
+            end += length
+        return None
 
     def first_token(self, limit: int) -> FirstToken | None:
         """Return the token in which the first word begins; None if no such token with log-probabilities is known.
@@ -76,6 +88,23 @@ class HeldText:
                 found = FirstToken(at, top_logprobs)
             at += length
         return found
+
+
+def part_end(length: int, tokens: int, start: int, limit: int) -> int:
+    """Return where the next part of a piece ends, so that the part has about `limit` tokens, in characters.
+
+    The tokens of a piece are divided by length. A part has at least one character.
+
+    Args:
+        length: Length of the piece, in characters.
+        tokens: Number of tokens of the piece.
+        start: Where the part begins, in characters.
+        limit: The maximum number of tokens of the part. At least 1.
+    """
+    counted = tokens * start // length if length else 0
+    if tokens - counted <= limit:
+        return length
+    return -(-(counted + limit) * length // tokens)
 
 
 _Piece = tuple[int, int, tuple[float, ...] | None]

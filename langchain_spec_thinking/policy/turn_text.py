@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from langchain_spec_thinking.policy.blocks import Blocks
 from langchain_spec_thinking.policy.boundary import Boundary
 from langchain_spec_thinking.policy.commands import (
     CloseThinking,
@@ -27,7 +29,9 @@ from langchain_spec_thinking.policy.endings import (
     last_word_start,
 )
 from langchain_spec_thinking.policy.held_text import HeldText
+from langchain_spec_thinking.policy.reference_rules import RivalDraft, WholeDraft
 from langchain_spec_thinking.policy.scored_step import SCORE_TOKENS, ScoredStep
+from langchain_spec_thinking.policy.takeover_text import WORD_TOKENS, TakeoverText
 from langchain_spec_thinking.policy.triggers import Draft
 from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_spec_thinking.policy.scored_step import StepEnding
+    from langchain_spec_thinking.policy.thinking_limit import ThinkingLimit
     from langchain_spec_thinking.turn import Author
 
 _CLOSE = Terminators((THINK_CLOSE,))
@@ -50,6 +55,12 @@ class TurnText:
         delimiter: The text between two steps.
         stop: Strings that end the answer.
         max_tokens: The maximum number of tokens to keep. Each token counts in the vocabulary of its author.
+        thinking_limit: How long the thought may become.
+        divide_pieces: As in `Delegation`.
+        finish_words: As in `Delegation`.
+        shares_answer: Whether both models write the answer after a thought too. Its text is then of the same kinds as
+            that of the thought.
+        boundaries_in_blocks: As in `ReferenceRules`.
 
     Attributes:
         held: Text that is not decided on yet.
@@ -63,7 +74,18 @@ class TurnText:
         answer_is_blank: Whether the answer contains only white space so far.
     """
 
-    def __init__(self, delimiter: str, stop: Sequence[str], max_tokens: int, *, divide_pieces: bool = True) -> None:
+    def __init__(
+        self,
+        delimiter: str,
+        stop: Sequence[str],
+        max_tokens: int,
+        thinking_limit: ThinkingLimit,
+        *,
+        divide_pieces: bool = True,
+        finish_words: bool = False,
+        shares_answer: bool = False,
+        boundaries_in_blocks: bool = False,
+    ) -> None:
         self.held = HeldText(divide_pieces=divide_pieces)
         self.generation: Generate | None = None
         self.written = 0
@@ -73,13 +95,17 @@ class TurnText:
         self.thinks = False
         self.answer_is_blank = True
         self._commands: list[Command] = []
+        self._max_tokens = max_tokens
+        self._thinking_limit = thinking_limit
+        self._finish_words = finish_words
+        self._shares_answer = shares_answer
         self._boundary = Boundary(delimiter)
+        # the block in which the committed text ends, if delimiters inside blocks are no boundaries
+        self._blocks = Blocks() if self._boundary.is_blank_line and not boundaries_in_blocks else None
         self._stop = Terminators(tuple(stop))
         self._stop_tail = ""  # the end of the answer, which may contain the beginning of a stop string
-        self._last_character = ""
-        self._takeover_parts: list[str] = []
-        self._takeover_end = ""  # the end of the text of the takeover, which may contain the beginning of a word
-        self._takeover_is_blank = True
+        self._end = ""  # the end of the committed text, which may contain the beginning of a word
+        self._takeover = TakeoverText()
         self._closed = False
 
     @property
@@ -108,9 +134,37 @@ class TurnText:
         return self.end_reason is not None
 
     @property
+    def kept(self) -> int:
+        """How many tokens are kept so far."""
+        return self._max_tokens - self.remaining
+
+    @property
+    def tokens_to_limit(self) -> int:
+        """How many more tokens may arrive until a limit is reached at which the policy must examine the text."""
+        limits = [] if self._takeover.limit is None else [self._takeover.limit - self.written]
+        if not self.in_answer or (self.answer_is_blank and not self._closed):  # the first text may still open a thought
+            limits.append(self._thinking_limit.left(self.kept + self.held.tokens))
+        return min((limit for limit in limits if limit > 0), default=sys.maxsize)
+
+    @property
+    def thought_is_long(self) -> bool:
+        """Whether the committed thought is so long that it is closed at the next boundary."""
+        return not self.in_answer and self.kept >= self._thinking_limit.soft
+
+    @property
+    def thought_is_full(self) -> bool:
+        """Whether the thought must end now. The held text counts too."""
+        return not self.in_answer and self.kept + self.held.tokens >= self._thinking_limit.hard
+
+    @property
+    def thought_has_no_room(self) -> bool:
+        """Whether the thought must end before any held text, because a think tag alone reached its limit."""
+        return not self.in_answer and self.kept >= self._thinking_limit.hard
+
+    @property
     def takeover_text(self) -> str:
         """The text that the current takeover has committed."""
-        return "".join(self._takeover_parts)
+        return self._takeover.text
 
     def take_commands(self) -> list[Command]:
         """Return the commands since the last call."""
@@ -136,10 +190,11 @@ class TurnText:
         if self.remaining <= 0:
             return False
         room = SCORE_TOKENS if kind == "score" else self.remaining  # a score is not part of the turn
-        max_tokens = room if limit is None else min(limit, room)
+        finishes_word = self._finish_words and author == "target" and limit is not None
+        self._takeover = TakeoverText(limit if finishes_word else None)
+        max_tokens = room if limit is None else min(limit + (WORD_TOKENS if finishes_word else 0), room)
         self.generation = Generate(author, max_tokens, kind, cue, prompt_suffix, top_logprobs)
         self.written, self.end_reason = 0, None
-        self._takeover_parts, self._takeover_end, self._takeover_is_blank = [], "", True
         self._commands.append(self.generation)
         return True
 
@@ -163,16 +218,19 @@ class TurnText:
         self.remaining -= tokens
         self.answer_is_blank = False
 
-    def before_terminator(self) -> tuple[bool, str]:
+    def before_terminator(self, limit: int | None = None) -> tuple[bool, str]:
         """Return whether the held text contains a terminator, and the part of the text before any terminator.
 
         The part excludes characters at the end that may be the beginning of a terminator.
+
+        Args:
+            limit: Examine only this many characters, as if no more had arrived. None: all held text.
         """
         # A stop string also ends the turn if its first part is committed text of another model.
         stop_tail = self._stop_tail if self.in_answer else ""
-        text = stop_tail + self.held.text
+        text, final = stop_tail + self.held.text[:limit], self.final and limit is None
         found = self._terminators.find(text)
-        end = found[0] if found else len(text) if self.final else len(text) - self._terminators.partial_length(text)
+        end = found[0] if found else len(text) if final else len(text) - self._terminators.partial_length(text)
         return found is not None, self.held.text[: max(0, end - len(stop_tail))]
 
     def commit(self, characters: int | None = None) -> str:
@@ -181,7 +239,8 @@ class TurnText:
         if not text and not tokens:
             return ""
         self.remaining -= tokens
-        self._commands.append(Commit(text, tokens, "answer" if self._closed else self.kind, self.author))
+        in_answer = self._closed and not self._shares_answer
+        self._commands.append(Commit(text, tokens, "answer" if in_answer else self.kind, self.author))
         if self.in_answer:
             self.answer_is_blank = self.answer_is_blank and not text.strip()
             self._stop_tail = self._stop.tail(self._stop_tail + text)
@@ -194,11 +253,21 @@ class TurnText:
         Args:
             head: The part of the held text before any terminator.
         """
-        boundary = self._boundary.search(self.tail, head)
+        boundary = self._boundary.search(self.tail, head, self._blocks)
         self.commit(boundary[1] if boundary else len(head))
         if boundary:
             self.tail = ""
         return boundary is not None
+
+    def without_last_word(self, head: str) -> str:
+        """Return `head`, but without its last word if the thought may be closed there. The word may be incomplete.
+
+        Args:
+            head: The part of the held text before any terminator.
+        """
+        if self.in_answer or self.final or self.kept + self.held.tokens <= self._thinking_limit.soft:
+            return head
+        return head[: max(0, last_word_start(self._end + head) - len(self._end))]
 
     def after_boundary(self) -> tuple[bool, str]:
         """Commit the rest of a boundary, and return the same as `before_terminator` for the text after the boundary.
@@ -218,37 +287,46 @@ class TurnText:
 
     def pass_boundary(self) -> bool:
         """Return whether the committed text ends with a boundary. The same boundary is not found again."""
-        found = self._boundary.ends_with_boundary(self.tail)
+        found = self._boundary.ends_with_boundary(self.tail) and not (self._blocks and self._blocks.is_open)
         if found:
             self.tail = ""
         return found
 
     def commit_takeover(self, characters: int) -> None:
         """Commit `characters` characters from the front as text of the current takeover."""
-        text = self.commit(characters)
-        self._takeover_parts.append(text)
-        self._takeover_end = (self._takeover_end + text)[-WORD_MAX - 2 :]
-        self._takeover_is_blank = self._takeover_is_blank and not text.strip()
+        self._takeover.add(self.commit(characters))
 
-    def commit_takeover_words(self, head: str) -> None:
+    def commit_takeover_words(self, head: str) -> bool:
         """Commit the text of a takeover except its last word. That word may be incomplete, and is then dropped later.
 
         Args:
             head: The part of the held text before any terminator.
-        """
-        context = self._takeover_end
-        self.commit_takeover(max(0, last_word_start(context + head) - len(context)))
 
-    def end_takeover(self) -> None:
+        Returns:
+            Whether the takeover is complete: it reached the limit at which it ends at white space.
+        """
+        characters, complete = self._takeover.next_words(head, self.written)
+        self.commit_takeover(characters)
+        return complete
+
+    def end_takeover(self, *, whole: bool = False) -> str:
         """Commit the text of a takeover up to the end of a word, so that another model can continue. Drop the rest.
 
         The dropped rest is an incomplete word or the possible beginning of a terminator.
+
+        Args:
+            whole: Whether to commit an incomplete word too.
+
+        Returns:
+            The text of the takeover that is part of the turn.
         """
         before = self.takeover_text
         text = before + self.held.text
-        kept = min(cut_at_word(text), len(text) - self._terminators.partial_length(text))
-        self.commit(max(0, kept - len(before)))
+        end = len(text) if whole else cut_at_word(text)
+        kept = min(end, len(text) - self._terminators.partial_length(text))
+        committed = before + self.commit(max(0, kept - len(before)))
         self.drop()
+        return committed
 
     def takeover_step_end(self, head: str) -> tuple[bool, int | None]:
         """Return whether a boundary ends the step of a takeover, and where the step ends, in characters.
@@ -259,8 +337,9 @@ class TurnText:
         Args:
             head: The part of the held text before any terminator.
         """
-        start = len(head) - len(head.lstrip()) if self._takeover_is_blank else 0
-        boundary = self._boundary.search("" if self._takeover_is_blank else self.tail, head[start:])
+        start = len(head) - len(head.lstrip()) if self._takeover.is_blank else 0
+        blocks = self._blocks and self._blocks.after(head[:start])
+        boundary = self._boundary.search("" if self._takeover.is_blank else self.tail, head[start:], blocks)
         if boundary is None:
             return False, None
         return True, self._boundary.end_with_white_space(head, start + boundary[1], last=self.final)
@@ -277,12 +356,44 @@ class TurnText:
             stop: Whether a terminator follows `head`.
             first_token: Whether the trigger needs the first token of the step.
         """
-        end = self._boundary.sentence_end(head, sentence_tokens, last=stop or self.final)
+        end = self._boundary.sentence_end(head, sentence_tokens, self._blocks, last=stop or self.final)
         limit = len(head) if end is None else end
         # The token of a boundary is not a first token.
         before = limit - self._boundary.partial_length(head) if end is None else end
         first = self.held.first_token(before) if first_token else None
         return Draft(self.held.text[: limit + 1], limit, self.final, index, first), end is not None
+
+    def whole_draft(self, tokens: int) -> WholeDraft:
+        """Commit the rest of a boundary, and return the held text as a draft of the reference implementation.
+
+        Such a draft ignores boundaries and the end of the thought. A stop string ends it.
+
+        Args:
+            tokens: The length of the draft, in tokens of its author.
+        """
+        while True:
+            end = self.held.end_of_tokens(tokens)
+            found, head = self.before_terminator(end)
+            extension = self._boundary.extension(head)
+            if not extension:
+                break
+            self.commit(extension)
+        stop, full = found and self.in_answer, end is not None
+        text = head if stop else self.held.text[:end]
+        return WholeDraft(text, head, full, complete=stop or full or self.final, terminated=found)
+
+    def set_aside(self, draft: WholeDraft) -> RivalDraft:
+        """Take a draft, up to any terminator, because a takeover may replace it, and drop the text after it."""
+        text, tokens = self.held.take(len(draft.head))
+        self.drop()
+        return RivalDraft(draft, text, tokens, self.generation)
+
+    def commit_rival(self, draft: RivalDraft) -> None:
+        """Drop the text of a takeover, and commit the draft that it does not replace."""
+        self.drop()
+        self.generation = draft.generation
+        self.held.add(draft.text, draft.tokens)
+        self.commit()
 
     def take_step(self, head: str, threshold: int, *, stop: bool) -> ScoredStep | None:
         """Take a step from the front, because the target model scores it, and drop the text after the step.
@@ -295,7 +406,7 @@ class TurnText:
         Returns:
             The step; None if the step may continue.
         """
-        end = self._boundary.step_end(head, last=stop or self.final)
+        end = self._boundary.step_end(head, self._blocks, last=stop or self.final)
         if end is None:
             return None
         ending: StepEnding | None = "terminator" if stop else self.end_reason
@@ -316,13 +427,14 @@ class TurnText:
             self._commands.append(Drop(text, tokens, self.author))
 
     def drop_tokens(self, tokens: int, author: Author) -> None:
-        """Drop tokens of text that was never held, because the stream of the author was over."""
+        """Drop tokens of text that is not held: its stream was over, or a takeover replaced it."""
         if tokens:
             self._commands.append(Drop("", tokens, author))
 
-    def drop_draft_keep_indentation(self) -> None:
-        """Drop a draft, but commit its indentation, because that may be part of the boundary's token."""
-        self.commit(indentation(self.held.text))
+    def drop_draft(self, *, keep_indentation: bool) -> None:
+        """Drop a draft, but commit its indentation if asked to, because that may be part of the boundary's token."""
+        if keep_indentation:
+            self.commit(indentation(self.held.text))
         self.drop()
 
     def insert(self, text: str, kind: Kind) -> None:
@@ -381,11 +493,13 @@ class TurnText:
     def close_thought(self, markup: str = f"{THINK_CLOSE}\n\n") -> None:
         """End the thought. `markup` is the tag that the model wrote, or a tag that is added for it."""
         self._closed = True
+        self.tail = self._boundary.tail(markup)
+        self._blocks = self._blocks and Blocks()
         self._commands.append(CloseThinking(markup))
 
     def close_open_thought(self) -> None:
         """End a thought that its author did not end. The added tag gets its own line."""
-        line_end = "" if self._last_character in {"", "\n"} else "\n"
+        line_end = "" if self._end[-1:] in {"", "\n"} else "\n"
         self.close_thought(f"{line_end}{THINK_CLOSE}\n\n")
 
     @property
@@ -394,7 +508,8 @@ class TurnText:
 
     def _record_end(self, text: str) -> None:
         self.tail = self._boundary.tail(self.tail + text)
-        self._last_character = text[-1:] or self._last_character
+        self._blocks = self._blocks and self._blocks.after(text)
+        self._end = (self._end + text)[-WORD_MAX - 2 :]
 
 
 def _is_short_space(text: str) -> bool:

@@ -2,7 +2,14 @@
 
 The names in files stay the same if a class, a method or a field is renamed. Files of version 1 hold the names that
 methods, fields and settings had at that time. In versions 1 and 2, if a piece was cut, all its tokens counted for the
-part that was kept. A replay of these versions counts the tokens in the same way.
+part that was kept. A replay of these versions counts the tokens in the same way. Up to version 3, a turn ended if the
+context of the model that answers was full before it wrote anything, and a budget held the prices of the models. Version
+4 adds the escalation and limits of the state machine, which may be absent. Up to version 4, a think tag at the start of
+a structured answer was text of the answer.
+
+In records without `boundaries_in_blocks`, a blank line inside a block of code was a boundary, and it is one in their
+replay. When they were written, words were told apart by spaces alone, and a combining mark counted as a token. So a
+replay can differ if one of its cues stands next to a letter of a script without spaces, or if its letters have marks.
 """
 
 from __future__ import annotations
@@ -14,7 +21,7 @@ from langchain_spec_thinking.report import degraded_list
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION = 3
+VERSION = 5
 """Version of the format that `recording` writes."""
 METHODS = {
     "start": "start",
@@ -49,13 +56,21 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     data = dict(data)
     version = data.pop("version")
     data["report"] = {**data["report"], "degraded": degraded_list(data["report"]["degraded"])}
+    rules = {"type": "ReferenceRules", "boundaries_in_blocks": True, **data["policy"].get("reference_rules", {})}
+    data["policy"] = {**data["policy"], "reference_rules": rules}
     if version == VERSION:
         return data
-    if version not in (1, 2):
+    if version not in (1, 2, 3, 4):
         raise ValueError(version)
+    if version == 4:  # noqa: PLR2004 - the last version with think tags in a structured answer
+        data["machine"] = {**data["machine"], "answer_may_think": False}
+        return data
     if version == 1:
         data = _with_new_names(data)
-    data["machine"] = {**data["machine"], "divide_pieces": False}
+    data["machine"] = {**data["machine"], "answer_may_think": False, "answer_passes_on": False}
+    data["policy"] = _without_prices(data["policy"])
+    if version != 3:  # noqa: PLR2004 - the first version that divided the tokens of pieces
+        data["machine"]["divide_pieces"] = False
     return data
 
 
@@ -69,6 +84,13 @@ def _with_new_names(data: dict[str, Any]) -> dict[str, Any]:
         for stream in data["streams"]
     ]
     return data
+
+
+def _without_prices(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a policy without the prices of its budget. The backends have them now, and a replay needs none."""
+    budget = policy.get("budget")
+    kept = budget and {name: value for name, value in budget.items() if not name.endswith("_price")}
+    return {**policy, "budget": kept}
 
 
 def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.policy.commands import Finish, Generate
 from langchain_spec_thinking.policy.data import as_data, from_data
+from langchain_spec_thinking.recording.escalation import EscalationRecord
 from langchain_spec_thinking.recording.format import INPUTS, METHODS, VERSION, upgraded
 from langchain_spec_thinking.tools import ToolCall
 from langchain_spec_thinking.turn import Message
@@ -84,6 +85,8 @@ class Record:
         finish_reason: Why the turn ended. None if it did not end.
         error: The error that ended the turn. None if there was no error.
         report: The content of `response_metadata["speculative_thinking"]`.
+        escalation: The samples, the verdict and the turn of the large model, if the policy has a rule of escalation.
+            `inputs` and `decisions` are then those of the small model's attempt.
         texts: Whether the record holds texts. If it does not, the inputs hold the length of each text in characters.
     """
 
@@ -101,6 +104,7 @@ class Record:
     error: str | None
     report: dict[str, Any]
     texts: bool = True
+    escalation: EscalationRecord | None = None
 
     def without_texts(self) -> Record:
         """Return a copy without texts. It keeps lengths, tokens, decisions and the report."""
@@ -117,6 +121,7 @@ class Record:
             error=self.error and "an error; its text is not recorded",
             report={**self.report, "dropped": dropped, "degraded": degraded},
             texts=False,
+            escalation=self.escalation and self.escalation.without_texts(),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,6 +142,7 @@ class Record:
             "calls": calls,
             "decisions": decisions,
             "streams": streams,
+            **({"escalation": self.escalation.as_dict()} if self.escalation else {}),
         }
 
     @classmethod
@@ -149,11 +155,13 @@ class Record:
         try:
             data = upgraded(data)
             streams, decisions = data.pop("streams"), data.pop("decisions")
+            escalation = data.pop("escalation", None)
             return cls(
                 history=tuple(_message(message) for message in data.pop("history")),
                 calls=tuple(ToolCall(**call) for call in data.pop("calls")),
                 inputs=tuple(_from_list(stream["author"], entry) for stream in streams for entry in stream["inputs"]),
                 decisions=tuple(Decision(at, written, _DECISIONS[kind](**d)) for at, written, kind, d in decisions),
+                escalation=EscalationRecord.from_dict(escalation, cls.from_dict) if escalation else None,
                 **data,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as e:

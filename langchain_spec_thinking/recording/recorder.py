@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.escalated_run import EscalatedRun
 from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.policy.commands import Command, Commit, Finish, Generate, Insert
 from langchain_spec_thinking.policy.data import as_data
+from langchain_spec_thinking.recording.escalation import EscalationRecord
 from langchain_spec_thinking.recording.record import Decision, Input, Record
 from langchain_spec_thinking.run import Run
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy import Delegation, DelegationPolicy
     from langchain_spec_thinking.turn import Turn
     from langchain_spec_thinking.turn_events import TurnEvent
+    from langchain_spec_thinking.turn_runs import AnyRun, TurnRuns
 
 _CURRENT: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
@@ -85,36 +89,66 @@ class Recorder:
     def __init__(self, keep: Callable[[Record], object], *, texts: bool = True) -> None:
         self._keep = keep
         self._texts = texts
-        self._unfinished: set[RecordedRun] = set()
+        self._unfinished: set[AnyRun] = set()
 
-    def new_run(self, model: dict[str, Any], machine: dict[str, Any], policy: DelegationPolicy) -> Callable[..., Run]:
-        """Return a function that makes a recorded run and takes the same arguments as `Run`.
+    def new_run(self, model: dict[str, Any], runs: TurnRuns) -> AnyRun:
+        """Make the recorded run of a turn.
 
         Args:
             model: Every setting of the model that changes what it writes.
-            machine: Settings of the state machine, without the policy.
-            policy: The policy.
+            runs: The settings of the turn.
         """
-        model_settings = {name: value for name, value in model.items() if name != "policy"}
-        settings = {"model": as_data(model_settings), "machine": as_data(machine), "policy": as_data(policy)}
+        model_settings = as_data({name: value for name, value in model.items() if name != "policy"})
+        rule = runs.policy.escalation
+        on_end = _ignore if rule else self._finish
 
-        def new_run(turn: Turn, delegation: Delegation, **keywords: Any) -> Run:
-            run = RecordedRun(settings, self._finish, turn, delegation, **keywords)
-            self._unfinished.add(run)
-            return run
+        def make_run(
+            policy: DelegationPolicy, machine: dict[str, Any], turn: Turn, delegation: Delegation, **keywords: Any
+        ) -> Run:
+            settings = {"model": model_settings, "machine": as_data(machine), "policy": as_data(policy)}
+            return RecordedRun(settings, on_end, turn, delegation, **keywords)
 
-        return new_run
+        recorded = replace(runs, make_run=make_run)
+        run = recorded.escalated_run(rule, self._finish) if rule else recorded.run()
+        self._unfinished.add(run)
+        return run
 
     def close(self) -> None:
         """Record the turns that never ended."""
         for run in list(self._unfinished):
             self._finish(run, "the turn did not finish")
 
-    def _finish(self, run: RecordedRun, error: str | None) -> None:
+    def _finish(self, run: AnyRun, error: str | None) -> None:
         if run in self._unfinished:
             self._unfinished.discard(run)
-            record = run.record(error)
+            record = run.record(error) if isinstance(run, RecordedRun) else escalated_record(run, error)
             self._keep(record if self._texts else record.without_texts())
+
+
+def escalated_record(run: AnyRun, error: str | None) -> Record:
+    """Return the record of a turn with a rule of escalation up to now."""
+    if not isinstance(run, EscalatedRun) or not isinstance(run.attempt, RecordedRun):
+        msg = f"expected a recorded turn with a rule of escalation, got {run!r}"
+        raise TypeError(msg)
+    attempt, target = run.attempt.record(None), run.target
+    of_target = target.record(None) if isinstance(target, RecordedRun) else None
+    if of_target:
+        of_target = replace(of_target, thinking=of_target.thinking.removeprefix(run.continued))
+    escalation = EscalationRecord.of(run.gate, attempt, of_target, run.attempt.report.seconds)
+    return replace(
+        attempt,
+        thinking=run.turn.thinking,
+        answer=run.turn.answer,
+        calls=tuple(run.turn.calls),
+        finish_reason=None if error else run.finish_reason,
+        error=error,
+        report=run.report.as_dict(),
+        escalation=escalation,
+    )
+
+
+def _ignore(run: RecordedRun, error: str | None) -> None:
+    """Do nothing at the end of a run that is a part of a turn."""
 
 
 class RecordedRun(Run):

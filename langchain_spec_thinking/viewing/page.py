@@ -91,7 +91,9 @@ def _head(trace: FinishedTurn) -> str:
         f'<p class="degraded"><strong>Limitations in this run:</strong> {_escaped(words)}</p>\n' for words in reasons
     )
     models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
-    return f'<header>\n{question}<p class="models">{_escaped(models)}</p>\n{warnings}</header>\n'
+    reason = trace.report.escalated
+    escalated = f'<p class="escalated">The large model took over: {_escaped(reason)}</p>\n' if reason else ""
+    return f'<header>\n{question}<p class="models">{_escaped(models)}</p>\n{escalated}{warnings}</header>\n'
 
 
 def _figures(report: Report) -> str:
@@ -101,6 +103,8 @@ def _figures(report: Report) -> str:
         "tokens kept": f"{report.completion_tokens}",
         "seconds": f"{_seconds(report.segments):.1f}",
     }
+    if report.cost is not None:
+        figures["cost"] = f"{report.cost:.4g}"
     tiles = "".join(f"<div><dt>{what}</dt><dd>{_escaped(figure)}</dd></div>" for what, figure in figures.items())
     return f'<dl class="figures">{tiles}</dl>\n'
 
@@ -219,7 +223,9 @@ def _usage(report: Report) -> str:
         tokens, seconds = sum(segment.tokens for segment in segments), _seconds(segments)
         counts = (tokens, usage.discarded_tokens, usage.requests, usage.prompt_tokens, usage.cached_tokens)
         speed = f"{tokens / seconds:.0f}" if seconds else "-"
-        rows.append((author, *(str(count) for count in counts), f"{seconds:.1f}", speed))
+        cost = report.costs[author]
+        figures = (f"{seconds:.1f}", speed, "-" if cost is None else f"{cost:.4g}")
+        rows.append((author, *(str(count) for count in counts), *figures))
     heads = (
         "author",
         "tokens kept",
@@ -229,8 +235,9 @@ def _usage(report: Report) -> str:
         "cached prompt tokens",
         "seconds",
         "tokens/s",
+        "cost",
     )
-    return f"<h2>Usage</h2>\n{_table(heads, rows, numbers=7)}"
+    return f"<h2>Usage</h2>\n{_table(heads, rows, numbers=8)}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> str:

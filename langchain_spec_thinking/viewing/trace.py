@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Channel
+    from langchain_spec_thinking.turn_runs import AnyRun
 
 _VERSION = 2
 """Version of the format that `Trace.save` writes. In version 1, `degraded` was None or a string instead of a list."""
@@ -78,7 +78,7 @@ class Trace:
         [plain] = history_of([message])
         return cls(
             thinking="".join(b["reasoning"] for b in message.content_blocks if b["type"] == "reasoning"),
-            answer=plain.content,
+            answer=str(message.text),  # all of it: a think tag in our answer is part of the answer
             report=Report.from_dict(metadata["speculative_thinking"]),
             question=question,
             model_name=metadata.get("model_name", ""),
@@ -87,7 +87,7 @@ class Trace:
         )
 
     @classmethod
-    def of_run(cls, run: Run, model_name: str) -> Trace:
+    def of_run(cls, run: AnyRun, model_name: str) -> Trace:
         """Make a trace from a run that you drive yourself. The run need not be finished."""
         turn = run.turn
         return cls(

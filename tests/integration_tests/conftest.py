@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from langchain_spec_thinking import HuggingFaceBackend
-from tests.integration_tests.servers import Servers
+from tests.integration_tests.servers import DTYPE, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,12 +38,12 @@ def model_path(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> HuggingFaceBackend:
-    return HuggingFaceBackend(model_path(f"{SMALL}-hf"))
+    return HuggingFaceBackend(model_path(f"{SMALL}-hf"), dtype=DTYPE)
 
 
 @pytest.fixture(scope="session")
 def large() -> HuggingFaceBackend:
-    return HuggingFaceBackend(model_path(f"{LARGE}-hf"))
+    return HuggingFaceBackend(model_path(f"{LARGE}-hf"), dtype=DTYPE)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,12 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import pytest
+import torch
 from langchain_core.exceptions import ModelInvalidRequestError, ModelNotFoundError
 
 from benchmarks.serving import serving
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 KEY = "sk-very-secret"
+DTYPE = "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"
+"""Data type of the weights. Processors without AVX-512 take several times as long with bfloat16."""
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -30,8 +34,8 @@ class Engine:
 
     Attributes:
         name: Name of the engine. The names of its environment and of its dependency group contain this name.
-        command: The command that starts the server, as words. `{weights}`, `{model}`, `{home}` (an empty folder) and
-            `{key}` are replaced.
+        command: The command that starts the server, as words. `{weights}`, `{model}`, `{home}` (an empty folder),
+            `{dtype}` and `{key}` are replaced.
         weights: File or folder of a model that the server loads.
         environment: Environment variables. Each server gets one thread, because threads that wait by spinning slow
             everything down on two cores.
@@ -71,16 +75,19 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine(
-            name="llama-cpp",
-            command="python -m llama_cpp.server --model {weights} --model_alias {model} --n_ctx 4096 --n_threads 1"
-            " --n_threads_batch 1 --api_key {key}",
+            name="llama-server",
+            # The slots share the context.
+            command="llama-server --model {weights} --alias {model} --ctx-size 8192 --parallel 2 --threads 1"
+            " --threads-batch 1 --api-key {key} --no-webui",
             weights="{model}/model.gguf",
-            reports_usage=False,
+            exact=("raw", "chat_flag"),
+            auto="chat_flag",
+            reports_cached_tokens=True,
             greedy_is_repeatable=False,
         ),
         Engine(
             name="transformers-serve",
-            command="transformers serve {weights} --device cpu --dtype bfloat16",
+            command="transformers serve {weights} --device cpu --dtype {dtype}",
             # The server lists the models in a cache folder, which must exist.
             environment={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": "{home}"},
             model="{weights}",
@@ -91,7 +98,7 @@ ENGINES = {
         ),
         Engine(
             name="vllm",
-            command="vllm serve {weights} --served-model-name {model} --dtype bfloat16 --enforce-eager"
+            command="vllm serve {weights} --served-model-name {model} --dtype {dtype} --enforce-eager"
             " --max-model-len 4096 --enable-prompt-tokens-details --api-key {key}",
             environment={
                 "OMP_NUM_THREADS": "1",
@@ -151,7 +158,7 @@ class Servers:
     def get(self, engine: str, model: str) -> Server:
         """Return the running server for an engine and a model. Start the server if necessary."""
         if (engine, model) not in self._running:
-            self._running[engine, model] = self._stack.enter_context(self._serving(ENGINES[engine], model))
+            self._running[engine, model] = self._stack.enter_context(self.serving(ENGINES[engine], model))
         return self._running[engine, model]
 
     def stop(self) -> None:
@@ -159,7 +166,8 @@ class Servers:
         self._stack.close()
 
     @contextmanager
-    def _serving(self, engine: Engine, model: str) -> Iterator[Server]:
+    def serving(self, engine: Engine, model: str) -> Iterator[Server]:
+        """Run a server of its own inside this context."""
         weights = self._model_path(engine.weights.format(model=model))
         tokenizer = self._model_path(f"{model}-hf")
         program, *options = engine.command.split()
@@ -167,9 +175,8 @@ class Servers:
         if not executable.exists():
             message = f"{executable} does not exist; run `make servers`"
             (pytest.fail if os.environ.get("SPEC_THINKING_REQUIRE_MODELS") else pytest.skip)(message)
-        home = self._folder / f"{engine.name}-{model}"
-        home.mkdir()
-        filled = {"weights": str(weights), "model": model, "home": str(home), "key": KEY}
+        home = Path(mkdtemp(prefix=f"{engine.name}-{model}-", dir=self._folder))
+        filled = {"weights": str(weights), "model": model, "home": str(home), "dtype": DTYPE, "key": KEY}
         command = [str(executable), *(option.format(**filled) for option in options)]
         variables = {name: value.format(**filled) for name, value in engine.environment.items()}
         with serving(command, variables, home / "log", key=KEY) as url:

@@ -26,14 +26,14 @@ QUESTION = (
 )
 PAIRS = [
     ("local", "local"),
-    ("local", "llama-cpp"),
+    ("local", "llama-server"),
     ("local", "vllm"),
     ("transformers-serve", "local"),
-    ("transformers-serve", "llama-cpp"),
+    ("transformers-serve", "llama-server"),
     ("transformers-serve", "vllm"),
-    ("llama-cpp", "llama-cpp"),
-    ("llama-cpp", "vllm"),
-    ("vllm", "llama-cpp"),
+    ("llama-server", "llama-server"),
+    ("llama-server", "vllm"),
+    ("vllm", "llama-server"),
     ("vllm", "vllm"),
 ]
 """Where SmolLM2 (the speculative model) runs, and where Qwen (the target) runs."""
@@ -76,7 +76,7 @@ async def test_pairs_write_the_same_for_every_way_to_call_them(
 
 
 def test_a_server_still_answers_after_turns_were_cut(servers: Servers) -> None:
-    server = servers.get("llama-cpp", LARGE)
+    server = servers.get("llama-server", LARGE)
     model = pair(server.backend(), server.backend(), max_tokens=400)
     for _ in range(5):
         stream = model.stream(QUESTION)
@@ -86,7 +86,7 @@ def test_a_server_still_answers_after_turns_were_cut(servers: Servers) -> None:
 
 
 def test_an_error_says_that_the_server_is_not_running(servers: Servers) -> None:
-    gone = servers.get("llama-cpp", SMALL)._replace(url="http://127.0.0.1:9/v1").backend(max_retries=0)
+    gone = servers.get("llama-server", SMALL)._replace(url="http://127.0.0.1:9/v1").backend(max_retries=0)
     with pytest.raises(ModelConnectionError, match="Check that the server is running") as refused:
         asyncio.run(pair(gone, gone).ainvoke("hi"))
     assert "secret" not in str(refused.value) + repr(refused.value.__cause__)

@@ -36,7 +36,7 @@ def entropies(backend: Backend) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("engine", "settings"),
-    [("llama-cpp", {}), ("vllm", {}), ("vllm", {"continuation": "chat_flag", "tokenizer": None})],
+    [("llama-server", {}), ("vllm", {}), ("vllm", {"continuation": "chat_flag", "tokenizer": None})],
 )
 def test_a_server_and_the_local_model_agree_on_entropies(
     engine: str, settings: dict[str, Any], small: HuggingFaceBackend, servers: Servers

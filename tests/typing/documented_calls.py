@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_type
 
+import httpx
 from deepagents import create_deep_agent
 from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
@@ -16,23 +17,28 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import ConfigurableField
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from langchain_spec_thinking import (
     TAKE_OVER,
+    Agreement,
     AllOf,
     AnyOf,
     Backend,
     Budget,
     ChatModelBackend,
     ChatSpeculativeThinking,
+    Confidence,
     Cue,
     CueTrigger,
     DelegationPolicy,
     Draft,
+    EscalateIfAll,
+    EscalateIfAny,
+    Escalation,
     FirstTokenEntropy,
     HuggingFaceBackend,
     Lexicon,
@@ -41,6 +47,7 @@ from langchain_spec_thinking import (
     RandomTrigger,
     Record,
     ScoreAndAccept,
+    Stall,
     TargetLeads,
     Trace,
     Trigger,
@@ -48,13 +55,16 @@ from langchain_spec_thinking import (
     pocket,
     read_records,
     recording,
+    register_escalation,
     register_trigger,
     replay,
+    without_reasoning,
 )
 from langchain_spec_thinking.backends.base import End, Event, Piece, Request
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Variant, alone, evaluate, load_questions
 from langchain_spec_thinking.otel import OpenTelemetryHandler
+from langchain_spec_thinking.policy.escalation import Escalate, Evidence, Verdict
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -89,13 +99,24 @@ def backends(loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, other:
         HuggingFaceBackend(loaded, tokenizer),
         OpenAIBackend("name", base_url=URL, tokenizer="hub-id-or-folder"),
         OpenAIBackend("name", base_url=URL, timeout=120),
+        OpenAIBackend("name", base_url=URL, timeout=httpx.Timeout(60, read=120)),
+        OpenAIBackend("name", base_url=URL, timeout=None, default_headers={"X-Team": "blue"}, default_query={"v": 1}),
+        OpenAIBackend("name", base_url=URL, api_key=lambda: "..."),
+        OpenAIBackend("name", base_url=URL, api_key=later),
         OpenAIBackend("name", base_url=URL, tokenizer=tokenizer, continuation="raw", extra_body={"provider": {}}),
         OpenAIBackend("name", base_url="https://api.deepseek.com/beta", api_key="...", continuation="auto"),
+        OpenAIBackend("name", base_url=URL, price=Price(1.0, 4.0, cached=0.1)),
+        HuggingFaceBackend("Qwen/Qwen3-1.7B", price=Price(prompt=0, completion=0)),
+        ChatModelBackend(other, price=Price(prompt=0.5, completion=2.0, cached=0.05)),
         ChatModelBackend(other, continuation="auto", thinking=False),
         ChatModelBackend(other, continuation="chat_trailing"),
         ScriptedBackend("Indeed.", name="large", thinks=True),
         ScriptedBackend(lambda turn: "So it is five." if turn.answer else "2 + 3 = 6"),
     ]
+
+
+async def later() -> str:
+    return "..."
 
 
 class Parrot(Backend):
@@ -142,6 +163,7 @@ def settings() -> None:
         draft_verification="ahead",
         prefetch="auto",
         max_tokens=1000,
+        thinking_tokens=500,
         temperature=0,
         top_p=None,
         top_k=20,
@@ -166,6 +188,8 @@ def settings() -> None:
 
 def pocket_pair() -> None:
     model = ChatSpeculativeThinking.pocket(draft_verification="ahead", policy=DelegationPolicy(takeover_tokens=None))
+    model = ChatSpeculativeThinking.pocket(policy=DelegationPolicy.gated(), seed=1)
+    model = ChatSpeculativeThinking.pocket(max_tokens=300)
     assert_type(model, ChatSpeculativeThinking)
     ChatSpeculativeThinking.pocket(target="org/large")
     problem = pocket.problems()[2]
@@ -177,11 +201,12 @@ def pocket_pair() -> None:
 
 
 def policies() -> list[DelegationPolicy]:
-    price = Price(prompt=0.5, completion=2.0, cached=0.05)
     return [
         DelegationPolicy(),
         DelegationPolicy(takeover_tokens=40, recap_sentence=""),
         DelegationPolicy(takeover_tokens=None),
+        DelegationPolicy(FirstTokenEntropy(1.0), takeover_tokens="rest"),
+        DelegationPolicy(takeover_interval=200),
         DelegationPolicy(trigger=CueTrigger(Lexicon(reflection=("hmm", "wait"), affirmation=(), substrings=True))),
         DelegationPolicy(trigger=FirstTokenEntropy(threshold=1.0, top=20)),
         DelegationPolicy(trigger=AnyOf(FirstTokenEntropy(threshold=1.0), CueTrigger())),
@@ -190,10 +215,21 @@ def policies() -> list[DelegationPolicy]:
         DelegationPolicy(trigger=TargetLeads()),
         DelegationPolicy(trigger=RandomTrigger(0)),
         DelegationPolicy(trigger=Calculations()),
+        DelegationPolicy.gated(),
+        DelegationPolicy.gated(escalation=Agreement(samples=3)),
+        DelegationPolicy.gated(escalation=Agreement(samples=2, temperature=0.8, compare="auto")),
+        DelegationPolicy.gated(escalation=Agreement(compare=same_text)),
+        DelegationPolicy.gated(escalation=Stall(reflections=6, repeats=4, passage_words=12, tokens=None)),
+        DelegationPolicy.gated(escalation=Confidence(threshold=-0.1, measure="lowest")),
+        DelegationPolicy(escalation=EscalateIfAny(Stall(), Agreement()), escalate_to="restart"),
+        DelegationPolicy(escalation=EscalateIfAll(Confidence(), Agreement()), escalate_to="continue"),
+        DelegationPolicy.gated(escalation=Unsure()),
         DelegationPolicy(budget=Budget(target_tokens=500)),
         DelegationPolicy(budget=Budget(target_share=0.2)),
-        DelegationPolicy(budget=Budget(cost=0.01, target_price=price)),
+        DelegationPolicy(budget=Budget(requests=3)),
+        DelegationPolicy(budget=Budget(cost=0.01)),
         DelegationPolicy.non_reasoning(takeover_tokens=None),
+        DelegationPolicy.paper(choose_large=False),
     ]
 
 
@@ -204,6 +240,21 @@ class Calculations(Trigger):
     def examine(self, draft: Draft) -> Cue | None:
         at = draft.sentence.find(self.sign)
         return None if at < 0 else Cue(self.sign, "trigger", at + len(self.sign))
+
+
+@register_escalation
+@dataclass(frozen=True)
+class Unsure(Escalation):
+    words: str = "not sure"
+
+    def examine(self, evidence: Evidence) -> Verdict | None:
+        if evidence.answer is None:
+            return None
+        return Escalate("the small model is not sure") if self.words in evidence.answer.text else "accept"
+
+
+def same_text(first: str, second: str) -> bool:
+    return first.casefold() == second.casefold()
 
 
 @register_trigger
@@ -231,6 +282,7 @@ def messages(model: ChatSpeculativeThinking) -> None:
         "What is 17 * 23?", config={"callbacks": [Takeovers(), OpenTelemetryHandler(texts=True)]}
     ):
         print(chunk.text, end="")
+    assert_type(without_reasoning([message])[0], BaseMessage)
     for reply in model.batch(["What is 17 * 23?"]):
         print(reply.text)
 

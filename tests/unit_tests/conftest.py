@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from langchain_spec_thinking.backends.openai.capabilities import capabilities
+from langchain_spec_thinking.backends.openai.address import ADDRESS_VARIABLES
+from langchain_spec_thinking.backends.openai.capabilities import capabilities, thought_delivery
+from langchain_spec_thinking.hidden_reasoning import _FOUND
 from langchain_spec_thinking.writers import _LOGGED_TARGETS
 
 if TYPE_CHECKING:
@@ -40,9 +42,21 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True)
 def _clear_process_state() -> Iterator[None]:
-    """Clear the state of the process: the capabilities of servers, and the failures that were logged."""
-    capabilities.cache_clear()
-    _LOGGED_TARGETS.clear()
+    """Clear the state of the process: what is known about servers and models, and the failures that were logged."""
+    _clear()
     yield
+    _clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_address_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the address of a gateway of the developer. Backends without an address would use it."""
+    for name in ADDRESS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def _clear() -> None:
     capabilities.cache_clear()
+    thought_delivery.cache_clear()
+    _FOUND.clear()
     _LOGGED_TARGETS.clear()

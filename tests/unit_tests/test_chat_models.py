@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +16,12 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     ChatMessage,
-    FunctionMessage,
     HumanMessage,
     SystemMessage,
 )
 from pydantic import ValidationError
 
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking import Agreement, ChatSpeculativeThinking, DelegationPolicy
 from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -73,7 +74,8 @@ def test_a_message_has_reasoning_by_author_and_one_answer() -> None:
 
 
 def block(text: str, index: int, author: str, kind: str) -> dict[str, Any]:
-    return {"type": "reasoning", "reasoning": text, "index": index, "extras": {"author": author, "kind": kind}}
+    extras = {"author": author, "kind": kind, "type": "speculative_thinking"}
+    return {"type": "reasoning", "reasoning": text, "index": index, "extras": extras}
 
 
 def test_the_report_holds_authors_and_usage() -> None:
@@ -99,6 +101,7 @@ def test_the_report_holds_authors_and_usage() -> None:
         "cached_tokens": 0,
         "completion_tokens": 6 + 1 + 5 + 2 + 6,  # the draft stops at its first word, which is a cue
         "discarded_tokens": 1,
+        "cost": None,
     }
     assert report["usage"]["target"]["discarded_tokens"] == 0
     assert report["degraded"] == []
@@ -317,7 +320,7 @@ def test_a_wrong_setting_fails_at_construction_and_is_named(field: str, value: o
     ("messages", "message"),
     [
         ([], "at least one message"),
-        ([FunctionMessage(content="5", name="f")], "got FunctionMessage"),
+        ([ChatMessage(content="5", role="critic")], r"got ChatMessage \(chat\)"),
         ([HumanMessage([{"type": "image", "url": "x"}])], "a block of type 'image' in a human message"),
     ],
 )
@@ -340,6 +343,22 @@ def test_the_conversation_reaches_the_models_without_old_thoughts() -> None:
     ]
 
 
+def test_models_with_different_functions_share_no_cache_entry() -> None:
+    def key(compare: Any) -> dict[str, Any]:
+        return plain("A", policy=DelegationPolicy.gated(escalation=Agreement(compare=compare)))._identifying_params  # noqa: SLF001
+
+    def made(number: int) -> Any:
+        return lambda a, b: a[:number] == b[:number]
+
+    first, second = made(1), made(2)
+    assert key(first)["policy"] == key(first)["policy"]
+    assert key(first)["policy"] != key(second)["policy"]
+    assert key(partial(operator.eq))["policy"] != key(partial(operator.ne))["policy"]
+    assert key(made(1))["policy"] != key(made(1))["policy"]  # the first one is gone, and its address may be used again
+    assert "functions" not in key(operator.eq)["policy"]
+    assert key(operator.eq)["policy"] != key(operator.ne)["policy"]
+
+
 def test_differently_configured_models_share_no_cache_entry() -> None:
     cache = InMemoryCache()
     texts = {
@@ -349,6 +368,19 @@ def test_differently_configured_models_share_no_cache_entry() -> None:
         plain("never asked", cache=cache).invoke("x").text,
     }
     assert texts == {"A", "B", "C"}
+
+
+def test_stop_strings_of_the_model_and_of_the_call_are_told_apart_in_a_cache() -> None:
+    cache = InMemoryCache()
+
+    def text(of_model: str | None, of_call: list[str] | None) -> str:
+        return plain("A q r B", cache=cache, stop=of_model).invoke("x", stop=of_call).text
+
+    assert text(None, None) == "A q r B"
+    assert text("q", None) == "A "
+    assert text("r", None) == "A q "
+    assert text("q", ["r"]) == "A q "
+    assert text(None, ["q"]) == "A "
 
 
 class FailingBackend(Backend):

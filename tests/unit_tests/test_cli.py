@@ -25,7 +25,6 @@ from tests.unit_tests.test_chat_models import pair
 
 if TYPE_CHECKING:
     from langchain_spec_thinking import Backend
-    from langchain_spec_thinking.turn import Author
 
 
 def test_a_turn_is_shown_with_a_colour_for_each_author() -> None:
@@ -101,9 +100,12 @@ OTHER = "openai:m@http://127.0.0.1:8000/v1"
         pytest.param(OTHER, "speculative", "sk-small", id="the small model's server gets the small model's key"),
         pytest.param(OTHER, "target", "sk-large", id="the large model's server gets the large model's key"),
         pytest.param(OPENAI, "target", "sk-large", id="the key of a side comes before OpenAI's"),
+        pytest.param(OTHER, "variant_14b-fast", "sk-14b", id="a further model's server gets the key of its name"),
+        pytest.param(OTHER, "variant_target", "none", id="a further model's server never gets the large model's key"),
     ],
 )
-def test_each_side_has_its_own_key(spec: str, side: Author, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_model_has_its_own_key(spec: str, side: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VARIANT_14B_FAST_API_KEY", "sk-14b")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
     monkeypatch.setenv("SPECULATIVE_API_KEY", "sk-small")
     monkeypatch.setenv("TARGET_API_KEY", "sk-large")

@@ -24,7 +24,7 @@ from tests.unit_tests.backends import tiny
 from tests.unit_tests.providers.engines import VLLM, LlamaCppPython, Ollama, TransformersServe
 from tests.unit_tests.providers.model import ANSWER
 from tests.unit_tests.providers.services import DeepSeek, DeepSeekNotBeta, Groq, OpenRouter
-from tests.unit_tests.wire import KEY, Server, refused
+from tests.unit_tests.wire import KEY, Server, refused, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -56,6 +56,49 @@ def test_the_strategies_that_continue_a_reply_are_found(
     assert found.streams
     assert found.tells_usage == kind.usage_streams
     assert KEY not in json.dumps(found.as_dict())
+
+
+@pytest.mark.parametrize("kind", [VLLM, LlamaCppPython, Ollama, TransformersServe])
+def test_the_doctor_and_the_turns_share_what_they_found_out(kind: type[Provider]) -> None:
+    provider = kind(ANSWER)
+    examine(provider.backend())
+    asked = provider.billed
+    backend = provider.backend()
+    for _ in backend.continue_turn(turn("The answer"), Request(1)):
+        pass
+    assert provider.billed == asked + 1  # no probe is sent again
+    outcomes = {trial.strategy: trial.works for trial in examine(backend).trials}
+    assert outcomes.get(str(backend.capabilities.continuation), True)
+
+
+class Slow(VLLM):
+    """A busy server. It answers some questions too late."""
+
+    def __init__(self, *late: str) -> None:
+        super().__init__(ANSWER)
+        self.late = late
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content or b"{}")
+        question = "models" if request.method == "GET" else "logprobs" if "logprobs" in body else "text"
+        if question in self.late:
+            message = "too late"
+            raise httpx2.ReadTimeout(message, request=request)
+        return super().__call__(request)
+
+
+def test_what_a_busy_server_does_not_answer_is_not_known() -> None:
+    found = examine(Slow("models", "logprobs").backend(max_retries=0))
+    assert (found.capabilities.engine, found.logprobs, found.error) == (None, None, None)
+
+
+def test_a_busy_server_is_identified_later() -> None:
+    server = Slow("models")
+    backend = server.backend(max_retries=0)
+    list(backend.continue_turn(turn(), Request(1)))
+    assert backend.capabilities.engine == "an unknown server"
+    server.late = ()
+    assert examine(backend).capabilities.engine == "vLLM"
 
 
 def test_advice_is_given() -> None:
@@ -305,7 +348,7 @@ def test_text_in_one_piece_is_billed_as_a_whole() -> None:
 
 @pytest.mark.parametrize(("limit", "says"), [(256, "limited to 256 tokens"), (None, "discarded text is still written")])
 def test_the_cost_of_a_disconnect_depends_on_the_limit_of_requests(limit: int | None, says: str) -> None:
-    billed = Diagnosis("m", capabilities=Capabilities(stops_on_cancel=False, request_tokens_max=limit))
+    billed = Diagnosis("m", capabilities=Capabilities(stops_on_cancel=False, stopped_tokens_max=limit))
     assert any(says in line for line in expected_behaviour({"target": billed}))
 
 

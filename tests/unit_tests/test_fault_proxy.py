@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+import socket
 import ssl
+import struct
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager, suppress
 from copy import deepcopy
@@ -31,7 +34,7 @@ from benchmarks.faults.faults import (
     has_text,
     numbered,
 )
-from benchmarks.faults.proxy import FaultProxy
+from benchmarks.faults.proxy import FaultProxy, closing_connection
 from benchmarks.faults.run import WAYS, passed
 from benchmarks.faults.verdict import TurnResult, Verdict, compare
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
@@ -283,6 +286,31 @@ async def test_a_stall_counts_only_if_the_client_waited(waits: bool, tmp_path: P
             await clock.read.wait()  # the silence has begun
             clock.seconds += STALL if waits else STALL / 2
     assert proxy.injected == (Counter({Kind.STALL: 1}) if waits else Counter())
+
+
+@pytest.mark.enable_socket  # of this machine only
+async def test_nothing_is_printed_about_a_client_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The protocol asks for the error when it is collected. The future that holds the error may be collected first.
+    monkeypatch.delattr(asyncio.StreamReaderProtocol, "__del__")
+    printed: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: printed.append(context["message"]))
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with closing_connection(writer):
+            began.set()
+            await reader.read()
+        ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        client = socket.create_connection(listener.sockets[0].getsockname())
+        await began.wait()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # resets the connection
+        await ended.wait()
+        await asyncio.sleep(0)  # the task of `serve` ends
+    gc.collect()
+    assert printed == []
 
 
 @pytest.mark.parametrize(("fault", "events"), [(Fault(Kind.CUT, 500), 100), (Fault(Kind.STALL, 3), 2)])

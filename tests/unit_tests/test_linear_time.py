@@ -22,11 +22,14 @@ from langchain_spec_thinking.backends.replies.call_formats import CALL_FORMATS
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import Payload
 from langchain_spec_thinking.backends.replies.echo import EchoFilter
+from langchain_spec_thinking.backends.replies.thought_reader import ThoughtDelivery
 from langchain_spec_thinking.evaluation import checks
 from langchain_spec_thinking.evaluation.mining import openings
 from langchain_spec_thinking.json_values import read_json
+from langchain_spec_thinking.message_text import without_thought
 from langchain_spec_thinking.pocket import boxed
 from langchain_spec_thinking.policy import Delegation, FirstTokenEntropy, ScoreAndAccept, TargetLeads
+from langchain_spec_thinking.policy.escalation.values import value_of
 from langchain_spec_thinking.report import Report
 from langchain_spec_thinking.surrogates import SurrogateJoiner
 from langchain_spec_thinking.tools import Tools
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     Parser = Callable[[Iterable[str]], object]
     """Reads a text that arrives in pieces."""
 
+pytestmark = pytest.mark.counts_work
 RATIO_MAX = 5
 """Most steps for four times the text, as a multiple. Linear work has 4 or less. Quadratic work has 16."""
 ADD = {"type": "function", "function": {"name": "add", "parameters": {}}}
@@ -65,8 +69,16 @@ XML = [
     *[("<tool_call><function=add></function>", unit) for unit in (" ", "\n<", "</tool_cal", "</function>", "x")],
     *[("", unit) for unit in ("<function=add></function>", "<function=add><parameter=a>1</parameter></function>")],
 ]
+HARMONY = [
+    *[("<|channel|>", unit) for unit in ("a", " ", "<", "<|message|", "<|channel|>", "<|message|>", "<|end|>", "to=")],
+    *[("<|channel|>analysis<|message|>", unit) for unit in ("a", "<|end|>", "<|end|><|channel|>final<|message|>a")],
+    *[("analysis", unit) for unit in ("a", "A", " ", "assistantfina", "assistantfinal")],
+]
+FENCES = [("", "```"), ("", "`"), ("", "```\n</think>\n"), ("</think>", "\t"), ("a\n", "</think>a\n")]
 HALVES = [("", "\ud83d"), ("", "\ude00"), ("", "é")]
-TEXTS = BLANK + STEPS + TAGS + HALVES
+# All blocks are closed: in a longer one blank lines become boundaries, which is more work for each character.
+BLOCKS = [("", "```\na\n\n```\n\n"), ("", '{\n"a": [\n\n]}\n'), ("", "$$\n\n"), ("", "```\n\n"), ("$$", " a")]
+TEXTS = BLANK + STEPS + TAGS + HALVES + BLOCKS
 FEW = [("", " "), ("", "\n"), ("a.\n\n", " "), ("", "a\n\n"), ("", "<think>"), ("", "\ud83d")]
 
 
@@ -96,12 +108,14 @@ def call_parser(form: str) -> Parser:
     return read
 
 
-def chunk_parser(chunk: Callable[[str], Any], endpoint: Any = "chat", *, calls: bool = False) -> Parser:
+def chunk_parser(
+    chunk: Callable[[str], Any], endpoint: Any = "chat", *, calls: bool = False, held: bool = False
+) -> Parser:
     plan = plan_answer(ASKED, CALL_FORMATS["hermes"]) if calls else FREE_TEXT
 
     def read(pieces: Iterable[str]) -> None:
         payload = Payload(endpoint, {}, prefills=("a prefill of the request",), plan=plan)
-        reader = ChunkReader(payload, ASKED, 10**9, len)
+        reader = ChunkReader(payload, ASKED, 10**9, len, ThoughtDelivery(opened_by_prompt=held))
         for piece in pieces:
             list(reader.read(chunk(piece)))
         list(reader.rest())
@@ -191,6 +205,10 @@ PARSERS: list[tuple[str, Parser, list[tuple[str, str]], int]] = [
     ("content with calls", chunk_parser(lambda piece: delta(content=piece), calls=True), CALLS[:7] + FEW, SMALL),
     ("reasoning of a chat", chunk_parser(lambda piece: delta(reasoning=piece)), FEW, SMALL),
     ("a completion", chunk_parser(text, "completions"), FEW, SMALL),
+    ("channels of harmony", chunk_parser(lambda piece: delta(content=piece)), HARMONY, SMALL),
+    ("a reply that is held", chunk_parser(lambda piece: delta(content=piece), held=True), TAGS + BLANK + FENCES, SMALL),
+    ("reasoning and white space", chunk_parser(lambda piece: delta(reasoning="a", content=piece)), FEW, SMALL),
+    ("tags in an old message", whole(without_thought), TAGS + BLANK + FENCES, SMALL),
     ("fragments of a call", chunk_parser(native_call), FEW, SMALL),
     ("log-probabilities", chunk_parser(with_logprobs), [("", " ")], 600),
     ("an echo", echo_parser(("a" * 30_000 + "b",), "\n"), [("", "a")], SMALL),
@@ -209,6 +227,43 @@ PARSERS: list[tuple[str, Parser, list[tuple[str, str]], int]] = [
         SMALL,
     ),
     ("openings of steps", whole(lambda text: list(openings(text))), FEW, SMALL),
+    (
+        "the value of an answer",
+        whole(value_of),
+        [
+            *[
+                ("", unit)
+                for unit in (" ", "\n", "a", "a ", "1", "1 ", "1,111", "1,", "1/", "1 1/2 ", "= ", "x = ", "- ", ". ")
+            ],
+            *[
+                ("", unit)
+                for unit in ("answer ", "answer is ", "answer:", "\\boxed{", "\\text{", "{", "[", "```", "```\n", "**")
+            ],
+            *[
+                ("", unit)
+                for unit in ("may ", "1 may ", "not ", "more ", "3 and ", "(a)", "(A) ", "1\u202f111", "\u0661", "$")
+            ],
+            *[
+                ("A. ", "a"),
+                ("(A) ", " "),
+                ("yes", " "),
+                ("No. ", " "),
+                ("\\boxed{", "\\frac"),
+                ("\\boxed{", "9^"),
+                ("5", "e"),
+            ],
+            *[
+                ('{"a": ', "["),
+                ('{"a": "', "1"),
+                ("[", "1,"),
+                ("may", " "),
+                ("5.", " "),
+                ("answer", " "),
+                ("answer is", ":"),
+            ],
+        ],
+        SMALL,
+    ),
     ("a boxed number", whole(boxed), [("\\boxed{", "1"), ("", "\\boxed{"), ("", "\\boxed{1}")], SMALL),
 ]
 
@@ -234,6 +289,18 @@ def test_the_work_is_linear_in_the_text(
 
 # The engine of regular expressions works unseen. So each pattern without a limit has a reason why it is linear.
 UNLIMITED = {
+    r"(?<!`)`[^`\n]+`(?!`)|\\\\"
+    r"|(?:(?P<lead>[:：])[ \t]*)?(?:(?P<fence>`{3,}|(?<!.)~{3,})(?P<language>[a-z])?|(?P<math>\$\$|\\[][]))"  # noqa: RUF001
+    r"|\\(?P<edge>begin|end)\{(?P<name>[a-z]{1,20}\*?)\}|(?P<table></?table\b)": (
+        "a repetition begins after a mark that it cannot contain"
+    ),
+    r"(?:[ \t>]|[-*+][ \t]|[0-9]{1,9}[.)][ \t])*": "it is matched at the start only, and nothing follows",
+    r"""[ \t]*[{\[]\s*(?:$|["'0-9{\[-])""": "it is matched at the start only",
+    r'"(?:[^"\\]|\\.?)*+(?:"|$)|[\[\]{}]': "the repetition gives nothing back, and a quotation mark or the end follows",
+    r"requested\D{0,20}(\d+)": "only the beginning of an error is read, so the text is short",
+    r"max_\w*tokens|completion|output": "only the beginning of an error is read, so the text is short",
+    r"to=(?:functions\.)?([^\s<]+)": "nothing that could fail follows the repetition",
+    r"<\|channel\|>\s*(\w*)": "nothing that could fail follows the repetitions",
     r'"name"\s*:\s*"([^"]+)"': "each repetition ends at a character that it cannot contain",
     "\ue000(\\d+)\ue001": "a digit cannot be one of the marks around it",
     r"[a-z][a-z0-9_-]+": "it is matched at the start only",
@@ -242,15 +309,44 @@ UNLIMITED = {
     r"\n[ \t\r]*\n\s*": "the middle contains no line break, and nothing that could fail follows the end",
     r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*": "it is matched at the start only, and a letter cannot be a hyphen",
     r"(?P<name>.+?)@(?P<url>\w+://[^#]+)(?:#(?P<tokenizer>.*))?": "only a setting of the user is matched",
+    r"(?P<name>[^@#]+)(?:#(?P<tokenizer>.*))?": "only a setting of the user is matched",
+    r"""[.!?…。！？][)\]\"'”’*]*\Z""": "only the last few characters before a tag are matched",  # noqa: RUF001 - Chinese
     r"^\[[^]]*\] \S+ ": "it is matched at the start only",
     r"(?<!\w)(?P<scheme>\w+://)(?:\S*@)?(?P<place>[^\s?#]*)\S*": "a scheme begins where a word begins",
     r"%[0-9A-Fa-f]{2}|[xX]{4,}|_{3,}|-{3,}|((?:(?![xX]{4}|_{3}|-{3})[A-Za-z0-9_-])+)": "nothing follows a repetition",
+    r"\(?([A-Ja-j])\)(.*)|([A-J])(?:[.:]?\s*|[.:]\s(.*))": "it is matched at the start only",
+    r"\s*(?:[/&(]|,?\s*(?:and|or)\b|,\s*\(?[a-j]\b|(?:\S+\s+){0,2}(?:not|wrong|incorrect|false)\b)": (
+        "it is matched at the start only, and white space is not in a word"
+    ),
+    r"\s*(?:,|because\b|since\b|as\b)": "it is matched at the start only",
+    r"(yes|no|true|false)(?:$|[.,!;:](?!\s*\d)|\s+(?:it|he|she|they|that|this|there|i|we|you)\b)": (
+        "it is matched at the start only"
+    ),
+    **dict.fromkeys(
+        [r"[ \t]*\n", r"[ \t]*\n[ \t]*\n", r"[ \t]*", r"[ \t]*(?:\n[ \t]*)?"],
+        "it is matched at the start only, and a blank is no line break",
+    ),
+    r"=|[^\s=]+": "nothing follows a repetition",
+    r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}": "each repetition ends at a character that it cannot contain",
+    r"\\[a-z]+": "nothing follows a repetition",
+    r"(-?)\\[dt]?frac(?:\{(\d+)\}\{(\d+)\}|(\d)(\d))": "it is matched at the start only",
+    r"(?:[-+*/().\d{}A-Za-z]|(?<![\d]{5})(?<![)}])\^(?:\d|[a-z]|\{-?\d{1,2}\})(?!\^)|(?<=[)}])\^\d(?!\^)"
+    r"|\\(?:frac|sqrt|pi|cdot|times|sin|cos|tan|ln)(?![a-z]))+": "each character begins one alternative at most",
+    r"(?:answer|result|choice|option)\s*(?:is|are|=|:)+[\s:]*([^\n]+)": "each repetition begins after a word",
+    r"\\left|\\right|\\[,;!: ]|\$|\s+": "nothing follows a repetition",
     r"\n+|[^\S\n]*[^\s<]+|<[^\s>]*>?|[^\S\n]+": "what one alternative reads in vain, the last one takes",
 }
 COMPOSED = {
+    "numbers.py": "a word is matched as a whole, and the parts of a number are separated by other characters",
+    "endings.py": "the marks of a letter are limited",
     "boundary.py": "between two line breaks, the white space contains no line break",
     "chat_templates.py": "control tokens are literal",
+    "context_overflow.py": "only the beginning of an error is read, so the text is short",
+    "lone_closing_tag.py": "the marks are literal",
+    "message_text.py": "a tag begins or ends each repetition, up to the first closing tag or the end of the text",
+    "thought_formats.py": "the marks of harmony are literal",
     "cues.py": "white space between the words of a cue contains no letter",
+    "listed_prices.py": "only the address of a server is matched, with the patterns of the list of prices",
     "xml_calls.py": "a name contains no `<`, and a value is read up to the first tag that ends it",
 }
 """Files that make patterns from other texts: marks, names and settings."""

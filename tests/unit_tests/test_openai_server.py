@@ -133,7 +133,8 @@ class Limited(ScriptedBackend):
 async def test_clients_see_no_address_of_the_servers_behind_this_one(stream: bool) -> None:
     body = {**ASKED, "stream": stream, "stream_options": {"include_usage": True}}
     headers = {"Authorization": f"Bearer {KEY}"}
-    reply = await http(plain(Limited("Tea."))).post("http://pair.test/v1/chat/completions", json=body, headers=headers)
+    limited = Limited(lambda turn: "Tea." if turn.closing else "Hm.", thinks=True)  # the answer continues a thought
+    reply = await http(plain(limited)).post("http://pair.test/v1/chat/completions", json=body, headers=headers)
     assert "x at its server: only gets an instruction. See its server." in reply.text
     assert PLACE not in reply.text
 

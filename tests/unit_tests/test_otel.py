@@ -12,10 +12,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from langchain_spec_thinking import Price
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.otel import OpenTelemetryHandler
+from langchain_spec_thinking.price import FREE
+from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.test_callbacks import WAYS, Breaking, Way
-from tests.unit_tests.test_chat_models import pair
+from tests.unit_tests.test_chat_models import pair, small
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -52,7 +55,6 @@ def test_a_turn_is_a_span_and_a_takeover_a_span_within_it(way: Way) -> None:
         "gen_ai.provider.name": "spec-thinking",
         "gen_ai.request.model": "small + large",
         "gen_ai.response.model": "small + large",
-        "gen_ai.request.max_tokens": 2048,
         "gen_ai.request.temperature": 0.6,
         "gen_ai.request.top_p": 0.95,
         "gen_ai.response.finish_reasons": ("stop",),
@@ -75,6 +77,18 @@ def test_a_turn_is_a_span_and_a_takeover_a_span_within_it(way: Way) -> None:
         "spec_thinking.takeover.end": 51,
         "spec_thinking.takeover.tokens": 7,
     }
+
+
+@pytest.mark.parametrize("price", [Price(1, 4), None], ids=["known", "not known"])
+def test_a_span_has_the_cost_if_the_prices_are_known(price: Price | None) -> None:
+    collector = Collector()
+    large = ScriptedBackend("Hm, two and three make five indeed. " * 9, name="large", price=price)
+    small_model = ScriptedBackend(small, name="small", thinks=True, price=FREE)
+    message = pair(speculative=small_model, target=large).invoke("hi", {"callbacks": [collector.handler]})
+    attributes = dict(collector.spans()[0].attributes or {})
+    found = {name: value for name, value in attributes.items() if name.endswith("cost")}
+    known = dict.fromkeys(("spec_thinking.cost", "spec_thinking.target.cost"), message.response_metadata["cost"])
+    assert found == {"spec_thinking.speculative.cost": 0.0, **(known if price else {})}
 
 
 def test_spans_hold_texts_if_requested() -> None:

@@ -51,4 +51,3 @@ def test_the_command_of_make_bench_pocket_is_valid() -> None:
     options = command.commands["evaluate"].make_context("evaluate", made).params
     policies = dict(parse_policy(line) for line in options["policy"])
     assert list(policies) == ["pair", "nonreasoning", "entropy", "random"]
-    assert set(options["coin"]) <= set(policies)

@@ -37,6 +37,7 @@ from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.policy.data import as_data, policy_from_data
 from langchain_spec_thinking.recording.record import Input
+from langchain_spec_thinking.run import Run
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.policy.test_properties import POLICIES, TEXTS
 from tests.unit_tests.test_chat_models import pair
@@ -123,6 +124,7 @@ def test_any_turn_is_replayed_bit_for_bit(
     records: list[Record] = []
     with recording(records.append), suppress(BackendError):
         run = model.new_run([HumanMessage(QUESTION)])
+        assert isinstance(run, Run)
         apply_commands = run._apply  # noqa: SLF001 - everything that the machine says
 
         def apply_and_collect(commands: Sequence[Command]) -> list[TurnEvent]:
@@ -140,6 +142,7 @@ def test_any_turn_is_replayed_bit_for_bit(
     assert (again.turn.thinking, again.turn.answer) == (record.thinking, record.answer)
     assert segments(again.report.as_dict()) == segments(record.report)
     assert again.report.takeovers == record.report["takeovers"]
+    assert again.report.as_dict()["usage"] == record.report["usage"]
 
 
 def test_a_record_holds_the_conversation_the_settings_and_the_result() -> None:
@@ -148,7 +151,7 @@ def test_a_record_holds_the_conversation_the_settings_and_the_result() -> None:
     assert [message.content for message in record.history] == [QUESTION]
     assert record.model["seed"] == 3
     assert record.model["speculative"] == model.speculative.describe()
-    assert record.machine["max_tokens"] == 2048
+    assert record.machine["max_tokens"] == 32_768
     assert policy_from_data(record.policy) == model.policy
     assert record.thinking.startswith("I add 2 and 3.")
     assert (record.finish_reason, record.error) == ("stop", None)

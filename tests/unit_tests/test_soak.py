@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.soak.drawing import draw
-from benchmarks.soak.run import Soak, main, passed, soak
+from benchmarks.soak.malloc import allocated_bytes
+from benchmarks.soak.run import WARM_UP_AT_ONCE, Soak, main, passed, soak
 from benchmarks.soak.samples import ALLOWED, QUANTITIES, Sample, growth
 from benchmarks.soak.turns import Ending, Kind
+from langchain_spec_thinking.backends.local.prefix_cache_pool import CACHES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FLAT = Sample(turns=0, seconds=0.0, memory=500.0, descriptors=20, threads=9, tasks=1)
+FLAT = Sample(turns=0, seconds=0.0, memory=500.0, allocated=200.0, blocks=2_000_000, descriptors=20, threads=9, tasks=1)
 
 
 @pytest.mark.enable_socket  # of this machine only
@@ -65,6 +67,10 @@ def leaking(what: str) -> Iterator[Kind]:
             kept.append(asyncio.create_task(asyncio.Event().wait()))
         if what == "memory":
             kept.append(bytearray(os.urandom(2**21)))
+        if what == "allocated":
+            kept.append(bytearray(2**18))
+        if what == "blocks":
+            kept.append([object() for _ in range(200)])
         return "answer"
 
     try:
@@ -77,6 +83,8 @@ def leaking(what: str) -> Iterator[Kind]:
 
 @pytest.mark.parametrize("what", QUANTITIES)
 async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if what == "allocated" and not allocated_bytes():
+        pytest.skip("this C library does not tell what it has handed out")
     monkeypatch.setattr("benchmarks.soak.samples._QUIET_SECONDS", 0.0)
     with leaking(what) as kind:
         found = Soak([kind], 32)
@@ -84,6 +92,24 @@ async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch)
     results = found.results()
     assert results["growth"][what]["grew"]
     assert not passed(results)
+
+
+async def test_the_warm_up_fills_a_pool_of_caches() -> None:
+    """Without the warm-up, the pool would grow when by chance more turns than before use it at the same time."""
+    pool: list[object] = []
+    made: set[object] = set()
+
+    async def write() -> Ending:
+        cache = pool.pop() if pool else object()
+        made.add(cache)
+        await asyncio.sleep(0)
+        pool.append(cache)
+        return "answer"
+
+    found = Soak([Kind("pooled", write, ("answer",))], 8)
+    await found.run()
+    assert len(made) == CACHES_MAX
+    assert found.endings == {"pooled": {"answer": 8}}
 
 
 @pytest.mark.parametrize(("ending", "words"), [("error", "error instead of answer"), ("raises", "KeyError")])
@@ -115,9 +141,20 @@ async def test_an_error_that_python_prints_fails_the_soak(capfd: pytest.CaptureF
         await found.run()
     finally:
         sys.unraisablehook = before
-    assert found.results()["unraisable"] == 8
+    assert found.results()["unraisable"] == 8 + WARM_UP_AT_ONCE
     assert not passed(found.results())
-    assert capfd.readouterr().err.count("KeyError: 'broken'") == 8
+    assert capfd.readouterr().err.count("KeyError: 'broken'") == 8 + WARM_UP_AT_ONCE
+
+
+@pytest.mark.parametrize("size", [1000, 2**22], ids=["of the heap", "of a mapping of its own"])
+def test_memory_that_malloc_has_handed_out_is_counted(size: int) -> None:
+    before = allocated_bytes()
+    if not before:
+        pytest.skip("this C library does not tell what it has handed out")
+    kept = [bytearray(size) for _ in range(2**24 // size)]
+    assert allocated_bytes() - before == pytest.approx(2**24, rel=0.1)
+    kept.clear()
+    assert allocated_bytes() - before == pytest.approx(0, abs=2**20)
 
 
 @pytest.mark.enable_socket  # of this machine only

@@ -15,6 +15,8 @@ INTERNAL = {
     "the turn is finished",
     "the server's strategy is not known yet",
     "internal error: TRANSITIONS has no transition from … for …",
+    "internal error: no question is open",
+    "internal error: a replay asks no model about …",
     "…: …",
 }
 """Messages that need no heading: bugs in this package, and the prefix that says where a message belongs."""

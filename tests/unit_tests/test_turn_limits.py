@@ -191,7 +191,7 @@ def test_no_server_makes_a_turn_exceed_its_seconds(
     small: list[Reply], large: list[Reply], policy: DelegationPolicy, part: int | None, timeout: float, way: str
 ) -> None:
     """Only the event that a blocking backend is working on can be late. Events take up to four seconds here."""
-    attack = Attack.of(small, large, part, policy=policy, timeout=timeout)
+    attack = Attack.of(small, large, part, policy=policy, timeout=timeout, max_tokens=2048)
     error = attack.run(WAYS[way])
     assert attack.time.seconds <= timeout + 4.0
     assert attack.time.seconds < timeout + 0.01 or isinstance(error, TurnTimeoutError) or error is None
@@ -221,7 +221,8 @@ def test_a_turn_is_cut_at_its_limit() -> None:
     small = ScriptedBackend("on " * 50)
     endless = Attack.of([Reply((Piece("on ", 1),), None)], [], max_tokens=10)
     message = endless.model.invoke("x")
-    assert message.content_blocks[0]["reasoning"] == "on " * 10  # type: ignore[typeddict-item]
+    assert message.content_blocks[0]["reasoning"] == "on " * 7  # type: ignore[typeddict-item]
+    assert message.text == "on " * 3  # a quarter of the tokens is kept for the answer
     assert message.response_metadata["finish_reason"] == "length"
     assert not endless.small.running
     honest = ChatSpeculativeThinking(speculative=small, target=small, max_tokens=10).invoke("x")
@@ -385,9 +386,16 @@ def test_text_without_tokens_does_not_mean_that_the_context_is_full() -> None:
 
 
 def test_a_model_that_breaks_within_its_think_tag_fails_in_the_end() -> None:
-    attack = Attack.of([Reply((Piece("<think>", 1),), GoneError("gone"))], [], max_tokens=1)
+    attack = Attack.of([Reply((Piece("<think>", 1),), GoneError("gone"))], [], max_tokens=8)
     assert isinstance(attack.run(WAYS["invoke"]), GoneError)
     assert len(attack.small.asked) == 1 + RESUMES_MAX
+
+
+def test_a_think_tag_may_use_all_tokens_of_a_turn() -> None:
+    attack = Attack.of([Reply((Piece("<think>", 1),), GoneError("gone"))], [], max_tokens=1)
+    assert attack.run(WAYS["invoke"]) is None
+    assert attack.kept <= 1
+    assert len(attack.small.asked) <= 1 + RESUMES_MAX
 
 
 @pytest.mark.parametrize(

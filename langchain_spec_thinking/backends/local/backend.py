@@ -6,15 +6,17 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage, not_picklable
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS, Capabilities
 from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
 from langchain_spec_thinking.backends.redaction import described_path, public_name
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+from langchain_spec_thinking.backends.replies.thought_reader import answer_thoughts
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.price import FREE, Price, require_price
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -42,13 +44,16 @@ class HuggingFaceBackend(Backend):
         dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type.
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
+        price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
         ImportError: The extra `[huggingface]` is not installed.
-        ValueError: A loaded model came without a tokenizer.
+        ValueError: A loaded model came without a tokenizer, or `price` is not a price.
         BackendError: The model cannot be loaded.
         ContinuationError: The model has no chat template, or cannot continue from a KV cache.
     """
+
+    price: Price | None = FREE
 
     def __init__(
         self,
@@ -59,7 +64,9 @@ class HuggingFaceBackend(Backend):
         dtype: Any = "auto",  # noqa: ANN401 - a torch.dtype or its name; torch may not be installed
         device: str = "auto",
         trust_remote_code: bool = False,
+        price: Price | None = FREE,
     ) -> None:
+        require_price(price)
         try:
             from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
         except ImportError as e:
@@ -80,6 +87,7 @@ class HuggingFaceBackend(Backend):
             tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
         self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
         self.name = public_name(self._path)
+        self.price = price
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._template = ChatTemplate(tokenizer, thinking=thinking)
         self._model = LocalModel.of(loaded)
@@ -105,11 +113,12 @@ class HuggingFaceBackend(Backend):
             )
             raise PromptTooLongError(msg)
         prompt = len(cache.ids)
-        usage = Usage(prompt_tokens=prompt, cached_tokens=prompt - len(cache.missing()))
+        cached = prompt - len(cache.missing()) - cache.copied
+        usage = Usage(prompt_tokens=prompt, cached_tokens=cached + cache.copied)
         yield usage
         plan = self._template.plan(turn)
-        sampler = model.sampler(plan, request, self._template)
-        reader = CallReader(plan)
+        sampler = model.sampler(plan, request, self._template, cache.prompt)
+        reader = CallReader(plan, answer_thoughts(turn, self._template.thoughts), self.name)
         drafts = Drafts(request, cache)
         unseen = 0  # tokens without text, or that end inside a character
         top: tuple[float, ...] | None = None  # of the first unseen token
@@ -117,6 +126,9 @@ class HuggingFaceBackend(Backend):
         while written < room:
             request.deadline.require()
             chosen = self._step(cache, sampler, drafts.next(room - written - 1), request.top_logprobs)
+            if usage.cached_tokens != cached + cache.copied:  # another turn had read the prompt
+                usage = replace(usage, cached_tokens=cached + cache.copied)
+                yield usage
             if drafts.record_result([choice.token for choice in chosen]):
                 usage = replace(usage, accepted_tokens=drafts.kept, drafted_tokens=drafts.drafted)
                 yield usage
@@ -204,7 +216,16 @@ class HuggingFaceBackend(Backend):
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text with the model's own tokenizer."""
-        return len(self._template.tokenizer.encode(text, add_special_tokens=False))
+        return len(self.token_ids(text))
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text in the model's vocabulary."""
+        ids: list[int] = self._template.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to pickle the loaded weights and the running turns."""
+        raise not_picklable(self)
 
     def describe(self) -> dict[str, Any]:
         """Return the model and the settings that change what it writes. A folder is described by its last name."""

@@ -2,13 +2,14 @@
 
 A model reads its weights once per pass, however many turns the pass serves. So a pass for sixteen turns costs little
 more than a pass for one. No turn waits for others to join: if the model is idle, a turn starts a pass at once. The pass
-includes every turn that is waiting at that moment.
+includes every turn that is waiting at that moment, except turns whose prompt another turn of the pass is about to read:
+they copy it and join the next pass.
 """
 
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from langchain_spec_thinking.backends.local.cache_argument import is_attention_only
 from langchain_spec_thinking.backends.local.cache_check import same_scores, two_texts
+from langchain_spec_thinking.backends.local.shared_prompts import SharedPrompts, is_read_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,6 +74,7 @@ class BatchedForward:
         self._mutex = threading.Lock()  # guards the two fields below; never held during a pass
         self._waiting: list[_PendingTurn] = []
         self._running = False
+        self._prompts = SharedPrompts()  # used by the turn that runs the pass
         # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
         self._can_batch = (
             {"logits_to_keep", "position_ids"} <= argument.parameters
@@ -142,15 +145,18 @@ class BatchedForward:
 
     def _run_pass(self, first: _PendingTurn) -> None:
         """Run one pass for the waiting turns that fit into it, then wake the turn that runs the next pass."""
-        with self._mutex:
-            batch = self._select_batch(first)
-            self._waiting = [pending for pending in self._waiting if pending not in batch]
+        batch = [first]
         try:
             with torch.inference_mode():
+                with self._mutex:
+                    waiting = list(self._waiting)
+                self._copy_prompts(waiting)
+                batch = self._take_batch(first, waiting)
                 scores = self._pass(batch)
             parts = torch.split(scores, [pending.rows for pending in batch])
             for pending, rows in zip(batch, parts, strict=True):
                 pending.cache.mark_read(pending.draft)
+                self._prompts.add(pending.cache)
                 pending.scores = rows
         except BaseException as error:  # after an error inside a layer, the caches are inconsistent
             for pending in batch:
@@ -161,15 +167,35 @@ class BatchedForward:
             for pending in batch[1:]:
                 pending.woken.set()
             with self._mutex:
+                self._waiting = [pending for pending in self._waiting if pending is not first]
                 self._wake_next()
 
-    def _select_batch(self, first: _PendingTurn) -> list[_PendingTurn]:
+    def _copy_prompts(self, waiting: list[_PendingTurn]) -> None:
+        """Copy what other turns have read of the prompts of waiting turns."""
+        for pending in waiting:
+            with suppress(Exception):  # mostly out of memory: the turn reads its prompt itself, and may raise the error
+                if self._prompts.copy_to(pending.cache):
+                    pending.ids = [*pending.cache.missing(), *pending.draft]
+
+    def _take_batch(self, first: _PendingTurn, waiting: list[_PendingTurn]) -> list[_PendingTurn]:
+        """Return the turns of the pass, all of which are in `waiting`.
+
+        A turn that began to wait later joins the next pass, because `_copy_prompts` has not seen it.
+        """
+        with self._mutex:
+            batch = self._select_batch(first, [pending for pending in waiting if pending in self._waiting])
+            self._waiting = [pending for pending in self._waiting if pending not in batch]
+        return batch
+
+    def _select_batch(self, first: _PendingTurn, waiting: list[_PendingTurn]) -> list[_PendingTurn]:
         """Return the turn that runs the pass and the turns that can share it."""
         batch, tokens = [first], len(first.ids)
         if not self._can_batch or not _can_share_pass(first):
             return batch
-        for pending in self._waiting:
-            if pending is not first and _can_share_pass(pending) and tokens + len(pending.ids) <= TOKENS_MAX:
+        for pending in waiting:
+            if pending is first or not _can_share_pass(pending) or tokens + len(pending.ids) > TOKENS_MAX:
+                continue
+            if not is_read_by(pending.cache, [other.cache for other in batch]):
                 batch.append(pending)
                 tokens += len(pending.ids)
         return batch[:TURNS_MAX]

@@ -85,6 +85,13 @@ class CacheArgument:
             cache.activate_past_recording()
         return cache
 
+    def copy_of(self, cache: Any, tokens: int) -> Any:  # noqa: ANN401 - the type depends on the model
+        """Return a copy of the first tokens of a cache that holds only keys and values of all tokens."""
+        copy = self.empty_cache()
+        for index, layer in enumerate(cache.layers):
+            copy.update(*layer.beginning(tokens), index)
+        return copy
+
     def read(self, ids: Sequence[int], cache: Any, past: int, rows: int = 1) -> tuple[torch.Tensor, Any]:  # noqa: ANN401
         """Run forward passes over new tokens.
 

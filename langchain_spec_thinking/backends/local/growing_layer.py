@@ -44,6 +44,11 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (buffer[..., :total, :] for buffer in self._buffers)
         return self.keys, self.values
 
+    def beginning(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the keys and values of the first tokens. A crop in another thread does not affect them."""
+        keys, values = self._buffers
+        return keys[..., :tokens, :], values[..., :tokens, :]
+
 
 def _with_capacity(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
     """Return a tensor that begins with the old tokens and has a capacity of twice the old and new tokens together."""

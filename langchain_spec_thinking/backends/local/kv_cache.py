@@ -6,7 +6,7 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.local.cache_argument import can_crop
+from langchain_spec_thinking.backends.local.cache_argument import can_crop, is_attention_only
 from langchain_spec_thinking.backends.local.decoding import IncrementalDecoder
 
 if TYPE_CHECKING:
@@ -40,8 +40,10 @@ class TurnCache:
         controls: Pattern of texts that are tokenized letter by letter, so that they do not become control tokens.
 
     Attributes:
+        prompt: Token ids of the prompt. They never change.
         ids: Token ids of the prompt and the turn.
         cached: Number of tokens in the KV cache, including tokens that were dropped from the turn since.
+        copied: Number of prompt tokens that were copied from another turn in place of being read.
         writing: Whether the model is continuing the turn at the moment.
         prefetching: Future of the last prefetch of the turn, which may be done. None if there was none.
     """
@@ -66,13 +68,16 @@ class TurnCache:
         self._decoder = IncrementalDecoder(tokenizer, [])
         self._saved_state: tuple[list[int], list[int], str] | None = None
         self._draft: list[int] = []  # tokens of a draft that the model has read and may still keep
+        self.prompt = prompt
         self.ids = list(prompt)
+        self.copied = 0
         self.writing = False
         self.prefetching: Future[Usage] | None = None
         self.forget()
 
     def forget(self) -> None:
         """Start again with an empty KV cache."""
+        self._prompt_read = 0  # number of tokens of the prompt in the KV cache; set before the KV cache is replaced
         self.cached = 0
         self._draft = []
         self._stale = 0
@@ -137,6 +142,7 @@ class TurnCache:
         """Record that the model has read the missing tokens, and a draft after them."""
         self._read_since_crop += len(self.ids) + len(draft) - self.cached
         self.cached = len(self.ids) + len(draft)
+        self._prompt_read = self._prompt_tokens
         self._draft, self._stale = list(draft), len(draft)
 
     def ids_of(self, text: str) -> list[int]:
@@ -168,8 +174,37 @@ class TurnCache:
 
     def take_over(self, other: TurnCache) -> None:
         """Take over the KV cache of a finished turn, as far as both turns begin with the same tokens."""
-        self._stale = other.cached - other._common(self.ids)
+        common = other._common(self.ids)
+        self._stale = other.cached - common
         self.cache, self.cached, self._read_since_crop = other.cache, other.cached, other._read_since_crop
+        self._prompt_read = min(common, self._prompt_tokens)
+        other._prompt_read = 0  # this turn overwrites the rest
+
+    def common_prompt(self, prompt: list[int], fewest: int) -> tuple[int, Any]:
+        """Return how many tokens of another prompt this cache holds, and the keys and values to copy.
+
+        Other turns call this while this turn may be running. The beginning of its keys and values never changes.
+
+        Args:
+            prompt: Token ids of the other prompt.
+            fewest: Return 0 if there are fewer tokens than this.
+        """
+        keys_and_values, read = self.cache, self._prompt_read  # in this order, because `forget` changes both
+        if read < fewest or self.prompt[:fewest] != prompt[:fewest] or not is_attention_only(keys_and_values):
+            return 0, None
+        return min(_common_prefix(self.prompt[:read], prompt), len(prompt) - 1), keys_and_values
+
+    def copy_prompt(self, keys_and_values: Any, tokens: int) -> None:  # noqa: ANN401 - the type depends on the model
+        """Replace the KV cache by a copy of another one.
+
+        Args:
+            keys_and_values: KV cache of another turn whose prompt begins with the same tokens.
+            tokens: How many tokens to copy.
+        """
+        copy = self._argument.copy_of(keys_and_values, tokens)
+        self.copied += tokens - self.cached
+        self.cache, self.cached, self._prompt_read = copy, tokens, tokens
+        self._stale = self._read_since_crop = 0
 
     def _common(self, ids: list[int]) -> int:
         """Return the length of the common prefix of the KV cache and these token ids."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import threading
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -10,15 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
-from transformers import (
-    GenerationConfig,
-    LogitsProcessorList,
-    PreTrainedModel,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedModel
 
 from langchain_spec_thinking.backends.base import Usage
 from langchain_spec_thinking.backends.local.batched_forward import BatchedForward
@@ -103,10 +97,7 @@ class LocalModel:
         if cache is None:
             tokenizer = template.tokenizer
             prompt = template.prompt_ids(turn)
-            special = tokenizer.all_special_ids
-            texts = zip(special, tokenizer.convert_ids_to_tokens(special), strict=True)
-            visible = {token: text for token, text in texts if text in template.answer_marks}
-            cache = TurnCache(tokenizer, self._argument, prompt, visible, template.reply_controls)
+            cache = TurnCache(tokenizer, self._argument, prompt, template.special_marks, template.reply_controls)
             if earlier := self._cache_pool.take(prompt):
                 cache.take_over(earlier)
             caches[template.source] = cache
@@ -222,10 +213,17 @@ class LocalModel:
         )
         raise BackendError(msg)
 
-    def sampler(self, plan: AnswerPlan, request: Request, template: ChatTemplate) -> Sampler:
-        """Return the sampler for a request. Settings that are None come from the model's generation configuration."""
+    def sampler(self, plan: AnswerPlan, request: Request, template: ChatTemplate, prompt: list[int]) -> Sampler:
+        """Return the sampler for a request. Settings that are None come from the model's generation configuration.
+
+        Args:
+            plan: The form of the answer.
+            request: The request.
+            template: The chat template.
+            prompt: Token ids of the conversation, without the turn.
+        """
         grammar = compile_grammar(plan, template.tokenizer, self.vocabulary, self.eos)
-        return Sampler(self._model, request, grammar)
+        return Sampler(self._model, request, prompt, self.eos, grammar)
 
 
 def _top_logprobs(scores: torch.Tensor, count: int) -> tuple[float, ...]:
@@ -235,33 +233,36 @@ def _top_logprobs(scores: torch.Tensor, count: int) -> tuple[float, ...]:
 
 
 class Sampler:
-    """Chooses tokens like `generate` of transformers, with the same processors in the same order.
+    """Chooses tokens like `generate` of transformers, whose own processors change the logits.
 
     Args:
         model: The model. Its generation configuration holds the defaults.
         request: Temperature, top_p, top_k and seed.
+        prompt: Token ids of the conversation. Rules for the beginning of a text hold for the tokens after them, whoever
+            wrote these, so they do not begin anew if the model continues a turn.
+        eos: Token ids that end a turn.
         grammar: Grammar that the text must follow.
     """
 
-    def __init__(self, model: PreTrainedModel, request: Request, grammar: Grammar | None = None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        request: Request,
+        prompt: list[int],
+        eos: set[int],
+        grammar: Grammar | None = None,
+    ) -> None:
         self._grammar = grammar
-        config: Any = model.generation_config or GenerationConfig()
-        temperature, top_k, top_p = request.temperature, request.top_k, request.top_p
-        if temperature is None:
-            temperature = (config.temperature or 1.0) if config.do_sample else 0.0
-        top_k = config.top_k if top_k is None else top_k
-        top_p = config.top_p if top_p is None else top_p
-        self._greedy = temperature <= 0
-        self._processors = LogitsProcessorList()
-        if config.repetition_penalty not in {None, 1.0}:
-            self._processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
-        if not self._greedy:
-            if temperature != 1:
-                self._processors.append(TemperatureLogitsWarper(float(temperature)))
-            if top_k:
-                self._processors.append(TopKLogitsWarper(top_k))
-            if top_p is not None and top_p < 1:
-                self._processors.append(TopPLogitsWarper(top_p))
+        config = _generation_config(model, request, eos)
+        self._greedy = not config.do_sample
+        # transformers has no public name for the function that makes the processors
+        self._processors: LogitsProcessorList = GenerationMixin._get_logits_processor(  # noqa: SLF001
+            model,  # type: ignore[arg-type] # some models of other authors are no GenerationMixin
+            config,
+            len(prompt),
+            torch.tensor([prompt], device=model.device),  # type: ignore[arg-type] # a LongTensor
+            device=model.device,  # type: ignore[arg-type] # `generate` passes the same
+        )
         self._rng = None
         if request.seed is not None:
             self._rng = torch.Generator(device=model.device).manual_seed(request.seed)
@@ -283,7 +284,26 @@ class Sampler:
     def _choose(self, scores: torch.Tensor, ids: list[int]) -> int:
         if self._processors:
             all_ids: Any = torch.tensor([ids], device=scores.device)
-            scores = self._processors(all_ids, scores.float().unsqueeze(0))[0]
+            processed = self._processors(all_ids, scores.float().unsqueeze(0))[0]
+            if not self._grammar or processed.max() > -math.inf:  # the grammar may leave only what the rules forbid
+                scores = processed
         if self._greedy:
             return int(scores.argmax())
         return int(torch.multinomial(scores.float().softmax(-1), 1, generator=self._rng))
+
+
+def _generation_config(model: PreTrainedModel, request: Request, eos: set[int]) -> Any:  # noqa: ANN401 - has private fields
+    """Return the model's generation configuration with the settings of a request."""
+    config: Any = copy.deepcopy(model.generation_config or GenerationConfig())
+    temperature = request.temperature
+    if temperature is None:
+        temperature = (config.temperature or 1.0) if config.do_sample else 0.0
+    config.do_sample = temperature > 0
+    config.temperature = float(temperature)
+    config.top_k = config.top_k if request.top_k is None else request.top_k
+    config.top_p = config.top_p if request.top_p is None else request.top_p
+    config.num_beams = 1
+    config.guidance_scale = None  # needs a second model
+    config.forced_eos_token_id = None  # a request does not know the length of the turn
+    config._eos_token_tensor = torch.tensor(sorted(eos), device=model.device) if eos else None  # noqa: SLF001 - as `generate`
+    return config

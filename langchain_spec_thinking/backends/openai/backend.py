@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import urlsplit, urlunsplit
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 
-from langchain_spec_thinking.backends.base import Backend, Event, Limitation, Request, Usage
+from langchain_spec_thinking.backends.base import Backend, Event, Limitation, Request, Usage, not_picklable
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
+from langchain_spec_thinking.backends.listed_prices import price_at
+from langchain_spec_thinking.backends.openai.address import OPENAI_URL, Address, address_in_environment
+from langchain_spec_thinking.backends.openai.api_key import NO_KEY, ApiKey, KeyFunction, checked_key, is_secret
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
-from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
+from langchain_spec_thinking.backends.openai.capabilities import ServerProfile, thought_delivery
 from langchain_spec_thinking.backends.openai.clients import Clients, in_time
 from langchain_spec_thinking.backends.openai.diagnosis import ServedModel, diagnose_server
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, hosted_engine
 from langchain_spec_thinking.backends.openai.reply_stream import ReplyStream
-from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
+from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer, seconds_of
 from langchain_spec_thinking.backends.openai.request_form import RequestForm
 from langchain_spec_thinking.backends.openai.retries import aretrying, retrying
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
@@ -36,7 +39,6 @@ from langchain_spec_thinking.backends.redaction import (
     public_settings,
     public_url,
     secrets_in_settings,
-    secrets_in_url,
 )
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.continuation import (
@@ -48,9 +50,10 @@ from langchain_spec_thinking.backends.replies.continuation import (
 )
 from langchain_spec_thinking.errors import BackendError, ContinuationError, TurnTimeoutError
 from langchain_spec_thinking.owned_stream import OwnedStream
+from langchain_spec_thinking.price import Price, require_price
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
     from concurrent.futures import Future
 
     import httpx2
@@ -59,13 +62,11 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.probes import Question
+    from langchain_spec_thinking.backends.openai.reply_timer import HTTPTimeout
+    from langchain_spec_thinking.backends.replies.thought_reader import ThoughtDelivery
     from langchain_spec_thinking.deadline import Deadline
     from langchain_spec_thinking.turn import Turn
 
-OPENAI_URL = "https://api.openai.com/v1"
-_NO_KEY = "none"  # the SDK requires a key
-_PLACEHOLDERS = {_NO_KEY, "empty", "ollama", "lm-studio", "sk-no-key-required"}
-"""Keys that the manuals of local servers tell everybody to use. They are no secrets, and some are ordinary words."""
 _CACHED_PIECE_MAX = 64
 """Longest piece of text whose token count is cached, in characters. Longer pieces rarely occur twice."""
 _BILLED_TOKENS_MAX = 256
@@ -99,21 +100,30 @@ class OpenAIBackend(Backend):
 
     Args:
         model: The model's name on the server.
-        base_url: The server's address, which usually ends in `/v1`. None means OpenAI. It may contain a user and a
-            password (`https://user:password@host/v1`) and a query, which are sent but never shown. Redirects to other
-            addresses are not followed.
-        api_key: The API key. By default, OpenAI gets the key in `OPENAI_API_KEY`, and other servers get none.
+        base_url: The server's address, which usually ends in `/v1`. None means the address in `OPENAI_API_BASE` or
+            `OPENAI_BASE_URL`, and without these variables OpenAI. It may contain a user and a password
+            (`https://user:password@host/v1`) and a query, which are sent but never shown. Redirects to other addresses
+            are not followed.
+        api_key: The API key, or a function that returns it and is asked for each request. The function may be
+            asynchronous, but only asynchronous calls can ask such a function. By default, OpenAI and the address in the
+            environment get the key in `OPENAI_API_KEY`, and other servers get none.
         continuation: The strategy.
         tokenizer: Hub id, folder, or a loaded tokenizer of the model.
         thinking: Whether the model reasons between `<think>` and `</think>`. If None, the chat template decides. If
-            there is no tokenizer either, the model's first words decide.
+            there is no tokenizer either, the first words of each reply decide. If the server once sends reasoning in a
+            field of its own, the model counts as one that reasons.
         timeout: Longest time until the first text and between two pieces of text, in seconds. Comments and empty events
             do not count as text. Reasoning and the parts of a tool call do. Raise it for a model that reasons without
-            sending its reasoning. More than a day counts as a day.
+            sending its reasoning. More than a day counts as a day. None means 120 seconds. Of an `httpx.Timeout`, the
+            value `read` counts.
         max_retries: How often to repeat a request that failed before its first token.
+        default_headers: Further headers of every request, for example for a gateway.
+        default_query: Further fields of the query of every request. They replace those in `base_url`.
         extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.
         http_client: Your own HTTP client, for example for a proxy or certificates.
         http_async_client: Your own HTTP client for asynchronous calls.
+        price: The price of the model's tokens. None: the price that the library `genai-prices` lists (the extra
+            `[prices]`), if `base_url` is the address of the provider; otherwise the price is not known.
 
     Attributes:
         model: The model's name on the server. `name` is the last part of it if the name is a path.
@@ -126,20 +136,23 @@ class OpenAIBackend(Backend):
         BackendError: The tokenizer cannot be loaded.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, which are passed by keyword
         self,
         model: str,
         *,
         base_url: str | None = None,
-        api_key: SecretStr | str | None = None,
+        api_key: SecretStr | str | KeyFunction | None = None,
         continuation: Continuation = "auto",
         tokenizer: str | os.PathLike[str] | PreTrainedTokenizerBase | None = None,
         thinking: bool | None = None,
-        timeout: float = 120.0,
+        timeout: float | HTTPTimeout | None = 120.0,
         max_retries: int = 2,
+        default_headers: Mapping[str, str] | None = None,
+        default_query: Mapping[str, object] | None = None,
         extra_body: dict[str, Any] | None = None,
         http_client: httpx2.Client | None = None,
         http_async_client: httpx2.AsyncClient | None = None,
+        price: Price | None = None,
     ) -> None:
         if continuation not in _CONTINUATIONS:
             msg = f"continuation: expected one of {', '.join(_CONTINUATIONS)}, got {continuation!r}"
@@ -150,45 +163,45 @@ class OpenAIBackend(Backend):
         if not isinstance(max_retries, int) or max_retries < 0:
             msg = f"max_retries: expected a whole number of at least 0, got {max_retries!r}"
             raise ValueError(msg)
-        if not isinstance(timeout, (int, float)) or not timeout > 0:
-            msg = f"timeout: expected a positive number of seconds, got {timeout!r}"
-            raise ValueError(msg)
+        require_price(price)
         self.name = public_name(model)
         self.model = model
-        self._url = base_url or OPENAI_URL
-        _require_url(self._url)
+        self._url = base_url or address_in_environment() or OPENAI_URL
+        self._address = Address(self._url, dict(default_headers or {}), dict(default_query or {}))
         if api_key is None:
-            api_key = os.environ.get("OPENAI_API_KEY", "") if base_url is None else _NO_KEY
-        self._api_key = _checked_key(api_key)
-        self.timeout = timeout
+            gets_key = base_url is None or base_url.rstrip("/") == OPENAI_URL
+            api_key = os.environ.get("OPENAI_API_KEY", "") if gets_key else NO_KEY
+        self._api_key = api_key if callable(api_key) else checked_key(api_key)
+        self.timeout = seconds_of(timeout)
         self._extra = extra_body or {}
+        self._extra_key = fingerprint(json.dumps(self._extra, default=str))
         self._redactor = Redactor(self._secrets())
+        self._key = ApiKey(self._api_key, self._redactor, f"{self.name} at {self._safe_url}")
         self._max_retries = max_retries
         self.template = _template(tokenizer, thinking)
-        self.thinks = bool(thinking) if self.template is None else self.template.thinks
-        self.profile = ServerProfile(
-            self._url, model, _fixed_strategy(self._url, continuation, self.template), self.template
-        )
+        self._thinking = thinking if self.template is None else self.template.thinks
+        strategy = _fixed_strategy(self._url, continuation, self.template)
+        self.profile = ServerProfile(self._url, model, strategy, self.template, self._address.key)
         self._negotiation = threading.Lock()
         self._breaker = CircuitBreaker(f"{self.name} at {self._safe_url}")
-        settings: dict[str, Any] = {
-            "api_key": self._api_key.get_secret_value(),
-            "timeout": timeout,
-            "max_retries": 0,  # tenacity retries: retries in two layers would multiply
-        }
-        self._clients = Clients(self._url, settings, http_client, http_async_client)
+        # tenacity retries: retries in two layers would multiply
+        settings: dict[str, Any] = {"timeout": self.timeout, "max_retries": 0}
+        self._clients = Clients(self._address, self._key, settings, http_client, http_async_client)
+        self._price = price
+        self._is_listed = price is None and price_at(self._url, model) is not None
         self._counted_prompts: WeakKeyDictionary[Turn, tuple[int, int]] = WeakKeyDictionary()  # characters, tokens
         self._count_short_piece = lru_cache(maxsize=4096)(self._count_after_text)
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
-            self._require_key()
+            self._key.require()
             with self._breaker.watch(request.deadline):
-                if not self.profile.ready:
+                begins = request.whole and not turn.is_begun
+                if not self.profile.is_ready(begins=begins):
                     with self._negotiating(request.deadline):
-                        self._negotiate(request.deadline)
-                form = RequestForm(self.profile, turn, request, self._extra)
+                        self._negotiate(request.deadline, begins=begins)
+                form = RequestForm(self.profile, turn, request, self._extra, partial(self._count_prompt, turn))
                 for attempt in retrying(self._max_retries, request.deadline):
                     with attempt:
                         reply = self._open(form, turn, request)
@@ -204,12 +217,13 @@ class OpenAIBackend(Backend):
     async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
         """Stream the continuation. Closing the generator closes the connection."""
         with self._errors():
-            self._require_key()
+            self._key.require()
             with self._breaker.watch(request.deadline):
-                if not self.profile.ready:
+                begins = request.whole and not turn.is_begun
+                if not self.profile.is_ready(begins=begins):
                     async with self._clients.lock():
-                        await self._anegotiate(request.deadline)
-                form = RequestForm(self.profile, turn, request, self._extra)
+                        await self._anegotiate(request.deadline, begins=begins)
+                form = RequestForm(self.profile, turn, request, self._extra, partial(self._count_prompt, turn))
                 async for attempt in aretrying(self._max_retries, request.deadline):
                     with attempt:
                         reply = await self._aopen(form, turn, request)
@@ -223,6 +237,25 @@ class OpenAIBackend(Backend):
                         yield event
             for event in reply.end():
                 yield event
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model reasons. If no setting says so, the model's replies show it."""
+        return self._thought_delivery.in_field if self._thinking is None else self._thinking
+
+    @thinks.setter
+    def thinks(self, thinks: bool) -> None:
+        self._thinking = thinks
+
+    @property
+    def _thought_delivery(self) -> ThoughtDelivery:
+        """How the model's thoughts arrive. Other backends with the same settings learn it too."""
+        return thought_delivery(self._address.key, self.model, self._extra_key, self._thinking)
+
+    @property
+    def thinking_is_known(self) -> bool:
+        """Whether a setting or a reply has shown whether the model reasons."""
+        return self._thinking is not None or self.thinks
 
     @property
     def client(self) -> openai.OpenAI:
@@ -250,13 +283,20 @@ class OpenAIBackend(Backend):
             continuation=strategy.name if strategy else None,
             limitation=self._limitation(strategy),
             context=profile.context,
-            request_tokens_max=_BILLED_TOKENS_MAX if stops is False else None,
+            request_tokens_max=profile.output_max,
+            stopped_tokens_max=_BILLED_TOKENS_MAX if stops is False else None,
             top_logprobs_max=profile.top_logprobs,
             stops_on_cancel=stops,
             tool_calls=profile.tool_calls,
             counts_exactly=self.template is not None,
+            billed=not on_own_network(self._url),
             prefetches=not self._clients.asynchronous_only,
         )
+
+    @property
+    def price(self) -> Price | None:
+        """The price of the model's tokens: the given one, or the listed one now. None if it is not known."""
+        return price_at(self._url, self.model) if self._is_listed else self._price
 
     def diagnose(self, found: Diagnosis) -> Diagnosis:
         """Add what the server lists, and what further requests show."""
@@ -266,19 +306,34 @@ class OpenAIBackend(Backend):
         """Count the tokens of a text with the model's tokenizer. Estimate them if there is no tokenizer."""
         if self.template is None:
             return super().count_tokens(text)
-        return len(self.template.tokenizer.encode(text, add_special_tokens=False))
+        return len(self.token_ids(text) or ())
+
+    def token_ids(self, text: str) -> list[int] | None:
+        """Return the token ids of a text in the model's vocabulary. None without a tokenizer."""
+        if self.template is None:
+            return None
+        ids: list[int] = self.template.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to pickle the key and the connection."""
+        raise not_picklable(self)
 
     def describe(self) -> dict[str, Any]:
-        """Return the model, the server's address, the strategy and the extra fields, without secrets.
+        """Return the model, the server's address, the strategy, further fields and headers, without secrets.
 
-        A text of the extra fields that may be a secret, and the query of the address, are replaced by a fingerprint.
+        A text of the fields and headers that may be a secret, and the query of the address, are replaced by a
+        fingerprint.
         """
         strategy = self.profile.strategy
-        described = {**super().describe(), "base_url": self._safe_url, "continuation": strategy and strategy.name}
+        described = {
+            **super().describe(),
+            "thinks": bool(self._thinking),
+            **self._address.described(),
+            "continuation": strategy and strategy.name,
+        }
         if self._extra:
             described["extra_body"] = public_settings(self._extra)
-        if query := urlsplit(self._url).query:
-            described["query"] = fingerprint(query)
         return described | described_path(self.model)
 
     def _limitation(self, strategy: Strategy | None) -> str | None:
@@ -318,9 +373,9 @@ class OpenAIBackend(Backend):
         for words in form.limitations():
             yield Limitation(f"{self.name} at {self._safe_url}: {words}")
 
-    def _negotiate(self, deadline: Deadline) -> None:
+    def _negotiate(self, deadline: Deadline, *, begins: bool) -> None:
         """Find out what the server is and how it continues a turn, unless another turn found out meanwhile."""
-        questions, found = self.profile.questions(), None
+        questions, found = self.profile.questions(begins=begins), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
@@ -329,15 +384,17 @@ class OpenAIBackend(Backend):
                         with attempt:
                             timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
                             found = question.read(question.send(self._clients.client, timer.timeout()))
+                except ContinuationError:  # there is no key to ask with
+                    raise
                 except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
                     deadline.require()  # a turn without time learns nothing about the server
                     found = question.failed(error)
         self._warn()
 
-    async def _anegotiate(self, deadline: Deadline) -> None:
+    async def _anegotiate(self, deadline: Deadline, *, begins: bool) -> None:
         """Do the same as `_negotiate`, on an event loop."""
         client = await self._clients.async_client()
-        questions, found = self.profile.questions(), None
+        questions, found = self.profile.questions(begins=begins), None
         with suppress(StopIteration):
             while True:
                 question = questions.send(found)
@@ -347,6 +404,8 @@ class OpenAIBackend(Backend):
                             timer = ReplyTimer(deadline, min(question.seconds, self.timeout))
                             async with in_time(timer):
                                 found = question.read(await question.send(client, timer.timeout()))
+                except ContinuationError:
+                    raise
                 except Exception as error:  # noqa: BLE001
                     deadline.require()
                     found = question.failed(error)
@@ -370,11 +429,6 @@ class OpenAIBackend(Backend):
         if limitation := self.capabilities.limitation:
             _LOGGER.warning("%s", limitation)
 
-    def _require_key(self) -> None:
-        if not self._api_key.get_secret_value():
-            msg = f"{self.name} at {self._safe_url}: no API key. Pass `api_key` or set OPENAI_API_KEY."
-            raise ContinuationError(msg)
-
     def _reply(
         self, stream: openai.Stream[Any] | openai.AsyncStream[Any], reader: ChunkReader, timer: ReplyTimer
     ) -> ReplyStream:
@@ -383,7 +437,18 @@ class OpenAIBackend(Backend):
     def _reader(self, payload: Payload, turn: Turn, request: Request) -> ChunkReader:
         count = self._count_piece if self.template else None
         numbered = self.profile.engine.counts_tokens_per_chunk
-        return ChunkReader(payload, turn, request.max_tokens, count, self.profile.reasoning_use, numbered=numbered)
+        return ChunkReader(
+            payload,
+            turn,
+            request.max_tokens,
+            count,
+            self._thought_delivery,
+            hidden_tokens=request.hidden_tokens,
+            model=self.profile.key,
+            reasoning_in_total=self.profile.engine.reasoning_in_total,
+            numbered=numbered,
+            name=f"{self.name} at {self._safe_url}",
+        )
 
     def _count_piece(self, text: str) -> int:
         """Count the tokens of a piece. Short pieces are cached, because the tokenizer takes most of the time."""
@@ -405,7 +470,11 @@ class OpenAIBackend(Backend):
         return self.count_tokens(f"{_BEFORE_PIECE} a") < self.count_tokens(_BEFORE_PIECE) + self.count_tokens(" a")
 
     def _estimate(self, turn: Turn) -> Usage:
-        """Count the tokens of the prompt here, each part once. A stream that is closed early reports no usage."""
+        """Estimate the usage of the prompt. A stream that is closed early reports none."""
+        return Usage(prompt_tokens=self._count_prompt(turn))
+
+    def _count_prompt(self, turn: Turn) -> int:
+        """Count the tokens of the prompt here, each part once."""
         text = turn.body()
         characters, tokens = self._counted_prompts.get(turn, (0, 0))
         if not characters:
@@ -413,7 +482,7 @@ class OpenAIBackend(Backend):
         tokens += self.count_tokens(text[characters:])
         if not turn.pending:  # pending text belongs to this request only
             self._counted_prompts[turn] = (len(text), tokens)
-        return Usage(prompt_tokens=tokens)
+        return tokens
 
     # -- names
 
@@ -423,9 +492,9 @@ class OpenAIBackend(Backend):
         return public_url(self._url)
 
     def _secrets(self) -> Iterator[str]:
-        key = self._api_key.get_secret_value()
-        yield from () if key.lower() in _PLACEHOLDERS else (key,)
-        yield from secrets_in_url(self._url)
+        if isinstance(self._api_key, SecretStr) and is_secret(key := self._api_key.get_secret_value()):
+            yield key
+        yield from self._address.secrets()
         yield from secrets_in_settings(self._extra)
 
     @contextmanager
@@ -450,28 +519,6 @@ def _fixed_strategy(url: str, continuation: Continuation, template: ChatTemplate
     if continuation == "auto":
         return None
     return named_strategy(continuation, template, (hosted_engine(url) or UNKNOWN).strategies)
-
-
-def _checked_key(key: SecretStr | str) -> SecretStr:
-    """Return the key without white space around it. Raise an error that does not show the key if it is invalid."""
-    text = (key.get_secret_value() if isinstance(key, SecretStr) else key).strip()
-    if not (text.isascii() and text.isprintable()):  # a header cannot hold it, and the error would quote it
-        wrong = next(i for i, character in enumerate(text) if not (character.isascii() and character.isprintable()))
-        msg = f"api_key: expected printable ASCII characters, got another character at position {wrong}"
-        raise ValueError(msg)
-    return SecretStr(text)
-
-
-def _require_url(url: str) -> None:
-    """Raise an error if the address is invalid. The message does not show the address, which may contain a secret."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "@" in urlunsplit(parts._replace(netloc="")):
-        msg = "base_url: expected an address such as http://127.0.0.1:8000/v1; quote special characters in a password"
-        raise ValueError(msg)
 
 
 def _template(

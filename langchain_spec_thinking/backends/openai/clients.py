@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
+    from langchain_spec_thinking.backends.openai.address import Address
+    from langchain_spec_thinking.backends.openai.api_key import ApiKey
     from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
     from langchain_spec_thinking.backends.replies.continuation import Endpoint
 
@@ -28,7 +30,8 @@ class Clients:
     """Creates the clients when they are first needed, and keeps them so that connections are reused.
 
     Args:
-        url: The server's address.
+        address: Where the requests go.
+        key: The API key.
         settings: Further arguments for both kinds of client.
         http_client: The user's own HTTP client. It stays open.
         http_async_client: The user's own asynchronous HTTP client. It stays open.
@@ -36,16 +39,17 @@ class Clients:
 
     def __init__(
         self,
-        url: str,
+        address: Address,
+        key: ApiKey,
         settings: dict[str, Any],
         http_client: httpx2.Client | None,
         http_async_client: httpx2.AsyncClient | None,
     ) -> None:
-        self._url = url
-        self._settings = settings
+        self._key = key
+        self._settings = {**address.client_settings(), **settings}
         self._http_client = http_client
         self._http_async_client = http_async_client
-        self.asynchronous_only = http_client is None and http_async_client is not None
+        self.asynchronous_only = key.is_asynchronous or (http_client is None and http_async_client is not None)
         self.by_loop: dict[asyncio.AbstractEventLoop, _ClientAndKeeper] = {}
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -54,10 +58,9 @@ class Clients:
         """The client for blocking calls."""
         from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
             PrivateClient,
-            address_settings,
         )
 
-        client = PrivateClient(**address_settings(self._url), **self._settings, http_client=self._http_client)
+        client = PrivateClient(**self._settings, api_key=self._key.for_client, http_client=self._http_client)
         if self._http_client is None:  # the user's own client stays as it is
             from langchain_spec_thinking.backends.openai.network import obey_timers  # noqa: PLC0415 - imports httpcore2
 
@@ -75,11 +78,10 @@ class Clients:
         if loop not in self.by_loop:
             from langchain_spec_thinking.backends.openai.private_client import (  # noqa: PLC0415 - imports openai
                 AsyncPrivateClient,
-                address_settings,
             )
 
-            address = address_settings(self._url)
-            client = AsyncPrivateClient(**address, **self._settings, http_client=self._http_async_client)
+            own, key = self._http_async_client, self._key.for_async_client
+            client = AsyncPrivateClient(**self._settings, api_key=key, http_client=own)
             if self._http_async_client is None:
                 from langchain_spec_thinking.backends.openai.network import (  # noqa: PLC0415 - imports httpcore2
                     close_if_cancelled,

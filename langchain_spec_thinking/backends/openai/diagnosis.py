@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.diagnosis import Trial
+from langchain_spec_thinking.backends.openai.capabilities import label_of
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN
-from langchain_spec_thinking.backends.openai.probes import LISTING_TIMEOUT, WORKS, ModelListing, Probe, RawProbe
+from langchain_spec_thinking.backends.openai.fields import field
+from langchain_spec_thinking.backends.openai.probes import NO_ENDPOINT, WORKS, ModelListing, is_timeout
+from langchain_spec_thinking.backends.openai.refusals import REFUSALS
 from langchain_spec_thinking.backends.replies.continuation import ChatInstruct, ChatMark, Raw
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import openai
 
     from langchain_spec_thinking.backends.base import Backend
     from langchain_spec_thinking.backends.diagnosis import Diagnosis
     from langchain_spec_thinking.backends.openai.capabilities import ServerProfile
+    from langchain_spec_thinking.backends.openai.probes import Question
     from langchain_spec_thinking.backends.replies.continuation import Strategy
 
+_Found = TypeVar("_Found")
 _LONG = 400
 """Limit of the request that is cancelled, in tokens. A server that ignores a disconnect goes on writing up to it."""
+_LISTING_PATIENCE = 60.0
+"""Longest wait for the list of models, in seconds."""
 _QUICK = 1.0
 """Largest delay in seconds at which a request after a disconnect counts as undisturbed."""
 
@@ -54,21 +61,28 @@ def diagnose_server(model: ServedModel, found: Diagnosis) -> Diagnosis:
     found = _listed(model, found)
     if found.error:
         return found
+    gives_logprobs = _gives_logprobs(model)
     capabilities = replace(
         found.capabilities,
-        top_logprobs_max=found.capabilities.top_logprobs_max if _gives_logprobs(model) else 0,
+        top_logprobs_max=0 if gives_logprobs is False else found.capabilities.top_logprobs_max,
         stops_on_cancel=_stops_on_cancel(model, found.capabilities.stops_on_cancel),
     )
-    found = replace(found, capabilities=capabilities, trials=tuple(_try_strategies(model)))
+    found = replace(found, capabilities=capabilities, logprobs_asked=gives_logprobs is not None)
+    found = replace(found, trials=tuple(_try_strategies(model)))
     return replace(found, advice=(*found.advice, *_advice(model, found)))
 
 
 def _listed(model: ServedModel, found: Diagnosis) -> Diagnosis:
+    """Add what the server lists. A busy server gets more time than before a turn."""
     listing = ModelListing()
     try:
-        cards = listing.read(listing.send(model.client, LISTING_TIMEOUT))
+        cards = listing.read(listing.send(model.client, min(model.timeout, _LISTING_PATIENCE)))
     except Exception as error:  # noqa: BLE001 - the listing decides what an error means
+        if is_timeout(error):  # nothing is known then
+            return replace(found, capabilities=replace(found.capabilities, engine=None))
         cards = listing.failed(error) or []
+    if cards and not found.error and _ask(model, model.profile.identify(cards)):
+        found = replace(found, capabilities=model.backend.capabilities)
     ids = tuple(str(getattr(card, "id", "")) for card in cards)
     there = model.name in ids if ids else None
     return replace(found, model_there=there, models=() if there else ids)
@@ -80,23 +94,31 @@ def _try_strategies(model: ServedModel) -> Iterator[Trial]:
     if model.profile.engine == UNKNOWN:
         ways += [ChatMark("prefix"), ChatMark("partial")]
     for way in ways:
-        probe = RawProbe(model.name, way) if isinstance(way, Raw) else Probe(model.name, way)
         try:
-            outcome = probe.read(probe.send(model.client, model.timeout))
+            outcome = _ask(model, model.profile.trial(way))
         except Exception as error:  # noqa: BLE001 - an error of the server is a result here
-            try:
-                outcome = probe.failed(error)
-            except Exception:  # noqa: BLE001
-                yield Trial(_label(way), f"failed ({type(error).__name__})", works=False)
-                continue
-        yield Trial(_label(way), outcome, works=outcome in WORKS)
+            yield Trial(label_of(way), f"failed ({type(error).__name__})", works=False)
+            continue
+        yield Trial(label_of(way), outcome, works=outcome in WORKS)
 
 
-def _label(strategy: Strategy) -> str:
-    return f"{strategy.name} ({strategy.mark})" if isinstance(strategy, ChatMark) else strategy.name
+def _ask(model: ServedModel, questions: Generator[Question, Any, _Found]) -> _Found:
+    """Send the questions that are not answered yet, and return what they show."""
+    answer: Any = None
+    while True:
+        try:
+            question = questions.send(answer)
+        except StopIteration as end:
+            found: _Found = end.value
+            return found
+        try:
+            answer = question.read(question.send(model.client, model.timeout))
+        except Exception as error:  # noqa: BLE001 - the question decides which errors are answers
+            answer = question.failed(error)
 
 
-def _gives_logprobs(model: ServedModel) -> bool:
+def _gives_logprobs(model: ServedModel) -> bool | None:
+    """Return whether the server returns log-probabilities. None if it does not answer the question."""
     settings: dict[str, Any] = {"model": model.name, "max_tokens": 1, "temperature": 0}
     try:
         if isinstance(model.profile.strategy, Raw):
@@ -104,9 +126,10 @@ def _gives_logprobs(model: ServedModel) -> bool:
         else:
             messages: Any = [{"role": "user", "content": "Hi"}]
             answer = model.client.chat.completions.create(messages=messages, logprobs=True, **settings)
-    except Exception:  # noqa: BLE001 - an error means that there are none
-        return False
-    return bool(answer.choices and answer.choices[0].logprobs)
+    except Exception as error:  # noqa: BLE001 - a refusal means that there are none
+        return False if getattr(error, "status_code", None) in REFUSALS | NO_ENDPOINT else None
+    choices = field(answer, "choices")  # the SDK returns a page of HTML as a string
+    return bool(choices and field(choices[0], "logprobs"))
 
 
 def _stops_on_cancel(model: ServedModel, known: bool | None) -> bool | None:  # noqa: FBT001 - a finding

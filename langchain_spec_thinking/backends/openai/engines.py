@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from langchain_spec_thinking.backends.replies.continuation import ChatFlag, ChatInstruct, ChatMark, ChatTrailing
+from langchain_spec_thinking.backends.replies.returned_reasoning import INLINE, NOTHING, ReturnedReasoning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,16 +25,23 @@ class Engine:
             server.
         hosts: Hosts of a hosted service. A host includes its subdomains.
         owners: What the engine reports as `owned_by` of the models that it lists.
-        first_strategy_works: Whether the first strategy is known to work, so that nothing needs to be tried.
+        first_strategy_works: Whether the first strategy is known to work, so that nothing needs to be tried. This
+            holds for hosted services only. On a server of the user's own, it depends on the model's chat template.
         repeats: Whether the server repeats the given reply at the beginning of its output. Only such a repetition is
             removed, because a model may rightly repeat its reply.
+        streams_repeat: Whether streams repeat the given reply, if replies that are no streams do.
         raw: Whether the completions endpoint passes prompts on unchanged. None if unknown.
         counts_tokens_per_chunk: Whether each chunk of a stream has the token count so far on request
             (`continuous_usage_stats`). Then a repeated event is detected, and a stream that is closed early has
             reported its usage.
         top_logprobs: Most tokens per position with log-probabilities. 0 if the server has none or refuses the request.
+        returned_reasoning: Which reasoning of earlier messages the server wants back in a loop of tool calls.
+        reasoning_in_total: Whether only the total of the reported usage counts the reasoning, and no other field does.
+        new_limit_field: Whether the token limit is sent as `max_completion_tokens`. Newer models of OpenAI refuse
+            `max_tokens`, and its older models accept both.
         stops_on_disconnect: Whether the server stops writing and billing if the client hangs up. None if unknown.
         cache_flag: The server's option that reports how many tokens of a prompt came from the prefix cache.
+        reports_slot_context: Whether `/props` tells the context of a slot. A slot may have less than the model.
         advice: Further advice for users of the server.
         advice_followed: Returns whether a backend's description shows that the advice is followed. The description does
             not show how the server was started.
@@ -45,16 +53,22 @@ class Engine:
     owners: tuple[str, ...] = ()
     first_strategy_works: bool = False
     repeats: bool = False
+    streams_repeat: bool = True
     raw: bool | None = None
     counts_tokens_per_chunk: bool = False
     top_logprobs: int = 20
+    returned_reasoning: ReturnedReasoning = NOTHING
+    reasoning_in_total: bool = False
+    new_limit_field: bool = False
     stops_on_disconnect: bool | None = None
     cache_flag: str = ""
+    reports_slot_context: bool = False
     advice: str = ""
     advice_followed: Callable[[dict[str, Any]], bool] = lambda _: False
 
 
 _TRAILING = (ChatTrailing(), ChatInstruct())
+_REASONING_CONTENT = ReturnedReasoning("reasoning_content")
 UNKNOWN = Engine("an unknown server")
 
 ENGINES = (
@@ -63,6 +77,9 @@ ENGINES = (
         "DeepSeek",
         (ChatMark("prefix", reasoning=True), ChatInstruct()),
         hosts=("api.deepseek.com",),
+        # https://api-docs.deepseek.com/guides/thinking_mode, read in November 2026: a message without it is refused. An
+        # empty text is accepted (opencode#17523).
+        returned_reasoning=ReturnedReasoning("reasoning_content", earlier_loops=True, required=True),
         first_strategy_works=True,
         raw=False,
         stops_on_disconnect=True,
@@ -82,6 +99,8 @@ ENGINES = (
         "Kimi",
         (ChatMark("partial"), ChatInstruct()),
         hosts=("api.moonshot.ai", "api.moonshot.cn"),
+        # A message with calls and without it is refused (continue#11600). An empty text is accepted (continue#11285).
+        returned_reasoning=ReturnedReasoning("reasoning_content", required=True),
         first_strategy_works=True,
         raw=False,
     ),
@@ -110,10 +129,30 @@ ENGINES = (
         top_logprobs=0,
         stops_on_disconnect=False,
     ),
+    Engine(
+        "GLM",
+        hosts=("api.z.ai", "bigmodel.cn"),
+        raw=False,
+        returned_reasoning=_REASONING_CONTENT,  # https://docs.z.ai/guides/capabilities/thinking-mode
+    ),
+    Engine(
+        "MiniMax",
+        hosts=("api.minimax.io", "api.minimaxi.com"),
+        raw=False,
+        # https://platform.minimax.io/docs/guides/text-m2-function-call: with think tags, or in `reasoning_details`.
+        returned_reasoning=ReturnedReasoning(INLINE),
+    ),
     Engine("Together", hosts=("api.together.xyz",), raw=True, stops_on_disconnect=True),
     Engine("Fireworks", hosts=("api.fireworks.ai",), raw=True, stops_on_disconnect=True),
     Engine("Cerebras", hosts=("api.cerebras.ai",), raw=True),
-    Engine("Gemini", _TRAILING, hosts=("generativelanguage.googleapis.com",), raw=False, stops_on_disconnect=False),
+    Engine(
+        "Gemini",
+        _TRAILING,
+        hosts=("generativelanguage.googleapis.com",),
+        raw=False,
+        reasoning_in_total=True,
+        stops_on_disconnect=False,
+    ),
     Engine("Anthropic", _TRAILING, hosts=("api.anthropic.com",), raw=False, top_logprobs=0, stops_on_disconnect=True),
     Engine(
         "OpenAI",
@@ -121,6 +160,7 @@ ENGINES = (
         hosts=("api.openai.com",),
         first_strategy_works=True,
         raw=False,
+        new_limit_field=True,
         stops_on_disconnect=True,
     ),
     Engine("Azure OpenAI", (ChatInstruct(),), hosts=("openai.azure.com",), first_strategy_works=True, raw=False),
@@ -128,7 +168,7 @@ ENGINES = (
     Engine(
         "vLLM",
         owners=("vllm",),
-        first_strategy_works=True,
+        returned_reasoning=ReturnedReasoning("reasoning"),  # passed to the chat template (vllm PR 27752)
         raw=True,
         counts_tokens_per_chunk=True,
         stops_on_disconnect=True,
@@ -137,7 +177,6 @@ ENGINES = (
     Engine(
         "SGLang",
         owners=("sglang",),
-        first_strategy_works=True,
         raw=True,
         counts_tokens_per_chunk=True,
         stops_on_disconnect=True,
@@ -147,9 +186,12 @@ ENGINES = (
         "llama.cpp",
         (ChatFlag(reasoning=True), ChatTrailing(), ChatInstruct()),
         owners=("llamacpp",),
+        returned_reasoning=_REASONING_CONTENT,  # passed to the chat template
         raw=True,
+        reports_slot_context=True,
+        streams_repeat=False,
         stops_on_disconnect=True,
-        advice="Start the server with --jinja. Set -c so that a whole turn fits in each of the -np slots.",
+        advice="Set -c so that a whole turn fits in each of the -np slots. Start an older build with --jinja.",
     ),
     Engine("llama-cpp-python", owners=("me",), raw=True, stops_on_disconnect=True),
     Engine(

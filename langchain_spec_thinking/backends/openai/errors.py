@@ -105,7 +105,7 @@ def translate(error: Exception, *, name: str, url: str) -> BackendError:
             kind, advice = translated, what_to_do
             break
     said = server_message(error)
-    if kind is InvalidRequestBackendError and is_too_long(error):
+    if isinstance(error, openai.APIError) and is_too_long(error):
         kind, advice = ContextBackendError, "Shorten the messages or take a model with a longer context."
     if isinstance(error, openai.APIStatusError) and error.status_code // 100 == _REDIRECTS:
         kind, advice = RedirectBackendError, "Set `base_url` to the new address if you trust it."

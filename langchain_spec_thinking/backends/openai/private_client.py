@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import base64
+import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx2
 import openai
+from openai._qs import Querystring
+from openai._streaming import SSEDecoder
 
+from langchain_spec_thinking.backends.openai.address import address_in_environment, is_openai
 from langchain_spec_thinking.backends.redaction import public_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openai._models import FinalRequestOptions
+    from openai._streaming import ServerSentEvent
 
 
-_UNCOMPRESSED = {"Accept-Encoding": "identity"}
-"""Header that asks for bytes as they are. A few compressed bytes may become more text than fits into memory."""
+class _RepeatedKeys(Querystring):
+    """Repeats a key for each value of a list. The SDK's class drops empty values, and its older versions lists too."""
+
+    def stringify(self, params: Mapping[str, Any], **_: Any) -> str:
+        """Return the query."""
+        return urlencode({name: json.dumps(v) if isinstance(v, bool) else v for name, v in params.items()}, doseq=True)
+
+
+_REPEATED_KEYS = _RepeatedKeys()
 
 
 class PrivateURL(httpx2.URL):
@@ -34,15 +47,42 @@ class PrivateURL(httpx2.URL):
         return f"{type(self).__name__}({str(self)!r})"
 
 
+class DataEvents(SSEDecoder):
+    """The SDK's decoder of event streams, without events that have no data.
+
+    Gateways keep a stream alive with lines such as `retry: 3000` or `: ping`. The SDK takes the blank line after them
+    for an event, and fails because its empty data is no JSON.
+    """
+
+    def decode(self, line: str) -> ServerSentEvent | None:
+        """Read a line. Return an event if the line ends one that has data."""
+        event = super().decode(line)
+        return event if event and event.data.strip() else None
+
+
 class PrivateClient(openai.OpenAI):
     """The SDK's client for blocking calls.
 
     A redirect is an error, because following it would send the conversation to an address that the user did not name.
+    The ids in OPENAI_ORG_ID and OPENAI_PROJECT_ID go to OpenAI alone. The headers in OPENAI_CUSTOM_HEADERS go to OpenAI
+    and to the host that the environment names. A list in the query is a key that is repeated.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        _keep_environment_from_others(self, settings.get("default_headers"))
+
+    @property
+    def qs(self) -> Querystring:
+        """The encoder of the query."""
+        return _REPEATED_KEYS
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         options.follow_redirects = False
-        return options
+        return super()._prepare_options(options)  # asks for the key if it is a function
+
+    def _make_sse_decoder(self) -> SSEDecoder:
+        return DataEvents()
 
     def _prepare_request(self, request: httpx2.Request) -> None:
         request.url = PrivateURL(request.url)
@@ -51,21 +91,37 @@ class PrivateClient(openai.OpenAI):
 class AsyncPrivateClient(openai.AsyncOpenAI):
     """The SDK's client for an event loop. It differs from the SDK's class as `PrivateClient` does."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        _keep_environment_from_others(self, settings.get("default_headers"))
+
+    @property
+    def qs(self) -> Querystring:
+        """The encoder of the query."""
+        return _REPEATED_KEYS
+
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         options.follow_redirects = False
-        return options
+        return await super()._prepare_options(options)
+
+    def _make_sse_decoder(self) -> SSEDecoder:
+        return DataEvents()
 
     async def _prepare_request(self, request: httpx2.Request) -> None:
         request.url = PrivateURL(request.url)
 
 
-def address_settings(url: str) -> dict[str, Any]:
-    """Return the arguments of a client for an address, with the address's user, password and query in fields apart."""
-    parts = urlsplit(url)
-    user, _, password = (unquote(part) for part in parts.netloc.rpartition("@")[0].partition(":"))
-    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return {
-        "base_url": public_url(url),
-        "default_headers": _UNCOMPRESSED | ({"Authorization": f"Basic {basic}"} if user or password else {}),
-        "default_query": dict(parse_qsl(parts.query, keep_blank_values=True)) or None,
-    }
+def _keep_environment_from_others(
+    client: openai.OpenAI | openai.AsyncOpenAI, headers: Mapping[str, str] | None
+) -> None:
+    """Forget what the SDK has read from the environment, if it is not meant for this server.
+
+    Args:
+        client: The client.
+        headers: The headers that the user has given.
+    """
+    host = client.base_url.host
+    if not is_openai(host):
+        client.organization = client.project = None
+    if not is_openai(host) and host != urlsplit(address_in_environment() or "").hostname:
+        client._custom_headers = dict(headers or {})  # noqa: SLF001 - the SDK adds those of the environment here

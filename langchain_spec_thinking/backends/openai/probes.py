@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from langchain_spec_thinking.backends.openai.engines import UNKNOWN, Engine, engine_by_owner
-from langchain_spec_thinking.backends.openai.stream_events import reasoning_and_content
+from langchain_spec_thinking.backends.openai.fields import field
+from langchain_spec_thinking.backends.openai.refusals import REFUSALS
+from langchain_spec_thinking.backends.openai.stream_events import message_parts
 from langchain_spec_thinking.turn import Message, Turn
 
 if TYPE_CHECKING:
@@ -16,14 +18,13 @@ if TYPE_CHECKING:
 
 LISTING_TIMEOUT = 5.0
 """Longest wait for the list of models, in seconds. The list is useful but not necessary."""
-REFUSALS = {400, 422}
 
 Outcome = Literal[
     "continued", "repeated, then continued", "started again", "wrapped the prompt", "doubled BOS", "refused"
 ]
 WORKS: tuple[Outcome, ...] = ("continued", "repeated, then continued")
 
-_NO_ENDPOINT = {404, 405, 501}
+NO_ENDPOINT = {404, 405, 501}
 _CONTEXT = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Names for the context length: vLLM and SGLang, OpenRouter, Groq, Mistral."""
 _HALF_REPLY = Turn((Message("user", "Write this sentence again and again: The banana is yellow."),))
@@ -34,6 +35,13 @@ _EXPECTED = "yellow"
 Weak models continue this probe correctly too. They fail at a reply cut in mid-word: SmolLM2-135M continues "six sev"
 with "ethi".
 """
+
+
+def is_timeout(error: Exception) -> bool:
+    """Return whether a server did not answer in time."""
+    import openai  # noqa: PLC0415 - heavy
+
+    return isinstance(error, openai.APITimeoutError)
 
 
 class Question(Protocol):
@@ -75,8 +83,26 @@ class ModelListing:
         """Return an empty list if the server lists no models, and None if no server answers."""
         import openai  # noqa: PLC0415 - heavy
 
-        silent = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
-        return None if silent else []
+        return None if isinstance(error, openai.APIConnectionError) and not is_timeout(error) else []
+
+
+class ContextLength:
+    """Asks llama.cpp's server for the context of one of its slots. Its list of models only tells how it was trained."""
+
+    retries: int | None = 0
+    seconds: float = LISTING_TIMEOUT
+
+    def send(self, client: Any, timeout: float) -> Any:  # noqa: ANN401
+        """Send the request."""
+        return client.get(str(client.base_url.join("../props")), cast_to=object, options={"timeout": timeout})
+
+    def read(self, response: Any) -> int | None:  # noqa: ANN401
+        """Return the length in tokens. None if the server does not tell it."""
+        length = field(field(response, "default_generation_settings"), "n_ctx")
+        return length if _is_length(length) else None
+
+    def failed(self, error: Exception) -> None:
+        """Return None, because the length is useful but not necessary."""
 
 
 class Probe:
@@ -103,7 +129,7 @@ class Probe:
         """Return what the server did with the half reply."""
         try:
             # A reasoning parser may return all text as reasoning.
-            said = "".join(reasoning_and_content(response.choices[0].message))
+            said = "".join(message_parts(response.choices[0].message)[:2])
         except (AttributeError, IndexError, KeyError, TypeError):  # the SDK returns a page of HTML as a string
             said = ""
         rest = said.removeprefix(self._prefill)
@@ -151,7 +177,7 @@ class RawProbe:
 
     def failed(self, error: Exception) -> Outcome:
         """Return "refused" if the server refuses the request. Raise any other error."""
-        if getattr(error, "status_code", None) not in REFUSALS | _NO_ENDPOINT:
+        if getattr(error, "status_code", None) not in REFUSALS | NO_ENDPOINT:
             raise error
         return "refused"
 
@@ -162,5 +188,9 @@ def identify(cards: Sequence[Any], model: str) -> tuple[Engine, int | None]:
     engine = engine_by_owner(str(getattr(cards[0], "owned_by", ""))) if cards else UNKNOWN
     reported = [getattr(card, name, None) for name in _CONTEXT]
     meta = getattr(card, "meta", None) or {}  # llama.cpp
-    reported += [meta.get("n_ctx"), meta.get("n_ctx_train")] if isinstance(meta, dict) else []
-    return engine, next((length for length in reported if isinstance(length, int) and length > 1), None)
+    reported.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
+    return engine, next(filter(_is_length, reported), None)
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and value > 1

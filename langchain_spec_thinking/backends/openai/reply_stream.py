@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_spec_thinking.backends.base import Usage
-from langchain_spec_thinking.backends.openai.response_bytes import saw_sse_done, watch_response
-from langchain_spec_thinking.errors import ContinuationError, StreamCutError, StreamOrderError
+from langchain_spec_thinking.backends.openai.reported_errors import error_in_body, error_in_event, status_error
+from langchain_spec_thinking.backends.openai.response_bytes import first_bytes, saw_sse_done, watch_response
+from langchain_spec_thinking.errors import ContinuationError, FailedReplyError, StreamCutError, StreamOrderError
 from langchain_spec_thinking.hidden_stream import HiddenStream
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ReplyStream:
         """
         events: list[Event] = []
         try:
-            with self._ignoring_errors_after_end():
+            with self._errors():
                 for chunk in self._stream:
                     events += self._read(chunk)
                     if _bring_text(events) or self._reader.exceeded:
@@ -79,7 +80,7 @@ class ReplyStream:
         """Do the same as `first_text`, on an event loop."""
         events: list[Event] = []
         try:
-            with self._ignoring_errors_after_end():
+            with self._errors():
                 async for chunk in self._chunks:
                     events += self._read(chunk)
                     if _bring_text(events) or self._reader.exceeded:
@@ -95,28 +96,38 @@ class ReplyStream:
         if self._reader.exceeded:
             return
         self._resume_timer()
-        with self._ignoring_errors_after_end():
-            for chunk in self._stream:
-                yield from self._read(chunk)
-                if self._reader.exceeded:
-                    break
+        with self._errors(begun=True):
+            try:
+                for chunk in self._stream:
+                    yield from self._read(chunk)
+                    if self._reader.exceeded:
+                        break
+            except Exception:  # any error, which is raised again
+                yield from self._reader.end_of_thought()
+                raise
 
     async def aevents(self) -> AsyncIterator[Event]:
         """Do the same as `events`, on an event loop."""
         if self._reader.exceeded:
             return
         self._resume_timer()
-        with self._ignoring_errors_after_end():
-            async for chunk in self._chunks:
-                for event in self._read(chunk):
+        with self._errors(begun=True):
+            try:
+                async for chunk in self._chunks:
+                    for event in self._read(chunk):
+                        yield event
+                    if self._reader.exceeded:
+                        break
+            except Exception:  # any error, which is raised again
+                for event in self._reader.end_of_thought():
                     yield event
-                if self._reader.exceeded:
-                    break
+                raise
 
     def end(self) -> Iterator[Event]:
         """Return the events at the end of a stream.
 
         Raises:
+            FailedReplyError: The server says that it could not finish the reply.
             StreamCutError: The stream was cut off before its end.
         """
         yield from self._reader.rest()
@@ -135,28 +146,41 @@ class ReplyStream:
         yield from self._reader.read(chunk)
         if self._reader.unordered:
             raise StreamOrderError(self._name, self._place)
+        if error := error_in_event(chunk, self._response):
+            raise error
         if self._reader.brought_text:
             self._timer.text_came()
         if self._reader.finished and not ended:
             self._timer.text_ended()
 
     @contextmanager
-    def _ignoring_errors_after_end(self) -> Iterator[None]:
-        """Ignore errors of the stream after the end of the text. A new request would write another ending."""
+    def _errors(self, *, begun: bool = False) -> Iterator[None]:
+        """Ignore errors of the stream after the end of the text. A new request would write another ending.
+
+        Args:
+            begun: Whether the stream has brought text. Before that, an error in it says why the request failed.
+        """
         try:
             yield
         except StreamOrderError:
             raise  # its text is missing, whatever else is complete
-        except Exception:  # any error, because the text is complete
-            if not (self._reader.full or self._text_ended):
-                raise
+        except Exception as error:  # any error, because the text is complete
+            if self._reader.full or self._text_ended:
+                return
+            if named := status_error(error, self._response, begun=begun):
+                raise named from error
+            raise
 
     @property
     def _text_ended(self) -> bool:
-        return self._reader.finished or saw_sse_done(self._response)
+        done = saw_sse_done(self._response) and not self._reader.failure  # vLLM says that it failed, and then `[DONE]`
+        return self._reader.finished or done
 
     def _require_end(self) -> None:
-        """Raise an error if the stream was cut off before its end."""
+        """Raise an error if the stream was cut off before its end, or was no stream."""
+        error = error_in_body(first_bytes(self._response), self._response) if self._reader.empty else None
+        if error:
+            raise status_error(error, self._response, begun=False) or error
         content_type = self._response.headers.get("content-type", "")
         if self._reader.empty and "event-stream" not in content_type:
             kind = self._redactor.text((content_type or "no content type").partition(";")[0])
@@ -165,6 +189,8 @@ class ReplyStream:
                 "events. Check `base_url` (it usually ends in /v1)."
             )
             raise ContinuationError(msg)
+        if self._reader.failure:
+            raise FailedReplyError(f"{self._name} at {self._place}", self._reader.failure)
         if not self._text_ended:
             raise StreamCutError(self._name, self._place)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from langchain_spec_thinking.deadline import Deadline
@@ -11,10 +11,38 @@ TIMED_OUT = "timed out"
 """Message of the errors of an HTTP client. The SDK replaces it by its own."""
 AFTER_END_SECONDS = 5.0
 """Longest wait for what may follow a complete reply, in seconds: its usage and the end of the stream."""
+_DEFAULT_SILENCE = 120.0
+"""Longest time without text if the user gives none, in seconds."""
 _SHORTEST = 0.001
 """Shortest timeout of an HTTP client, in seconds. Clients take 0 and less for something else."""
 _LONGEST = 86_400.0
 """Longest time without text, in seconds. Sockets refuse infinity."""
+
+
+class HTTPTimeout(Protocol):
+    """A timeout as HTTP clients have it: `httpx.Timeout`, or that of httpx2."""
+
+    @property
+    def read(self) -> float | None:
+        """Longest wait for the next bytes, in seconds. None: no limit."""
+
+
+def seconds_of(timeout: float | HTTPTimeout | None) -> float:
+    """Return the longest time without text, in seconds. There always is one, so that no server waits for ever.
+
+    Args:
+        timeout: The setting of the user.
+
+    Raises:
+        ValueError: The time is not a positive number.
+    """
+    seconds: object = getattr(timeout, "read", timeout)
+    if seconds is None:
+        return _DEFAULT_SILENCE
+    if not isinstance(seconds, (int, float)) or not seconds > 0:
+        msg = f"timeout: expected a positive number of seconds, got {seconds!r}. None and httpx.Timeout are allowed too"
+        raise ValueError(msg)
+    return seconds
 
 
 class ReplyTimer:

@@ -1,4 +1,4 @@
-"""Watches the bytes of a response: the time that they take, their number, and the end of an event stream.
+"""Watches the bytes of a response: the time that they take, their number, the first ones, and the end of a stream.
 
 The SDK takes a stream that was cut off for one that reached its `[DONE]` event. If the server sends a finish reason,
 `[DONE]` is not needed. Without either, text would be lost unnoticed. The SDK also ignores comments between the events
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EVENT_BYTES_MAX = 8 * 1024 * 1024
 """Most bytes of one event of a stream, or of a whole response that is no event stream."""
+_FIRST_BYTES = 16 * 1024
+"""How many bytes are kept of the beginning of a response, for an error in it."""
 _DONE = re.compile(rb"[\r\n]data: ?\[DONE\]")  # only at the beginning of a line, because a model may write this text
 _DONE_LENGTH = len(b"\ndata: [DONE]")
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
@@ -66,6 +68,18 @@ async def awatch_response(response: httpx2.Response) -> None:
 def saw_sse_done(response: httpx2.Response) -> bool:
     """Return whether the stream's `[DONE]` event was read."""
     return bool(response.extensions.get("sse_done"))
+
+
+def first_bytes(response: httpx2.Response) -> bytes:
+    """Return the beginning of what was read, at most 16 KiB. A server may send an error in place of events."""
+    import httpx2  # noqa: PLC0415 - comes with openai
+
+    if seen := response.extensions.get("first_bytes"):
+        return bytes(seen)
+    try:
+        return response.content[:_FIRST_BYTES]  # a transport of the user may have read it already
+    except httpx2.ResponseNotRead:
+        return b""
 
 
 class _AsyncParts:
@@ -117,6 +131,7 @@ class _Watch:
         self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._streams = "event-stream" in response.headers.get("content-type", "")
         self._response = response
+        self._first: bytearray = response.extensions.setdefault("first_bytes", bytearray())
         self._tail = b"\n"
         self._event_bytes = 0
 
@@ -127,6 +142,7 @@ class _Watch:
             raise httpx2.ReadTimeout(TIMED_OUT, request=self._response.request)
         if self._encoding not in {"", "identity"}:
             raise CompressedReplyError(self._encoding)
+        self._first += part[: _FIRST_BYTES - len(self._first)]
         seen = self._tail + part
         if _DONE.search(seen):
             self._response.extensions["sse_done"] = True

@@ -5,11 +5,31 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.base import TOKEN_CHARACTERS_MAX, Call, End, Event, Piece, Usage
+from langchain_spec_thinking.backends.base import (
+    TOKEN_CHARACTERS_MAX,
+    Call,
+    End,
+    Event,
+    Limitation,
+    Piece,
+    ReplyFields,
+    Usage,
+)
 from langchain_spec_thinking.backends.openai.fields import field
 from langchain_spec_thinking.backends.openai.logprobs import split_at_tokens
+from langchain_spec_thinking.backends.openai.reply_fields import ReplyFieldsReader
+from langchain_spec_thinking.backends.openai.reported_usage import usage_of
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
+from langchain_spec_thinking.backends.replies.finish_reasons import FinishReason
+from langchain_spec_thinking.backends.replies.message_parts import (
+    MessageParts,
+    UnknownParts,
+    content_parts,
+    reasoning_text,
+)
 from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldJoiner
+from langchain_spec_thinking.backends.replies.refusals import RefusalReader
+from langchain_spec_thinking.backends.replies.thought_reader import payload_thoughts
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.surrogates import SurrogateJoiner
 
@@ -18,11 +38,9 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.openai.logprobs import Part
     from langchain_spec_thinking.backends.replies.continuation import Payload
-    from langchain_spec_thinking.backends.replies.reasoning_field import ReasoningFieldUse
+    from langchain_spec_thinking.backends.replies.thought_reader import ThoughtDelivery
     from langchain_spec_thinking.turn import Turn
 
-_TOKENS_MAX = 10**9
-"""A larger count of tokens is an error of the server."""
 _RECENT_CHUNKS = 64
 """How many chunks are kept to recognise one that a server sends again."""
 
@@ -43,9 +61,13 @@ class ChunkReader:
         turn: The turn that is continued.
         max_tokens: Most tokens that were asked for.
         count_tokens: Counts the tokens of a piece. None means that each chunk counts as one token, unless it is long.
-        reasoning_use: How the server uses the reasoning field, as earlier replies showed.
+        thought_delivery: How the model's thoughts arrive, as earlier replies showed.
+        hidden_tokens: How many further tokens may be spent on reasoning that does not belong to the turn.
+        model: The model and its server, as in `Message.reply_fields`.
+        reasoning_in_total: Whether the server is known to count the reasoning only in the total of its usage.
         numbered: Whether the server is known to report in each chunk how many tokens came so far. Other servers may
             report other numbers.
+        name: The name of the model, for notes.
 
     Attributes:
         brought_text: Whether the last chunk brought text, reasoning, or a part of a call.
@@ -58,25 +80,37 @@ class ChunkReader:
         turn: Turn,
         max_tokens: int,
         count_tokens: Callable[[str], int] | None,
-        reasoning_use: ReasoningFieldUse | None = None,
+        thought_delivery: ThoughtDelivery | None = None,
         *,
+        hidden_tokens: int = 0,
+        reasoning_in_total: bool = False,
+        model: str = "",
         numbered: bool = False,
+        name: str = "the model",
     ) -> None:
         self._endpoint = payload.endpoint
         self._echo = payload.echo_filter()
         self._max_tokens = max_tokens
+        self._hidden_max = hidden_tokens
+        self._hidden = 0  # number of tokens of reasoning that have used this room
+        self._reasoning_in_total = reasoning_in_total
+        self._model = model
         self._count = count_tokens
         last = payload.body.get("messages", [{}])[-1]
-        self._drops_reasoning = payload.drops_reasoning
-        self._dropped = ""  # the reasoning of the last chunk, if it does not belong to the turn
+        self._dropped = ""  # the reasoning and the refusal of the last chunk, if they do not belong to the turn
         self._reasoning = ReasoningFieldJoiner(
             turn,
             drops_reasoning=payload.drops_reasoning,
             in_reasoning_field="reasoning_content" in last,
-            use=None if payload.repeats else reasoning_use,  # a repetition of the thought comes as content, too
+            delivery=None if payload.repeats else thought_delivery,  # a repetition of the thought comes as content, too
         )
-        self._calls = CallReader(payload.plan)
+        self._name = name
+        self._unknown_parts = UnknownParts()
+        self._refusal = RefusalReader()
+        self._notes: list[str] = []
+        self._calls = CallReader(payload.plan, payload_thoughts(turn, payload, thought_delivery), name)
         self._native_calls = ToolCallDeltas()
+        self._reply_fields = ReplyFieldsReader(keeps_reasoning=payload.drops_reasoning)
         self.brought_text = self.unordered = False
         self._numbered = numbered
         self._last_number = 0  # of a chunk with text
@@ -84,7 +118,7 @@ class ChunkReader:
         self._recent: deque[object] = deque(maxlen=_RECENT_CHUNKS if numbered else 1)
         self._text_chunks = 0
         self._tokens = 0
-        self._finish_reason: str | None = None
+        self._finish_reason: FinishReason | None = None
         self._usage: Usage | None = None
         self._surrogates = SurrogateJoiner()
         self._top: tuple[float, ...] | None = None  # log-probabilities of the first token of the held text
@@ -99,7 +133,7 @@ class ChunkReader:
         if self._repeated(chunk):
             return
         self._chunks += 1
-        usage, choices = _usage(chunk), field(chunk, "choices")
+        usage, choices = usage_of(chunk, reasoning_in_total=self._reasoning_in_total), field(chunk, "choices")
         if usage and not self._usage and choices:
             # vLLM reports the prompt at once on request. A stream that is closed early reports nothing else.
             yield Usage(usage.prompt_tokens, usage.cached_tokens)
@@ -108,9 +142,12 @@ class ChunkReader:
         self._note_text(parts, called, usage)
         if self.unordered:
             return
-        self._tokens += sum(self._count_tokens(part) for part in (called, self._dropped) if part)
+        self._tokens += self._count_tokens(called) if called else 0
+        self._count_dropped()
+        yield from (Limitation(f"{self._name}: {note}.") for note in self._notes)
+        self._notes.clear()
         yield from self._pass_on(parts)
-        self._finish_reason = field(choice, "finish_reason") or self._finish_reason
+        self._finish_reason = FinishReason.of(field(choice, "finish_reason")) or self._finish_reason
 
     @property
     def empty(self) -> bool:
@@ -119,8 +156,14 @@ class ChunkReader:
 
     @property
     def finished(self) -> bool:
-        """Whether the server sent a finish reason."""
-        return self._finish_reason is not None
+        """Whether the server sent a finish reason that ends the reply."""
+        return self._finish_reason is not None and self._finish_reason.ends_reply
+
+    @property
+    def failure(self) -> str | None:
+        """The finish reason of a server that could not finish the reply. None: there is none."""
+        reason = self._finish_reason
+        return None if reason is None or reason.ends_reply else reason.word
 
     @property
     def full(self) -> bool:
@@ -132,12 +175,18 @@ class ChunkReader:
         """Whether the server wrote more than it was asked for. The rest of the stream must not be read."""
         return self._tokens > self._max_tokens
 
+    def end_of_thought(self) -> Iterator[Event]:
+        """Yield the end of a thought after which only white space came. A reply that is resumed needs to know of it."""
+        if text := self._surrogates.join(self._reasoning.rest()):
+            yield from self._pieces(self._echo.pass_on(text))
+
     def rest(self) -> Iterator[Event]:
         """Yield the text that is still held when no more chunks come.
 
         A repetition that the token limit cut off is not shown. Its tokens are counted, because they were spent.
         """
-        cut = self._finish_reason == "length"
+        cut = self._finish_reason is not None and self._finish_reason.end_reason == "length"
+        yield from self.end_of_thought()
         yield from self._pieces(self._echo.pass_on(self._surrogates.rest()) + self._echo.rest(cut=cut))
         if dropped := self._echo.dropped:
             tokens = self._count_tokens(dropped)
@@ -149,15 +198,20 @@ class ChunkReader:
         yield from self._calls.rest()
         if self.exceeded:
             self._native_calls.drop_incomplete()
-        for call in self._native_calls.finished_calls():
+        finished = dict(self._native_calls.finished())
+        if fields := self._reply_fields.fields(finished):
+            yield ReplyFields({"model": self._model, **fields})
+        for call in finished.values():
             yield Call(call, self._count_tokens(f"{call.name}{call.arguments}") if self._count else 1)
 
     def end(self) -> End:
         """Return the finish reason and the usage."""
         if self.exceeded:  # the stream was closed, so the server could not report its usage
-            return End("length", Usage(completion_tokens=self._tokens))
-        full = self._finish_reason is None and self._tokens >= self._max_tokens
-        return End("length" if full or self._finish_reason == "length" else "stop", self._usage)
+            return End("length", Usage(completion_tokens=self._tokens + self._hidden))
+        refusal, reason = self._refusal.refusal, self._finish_reason
+        if reason and reason.ends_reply:
+            return End(reason.end_reason, self._usage, reason.unusual_word, refusal)
+        return End("length" if self._tokens >= self._max_tokens else "stop", self._usage, refusal=refusal)
 
     def _content(self, chunk: object, choices: Any) -> tuple[object, list[Part], str]:  # noqa: ANN401 - a server may send any value
         """Return the first choice, its text split at tokens, and what it adds to calls.
@@ -175,14 +229,22 @@ class ChunkReader:
             msg = f"unreadable event in the stream: {str(chunk)[:200]}"
             raise UnreadableEventError(msg) from e
 
+    def _count_dropped(self) -> None:
+        """Count what does not belong to the turn. Beyond the room for hidden reasoning, it counts as output."""
+        if self._dropped:
+            tokens = self._count_tokens(self._dropped)
+            hidden = min(tokens, self._hidden_max - self._hidden)
+            self._hidden += hidden
+            self._tokens += tokens - hidden
+
     def _add_calls(self, parts: object) -> str:
         """Add parts of native calls. Return their names and arguments."""
         called = ""
         for part in _objects(parts):
             index, call_id, function = (field(part, name) for name in ("index", "id", "function"))
             name, arguments = (field(function, name) for name in ("name", "arguments"))
-            self._native_calls.add(index, call_id, name, arguments)
-            called += f"{name or ''}{arguments or ''}"
+            called += self._native_calls.add(index, call_id, name, arguments)
+            self._reply_fields.read_call(part, self._native_calls.position)
         return called
 
     def _note_text(self, parts: list[Part], called: str, usage: Usage | None) -> None:
@@ -237,40 +299,31 @@ class ChunkReader:
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":
             return "".join([field(choice, "text") or ""])
-        reasoning, content = reasoning_and_content(delta)
-        self._dropped = reasoning if self._drops_reasoning else ""
-        return self._reasoning.join(reasoning, content)
+        found = message_parts(delta)
+        self._notes += self._unknown_parts.notes(found.unknown)
+        shown, unshown = self._refusal.read(found)
+        self._reply_fields.read(delta, found.reasoning)
+        text = self._reasoning.join(found.reasoning, shown)
+        self._dropped = f"{self._reasoning.dropped}{unshown}"
+        self._notes += self._reasoning.new_notes()
+        return text
 
 
-def reasoning_and_content(message: object) -> tuple[str, str]:
-    """Return the reasoning and the content of a message or a delta.
+def message_parts(message: object) -> MessageParts:
+    """Return the reasoning, the text and the refusal of a message or a delta.
 
-    The reasoning may be a field (`reasoning` in vLLM, `reasoning_content` elsewhere) or a part of the content
-    (Mistral).
+    The reasoning may be a field (`reasoning` in vLLM, `reasoning_content` elsewhere, a list `reasoning_details` in
+    OpenRouter) or a part of the content (Mistral, Databricks).
     """
-    content = field(message, "content") or ""
-    thought = field(message, "reasoning") or field(message, "reasoning_content") or ""
-    parts = () if isinstance(content, str) else content
-    thoughts = [step["text"] for part in parts if part["type"] == "thinking" for step in part["thinking"]]
-    text = content if isinstance(content, str) else "".join(part["text"] for part in parts if part["type"] == "text")
-    return "".join([thought, *thoughts]), text
-
-
-def _usage(chunk: object) -> Usage | None:
-    reported = field(chunk, "usage")
-    if not reported:
-        return None
-    details = field(reported, "prompt_tokens_details")
-    counts = (
-        field(reported, "prompt_tokens"),
-        field(details, "cached_tokens"),
-        field(reported, "completion_tokens"),
-    )
-    return Usage(*(count if _is_count(count) else None for count in counts))
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOKENS_MAX
+    found = content_parts(field(message, "content"))
+    thought = field(message, "reasoning") or field(message, "reasoning_content")
+    thought = thought or reasoning_text(field(message, "reasoning_details"))
+    refusal = field(message, "refusal") or ""
+    for name, value in (("reasoning", thought), ("refusal", refusal)):
+        if not isinstance(value, str):
+            msg = f"{name}: expected text, got {value!r}"
+            raise TypeError(msg)
+    return found._replace(reasoning=thought + found.reasoning, refusal=f"{found.refusal}{refusal}")
 
 
 def _objects(parts: Any) -> Iterator[object]:  # noqa: ANN401 - a server may send any value

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from langchain_spec_thinking.backends.replies.waiting import WaitForText
+from langchain_spec_thinking.backends.replies.waiting import WaitForText, partial_mark_length
 from langchain_spec_thinking.json_values import read_json
 from langchain_spec_thinking.surrogates import whole_characters
 from langchain_spec_thinking.tools import ToolCall
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.replies.waiting import Wait
 
+_NO_ARGUMENTS = {"", "null"}
+"""What models write as the arguments of a tool that takes none, if they do not write an empty object."""
 _PART_MAX = 2000
 """How much text is read at once, in characters. Each call is cut from all held text, so it must not be long."""
 
@@ -105,7 +107,7 @@ class CallParser(ABC):
         marks = [mark for mark in marks if mark]
         starts = [start for mark in marks if (start := self._held.find(mark)) >= 0]
         self._inside = bool(starts)
-        partial = 0 if final else max((_partial_mark_length(self._held, mark) for mark in marks), default=0)
+        partial = 0 if final else max((partial_mark_length(self._held, mark) for mark in marks), default=0)
         end = min(starts, default=len(self._held) - partial)
         text = self._held[:end].rstrip()
         self._held = self._held[end if self._inside else len(text) :]
@@ -126,23 +128,31 @@ def make_call(name: str, arguments: str, call_id: str | None = None) -> ToolCall
     LangChain repairs JSON that was cut off, so that a tool would run with half of its arguments. Therefore incomplete
     arguments are stored as a JSON string, which cannot be taken for arguments.
     """
-    arguments = arguments.strip() or "{}"
+    arguments = arguments.strip()
+    arguments = "{}" if arguments in _NO_ARGUMENTS else arguments
     try:
         given = read_json(arguments)
     except ValueError:
         given = None
     if not isinstance(given, dict):
         arguments = json.dumps(arguments, ensure_ascii=False)
+    elif not _is_strict_json(arguments):  # a server would refuse it in the history
+        arguments = json.dumps(given, ensure_ascii=False)
     elif "\\u" in arguments:  # an escaped half of a character
         written = json.dumps(given, ensure_ascii=False)
         arguments = arguments if whole_characters(written) == written else whole_characters(written)
     return ToolCall(whole_characters(call_id or "") or _new_id(), whole_characters(name), whole_characters(arguments))
 
 
+def _is_strict_json(text: str) -> bool:
+    """Return whether JSON has no line breaks or other control characters in its strings."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _new_id() -> str:
-    return f"call_{uuid4().hex[:24]}"
-
-
-def _partial_mark_length(text: str, mark: str) -> int:
-    """Return how many characters at the end of the text may be the beginning of a mark."""
-    return next((size for size in range(min(len(text), len(mark) - 1), 0, -1) if mark.startswith(text[-size:])), 0)
+    """Make an id. Mistral accepts only ids of nine letters and digits, and other servers accept these too."""
+    return uuid4().hex[:9]

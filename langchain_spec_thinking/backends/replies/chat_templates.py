@@ -10,9 +10,11 @@ from weakref import WeakKeyDictionary
 from langchain_spec_thinking.backends.redaction import public_name
 from langchain_spec_thinking.backends.replies.answer_plan import plan_answer
 from langchain_spec_thinking.backends.replies.call_formats import format_of
+from langchain_spec_thinking.backends.replies.returned_reasoning import in_current_tool_loop
+from langchain_spec_thinking.backends.replies.thought_formats import THINK, thought_format_of
 from langchain_spec_thinking.backends.replies.tool_prompts import with_schema_prompt, with_tool_prompt
 from langchain_spec_thinking.errors import ContinuationError, InvalidRequestError
-from langchain_spec_thinking.turn import THINK_CLOSE, THINK_OPEN, Message, Turn
+from langchain_spec_thinking.turn import THINK_CLOSE, Message, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +57,11 @@ class ChatTemplate:
                 "Use an instruct model, or set `tokenizer.chat_template` for a base model."
             )
             raise ContinuationError(msg) from e
-        self.thinks = THINK_CLOSE in self.source or THINK_OPEN in self.source if thinking is None else thinking
+        self.thoughts = thought_format_of(self.source) or THINK
+        self.thinks = thought_format_of(self.source) is not None if thinking is None else thinking
         self.call_format = format_of(self.source)
         # A server removes special tokens from the text, so calls that are marked by special tokens are lost.
-        self.writes_calls_as_text = self.call_format.marks.isdisjoint(tokenizer.all_special_tokens)
+        self.writes_calls_as_text = self.call_format.marks.isdisjoint(self.special_marks.values())
         self._supports_tools = "tools" in self.source
         self._prompts: WeakKeyDictionary[Turn, tuple[bool, str]] = WeakKeyDictionary()
         self._in_place: dict[tuple[bool, bool], bool] = {}
@@ -99,14 +102,27 @@ class ChatTemplate:
     @property
     def answer_marks(self) -> frozenset[str]:
         """Texts with a meaning in a reply, which some vocabularies contain as control tokens."""
-        return self.call_format.marks | self.call_format.optional_marks | {THINK_OPEN, THINK_CLOSE}
+        return self.call_format.marks | self.call_format.optional_marks | THINK.marks | self.thoughts.marks
+
+    @cached_property
+    def special_marks(self) -> dict[int, str]:
+        """Texts with a meaning in a reply that are special tokens, by token id. Decoding removes special tokens.
+
+        A tokenizer gives names to some special tokens only (`all_special_tokens`), but decoding removes all of them.
+        """
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {index: token.content for index, token in added if token.special and token.content in self.answer_marks}
+
+    def opens_thought(self, turn: Turn) -> bool:
+        """Return whether the prompt of a turn ends with the marker that opens a thought."""
+        return self._prompt(turn).rstrip().endswith(self.thoughts.opens.strip())
 
     def reply_text(self, turn: Turn) -> str:
         """Render what the assistant has written so far, as it follows the prompt."""
-        opened = self._prompt(turn).rstrip().endswith(THINK_OPEN)
+        opened = self.opens_thought(turn)
         if opened and not turn.thinks:  # the template always opens a thought, but this turn has none
-            return f"\n{THINK_CLOSE}\n\n{turn.answer}{turn.pending}{self.plan(turn).prefix}"
-        return f"{turn.body(opened=opened)}{self.plan(turn).prefix}"
+            return f"\n{self.thoughts.closes}\n\n{turn.answer}{turn.pending}{self.plan(turn).prefix}"
+        return f"{self.thoughts.body(turn, opened=opened)}{self.plan(turn).prefix}"
 
     def plan(self, turn: Turn) -> AnswerPlan:
         """Return the plan for the next text. `reply_text` ends with the plan's prefix."""
@@ -165,6 +181,10 @@ class ChatTemplate:
         if not self._supports_tools:
             history, tools = with_tool_prompt(history, tools, now=True, call_format=self.call_format), None
         messages = [self._message(message) for message in history]
+        if "reasoning_content" in self.source:  # the template decides which thoughts the model sees
+            for at in in_current_tool_loop(history):
+                if history[at].role == "assistant" and history[at].reasoning:
+                    messages[at]["reasoning_content"] = self._marked(history[at].reasoning)
         schemas = self._marked(list(tools.schemas)) if tools and tools.choice != "none" else None
         try:
             return str(

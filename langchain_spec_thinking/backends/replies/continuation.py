@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
+    from langchain_spec_thinking.backends.replies.thought_formats import ThoughtFormat
     from langchain_spec_thinking.turn import Turn
 
 StrategyName = Literal["raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
@@ -43,9 +44,11 @@ class Payload:
         overlap: The given text, if the model itself may begin by repeating the end of it.
         unmistakable: Whether a repeated prefill cannot be meant as new text.
         repeats: Whether the server is known to repeat the prefill.
-        drops_reasoning: Whether to drop the model's reasoning field. That reasoning is about the instruction to
-            continue, and does not belong to the turn.
+        drops_reasoning: Whether to drop the model's reasoning, because it does not belong to the turn. It is about the
+            instruction to continue, or the turn has a thought already.
         plan: How the calls are read from the output text.
+        thoughts: The format of the model's thoughts. None if the chat template is not known here.
+        opens_thought: Whether the prompt that the server renders opens a thought, as the chat template shows.
     """
 
     endpoint: Endpoint
@@ -58,6 +61,8 @@ class Payload:
     repeats: bool = False
     drops_reasoning: bool = False
     plan: AnswerPlan = FREE_TEXT
+    thoughts: ThoughtFormat | None = None
+    opens_thought: bool = False
 
     def for_server(self, *, repeats: bool) -> Payload:
         """Return the payload for a server.
@@ -113,7 +118,11 @@ class Raw:
             # vLLM and SGLang constrain the rest of the call to the schema. Other servers ignore the field.
             named = {"name": "call", "schema": plan.grammar.definition}
             body["extra_body"] = {"response_format": {"type": "json_schema", "json_schema": named}}
-        return Payload("completions", body, prefills=(prompt,), unmistakable=True, plan=plan)
+        if not self.template.thoughts.marks.isdisjoint(self.template.special_marks.values()):
+            # Otherwise vLLM and SGLang remove the marks of the thought from the text.
+            body.setdefault("extra_body", {})["skip_special_tokens"] = False
+        thoughts = self.template.thoughts
+        return Payload("completions", body, prefills=(prompt,), unmistakable=True, plan=plan, thoughts=thoughts)
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,7 @@ class ChatFlag:
 
     def payload(self, turn: Turn) -> Payload:
         """Send the conversation with the reply so far as an open last message."""
-        if self.template and _is_begun(turn) and not self.template.continues_in_place(turn):
+        if self.template and turn.is_begun and not self.template.continues_in_place(turn):
             return Raw(self.template).payload(turn)
         flags = {"continue_final_message": True, "add_generation_prompt": False}
         reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
@@ -164,7 +173,7 @@ class ChatMark:
 
 @dataclass(frozen=True)
 class ChatTrailing:
-    """A last assistant message without any mark. Claude up to 4.5, Gemini, OpenRouter and Groq continue it.
+    """A last assistant message without any mark. Claude up to 4.5, Gemini before 3.6, OpenRouter and Groq continue it.
 
     White space at the end of the message is not sent, because Anthropic refuses it.
     """
@@ -188,7 +197,7 @@ class ChatInstruct:
     def payload(self, turn: Turn) -> Payload:
         """Send the reply so far and ask for what comes next."""
         messages = _conversation(turn)
-        if not _is_begun(turn):
+        if not turn.is_begun:
             return Payload("chat", {"messages": messages})
         thought, answer, closed = parts(turn)
         in_thought = turn.thinks and not closed
@@ -285,7 +294,7 @@ def _open_message(
     turn: Turn, reply: str, mark: dict[str, Any], *, extra_body: dict[str, Any] | None = None, given: str | None = None
 ) -> Payload:
     messages = _conversation(turn)
-    if not _is_begun(turn):
+    if not turn.is_begun:
         return Payload("chat", {"messages": messages})
     messages.append({"role": "assistant", "content": reply, **mark})
     body = {"messages": messages, **({"extra_body": extra_body} if extra_body else {})}
@@ -303,7 +312,3 @@ def _conversation(turn: Turn) -> list[dict[str, Any]]:
         {"role": m.role, "content": m.content}
         for m in with_tool_prompt(history, turn.tools, now=turn.channel == "answer")
     ]
-
-
-def _is_begun(turn: Turn) -> bool:
-    return bool(turn.spans or turn.closing or turn.pending)

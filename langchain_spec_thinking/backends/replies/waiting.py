@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _STRUCTURE = re.compile(r'["\\{}\[\]]')
 """The characters that decide where a JSON value ends."""
@@ -94,3 +97,29 @@ def wait_for_json(text: str) -> Wait:
         return WaitForEnd()
     wait = WaitForJsonEnd()
     return WaitForEnd() if wait.arrives(text) else wait
+
+
+def partial_mark_length(text: str, mark: str) -> int:
+    """Return how many characters at the end of the text may be the beginning of a mark."""
+    end = text[-(len(mark) - 1) :] if len(mark) > 1 else ""
+    return next((size for size in range(len(end), 0, -1) if mark.startswith(end[-size:])), 0)
+
+
+def take_until(held: str, marks: Iterable[str], *, final: bool) -> tuple[str, str, str]:
+    """Split held text at the first mark. The text before it excludes what may be the beginning of a mark.
+
+    Args:
+        held: The text.
+        marks: The marks.
+        final: Whether no more text comes.
+
+    Returns:
+        The text before the mark, the mark, and the text to hold. The mark is empty if there is none.
+    """
+    marks = [*marks]
+    found = [(start, mark) for mark in marks if (start := held.find(mark)) >= 0]
+    if found:
+        start, mark = min(found)
+        return held[:start], mark, held[start + len(mark) :]
+    end = len(held) - (0 if final else max(partial_mark_length(held, mark) for mark in marks))
+    return held[:end], "", held[end:]

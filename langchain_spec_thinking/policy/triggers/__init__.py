@@ -15,6 +15,7 @@ from langchain_spec_thinking.policy.triggers.base import (
 from langchain_spec_thinking.policy.triggers.combined import AllOf, AnyOf
 from langchain_spec_thinking.policy.triggers.cue import CueTrigger
 from langchain_spec_thinking.policy.triggers.entropy import FirstTokenEntropy
+from langchain_spec_thinking.policy.triggers.no_takeovers import NoTakeovers
 from langchain_spec_thinking.policy.triggers.random_trigger import RandomTrigger
 from langchain_spec_thinking.policy.triggers.registry import TRIGGERS, register_trigger
 from langchain_spec_thinking.policy.triggers.score import ScoreAndAccept
@@ -32,6 +33,7 @@ __all__ = [
     "Draft",
     "FirstToken",
     "FirstTokenEntropy",
+    "NoTakeovers",
     "RandomTrigger",
     "ScoreAndAccept",
     "ScoreRequest",

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author
 
 NO_CUES = Lexicon((), (), ())
+TakeoverTokens = int | Literal["rest"] | None
+"""The length of a takeover: a number of tokens, None for the whole step, or `"rest"` for the rest of the thought."""
 NO_LOGPROBS = (
     "the server of the small model returned no log-probabilities for the first token of a step, so the trigger skipped "
     "the step. Check that the server supports log-probabilities."
@@ -59,8 +61,8 @@ class Draft:
     def sentence(self) -> str:
         """The first sentence, as far as it is known.
 
-        It has at most `takeover_tokens` tokens, or 20 if takeovers are whole steps. Here words and punctuation marks
-        are counted as tokens, so that every tokenizer leads to the same decision.
+        It has at most `takeover_tokens` tokens, or 20 if takeovers are whole steps or the rest. Here words and
+        punctuation marks are counted as tokens, so that every tokenizer leads to the same decision.
         """
         return self.text[: self.limit]
 
@@ -123,6 +125,7 @@ class Trigger(ABC):
         top_logprobs: For how many of the most likely tokens the trigger needs log-probabilities at the first token of a
             step.
         takeover_tokens: The length of a takeover if the policy does not set one, in tokens. None: the whole step.
+            `"rest"`: the rest of the thought.
         lead: The model that writes until the other model takes over.
         tunable: The parameter that `spec-thinking calibrate` tunes. None: there is none. A registered trigger must
             define this attribute.
@@ -130,7 +133,7 @@ class Trigger(ABC):
 
     lexicon: Lexicon = NO_CUES
     top_logprobs: int = 0
-    takeover_tokens: int | None = 20
+    takeover_tokens: TakeoverTokens = 20
     lead: Author = "speculative"
     tunable: ClassVar[TunableParameter | None]
 

@@ -11,7 +11,7 @@ from langchain_spec_thinking.policy.cues import Cue, Lexicon
 from langchain_spec_thinking.policy.triggers.base import ScoreRequest, Trigger, decision_of
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.policy.triggers.base import Decision, Draft
+    from langchain_spec_thinking.policy.triggers.base import Decision, Draft, TakeoverTokens
 
 
 @dataclass(frozen=True, init=False)
@@ -20,7 +20,10 @@ class _Combined(Trigger):
 
     def __init__(self, *triggers: Trigger) -> None:
         if not triggers or not all(isinstance(trigger, Trigger) for trigger in triggers):
-            msg = f"triggers: expected one trigger or more, got {triggers!r}"
+            msg = (
+                f"triggers: expected one trigger or more, got {triggers!r}. To combine rules of escalation, use "
+                "EscalateIfAny or EscalateIfAll"
+            )
             raise ValueError(msg)
         leads = {trigger.lead for trigger in triggers}
         if len(leads) > 1:
@@ -31,7 +34,7 @@ class _Combined(Trigger):
             "triggers": triggers,
             "lexicon": _union([trigger.lexicon for trigger in triggers]),
             "top_logprobs": max(trigger.top_logprobs for trigger in triggers),
-            "takeover_tokens": None if None in lengths else max(filter(None, lengths)),
+            "takeover_tokens": max(lengths, key=_length),
             "lead": leads.pop(),
         }
         for name, value in combined.items():
@@ -81,6 +84,13 @@ class AllOf(_Combined):
         score_request = next((decision for decision in decisions if isinstance(decision, ScoreRequest)), None)
         cues = [decision for decision in decisions if isinstance(decision, Cue)]
         return score_request or next((cue for cue in cues if cue.text), cues[0])
+
+
+def _length(takeover_tokens: TakeoverTokens) -> tuple[int, int]:
+    """Return a key that orders takeovers by length: a number of tokens, the whole step, the rest."""
+    if isinstance(takeover_tokens, int):
+        return 0, takeover_tokens
+    return (1, 0) if takeover_tokens is None else (2, 0)
 
 
 def _union(lexicons: list[Lexicon]) -> Lexicon:

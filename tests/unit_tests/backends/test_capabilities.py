@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 )
 def test_known_hosts_are_not_probed(url: str, expected: Strategy) -> None:
     profile = ServerProfile(url, "m")
-    assert profile.ready
+    assert profile.is_ready()
     assert profile.strategy == expected
 
 
 @pytest.mark.parametrize("url", ["https://api.openai.com.evil.test/v1", "http://127.0.0.1:8000/v1"])
 def test_a_host_that_resembles_a_known_one_is_probed(url: str) -> None:
     assert hosted_engine(url) is None
-    assert not ServerProfile(url, "m").ready
+    assert not ServerProfile(url, "m").is_ready()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,18 @@ def test_every_engine_is_found(engine: Engine) -> None:
     assert all(engine_by_owner(owner) is engine for owner in engine.owners)
 
 
+@pytest.mark.parametrize("owner", [engine.owners[0] for engine in ENGINES if engine.owners])
+def test_an_engine_that_is_known_by_name_is_asked_how_it_continues(owner: str) -> None:
+    """Whether a reply is continued depends on the model's chat template, which may trim the reply or begin anew."""
+    engine = engine_by_owner(owner)
+    probes = [probe("Sure! The")] * (len(engine.strategies) - 1)
+    server = Server(*probes, lambda: sse(delta(content="A", reason="stop")), owner=owner)
+    backend = server.backend(tokenizer=None)
+    assert continued(backend, turn("So"))[0] == "A"
+    assert backend.capabilities.continuation == "chat_instruct"
+    assert backend.capabilities.limitation
+
+
 class Listed(Server):
     """A server that takes the answer to a listing from the list of answers, and records listings too."""
 
@@ -108,18 +120,16 @@ class Listed(Server):
 
 
 @pytest.mark.parametrize(
-    ("owner", "strategy", "numbered"),
-    [("vllm", ChatFlag(), True), ("sglang", ChatFlag(), True), ("acme", None, False), ("", None, False)],
+    ("owner", "engine", "numbered"),
+    [("vllm", "vLLM", True), ("sglang", "SGLang", True), ("acme", UNKNOWN.name, False), ("", UNKNOWN.name, False)],
 )
-def test_an_engine_is_identified_by_the_owner_of_its_models(
-    owner: str, strategy: Strategy | None, numbered: bool
-) -> None:
-    probes = [] if strategy else [probe(" yellow. The")]
-    server = Listed(*probes, lambda: sse(delta(content="A", reason="stop")), owner=owner)
+def test_an_engine_is_identified_by_the_owner_of_its_models(owner: str, engine: str, numbered: bool) -> None:
+    server = Listed(probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop")), owner=owner)
     backend = server.backend(tokenizer=None)
     assert [continued(backend, turn("So"))[0] for _ in range(2)] == ["A", "A"]
+    assert backend.profile.engine.name == engine
     paths = [path for path, _ in server.requests]
-    assert paths == ["/v1/models", *["/v1/chat/completions"] * (len(probes) + 2)]
+    assert paths == ["/v1/models", *["/v1/chat/completions"] * 3]
     assert server.requests[-1][1]["continue_final_message"]
     assert ("continuous_usage_stats" in server.requests[-1][1]["stream_options"]) == numbered
 
@@ -184,7 +194,7 @@ def test_an_unreachable_server_is_probed_again_later() -> None:
     backend = server.backend(tokenizer=None, max_retries=0)
     with pytest.raises(BackendError):
         continued(backend)
-    server.answers = [lambda: sse(delta(content="A", reason="stop"))]
+    server.answers = [probe(" yellow. The"), lambda: sse(delta(content="A", reason="stop"))]
     assert continued(backend)[0] == "A"
     assert backend.describe()["continuation"] == "chat_flag"
 
@@ -197,7 +207,7 @@ def bad_request(says: str, status: int = 400) -> openai.BadRequestError:
 def test_turns_refused_at_the_same_time_change_the_strategy_once() -> None:
     profile = ServerProfile(URL, "m")
     profile.strategy = ChatFlag()
-    forms = [RequestForm(profile, turn("So"), Request(5), {}) for _ in range(3)]
+    forms = [RequestForm(profile, turn("So"), Request(5), {}, lambda: 0) for _ in range(3)]
     for form in forms:
         form.build()
     for form in forms:
@@ -210,7 +220,7 @@ def test_turns_refused_at_the_same_time_change_the_strategy_once() -> None:
 def test_a_request_that_is_cancelled_changes_no_strategy() -> None:
     profile = ServerProfile(URL, "m")
     profile.strategy = ChatFlag()
-    form = RequestForm(profile, turn("So"), Request(5), {})
+    form = RequestForm(profile, turn("So"), Request(5), {}, lambda: 0)
     form.build()
     form.change_after(bad_request("no prefill"))
     payload, _ = form.build()
@@ -261,7 +271,13 @@ def test_no_raw_prompt_is_sent_to_a_server_that_wraps_prompts() -> None:
 
 @pytest.mark.parametrize(
     ("card", "context"),
-    [({"max_model_len": 4096}, 4096), ({"meta": {"n_ctx_train": 8192}}, 8192), ({"context_length": 5}, 5), ({}, None)],
+    [
+        ({"max_model_len": 4096}, 4096),
+        ({"meta": {"n_ctx": 8192}}, 8192),
+        ({"meta": {"n_ctx_train": 8192}}, None),
+        ({"context_length": 5}, 5),
+        ({}, None),
+    ],
 )
 def test_the_context_is_read_from_the_list_of_models(card: dict[str, Any], context: int | None) -> None:
     cards = [SimpleNamespace(id="other", max_model_len=1), SimpleNamespace(id="big", owned_by="vllm", **card)]

@@ -104,6 +104,33 @@ def events(model: BaseChatModel, half: Turn | None = None, **settings: Any) -> l
     return list(ChatModelBackend(model, **settings).continue_turn(half, request))
 
 
+@pytest.mark.parametrize(("own", "asked"), [(1000, 8192), (20_000, 20_000), (64_000, 32_768)])
+def test_a_large_limit_is_lowered_unless_the_chat_model_has_a_larger_one(own: int, asked: int) -> None:
+    model = Plain(says="word", max_tokens=own)
+    assert events(model, request={"max_tokens": 32_768})
+    assert model.asked[0][1]["max_tokens"] == asked
+
+
+class Long(Plain):
+    """A chat model that always writes as many tokens as it may."""
+
+    def _ask(self, messages: list[BaseMessage]) -> AIMessageChunk:
+        super()._ask(messages)
+        written = self.max_tokens
+        return AIMessageChunk(
+            content=f"Part {len(self.asked)}. ",
+            response_metadata={"finish_reason": "length"},
+            usage_metadata={"input_tokens": 5, "output_tokens": written, "total_tokens": 5 + written},
+        )
+
+
+def test_a_turn_that_is_longer_than_one_request_takes_more_requests() -> None:
+    model = Long()
+    message = ChatSpeculativeThinking(speculative=model, target=ScriptedBackend(), max_tokens=20_000).invoke("x")
+    assert [settings["max_tokens"] for _, settings in model.asked] == [8192, 8192, 20_000 - 2 * 8192]
+    assert message.text.split() == ["Part", "1.", "Part", "2.", "Part", "3."]
+
+
 def text(received: list[Any]) -> str:
     return "".join(event.text for event in received if isinstance(event, Piece))
 
@@ -124,7 +151,7 @@ async def test_the_text_arrives_in_pieces(kind: type[Plain]) -> None:
 
 @pytest.mark.parametrize("kind", [Plain, Streaming])
 def test_output_is_limited_if_the_class_has_no_token_limit(kind: type[Plain], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_spec_thinking.backends.chat_model._LIMITS", ())
+    monkeypatch.setattr("langchain_spec_thinking.backends.chat_request.LIMITS", ())
     received = events(kind(says="word " * 100), request={"max_tokens": 5})
     assert 15 <= len(text(received)) <= 20
     assert received[-1] == End("length")

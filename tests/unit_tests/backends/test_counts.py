@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import islice
 
 import pytest
@@ -10,6 +11,7 @@ from benchmarks.pocket.problems import problems
 from benchmarks.speed.pairs import ALWAYS, PERIOD, TAKEOVER, Pair
 from benchmarks.speed.recording import AUTHORS, Recording
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.policy.thinking_limit import ThinkingLimit
 from tests.unit_tests.backends import tiny
 
 EXCESS = 2
@@ -34,7 +36,7 @@ def pocket_pair() -> Pair:
 def characters_and_words() -> Pair:
     """Return a pair with random text. The tokens of its small model are characters."""
     tokenizers = (tiny.byte_tokenizer(vocabulary=0), tiny.byte_tokenizer())
-    return Pair("random, tiny", (tiny.llama(2, vocabulary=len(tokenizers[0])), tiny.llama()), tokenizers)
+    return Pair("random, tiny", deepcopy((tiny.llama(2, vocabulary=len(tokenizers[0])), tiny.llama())), tokenizers)
 
 
 def turn(pair: Pair, tokens: int, question: str = "Go on.", policy: DelegationPolicy = ALWAYS) -> Recording:
@@ -52,11 +54,12 @@ def hand_overs(turn: Recording) -> int:
 @pytest.mark.parametrize("tokens", [256, 512, 1024])
 def test_each_model_reads_about_the_tokens_of_the_turn(scripted: Pair, tokens: int) -> None:
     written = turn(scripted, tokens)
-    assert hand_overs(written) >= 2 * (tokens // PERIOD - 1)
+    thought = ThinkingLimit.of(tokens).soft  # the small model writes the rest alone: the answer
+    assert hand_overs(written) >= 2 * (thought // PERIOD - 1)
     for model, author in enumerate(AUTHORS):
         usage = written.usage[author]
         most = written.tokens[model] + usage.discarded_tokens + EXCESS * usage.requests
-        assert tokens - PERIOD <= read_by(written, model) <= most  # the last text of the other model is not read
+        assert thought - PERIOD <= read_by(written, model) <= most  # the last text of the other model is not read
 
 
 @pytest.mark.parametrize("policy", [ALWAYS, DelegationPolicy(), NON_REASONING], ids=["always", "cues", "non-reasoning"])
@@ -96,19 +99,18 @@ def test_each_kept_token_takes_one_pass_of_its_author(scripted: Pair) -> None:
 
 
 def test_a_takeover_is_one_request_to_each_model(scripted: Pair) -> None:
-    chat = scripted.chat(max_tokens=10 * PERIOD)
+    chat = scripted.chat(max_tokens=14 * PERIOD)
     report = chat.invoke("Go on.").response_metadata["speculative_thinking"]
     assert report["takeovers"] >= 9
     assert report["usage"]["target"]["requests"] == report["takeovers"]
-    assert report["usage"]["speculative"]["requests"] - report["takeovers"] in {0, 1}
+    drafts_and_answer = report["usage"]["speculative"]["requests"]
+    assert drafts_and_answer - report["takeovers"] in {1, 2}
 
 
 def test_without_takeovers_nothing_is_dropped_and_the_target_gets_no_request() -> None:
-    model = tiny.llama()
-    pair = ChatSpeculativeThinking(
-        speculative=tiny.backend(model), target=tiny.backend(tiny.llama(1)), temperature=0, max_tokens=60
-    )
-    models = (model, tiny.llama(1))
+    models = deepcopy((tiny.llama(), tiny.llama(1)))  # copies: turns of other tests left no prompts in their caches
+    small, large = map(tiny.backend, models)
+    pair = ChatSpeculativeThinking(speculative=small, target=large, temperature=0, max_tokens=60)
     written = Recording.of(pair, models, "a b c d")
     assert hand_overs(written) == 0
     assert written.needed == written.passes
@@ -120,9 +122,9 @@ def test_without_takeovers_nothing_is_dropped_and_the_target_gets_no_request() -
 
 @pytest.mark.parametrize("policy", [ALWAYS, NON_REASONING], ids=["always", "non-reasoning"])
 def test_no_draft_is_written_if_none_is_needed(scripted: Pair, policy: DelegationPolicy) -> None:
-    """The only dropped token per takeover is the one that shows where the blank lines end."""
-    written = turn(scripted, 10 * PERIOD, policy=policy)
+    """One token is dropped per takeover and at the end of the thought: the one that shows where the blank lines end."""
+    written = turn(scripted, 14 * PERIOD, policy=policy)
     takeovers = written.usage["target"].requests
     assert takeovers >= 8
-    assert written.usage["speculative"].discarded_tokens <= takeovers
+    assert written.usage["speculative"].discarded_tokens <= takeovers + 1
     assert written.usage["target"].discarded_tokens <= takeovers  # the last word, which may be incomplete

@@ -92,7 +92,7 @@ async def test_a_stream_with_another_content_type_is_read(content_type: str, asy
 RESUMED = [
     pytest.param(lambda: sse(delta(content="A"), delta(content=5)), id="a number where text should be"),
     pytest.param(lambda: sse(delta(content="A"), delta(reasoning=["x"])), id="a list where text should be"),
-    pytest.param(lambda: sse(delta(content="A"), delta(content=[{"type": "text"}])), id="a part without text"),
+    pytest.param(lambda: sse(delta(content="A"), delta(content=[{"type": "text", "text": 5}])), id="a number in it"),
     pytest.param(lambda: sse(delta(content="A"), {"choices": 5}), id="a number where choices should be"),
     pytest.param(lambda: sse(delta(content="A"), b'data: {"choices": "\xf0\x9f"}\n\n'), id="bytes that are no text"),
     pytest.param(lambda: sse(delta(content="A"), "x" * 2_000_000), id="a huge line of garbage"),

@@ -309,7 +309,7 @@ def test_a_key_with_a_line_break_is_not_shown() -> None:
         continued(server.backend(max_retries=0))
     assert KEY not in f"{caught.value} {caught.value.__cause__!r} {vars(caught.value)}"
     backend = OpenAIBackend("m", base_url="http://server.test/v1", api_key=f"{KEY}\n")
-    assert backend._api_key.get_secret_value() == KEY  # noqa: SLF001
+    assert backend.client.api_key == KEY
 
 
 def test_a_server_that_has_recovered_gets_requests_again() -> None:

@@ -48,12 +48,14 @@ async def test_auto_probes_one_strategy_after_another(answer: Callable[[], httpx
 
 @pytest.mark.parametrize("answer", CANNOT)
 def test_the_last_strategy_is_reported(answer: Callable[[], httpx2.Response], caplog: pytest.LogCaptureFixture) -> None:
-    server = Server(answer, answer, lambda: sse(delta(content="A", reason="stop")))
+    texts = ("A.\n\nWait, no.", "B") * 2
+    server = Server(answer, answer, *(sse(delta(content=content, reason="stop")) for content in texts))
     backend = server.backend(tokenizer=None)
-    pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend())
-    reports = [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]
-    assert "only gets an instruction to continue" in reports[1]["degraded"][0]
-    assert "pass `tokenizer=`" in reports[1]["degraded"][0]
+    pair = ChatSpeculativeThinking(speculative=backend, target=ScriptedBackend("So be it. " * 20))
+    for report in [pair.invoke("x").response_metadata["speculative_thinking"] for _ in range(2)]:
+        assert report["takeovers"] == 1
+        assert "only gets an instruction to continue" in report["degraded"][0]
+        assert "pass `tokenizer=`" in report["degraded"][0]
     assert len([record for record in caplog.records if "only gets an instruction to continue" in record.message]) == 1
 
 

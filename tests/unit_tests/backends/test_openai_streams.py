@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from langchain_spec_thinking import ChatSpeculativeThinking
-from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import End, Limitation, Piece, Request, Usage
 from langchain_spec_thinking.backends.openai.stream_events import ChunkReader
 from langchain_spec_thinking.backends.replies.continuation import ChatMark, ChatTrailing, Strategy
+from langchain_spec_thinking.backends.replies.reply_parts import LATE_REASONING
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import Server, continued, delta, sse, text, turn, usage
 
@@ -81,6 +82,36 @@ def test_reasoning_after_the_end_of_the_thought_is_part_of_the_answer() -> None:
     half.closing = "</think>\n\n"
     backend = Server(sse(delta(reasoning="Five."))).backend(continuation="chat_flag", tokenizer=None)
     assert continued(backend, half)[0] == "Five."
+
+
+@pytest.mark.parametrize(
+    "blank", [[], [delta(content="\n"), delta(content="\n")], [delta(content="\n\n")]], ids=["none", "two", "one"]
+)
+def test_white_space_between_two_parts_of_the_reasoning_does_not_end_it(blank: list[Any]) -> None:
+    chunks = [delta(reasoning="Hm,"), *blank, delta(reasoning=" 5."), *blank, delta("stop", content="Five.")]
+    space = "\n\n" if blank else ""
+    backend = Server(sse(*chunks)).backend(continuation="chat_flag", tokenizer=None)
+    assert continued(backend)[0] == f"<think>Hm,{space} 5.\n</think>\n\n{space}Five."
+
+
+@pytest.mark.parametrize("thinks", [True, False])
+def test_reasoning_after_text_of_the_answer_is_left_out_with_one_note(thinks: bool) -> None:
+    interleaved = [
+        *[delta(reasoning="Hm."), delta(content="One."), delta(reasoning="So,"), delta(reasoning=" two.")],
+        delta("stop", content=" Two."),
+    ]
+    backend = Server(sse(*interleaved)).backend(continuation="chat_flag", tokenizer=None, thinking=thinks)
+    written, events = continued(backend, turn(thinks=thinks))
+    assert written == "<think>Hm.\n</think>\n\nOne. Two."
+    [note] = [event.words for event in events if isinstance(event, Limitation)]
+    assert LATE_REASONING in note
+
+
+def test_reasoning_that_is_left_out_counts_toward_the_limit() -> None:
+    endless = [delta(content="One."), *[delta(reasoning="So.")] * 50, delta("stop", content="Two.")]
+    backend = Server(sse(*endless)).backend(continuation="chat_flag", tokenizer=None)
+    written, events = continued(backend, max_tokens=10)
+    assert (written, events[-1]) == ("One.", End("length", Usage(completion_tokens=11)))
 
 
 @pytest.mark.parametrize("strategy", [ChatTrailing(), ChatMark()])

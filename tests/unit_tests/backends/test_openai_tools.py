@@ -55,6 +55,14 @@ async def ask(model: Any, messages: Any = "2 + 3?", *, asynchronously: bool = Fa
     return message
 
 
+def test_the_thought_follows_a_message_that_only_has_calls() -> None:
+    """A history may end with it, if the user wants to know what the model would say."""
+    server = Server(sse(delta("stop", content="A")))
+    called = AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "c1"}])
+    pair(server).bind_tools([add]).invoke([HumanMessage("2 + 3?"), called])
+    assert server.requests[0][1]["messages"][-1]["content"].startswith("Below is your finished private reasoning")
+
+
 def calls(message: AIMessage) -> list[Any]:
     return [(call["name"], call["args"], call["id"]) for call in message.tool_calls]
 

@@ -21,6 +21,7 @@ from langchain_spec_thinking import (
 from langchain_spec_thinking.backends.base import Request, Usage
 from langchain_spec_thinking.backends.prefetching import on_own_network
 from langchain_spec_thinking.drivers import drive
+from langchain_spec_thinking.run import Run
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_drafts import sibling
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from langchain_spec_thinking.backends.base import Event
-    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Turn
 
 OFTEN = CueTrigger(Lexicon(affirmation=(), reflection=("e",), verification=(), substrings=True))
@@ -139,11 +139,13 @@ def test_a_server_gets_a_request_for_one_token_at_each_boundary(fails: bool) -> 
     model = ChatSpeculativeThinking(
         speculative=small, target=server.backend(max_retries=0), answer_by="target", prefetch="on"
     )
-    small.run = run = model.new_run([HumanMessage("hi")])
+    run = model.new_run([HumanMessage("hi")])
+    assert isinstance(run, Run)
+    small.run = run
     list(drive(run))
     requested = [(body["prompt"].partition("<think>\n")[2], body["max_tokens"]) for _, body in server.requests]
     steps = ["One.\n\n", "One.\n\nTwo two.\n\n", "One.\n\nTwo two.\n\nThree three.\n\n"]
-    assert requested == [*[(step, 1) for step in (steps[:1] if fails else steps)], (steps[-1], 20)]
+    assert requested == [*[(step, 1) for step in (steps[:1] if fails else steps)], (steps[-1], 28)]
     target = run.report.usage["target"]
     prefetches = 0 if fails else 3
     assert target.requests == 1 + prefetches

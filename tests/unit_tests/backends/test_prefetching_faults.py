@@ -21,6 +21,7 @@ from langchain_spec_thinking.backends.base import End, Event, Piece, Request, Us
 from langchain_spec_thinking.backends.prefetching import begin, prefetch_by_request, prefetch_in_thread
 from langchain_spec_thinking.drivers import drive
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.run import Run
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import continued, counting, turn
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from langchain_spec_thinking.run import Run
     from langchain_spec_thinking.turn import Turn
 
 THOUGHT = "One.\n\nTwo two.\n\nThree three.\n\nFour.</think>Done."
@@ -79,6 +79,7 @@ def driven(target: ScriptedBackend, small: ScriptedBackend | None = None, **sett
     small = small or ScriptedBackend(rest, thinks=True)
     model = ChatSpeculativeThinking(speculative=small, target=target, **{"prefetch": "on", **settings})
     run = model.new_run([HumanMessage("hi")])
+    assert isinstance(run, Run)
     list(drive(run))
     return run
 

@@ -217,3 +217,35 @@ def test_a_server_gets_the_fields_that_it_supports(refused: frozenset[str], styl
     assert missing >= refused
     if style != "none":
         assert missing - {"top_logprobs"} == refused - {"top_logprobs"}
+
+
+TOO_LARGE = {
+    "OpenAI": "max_tokens is too large: {}. This model supports at most 16384 completion tokens, but you provided {}.",
+    "DeepSeek": "Invalid max_tokens value, the valid range of max_tokens is [1, 16384]. You sent {}, not {}.",
+    "Groq": "`max_tokens` must be less than or equal to `16384`, got {}, {}.",
+}
+
+
+@pytest.mark.parametrize("service", TOO_LARGE)
+def test_a_token_limit_that_is_too_large_is_halved_and_remembered(service: str) -> None:
+    def says(body: dict[str, Any]) -> str | None:
+        tokens = body["max_tokens"]
+        return TOO_LARGE[service].format(tokens, tokens) if tokens > 16_384 else None
+
+    server = Strict(says)
+    backend = server.backend(**CHAT)
+    assert [*backend.continue_turn(asked("hi"), Request(32_768))]
+    assert [body["max_tokens"] for body in server.accepted] == [16_384]
+    assert backend.capabilities.request_tokens_max == 16_384
+
+
+def test_a_limit_that_does_not_fit_behind_the_conversation_is_lowered_for_this_request_only() -> None:
+    def says(body: dict[str, Any]) -> str | None:
+        ask = f"you requested {body['max_tokens'] + 1000} tokens (1000 in the messages)"
+        return f"maximum context length is 8192 tokens, {ask}" if body["max_tokens"] > 7192 else None
+
+    server = Strict(says)
+    backend = server.backend(**CHAT)
+    assert [*backend.continue_turn(asked("hi"), Request(8000))]
+    assert [body["max_tokens"] for body in server.accepted] == [7192]
+    assert backend.capabilities.request_tokens_max is None

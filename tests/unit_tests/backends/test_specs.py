@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def key_of(backend: Backend) -> str:
     assert isinstance(backend, OpenAIBackend)
-    return backend._api_key.get_secret_value()  # noqa: SLF001
+    return backend.client.api_key
 
 
 def test_a_folder_creates_a_local_backend(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

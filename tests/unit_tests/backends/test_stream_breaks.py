@@ -254,7 +254,7 @@ async def test_a_reply_of_a_chat_model_with_a_finish_reason_is_complete() -> Non
 def test_a_break_before_the_first_word_of_a_thought_begins_anew(begun: str, continuation: Any) -> None:
     rest = [delta(content="<think>\nSo."), delta("stop", content="\n</think>\n\nFive.")]
     server = Server(sse(delta(content=begun), GONE), sse(*rest))
-    message = chat(server, continuation=continuation, thinking=True).invoke("x")
+    message = chat(server, continuation=continuation, thinking=True, max_retries=1).invoke("x")
     assert (thought(message), message.text) == ("So.\n", "Five.")
     assert [len(body["messages"]) for _, body in server.requests] == [1, 1]
 

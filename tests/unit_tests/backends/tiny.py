@@ -140,3 +140,11 @@ def _wrapped(tokenizer: Tokenizer, template: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|end|>", chat_template=template, extra_special_tokens=CONTROLS
     )
+
+
+@cache
+def special_tokenizer(*marks: str, template: str = THINKING_TEMPLATE) -> PreTrainedTokenizerFast:
+    """Return a tokenizer whose token table has `marks` as special tokens without names. Decoding removes them."""
+    tokenizer = Tokenizer.from_str(byte_tokenizer().backend_tokenizer.to_str())
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    return _wrapped(tokenizer, template)

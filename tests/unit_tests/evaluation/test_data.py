@@ -194,7 +194,7 @@ def test_a_policy_that_does_not_fit_in_a_line_is_refused(policy: DelegationPolic
         ("x:substrings=no", "substrings: expected True or False, got 'no'"),
         ("x:mode=non_reasoning,trigger=first_token_entropy", "with mode=non_reasoning, leave out trigger"),
         ("x:probability=0.2", "probability: no such setting"),
-        ("x:mode=slow", "mode: expected reasoning or non_reasoning"),
+        ("x:mode=slow", "mode: expected one of reasoning, non_reasoning, gated, paper"),
         ("x:lexicon=3", "lexicon: no such setting"),
         ("x:budget=3", "budget: no such setting"),
     ],

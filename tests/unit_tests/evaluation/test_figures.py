@@ -18,7 +18,7 @@ from langchain_spec_thinking.evaluation.report import as_dict
 from langchain_spec_thinking.evaluation.results import pareto
 from langchain_spec_thinking.evaluation.statistics import mcnemar, mean, ratio, wilson
 from langchain_spec_thinking.evaluation.verdicts import Relation, compare, verdicts
-from langchain_spec_thinking.policy import Price
+from langchain_spec_thinking.price import Price
 from langchain_spec_thinking.report import AuthorUsage
 
 if TYPE_CHECKING:
@@ -201,6 +201,26 @@ def test_a_pair_is_compared_with_a_coin(right: str, target: int, expected: str) 
     assert with_coin.text.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("small", "cost", "reason"),
+    [
+        (20, 200, "it costs more than the large model alone"),
+        (20, 5, "it costs less than the small model alone"),
+        (100, 100, "the large model alone costs no more than the small one alone"),
+    ],
+)
+def test_a_verdict_says_why_no_coin_costs_as_much(small: int, cost: int, reason: str) -> None:
+    runs = {
+        "small": outcomes(FEW, target=0, cost=small),
+        "target": outcomes(ALL, target=100, cost=100),
+        "pair": outcomes(FEW, target=20, cost=cost),
+    }
+    found = Evaluation(runs, {"small": "speculative", "target": "target", "pair": None}, PRICES)
+    texts = [verdict.text for verdict in verdicts(found, "pair")]
+    assert f"No coin over whole questions costs as much as this pair: {reason}." in texts
+    assert list(found.rows) == ["small", "target", "pair"]
+
+
 @pytest.mark.parametrize(("cost", "share"), [(50, 0.375), (20, 0.0), (5, None), (100, 1.0), (200, None)])
 def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
     """The small model costs 20 per question and the target 100. A coin that costs 50 sends 3 in 8 to the target."""
@@ -220,6 +240,9 @@ def test_a_coin_of_the_same_cost(cost: int, share: float | None) -> None:
     else:
         assert found.cost_share("pair") == pytest.approx(share)
         assert f"of the same cost that sends {share:.1%} of the whole questions" in last.text
+        coin = found.coins["pair"]
+        assert sum(coin.costs) == pytest.approx(sum(found.figures["pair"].costs))
+        assert f"({coin.accuracy.value:.1%} right on average)" in last.text
         assert last.dominated == (share > 0)
     assert replace(found, prices={}).cost_share("pair") is None
 
@@ -239,6 +262,22 @@ def test_errors_do_not_lower_the_cost() -> None:
     none = tuple(replace(one, error="503") for one in answered)
     (verdict,) = verdicts(Evaluation({**runs, "target": none}, found.alone), "pair")
     assert verdict.text == "Nothing to compare: with pair or target, every question ended in an error."
+
+
+def test_a_pair_is_compared_with_further_models() -> None:
+    """A model in between is better than the pair, and cheaper."""
+    runs = {
+        "small": outcomes(FEW, target=0, cost=20),
+        "target": outcomes(ALL, target=100, cost=100),
+        "pair": outcomes(SLIGHTLY_MORE, target=20, cost=50),
+        "14b": outcomes(MANY, target=100, cost=120),
+    }
+    alone: dict[str, Author | None] = {"small": "speculative", "target": "target", "pair": None, "14b": "target"}
+    found = Evaluation(runs, alone, PRICES, {"14b": Price(0, 300_000)})
+    dominated = [verdict for verdict in verdicts(found, "pair") if verdict.dominated]
+    (against_14b,) = [verdict.text for verdict in dominated if "14b" in verdict.text]
+    assert against_14b.startswith("Dominated: 14b alone is better and cheaper here.")
+    assert found.cost_share("pair") == 0.375
 
 
 def test_few_questions_give_no_verdict() -> None:

@@ -26,9 +26,9 @@ from langchain_spec_thinking import (
     replay,
 )
 from langchain_spec_thinking.evaluation.mining import steps
-from langchain_spec_thinking.evaluation.outcomes import Outcome
+from langchain_spec_thinking.evaluation.outcomes import SIDES, Outcome
 from langchain_spec_thinking.evaluation.runs import _Store
-from langchain_spec_thinking.evaluation.variants import Variant, reseeded
+from langchain_spec_thinking.evaluation.variants import Variant, alone, reseeded
 from langchain_spec_thinking.jsonl import LineAppender, read_lines
 from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_spec_thinking.policy.triggers import Draft
+    from langchain_spec_thinking.turn import Author
 
 STEP = "I add two and three."
 THOUGHT = f"Well.\n\n{STEP}\n\nWait, I check.\n\nSo.</think>Five."
@@ -144,10 +145,18 @@ def test_takeovers_in_thought_and_answer_are_counted() -> None:
 
 def test_usage_of_a_model_alone_includes_both_sides() -> None:
     """The model is on both sides of its pair. Requests to both count, for example a second one after a blank answer."""
-    alone = Outcome.of_record("q", RECORD, "speculative")
-    assert alone.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
-    assert alone.usage["target"] == AuthorUsage()
-    assert (alone.tokens["speculative"], alone.takeovers) == (26, ())
+    found = Outcome.of_record("q", RECORD, "speculative")
+    assert found.usage["speculative"] == AuthorUsage(requests=3, prompt_tokens=50, completion_tokens=29)
+    assert found.usage["target"] == AuthorUsage()
+    assert (found.tokens["speculative"], found.takeovers) == (26, ())
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_model_alone_is_asked_for_whole_replies(side: Author) -> None:
+    """A host that writes on after a disconnect otherwise gets requests of 256 tokens."""
+    model = ScriptedBackend("One.\n\nWait, two.")
+    alone(ChatSpeculativeThinking(speculative=model, target=model), side, "alone").model.invoke("x")
+    assert [request.whole for request, _ in model.requests] == [True]
 
 
 def test_steps_of_the_answer_are_mined_if_there_is_no_thought() -> None:
@@ -161,6 +170,15 @@ def test_steps_of_the_answer_are_mined_if_there_is_no_thought() -> None:
         model.invoke([HumanMessage("hi")])
     assert not records[0].thinking
     assert list(steps(records[0])) == ["So it is five."]
+
+
+def test_lines_of_code_after_a_blank_line_are_not_mined() -> None:
+    records: list[Record] = []
+    small = ScriptedBackend("I add.\n\n```\na = 1\n\nb = 2\n```\n\nSo it is five.")
+    policy = DelegationPolicy(trigger=RandomTrigger(0))
+    with recording(records.append):
+        ChatSpeculativeThinking(speculative=small, target=small, policy=policy).invoke([HumanMessage("hi")])
+    assert [step[:3] for step in steps(records[0])] == ["```", "So "]
 
 
 def test_an_incomplete_last_line_of_a_growing_file_is_skipped(tmp_path: Path) -> None:

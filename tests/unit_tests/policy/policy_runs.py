@@ -42,6 +42,11 @@ class Stream:
     reason: EndReason = "stop"
     top: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
+    def first(self, characters: int) -> Stream:
+        """Return the stream as a model writes it that must stop after some characters."""
+        short = len(self.text) <= characters
+        return self if short else Stream(self.text[:characters], LENGTH, self.top)
+
     def pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, tuple[float, ...] | None]]:
         """Also cut chunks at the tokens in `top`, because a piece has log-probabilities for its first token only."""
         start = 0
@@ -61,6 +66,8 @@ def run_policy(
     streams: Iterable[Stream | str],
     split: Callable[[str], Sequence[str]] = as_one_chunk,
     received: list[str] | None = None,
+    *,
+    counted: bool = False,
 ) -> list[Command]:
     """Run the policy until it finishes, or until no stream is left.
 
@@ -69,6 +76,8 @@ def run_policy(
         streams: The texts of the models, one after the other.
         split: A function that cuts the text of a stream into chunks.
         received: A list that collects the text that the policy received from each stream before it ended the stream.
+        counted: Whether each character is a token. A stream then ends at the limit of its request. False: texts have no
+            tokens.
     """
     commands = machine.start()
     received = [] if received is None else received
@@ -76,16 +85,23 @@ def run_policy(
         if isinstance(commands[-1], Finish):
             break
         stream = Stream(stream) if isinstance(stream, str) else stream  # noqa: PLW2901
+        if counted:
+            stream = stream.first(last_request(commands).max_tokens)  # noqa: PLW2901
         received.append("")
         for chunk, top_logprobs in stream.pieces(split(stream.text)):
             received[-1] += chunk
-            new = machine.receive(chunk, 0, top_logprobs)
+            new = machine.receive(chunk, len(chunk) if counted else 0, top_logprobs)
             commands += new
             if _ends_stream(new):
                 break
         else:
             commands += machine.end(stream.reason)
     return commands
+
+
+def last_request(commands: Sequence[Command]) -> Generate:
+    """Return the running request."""
+    return next(command for command in reversed(commands) if isinstance(command, Generate))
 
 
 def transcript(commands: Iterable[Command]) -> list[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_spec_thinking import Budget, ChatSpeculativeThinking, DelegationPolicy, Price
-from langchain_spec_thinking.report import AuthorUsage
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -16,12 +15,16 @@ if TYPE_CHECKING:
 STEP = "Wait, no. "
 
 
-def report_of(budget: Budget, **settings: Any) -> dict[str, Any]:
-    """Return the report of a turn with a takeover of four tokens at each of twenty boundaries."""
+def report_of(
+    budget: Budget, takeover_tokens: Any = 4, price: Price | None = None, small: Price | None = None
+) -> dict[str, Any]:
+    """Return the report of a turn with a takeover, of four tokens by default, at each of twenty boundaries."""
     script = lambda turn: "".join(f"{STEP}So on {n}.\n\n" for n in range(20 - turn.answer.count("\n\n")))  # noqa: E731
-    policy = DelegationPolicy(takeover_tokens=4, reflection_limit=99, reflection_limit_max=99, budget=budget)
+    policy = DelegationPolicy(
+        takeover_tokens=takeover_tokens, reflection_limit=99, reflection_limit_max=99, budget=budget
+    )
     pair = ChatSpeculativeThinking(
-        speculative=ScriptedBackend(script), target=ScriptedBackend(STEP * 20), policy=policy, **settings
+        speculative=ScriptedBackend(script, price=small), target=ScriptedBackend(STEP * 20, price=price), policy=policy
     )
     report: dict[str, Any] = pair.invoke("hi").response_metadata["speculative_thinking"]
     return report
@@ -41,6 +44,21 @@ def test_the_target_writes_at_most_the_tokens_of_the_budget(tokens: int) -> None
     assert report["segments"][-1]["author"] == "speculative"
 
 
+@pytest.mark.parametrize("requests", [0, 1, 3])
+def test_the_target_gets_at_most_the_requests_of_the_budget(requests: int) -> None:
+    report = report_of(Budget(requests=requests))
+    assert report["usage"]["target"]["requests"] == report["takeovers"] == requests
+    words = f"the large model got {requests} of at most {requests} requests"
+    assert report["degraded"] == [f"the budget is spent: {words}"]
+    assert report["segments"][-1]["author"] == "speculative"
+
+
+def test_the_rest_obeys_the_budget() -> None:
+    report = report_of(Budget(target_tokens=9), takeover_tokens="rest")
+    assert report["usage"]["target"] | {"requests": 1, "completion_tokens": 9} == report["usage"]["target"]
+    assert report["segments"][-1]["author"] == "speculative"
+
+
 def test_takeovers_resume_when_the_share_has_decreased() -> None:
     free, report = report_of(Budget()), report_of(Budget(target_share=0.2))
     assert free["target_share"] > 0.3
@@ -52,18 +70,24 @@ def test_takeovers_resume_when_the_share_has_decreased() -> None:
 
 def test_a_turn_costs_little_more_than_the_limit() -> None:
     price = Price(prompt=1.0, completion=10.0)
-    free = report_of(Budget(cost=1e9, target_price=price))
-    cost = price.of(AuthorUsage(**free["usage"]["target"]))
-    report = report_of(Budget(cost=cost / 2, target_price=price))
-    spent = price.of(AuthorUsage(**report["usage"]["target"]))
-    assert cost / 2 <= spent < 0.6 * cost
+    cost = report_of(Budget(cost=1e9), price=price)["usage"]["target"]["cost"]
+    report = report_of(Budget(cost=cost / 2), price=price)
+    assert cost / 2 <= report["usage"]["target"]["cost"] < 0.6 * cost
     assert "the turn cost" in report["degraded"][0]
 
 
-def test_cached_tokens_have_their_own_price() -> None:
-    usage = AuthorUsage(requests=1, prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=100_000)
-    assert Price(prompt=1, completion=10).of(usage) == pytest.approx(2.0)
-    assert Price(prompt=1, completion=10, cached=0.1).of(usage) == pytest.approx(0.6 + 0.04 + 1.0)
+def test_the_cost_of_the_small_model_counts_if_it_is_known() -> None:
+    price = Price(prompt=1.0, completion=10.0)
+    alone = report_of(Budget(cost=1e9), price=price)["usage"]["target"]["cost"]
+    report = report_of(Budget(cost=alone), price=price, small=price)
+    costs = [report["usage"][author]["cost"] for author in ("speculative", "target")]
+    assert sum(costs) >= alone
+    assert 0 < costs[1] < alone
+
+
+def test_a_limit_on_the_cost_needs_the_price_of_the_large_model() -> None:
+    with pytest.raises(ValueError, match=r"Budget\(cost=0.5\) needs the price of scripted, .* Pass `price=Price"):
+        report_of(Budget(cost=0.5), small=Price(1, 1))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +95,8 @@ def test_cached_tokens_have_their_own_price() -> None:
     [
         ({"target_tokens": -1}, "target_tokens"),
         ({"target_share": 1.5}, "target_share"),
-        ({"cost": 1.0}, "cost"),
-        ({"cost": -1.0, "target_price": Price(1, 1)}, "cost"),
+        ({"cost": -1.0}, "cost"),
+        ({"cost": float("nan")}, "cost"),
     ],
 )
 def test_invalid_values_are_refused_with_the_name_of_the_field(settings: dict[str, Any], field: str) -> None:

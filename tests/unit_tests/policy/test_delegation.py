@@ -296,8 +296,15 @@ REASONING: list[Any] = [
         {"policy": DelegationPolicy(boundary="STEP ", trigger=NO_VERIFICATION.trigger)},
         ["One.\n\nwait ST", Stream("", LENGTH)],
         ["open", "speculative draft 1000", "+ One.\n\nwait ST", "close '\\n</think>\\n\\n'", "speculative answer 1000"]
-        + ["finish length"],
+        + ["target answer 1000"],
         id="a delimiter other than newlines is matched literally",
+    ),
+    pytest.param(
+        {"answer_passes_on": False},
+        ["One.", Stream("", LENGTH)],
+        ["open", "speculative draft 1000", "+ One.", "close '\\n</think>\\n\\n'", "speculative answer 1000"]
+        + ["finish length"],
+        id="in old records, a full context ends a turn before the answer begins",
     ),
 ]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_spec_thinking.policy import CueTrigger, Delegation, DelegationPolicy, Lexicon, ScoreAndAccept
-from langchain_spec_thinking.policy.delegation import TRANSITIONS, State
+from langchain_spec_thinking.policy.states import TRANSITIONS, State
 from tests.unit_tests.policy.policy_runs import Stream, run_policy
 from tests.unit_tests.policy.test_properties import POLICIES, STREAMS
 
@@ -21,30 +21,39 @@ CUE = {"policy": DelegationPolicy(CueTrigger())}
 OPENING = {"policy": DelegationPolicy(opening_tokens=9)}
 SCORE = {"policy": DelegationPolicy(ScoreAndAccept(5))}
 EVERY = {"policy": DelegationPolicy(takeover_every_boundary=True)}
+INTERVAL = {"policy": DelegationPolicy(takeover_interval=50)}
+REST = {"policy": DelegationPolicy(takeover_tokens="rest")}
+SCORE_REST = {"policy": DelegationPolicy(ScoreAndAccept(5), takeover_tokens="rest")}
+PAPER = {"policy": DelegationPolicy.paper()}
 EXCESSIVE = {"policy": DelegationPolicy(reflection_limit=1)}
 BY_TARGET = {"answer_by": "target"}
 NO_TOKENS = {"max_tokens": 0}
 NO_THOUGHT = {"thinks": False}
+STRUCTURED = {**NO_THOUGHT, "structured_answer": True}
 
 SCRIPTS: Final[dict[State, dict[str, tuple[dict[str, Any], list[Any]]]]] = {
     State.IDLE: {
         "the turn starts": (CUE, []),
-        "an answer is requested": ({**NO_THOUGHT, "structured_answer": True}, []),
+        "an answer is requested": ({**STRUCTURED, "answer_may_think": False}, []),
         "the turn ends": (NO_TOKENS, []),
     },
     State.BEGIN: {
         "the policy has an opening": (OPENING, ["One"]),
         "the policy has no opening": (CUE, ["One"]),
+        "the answer begins": (STRUCTURED, ["One"]),
     },
     State.WRITING: {
         "a boundary arrives": (CUE, ["One.\n\n"]),
         "the author closes the thought and answers": (CUE, ["One.</think>"]),
         "an answer is requested": (BY_TARGET, ["One.</think>"]),
+        "the other model begins the turn": (NO_THOUGHT, [" ", STOP]),
         "the turn ends": (NO_THOUGHT, ["One.", STOP]),
     },
     State.DRAFT: {
         "the draft is kept": (CUE, ["One.\n\nTwo.\n\n"]),
         "takeovers are stopped": (EVERY, ["One.\n\nTwo", LENGTH, "Two.\n\nThree"]),
+        "the last takeover is too recent": (INTERVAL, ["One.\n\nWait,", "No.\n\n", LENGTH, "Wait,"]),
+        "the other model writes the rest": (REST, ["One.\n\nWait,"]),
         "the trigger decides for a takeover": (CUE, ["One.\n\nWait,"]),
         "the policy takes over at every boundary": (EVERY, ["One.\n\nTwo"]),
         "the sentence contains a verification cue": (
@@ -55,10 +64,12 @@ SCRIPTS: Final[dict[State, dict[str, tuple[dict[str, Any], list[Any]]]]] = {
         "the trigger requests a score": (SCORE, ["One.\n\nTwo.\n\nThree"]),
         "the author closes the thought and answers": (CUE, ["One.\n\n</think>"]),
         "an answer is requested": (BY_TARGET, ["One.\n\n</think>"]),
+        "the other model begins the turn": (NO_THOUGHT, [" \n\n", STOP]),
         "the turn ends": (NO_THOUGHT, ["One.\n\n", STOP]),
     },
     State.SCORE: {
         "the score is too low": (SCORE, ["One.\n\nTwo.\n\nThree", "4"]),
+        "the other model writes the rest": (SCORE_REST, ["One.\n\nTwo.\n\nThree", "4"]),
         "the leading model continues at a boundary": (SCORE, ["One.\n\nTwo.\n\nThree", "5"]),
         "the leading model continues inside a step": (SCORE, ["One.\n\n" + "x " * 600, "5"]),
         "an answer is requested": (SCORE, ["One.\n\nTwo.</think>", "5"]),
@@ -70,14 +81,19 @@ SCRIPTS: Final[dict[State, dict[str, tuple[dict[str, Any], list[Any]]]]] = {
         "the leading model continues inside a step": (CUE, ["One.\n\nWait,", "No.", LENGTH]),
         "the author closes the thought and answers": ({**CUE, **BY_TARGET}, ["One.\n\nWait,", "No.</think>"]),
         "an answer is requested": (CUE, ["One.\n\nWait,", "No.</think>"]),
+        "the other model begins the turn": ({**OPENING, **NO_THOUGHT}, [STOP]),
         "the turn ends": ({**CUE, **NO_THOUGHT}, ["One.\n\nWait,", "No.", STOP]),
     },
     State.CLOSING: {
         "the answer begins": (CUE, ["One.</think>\n\n", "Two"]),
         "another model continues": (CUE, ["One.</think>\n\n", DROP]),
+        "the takeover continues in the answer": (PAPER, ["One.\n\nWait,", LENGTH, "No.</think> A"]),
+        "the leading model continues at a boundary": (PAPER, ["One.</think>\n\nA"]),
+        "the leading model continues inside a step": (PAPER, ["One.</think>A"]),
     },
     State.ANSWER: {
         "an answer is requested": (CUE, ["One.</think>\n\n", STOP]),
+        "the other model begins the turn": (STRUCTURED, [STOP]),
         "the turn ends": (CUE, ["One.</think>\n\nTwo", STOP]),
     },
     State.DONE: {},

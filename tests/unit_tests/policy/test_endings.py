@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_spec_thinking.policy.boundary import Boundary
-from langchain_spec_thinking.policy.endings import WHITE_SPACE_MAX, Beginnings, Terminators, sentence_end
+from langchain_spec_thinking.policy.endings import WHITE_SPACE_MAX, Beginnings, Terminators, count_words, sentence_end
 
 LETTERS = st.text(alphabet="ab\n", max_size=30)
 STRINGS = st.lists(st.text(alphabet="ab\n", min_size=1, max_size=8), max_size=6).map(tuple)
@@ -99,6 +99,27 @@ def test_short_white_space_is_no_token(text: str, tokens: int) -> None:
     complete = len(words) == tokens and words[-1].end() < len(text)
     if " " * 32 not in re.sub(r"\s", " ", text):
         assert sentence_end(text, tokens) == (words[-1].end() if complete else None)
+
+
+@pytest.mark.parametrize(
+    ("word", "letters"),
+    [
+        pytest.param("\u0930\u0941\u0915\u094b", 2, id="Hindi"),
+        pytest.param("\u0e17\u0e35\u0e48\u0e19\u0e35\u0e48", 2, id="Thai"),
+        pytest.param("\u0438\u0306\u0435\u0308", 2, id="Russian, decomposed"),
+        pytest.param("e\u0301", 1, id="a Latin letter, decomposed"),
+    ],
+)
+def test_a_combining_mark_belongs_to_the_token_of_its_letter(word: str, letters: int) -> None:
+    tokens = -(-letters // 2)
+    assert count_words(f"{word} {word}") == 2 * tokens
+    assert sentence_end(f"{word} {word}", tokens) == len(word)
+    decided = {sentence_end(f"{word} {word}"[:size], tokens) for size in range(len(word) + 2)}
+    assert decided == {None, len(word)}
+
+
+def test_marks_without_end_are_tokens() -> None:
+    assert sentence_end("e" + "\u0301" * 100, 5) is not None
 
 
 @pytest.mark.parametrize("space", [" ", "\n", "\t\n ", "\u2003"])

@@ -36,6 +36,17 @@ def test_excessive_reflection_is_ended_with_growing_limits() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("takeover", "reflections"),
+    [("Hm, let us wait", 0), ("Hm, let us wait ", 1), ("Wait, let us go", 1)],
+    ids=["in the last word, which is dropped", "in the last word, which is kept", "in an earlier word"],
+)
+def test_a_cue_in_a_takeover_counts_if_its_word_is_kept(takeover: str, reflections: int) -> None:
+    machine = Delegation(DelegationPolicy(NO_VERIFICATION.trigger, reflection_limit=1), thinks=True, max_tokens=1000)
+    run = transcript(run_policy(machine, ["One.\n\nwait.", Stream(takeover, LENGTH), " on.\n\nSo what", "Fine."]))
+    assert len([line for line in run if line.startswith("insert")]) == reflections
+
+
 @pytest.mark.parametrize("kept", ["Yes.", "Therefore."])
 def test_only_a_kept_sentence_counts_as_reflection(kept: str) -> None:
     policy = DelegationPolicy(reflection_limit=1)

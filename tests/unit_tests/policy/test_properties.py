@@ -17,6 +17,7 @@ from langchain_spec_thinking.policy import (
     DelegationPolicy,
     FirstTokenEntropy,
     Lexicon,
+    NoTakeovers,
     RandomTrigger,
     ScoreAndAccept,
     TargetLeads,
@@ -92,6 +93,7 @@ SIMPLE = st.one_of(
     st.builds(RandomTrigger, st.sampled_from([0, 0.5, 1]), st.integers(0, 9), st.one_of(LEXICONS, st.just(NO_CUES))),
     st.builds(FirstTokenEntropy, st.sampled_from([0, 1.0]), lexicon=st.one_of(LEXICONS, st.just(NO_CUES))),
     st.builds(ScoreAndAccept, st.sampled_from([0, 5, 10])),
+    st.just(NoTakeovers()),
 )
 LEADING = st.builds(TargetLeads, st.sampled_from([("so", "wait"), ("hold", "hold on", "alternatively")]))
 COMBINED = st.sampled_from([AnyOf, AllOf])
@@ -110,7 +112,7 @@ TRIGGERS = st.one_of(
 POLICIES = st.builds(
     DelegationPolicy,
     trigger=TRIGGERS,
-    takeover_tokens=st.sampled_from([1, 4, 20, None]),
+    takeover_tokens=st.sampled_from([1, 4, 20, None, "rest"]),
     reflection_limit=st.integers(1, 3),
     recap_sentence=st.sampled_from(["Let me look back:", ""]),
     opening_tokens=st.sampled_from([0, 100]),

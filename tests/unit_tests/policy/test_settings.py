@@ -12,6 +12,8 @@ from langchain_spec_thinking.policy import DelegationPolicy, Lexicon
     [
         ("takeover_tokens", 0),
         ("takeover_tokens", True),
+        ("takeover_tokens", "step"),
+        ("takeover_interval", -1),
         ("verification_tokens", -1),
         ("recap_tokens", 1.5),
         ("opening_tokens", -1),

@@ -28,7 +28,7 @@ class _Flagged(Provider):
 class VLLM(_Flagged):
     """vLLM without a reasoning parser.
 
-    - documented: `continue_final_message` leaves the last message open, in place.
+    - recorded: `continue_final_message` leaves the last message open, in place.
     - documented: with `add_generation_prompt` the flag is refused with 400.
     - recorded: a trailing message without the flag is closed, and a new one begins.
     - recorded: completions take a prompt unchanged, and end after 16 tokens if `max_tokens` is missing.
@@ -36,6 +36,7 @@ class VLLM(_Flagged):
     """
 
     name = "vLLM"
+    checked = "at every change, tested: `tests/integration_tests`"
     url = "http://vllm.test:8000/v1"
     owner = "vllm"
     about: ClassVar = {"max_model_len": 4096}
@@ -45,12 +46,13 @@ class VLLM(_Flagged):
 class VLLMWithParser(VLLM):
     """vLLM with a reasoning parser.
 
-    - documented: `continue_final_message` leaves the last message open, in place.
+    - recorded: `continue_final_message` leaves the last message open, in place.
     - documented: the thought comes in `reasoning`.
     - guessed: the parser does not see the prefilled text, and takes all text before `</think>` for the thought.
     """
 
     name = "vLLM, reasoning parser"
+    checked = "2026-11-27, report: [vllm 28089](https://github.com/vllm-project/vllm/issues/28089)"
     url = "http://vllm-parser.test:8000/v1"
     reasoning_field = "reasoning"
 
@@ -68,6 +70,7 @@ class SGLang(_Flagged):
     """
 
     name = "SGLang"
+    checked = "2026-11-27, read: [sglang 17065](https://github.com/sgl-project/sglang/pull/17065)"
     url = "http://sglang.test:30000/v1"
     owner = "sglang"
     about: ClassVar = {"max_model_len": 4096}
@@ -83,15 +86,17 @@ class SGLang(_Flagged):
 class LlamaCpp(_Flagged):
     """llama.cpp's own server.
 
-    - documented: `continue_final_message` leaves the last message open, in `reasoning_content` or its content.
-    - documented: a bare trailing message is left open too.
-    - documented: the thought comes in `reasoning_content`.
-    - guessed: its parser sees that a prefilled thought is still open.
+    - recorded: `continue_final_message` leaves the last message open, in `reasoning_content` or its content.
+    - recorded: a bare trailing message is left open too.
+    - recorded: a reply that is no stream begins by repeating that message.
+    - recorded: the thought comes in `reasoning_content`, also if the prompt has opened it.
     - recorded: completions take a prompt unchanged.
     - recorded: the list of models contains `llamacpp`, and `n_ctx_train` in `meta`.
+    - recorded: `/props` contains the context of a slot.
     """
 
     name = "llama.cpp"
+    checked = "at every change, tested: `tests/integration_tests`"
     url = "http://llama-cpp.test:8080/v1"
     owner = "llamacpp"
     about: ClassVar = {"meta": {"n_ctx_train": 4096}}
@@ -99,6 +104,13 @@ class LlamaCpp(_Flagged):
 
     def shown(self, body: dict[str, Any]) -> str:
         return shown_trailing(body["messages"])
+
+    def echo(self, body: dict[str, Any]) -> str:
+        last = {} if body.get("stream") or "messages" not in body else body["messages"][-1]
+        return str(last.get("content") or "") if last.get("role") == "assistant" else ""
+
+    def properties(self) -> dict[str, Any]:
+        return {"default_generation_settings": {"n_ctx": 2048}}
 
 
 class LlamaCppPython(Provider):
@@ -111,6 +123,7 @@ class LlamaCppPython(Provider):
     """
 
     name = "llama-cpp-python"
+    checked = "2026-11-26, tested: version 0.3.36 of its server"
     url = "http://llama-cpp-python.test:8000/v1"
     auto = "chat_instruct"
     raw = True
@@ -130,6 +143,7 @@ class TransformersServe(Provider):
     """
 
     name = "transformers serve"
+    checked = "at every change, tested: `tests/integration_tests`"
     url = "http://transformers.test:8000/v1"
     auto = "chat_instruct"
     raw = True
@@ -158,6 +172,7 @@ class Ollama(Provider):
     """
 
     name = "Ollama"
+    checked = "2026-11-27, read: [ollama 17187](https://github.com/ollama/ollama/pull/17187)"
     url = "http://ollama.test:11434/v1"
     auto = "chat_trailing"
     owner = "library"
@@ -172,13 +187,17 @@ class Ollama(Provider):
 class LMStudio(Provider):
     """LM Studio.
 
-    - recorded: a trailing message is continued, and 0.4.16 repeats it first (lmstudio-bug-tracker 2041).
+    - recorded: a trailing message is continued, and 0.4.16 repeats it first.
     - guessed: it ignores `continue_final_message`.
     - documented: completions take a prompt unchanged.
     - recorded: the list of models contains `organization_owner`.
     """
 
     name = "LM Studio"
+    checked = (
+        "2026-11-22, report: [lmstudio-bug-tracker 2041]"
+        "(https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/2041)"
+    )
     url = "http://lm-studio.test:1234/v1"
     auto = "chat_trailing"
     raw = True
@@ -201,6 +220,10 @@ class TGI(_Flagged):
     """
 
     name = "TGI"
+    checked = (
+        "2026-11-27, read: [text-generation-inference 2733]"
+        "(https://github.com/huggingface/text-generation-inference/pull/2733)"
+    )
     url = "http://tgi.test:3000/v1"
     owner = "big"
 

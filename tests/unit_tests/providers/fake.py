@@ -53,6 +53,7 @@ class Provider(Handler):
 
     Attributes:
         name: The usual name.
+        checked: When the first line of the docstring was last compared with a source, how, and with which source.
         auto: The strategy that `auto` selects without a tokenizer.
         raw: Whether its completions endpoint shows the prompt unchanged to the model.
         owner: `owned_by` in its list of models. None if the field is missing.
@@ -62,11 +63,14 @@ class Provider(Handler):
         usage_streams: Whether a stream ends with its usage.
         done: Whether a stream ends with `[DONE]`.
         bills_on: Whether it continues to write and bill if the client hangs up.
+        completions_max_tokens: The limit of a completion without a limit. None: there is no limit.
+        limit_field: The field of the token limit.
         billed: Tokens written so far.
         accepted: Bodies of the streaming requests that were answered.
     """
 
     name: ClassVar[str]
+    checked: ClassVar[str]
     url: ClassVar[str]
     auto: ClassVar[StrategyName]
     raw: ClassVar[bool] = False
@@ -77,6 +81,7 @@ class Provider(Handler):
     done: ClassVar[bool] = True
     bills_on: ClassVar[bool] = False
     completions_max_tokens: ClassVar[int | None] = None
+    limit_field: ClassVar[str] = "max_tokens"
 
     def __init__(self, text: str) -> None:
         self.reciter = Reciter(text)
@@ -121,6 +126,10 @@ class Provider(Handler):
         owner = {} if self.owner is None else {"owned_by": self.owner}
         return {"object": "list", "data": [{"id": self.model, "object": "model", **owner, **self.about}]}
 
+    def properties(self) -> dict[str, Any]:
+        """Return what the server tells about itself apart from its models."""
+        raise RefusalError(404, "Not Found")
+
     def between(self) -> bytes:
         """Return the bytes that keep a stream alive."""
         return b""
@@ -136,6 +145,8 @@ class Provider(Handler):
         try:
             if request.method == "GET" and path == "/models":
                 return httpx2.Response(200, json=self.models())
+            if request.method == "GET":
+                return httpx2.Response(200, json=self.properties())
             body = json.loads(request.content)
             chat = path.startswith("/chat")
             if chat:
@@ -147,7 +158,7 @@ class Provider(Handler):
     def _reply(self, body: dict[str, Any], *, chat: bool) -> httpx2.Response:
         shown = self.shown(body) if chat else self.prompt(body)
         rest = words(self.reciter(shown))
-        most = body.get("max_tokens", len(rest) if chat else self.completions_max_tokens)
+        most = body.get(self.limit_field, len(rest) if chat else self.completions_max_tokens)
         tokens, reason = rest[:most], "stop" if most is None or len(rest) <= most else "length"
         written = "".join(tokens)
         prompt = len(tiny.byte_tokenizer().encode(shown))

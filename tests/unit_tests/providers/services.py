@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+_NO_MODEL_TURN = "Requests ending with a model turn are not supported."
 _WHITE_SPACE = "messages: final assistant content cannot end with trailing whitespace"
 
 
 def _trails(body: dict[str, Any]) -> bool:
     return bool(body["messages"][-1]["role"] == "assistant")
+
+
+def _gemini_error(message: str) -> list[dict[str, Any]]:
+    return [{"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}]
 
 
 class _Marked(Provider):
@@ -52,6 +57,7 @@ class DeepSeek(_Marked):
     """
 
     name = "DeepSeek, `/beta`"
+    checked = "2026-11-27, read: [reference](https://api-docs.deepseek.com/api/create-chat-completion)"
     url = "https://api.deepseek.com/beta"
     owner = "deepseek"
     mark = "prefix"
@@ -69,6 +75,7 @@ class DeepSeekNotBeta(DeepSeek):
     """
 
     name = "DeepSeek, elsewhere"
+    checked = "2026-11-27, read: [guide](https://api-docs.deepseek.com/guides/chat_prefix_completion)"
     url = "https://api.deepseek.com/v1"
     auto = "chat_instruct"
 
@@ -88,6 +95,10 @@ class Mistral(_Marked):
     """
 
     name = "Mistral"
+    checked = (
+        "2026-11-27, read: [reference]"
+        "(https://docs.rs/crate/mistral-openapi-client/latest/source/docs/AssistantMessage.md)"
+    )
     url = "https://api.mistral.ai/v1"
     owner = "mistralai"
     mark = "prefix"
@@ -114,10 +125,14 @@ class Magistral(Mistral):
 
     - documented: `prefix: true` continues the last message.
     - documented: the thought comes as a part of type `thinking` in a list of parts.
+    - documented: a part of type `thinking` in the prefix with `closed: false` is an open thought.
     - guessed: think tags in a prefix open a thought.
     """
 
     name = "Mistral, reasoning"
+    checked = (
+        "2026-11-27, read: [reference](https://docs.rs/crate/mistral-openapi-client/latest/source/docs/ThinkChunk.md)"
+    )
     reasoning_field = "thinking"
 
     def deltas(self, shown: str, written: str) -> Iterator[dict[str, Any]]:
@@ -131,10 +146,13 @@ class Kimi(_Marked):
     """Kimi (Moonshot).
 
     - documented: `partial: true` continues the last message; the reply does not repeat it.
+    - documented: in thinking mode, `reasoning_content` of that message is a finished thought.
+    - guessed: think tags in its content open a thought.
     - guessed: a trailing message without the mark is closed.
     """
 
     name = "Kimi"
+    checked = "2026-11-27, read: [guide](https://platform.kimi.ai/docs/guide/use-partial-mode-feature-of-kimi-api)"
     url = "https://api.moonshot.ai/v1"
     owner = "moonshot"
     mark = "partial"
@@ -143,12 +161,14 @@ class Kimi(_Marked):
 class DashScope(_Marked):
     """DashScope.
 
-    - documented: `partial: true` continues the last message.
+    - documented: `partial: true` continues the last message of a model that does not think.
+    - guessed: think tags in its content open a thought.
     - guessed: a trailing message without the mark is closed.
     - documented: it continues to write if the client hangs up.
     """
 
     name = "DashScope"
+    checked = "2026-11-27, read: [guide](https://help.aliyun.com/zh/model-studio/partial-mode)"
     url = "https://dashscope.aliyuncs.com/compatible-mode/v1"
     owner = "system"
     mark = "partial"
@@ -163,6 +183,7 @@ class OpenRouter(_Trailing):
     """
 
     name = "OpenRouter"
+    checked = "2026-11-27, read: [reference](https://openrouter.ai/docs/api-reference/overview)"
     url = "https://openrouter.ai/api/v1"
 
     def between(self) -> bytes:
@@ -179,6 +200,7 @@ class Groq(_Trailing):
     """
 
     name = "Groq"
+    checked = "2026-11-27, read: [guide](https://console.groq.com/docs/prefilling)"
     url = "https://api.groq.com/openai/v1"
     owner = "Meta"
     bills_on = True
@@ -200,6 +222,7 @@ class Fireworks(Provider):
     """
 
     name = "Fireworks"
+    checked = "2026-11-27, read: [guide](https://docs.fireworks.ai/guides/completions-api)"
     url = "https://api.fireworks.ai/inference/v1"
     auto = "chat_instruct"
     raw = True
@@ -214,17 +237,20 @@ class Fireworks(Provider):
 class OpenAI(Provider):
     """OpenAI.
 
-    - documented: a trailing message counts as complete, and a new one begins.
+    - guessed: a trailing message counts as complete, and a new one begins.
     - documented: an unknown field is refused with 400.
+    - documented: `max_completion_tokens` is the limit; newer models refuse `max_tokens`.
     """
 
     name = "OpenAI"
+    checked = "2026-11-27, read: [LiteLLM's list](https://docs.litellm.ai/docs/completion/prefix)"
     url = "https://api.openai.com/v1"
     auto = "chat_instruct"
     owner = "system"
+    limit_field = "max_completion_tokens"
 
     def refuse(self, body: dict[str, Any]) -> None:
-        if fields := unknown(body):
+        if fields := unknown(body, OPENAI_FIELDS - {"max_tokens"} | {self.limit_field}):
             raise RefusalError(400, f"Unrecognized request argument supplied: {fields[0]}")
 
 
@@ -236,6 +262,10 @@ class Claude(_Trailing):
     """
 
     name = "Claude, up to 4.5"
+    checked = (
+        "2026-11-27, read: [guide]"
+        "(https://platform.claude.com/docs/en/build-with-claude/prompt-engineering/prefill-claudes-response)"
+    )
     url = "https://api.anthropic.com/v1"
 
     def refuse(self, body: dict[str, Any]) -> None:
@@ -255,6 +285,7 @@ class NewClaude(Claude):
     """
 
     name = "Claude, from 4.6"
+    checked = "2026-11-27, report: [deepagents 1585](https://github.com/langchain-ai/deepagents/issues/1585)"
     auto = "chat_instruct"
 
     def refuse(self, body: dict[str, Any]) -> None:
@@ -263,7 +294,7 @@ class NewClaude(Claude):
 
 
 class Gemini(_Trailing):
-    """Gemini's OpenAI-compatible address, 2.x and 3.x.
+    """Gemini's OpenAI-compatible address, models before 3.6 (but not 3.5 Flash-Lite).
 
     - guessed: a trailing message is continued.
     - recorded: an unknown field is refused with 400, in a list of errors.
@@ -271,7 +302,8 @@ class Gemini(_Trailing):
     - documented: it continues to write if the client hangs up.
     """
 
-    name = "Gemini"
+    name = "Gemini, before 3.6"
+    checked = "2026-11-27, nothing found"
     url = "https://generativelanguage.googleapis.com/v1beta/openai"
     owner = "google"
     bills_on = True
@@ -281,7 +313,24 @@ class Gemini(_Trailing):
             errors = "\n".join(
                 f'Invalid JSON payload received. Unknown name "{field}": Cannot find field.' for field in fields
             )
-            raise RefusalError(400, [{"error": {"code": 400, "message": errors, "status": "INVALID_ARGUMENT"}}])
+            raise RefusalError(400, _gemini_error(errors))
+
+
+class NewGemini(Gemini):
+    """Gemini's OpenAI-compatible address, 3.5 Flash-Lite and models from 3.6.
+
+    - recorded: a trailing message is refused with 400.
+    - recorded: an unknown field is refused with 400, in a list of errors.
+    """
+
+    name = "Gemini, from 3.6"
+    checked = "2026-11-27, report: [Zoo-Code 1052](https://github.com/Zoo-Code-Org/Zoo-Code/issues/1052)"
+    auto = "chat_instruct"
+
+    def refuse(self, body: dict[str, Any]) -> None:
+        super().refuse(body)
+        if _trails(body):
+            raise RefusalError(400, _gemini_error(_NO_MODEL_TURN))
 
 
 class LiteLLM(_Trailing):
@@ -294,6 +343,7 @@ class LiteLLM(_Trailing):
     """
 
     name = "LiteLLM"
+    checked = "2026-11-27, read: [guide](https://docs.litellm.ai/docs/completion/prefix)"
     url = "http://litellm.test:4000/v1"
     owner = "openai"
 
@@ -310,5 +360,5 @@ class LiteLLM(_Trailing):
 
 SERVICES = (
     *(DeepSeek, DeepSeekNotBeta, Mistral, Magistral, Kimi, DashScope, OpenRouter, Groq, Fireworks, OpenAI),
-    *(Claude, NewClaude, Gemini, LiteLLM),
+    *(Claude, NewClaude, Gemini, NewGemini, LiteLLM),
 )

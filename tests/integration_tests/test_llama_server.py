@@ -1,0 +1,104 @@
+"""What only llama.cpp's own server offers: its context per slot, its chat endpoint with tools, and its grammar."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from pydantic import BaseModel
+from transformers import AutoTokenizer
+
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from langchain_spec_thinking.backends.base import End, Piece, Request
+from langchain_spec_thinking.turn import Message, Turn
+from tests.integration_tests.conftest import LARGE, SMALL
+from tests.integration_tests.servers import ENGINES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langchain_spec_thinking import OpenAIBackend
+    from tests.integration_tests.servers import Server, Servers
+
+SLOT = 4096
+"""Context of one of the two slots, in tokens."""
+THINKING = r"""
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\n' }}
+    {%- if message.role == 'assistant' and message.reasoning_content %}
+        {{- '<think>\n' + message.reasoning_content + '\n</think>\n\n' }}
+    {%- endif %}
+    {{- message.content + '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n<think>\n' }}
+{%- endif %}"""
+"""Chat template of a model that reasons. SmolLM2 does not reason, but it counts on within a thought."""
+RENDERED = "<|im_start|>user\nCount from 1 to 60.<|im_end|>\n<|im_start|>assistant\n<think>\n1, 2, 3, 4,"
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+    continent: Literal["Africa", "America", "Asia", "Europe", "Oceania"]
+
+
+def get_weather(city: str) -> str:
+    """Get the weather in a city."""
+    return f"{city}: sunny"
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers) -> Server:
+    return servers.get("llama-server", LARGE)
+
+
+@pytest.fixture
+def chat(server: Server) -> OpenAIBackend:
+    """A backend without a tokenizer: the server renders the prompt."""
+    return server.backend(tokenizer=None)
+
+
+def answering(backend: OpenAIBackend) -> ChatSpeculativeThinking:
+    return ChatSpeculativeThinking(
+        speculative=backend, target=backend, policy=DelegationPolicy.gated(), temperature=0, max_tokens=100
+    )
+
+
+def test_the_context_is_that_of_a_slot(chat: OpenAIBackend) -> None:
+    list(chat.continue_turn(Turn((Message("user", "Hi."),)), Request(1, temperature=0)))
+    assert chat.capabilities.context == SLOT
+
+
+def test_the_server_parses_calls(chat: OpenAIBackend) -> None:
+    message = answering(chat).bind_tools([get_weather]).invoke("What is the weather in Paris? Use the tool.")
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("get_weather", {"city": "Paris"})]
+    assert message.invalid_tool_calls == []
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_the_grammar_gives_a_form(chat: OpenAIBackend, method: Any) -> None:
+    model = answering(chat).with_structured_output(City, method=method)
+    assert model.invoke("Which continent is the city of Paris on?") == City(name="Paris", continent="Europe")
+
+
+def test_a_thought_is_continued_in_its_field(servers: Servers, tmp_path: Path) -> None:
+    """The server gets the half-written thought in `reasoning_content`, and the model goes on with it."""
+    template = tmp_path / "template.jinja"
+    template.write_text(THINKING, encoding="utf-8")
+    engine = replace(
+        ENGINES["llama-server"], command=f"{ENGINES['llama-server'].command} --chat-template-file {template}"
+    )
+    turn = Turn((Message("user", "Count from 1 to 60."),), thinks=True)
+    turn.append("speculative", "1, 2, 3, 4,")
+    with servers.serving(engine, SMALL) as server:
+        backend = server.backend(tokenizer=None, thinking=True)
+        events = list(backend.continue_turn(turn, Request(12, temperature=0)))
+        tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
+    assert backend.describe()["continuation"] == "chat_flag"
+    assert "".join(event.text for event in events if isinstance(event, Piece)).startswith(" 5, 6, 7,")
+    assert isinstance(events[-1], End)
+    assert events[-1].usage
+    assert events[-1].usage.prompt_tokens == len(tokenizer.encode(RENDERED))
