@@ -196,8 +196,9 @@ def test_the_demo_streams_a_problem_and_compares() -> None:
     assert "\\boxed{" in result.output
     assert "Side by side" in result.output
     assert "small alone" in result.output
-    assert "first 1 of 20" in " ".join(result.output.split())
-    assert result.output.rstrip().endswith("where the small model hesitates.")
+    words = " ".join(result.output.split())
+    assert "first 1 of 20" in words
+    assert words.endswith("where the small model hesitates.")
 
 
 def test_the_figures_of_the_demo_are_those_that_were_measured() -> None:
