@@ -135,8 +135,9 @@ def judged(case: Case, server: ScriptedServer, result: TurnResult, tokens: int, 
         tokens: Number of tokens that the turn reports.
         seconds: How long the turn took.
     """
-    gave_up = case.behaviour in UNORDERED and result.failure
-    verdict = compare(result if gave_up else _expected(case, result), result)
+    unordered = case.behaviour in UNORDERED
+    any_text = unordered and (result.failure or not server.script.told)
+    verdict = compare(result if any_text else _expected(case, result), result)
     hung = case.timeout is not None and seconds > case.timeout + LATE_MAX
     exceeded = _exceeded(case, server, tokens)
     why = [] if verdict.right else [verdict.why]

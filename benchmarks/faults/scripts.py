@@ -103,6 +103,7 @@ class Script:
         sent: Number of bytes of events so far.
         events: Number of events so far.
         broken: Whether the stream was broken, or the wrong event sent.
+        told: Whether the client could notice the wrong order: it read on until the event that came too late.
     """
 
     behaviour: Behaviour
@@ -113,6 +114,7 @@ class Script:
     sent: int = 0
     events: int = 0
     broken: bool = False
+    told: bool = False
     _held: bytes = field(default=b"", repr=False)
 
     @property
@@ -143,11 +145,12 @@ class Script:
                 yield from self._always(event, has_text=has_text)
             if not begins and self._held:
                 yield self._released()
-        yield self._released()
+        if self._held:
+            yield self._released()
 
     def _released(self) -> bytes:
         """Return the held event, which belongs to this reply only: the client may not read any further."""
-        held, self._held = self._held, b""
+        held, self._held, self.told = self._held, b"", True
         return held
 
     def _begins(self, event: bytes) -> bool:

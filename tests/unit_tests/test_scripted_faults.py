@@ -135,6 +135,27 @@ def test_a_held_event_does_not_reach_the_next_reply() -> None:
     assert b"first" not in list(script.steps(iter([(b"third", True)])))
 
 
+@pytest.mark.parametrize(("events", "told"), [(1, False), (2, True)])
+def test_a_wrong_order_can_be_noticed_only_by_a_client_that_reads_on(events: int, told: bool) -> None:
+    script = Script(Behaviour.SWAP)
+    reply = script.steps(iter([(b"first", True), (b"second", True)]))
+    assert list(itertools.islice(reply, events)) == [b"second", b"first"][:events]
+    assert script.told is told
+
+
+@pytest.mark.parametrize("strategy", ["chat_flag", "raw"])
+def test_a_client_may_leave_before_the_event_that_came_too_late(strategy: str) -> None:
+    with Runner() as runner:
+        outcomes = [runner.run(case(Behaviour.SWAP, at, strategy=strategy)) for at in range(9)]
+    assert [outcome.why for outcome in outcomes if outcome.why] == []
+
+
+def test_a_reply_that_only_repeats_the_given_text_is_no_hidden_reasoning() -> None:
+    with Runner() as runner:
+        outcome = runner.run(case(Behaviour.RESTART, 14, "Mistral", "chat_mark"))
+    assert not outcome.why  # before, the next request asked for 16,578 tokens
+
+
 def test_a_stream_breaks_once_and_at_the_byte() -> None:
     whole = sent(Script(Behaviour.NOTHING), NEW)[0]
     assert whole is not None

@@ -28,7 +28,8 @@ class EchoFilter:
             line with the given one is kept: without it, a boundary would be lost.
 
     Attributes:
-        dropped: The beginning of a repetition that was dropped, because the output reached its limit within it.
+        dropped: The repetition with which the output reached its limit, or the beginning of it. It is empty if other
+            text came after the repetition.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class EchoFilter:
         self._held: list[str] | None = []  # None after the beginning of the output
         self._length = 0  # of the held text, in characters
         self._repeated = 0  # length of the longest text that the held text repeats, in characters
+        self._repetition = ""  # the repetition that was removed, if no text has come after it
         self.dropped = ""
 
     def pass_on(self, text: str) -> str:
         """Return the part of the held text and of `text` that is not a repetition."""
         if self._held is None:
+            self._repetition = "" if text else self._repetition
             return text
         self._held.append(text)
         start, self._length = self._length, self._length + len(text)
@@ -88,13 +91,19 @@ class EchoFilter:
         if cut and self._comparing and self._length >= self._shortest:
             self.dropped = self._release(0)
             return ""
-        return self._release(self._repeated)
+        text = self._release(self._repeated)
+        if cut and not text:
+            self.dropped = self._repetition
+        return text
 
     def _release(self, characters: int) -> str:
         """Return the held text without its first characters, and stop holding."""
         text = "".join(self._held or ())
         self._held, self._length = None, 0
-        return text[characters:]
+        released = text[characters:]
+        if text:
+            self._repetition = "" if released else text
+        return released
 
     def _compare(self, text: str, start: int) -> None:
         """Keep only those prefills that the output may still repeat, and record the longest repeated one.
