@@ -84,8 +84,9 @@ def test_the_grammar_gives_a_form(chat: OpenAIBackend, method: Any) -> None:
     assert model.invoke("Which continent is the city of Paris on?") == City(name="Paris", continent="Europe")
 
 
-def test_a_thought_is_continued_in_its_field(servers: Servers, tmp_path: Path) -> None:
-    """The server gets the half-written thought in `reasoning_content`, and the model goes on with it."""
+@pytest.mark.parametrize("closing", ["", "\n</think>\n\n"], ids=["open", "closed"])
+def test_a_thought_is_continued_in_its_field(servers: Servers, tmp_path: Path, closing: str) -> None:
+    """The server gets the thought in `reasoning_content`. The model goes on with it, or with the answer after it."""
     template = tmp_path / "template.jinja"
     template.write_text(THINKING, encoding="utf-8")
     engine = replace(
@@ -93,12 +94,15 @@ def test_a_thought_is_continued_in_its_field(servers: Servers, tmp_path: Path) -
     )
     turn = Turn((Message("user", "Count from 1 to 60."),), thinks=True)
     turn.append("speculative", "1, 2, 3, 4,")
+    turn.closing = closing
     with servers.serving(engine, SMALL) as server:
         backend = server.backend(tokenizer=None, thinking=True)
         events = list(backend.continue_turn(turn, Request(12, temperature=0)))
         tokenizer = AutoTokenizer.from_pretrained(server.tokenizer)
     assert backend.describe()["continuation"] == "chat_flag"
-    assert "".join(event.text for event in events if isinstance(event, Piece)).startswith(" 5, 6, 7,")
+    text = "".join(event.text for event in events if isinstance(event, Piece))
+    assert text.startswith(" 5, 6, 7,") is not bool(closing)
     assert isinstance(events[-1], End)
     assert events[-1].usage
-    assert events[-1].usage.prompt_tokens == len(tokenizer.encode(RENDERED))
+    rendered = RENDERED + closing
+    assert events[-1].usage.prompt_tokens == len(tokenizer.encode(rendered))

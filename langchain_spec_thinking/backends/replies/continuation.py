@@ -148,6 +148,8 @@ class ChatFlag:
             return Raw(self.template).payload(turn)
         flags = {"continue_final_message": True, "add_generation_prompt": False}
         reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
+        if self.reasoning and not reply and parts(turn)[2]:
+            reply = "\n\n"  # without any content, llama.cpp leaves the thought open
         payload = _open_message(turn, reply, thought, extra_body=flags)
         return replace(payload, trailing_white_space="") if self.template else payload  # the template keeps it
 

@@ -42,6 +42,8 @@ def turn(thinking: str = "", closing: str = "", answer: str = "", pending: str =
 
 THINKING = turn("So two and ")
 ANSWERING = turn("So five.", "\n</think>\n\n", "It is ")
+CLOSED = turn("So five.", "\n</think>\n\n")
+CLOSING = turn("So five.", pending="\n</think>")
 FLAG = {"extra_body": {"continue_final_message": True, "add_generation_prompt": False}}
 
 
@@ -50,6 +52,10 @@ FLAG = {"extra_body": {"continue_final_message": True, "add_generation_prompt": 
     [
         (ChatFlag(), THINKING, {"content": "<think>\nSo two and "}, FLAG),
         (ChatFlag(), ANSWERING, {"content": "<think>\nSo five.\n</think>\n\nIt is "}, FLAG),
+        (ChatFlag(reasoning=True), THINKING, {"content": "", "reasoning_content": "So two and "}, FLAG),
+        (ChatFlag(reasoning=True), ANSWERING, {"content": "It is ", "reasoning_content": "So five."}, FLAG),
+        (ChatFlag(reasoning=True), CLOSED, {"content": "\n\n", "reasoning_content": "So five."}, FLAG),
+        (ChatFlag(reasoning=True), CLOSING, {"content": "\n\n", "reasoning_content": "So five.\n"}, FLAG),
         (ChatMark("prefix"), THINKING, {"content": "<think>\nSo two and ", "prefix": True}, {}),
         (ChatMark("partial"), turn(answer="It is ", thinks=False), {"content": "It is ", "partial": True}, {}),
         (
