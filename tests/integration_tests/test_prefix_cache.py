@@ -84,7 +84,7 @@ class Recorder(Backend):
 def test_a_server_reads_only_new_text(servers: Servers, continuation: StrategyName) -> None:
     small, large = (Recorder(servers.get("vllm", model), continuation) for model in (SMALL, LARGE))
     policy = DelegationPolicy.non_reasoning(opening_tokens=20, takeover_tokens=12, boundary="\n")
-    pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, temperature=0, max_tokens=250)
+    pair = ChatSpeculativeThinking(speculative=small, target=large, policy=policy, temperature=0, max_tokens=160)
     report = pair.invoke(QUESTION).response_metadata["speculative_thinking"]
     assert report["takeovers"] >= 5
     for recorder, author in ((small, "speculative"), (large, "target")):
