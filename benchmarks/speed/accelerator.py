@@ -2,7 +2,7 @@
 
 It measures the same figures as `make bench`, on the pocket pair and on a pair with random weights that is as large as
 the accelerator's memory allows. The most valuable figures come first. The results are written after every job, so that
-little is lost if the command is stopped. If a job fails or there is no time left for it, the next ones run all the same.
+little is lost if the command is stopped. If a job fails, or no time is left for it, the next ones still run.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from benchmarks.speed.figures import Figure
 from benchmarks.speed.overhead import QWEN
 from benchmarks.speed.pairs import Pair
 from benchmarks.speed.timing import generate, seconds
-from langchain_spec_thinking import HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.turn import Message, Turn
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm  # type: ignore[import-untyped]
     from transformers import PreTrainedModel
+
+    from langchain_spec_thinking import HuggingFaceBackend
 
 TARGET = ">= 1.3"
 """Target of the pocket pair. The larger a model is, the less of its time is left to save."""
@@ -75,7 +76,7 @@ class _Timed:
 
     def __init__(self, pair: Pair, index: int, tokens: int) -> None:
         self._model, self._tokenizer = pair.models[index], pair.tokenizers[index]
-        self._backend = HuggingFaceBackend(self._model, self._tokenizer)
+        self._pair, self._backend = pair, pair.backends[index]
         self._tokens = tokens
         self._ratios: list[float] = []
         self._times: dict[str, list[float]] = {"generate": [], "backend": []}
@@ -85,8 +86,9 @@ class _Timed:
     def round(self, number: int) -> float:
         """Decode the answer to a question of its own with both programs. Return the ratio of their times.
 
-        Each question begins differently. Otherwise the backend would not have to read what it has read before.
+        The backend has to read each prompt, because the turns before are forgotten.
         """
+        self._pair.forget_turns()
         order = list(self._times) if number % 2 else list(self._times)[::-1]
         texts, times = self._both(f"{number + 1} things to do. Go on.", order)
         self._same += texts["generate"] == texts["backend"]

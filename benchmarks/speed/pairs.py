@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,6 +127,18 @@ class Pair:
         tokenizers = [load_tokenizer(str(path)) for path in (small, large)]
         return cls(name, (models[0], models[1]), (tokenizers[0], tokenizers[1]))
 
+    @cached_property
+    def backends(self) -> tuple[HuggingFaceBackend, HuggingFaceBackend]:
+        """The backends of the speculative model and of the target model."""
+        small, large = (HuggingFaceBackend(m, t) for m, t in zip(self.models, self.tokenizers, strict=True))
+        return small, large
+
+    def forget_turns(self) -> None:
+        """Drop the caches of turns that have ended. Otherwise a turn would not have to read the same prompt again."""
+        gc.collect()
+        for backend in self.backends:
+            backend._model._cache_pool.clear()  # noqa: SLF001 - users have no reason to do this
+
     def never_end(self, write: Callable[[int], int | None] = lambda _: None) -> None:
         """Keep both models from ending a turn. `write`: what the small model must write, as in `_force`."""
         for model, tokenizer, script in zip(self.models, self.tokenizers, (write, lambda _: None), strict=True):
@@ -137,7 +150,8 @@ class Pair:
         Args:
             **settings: Fields that differ.
         """
-        small, large = (HuggingFaceBackend(m, t) for m, t in zip(self.models, self.tokenizers, strict=True))
+        small, large = self.backends
+        self.forget_turns()
         return ChatSpeculativeThinking(
             **{
                 "speculative": small,
@@ -171,9 +185,11 @@ def _shaped(shapes: tuple[str, Shape, Shape]) -> Pair:
     def word(at: int, step: int = 31) -> int:
         return words[step * at % len(words)]
 
+    pair = Pair(name, (small, large), (tokenizer, tokenizer))
+    _ = pair.backends  # they check the model by its logits, and scripted logits say little
     _force(small, lambda at: word(at) if at % PERIOD else paragraph)
     _force(large, lambda at: word(at) if at % _AGREEMENT else word(at, step=17))
-    return Pair(name, (small, large), (tokenizer, tokenizer))
+    return pair
 
 
 def _random(shape: Shape, vocabulary: int) -> PreTrainedModel:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TARGET = "<= 1.4"
 _ALONE = DelegationPolicy(trigger=NoTakeovers("speculative"))
-_QUESTION = "{} people share a cake and want to be fair. Explain what each of them should do, and why it is fair."
+_QUESTION = "Two people share a cake and want to be fair. Explain what each of them should do, and why it is fair."
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
@@ -68,7 +68,7 @@ def samples_cost(pair: Pair, tokens: int, rounds: int, bar: tqdm[None]) -> Figur
         draw.seconds(1)
     with read_tokens(pair.models[0]) as two:
         draw.seconds(2)
-    prompt = one[0]  # all questions have as many tokens
+    prompt = one[0]
     return Figure.of(
         samples,
         target=TARGET,
@@ -93,28 +93,23 @@ class _Drawing:
 
     def __init__(self, pair: Pair, tokens: int) -> None:
         settings = {"policy": _ALONE, "temperature": 0.6, "max_tokens": tokens}
+        self._pair = pair
         self._chats = [pair.chat(seed=seed, **settings) for seed in (0, 1)]
-        self._questions = 10
         self.written = 0
         self.times: dict[int, list[float]] = {1: [], 2: []}
 
     def seconds(self, count: int) -> float:
-        """Draw samples of a question that was not asked before. Return the time until all are written, in seconds.
-
-        Each question begins with another number of two digits. Otherwise the model would not have to read what it has
-        read before.
-        """
-        self._questions += 1
-        question = _QUESTION.format(self._questions)
-        runs = [_run(chat, question) for chat in self._chats[:count]]
+        """Draw samples of one question. Return the time until all are written, in seconds."""
+        self._pair.forget_turns()
+        runs = [_run(chat) for chat in self._chats[:count]]
         taken = seconds(lambda: _draw(runs))
         self.written = runs[0].report.usage["speculative"].completion_tokens
         self.times[count].append(taken)
         return taken
 
 
-def _run(chat: ChatSpeculativeThinking, question: str) -> Run:
-    run = chat.new_run([HumanMessage(question)])
+def _run(chat: ChatSpeculativeThinking) -> Run:
+    run = chat.new_run([HumanMessage(_QUESTION)])
     assert isinstance(run, Run)  # noqa: S101 - the policy has no rule of escalation
     return run
 
