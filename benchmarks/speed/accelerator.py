@@ -160,12 +160,19 @@ class Pairs:
             LARGEST: partial(Pair.shaped, quick=quick),
         }
         self._loaded: dict[str, tuple[Pair, tuple[float, float]]] = {}
+        self._failed: dict[str, Exception] = {}
 
     def __getitem__(self, name: str) -> tuple[Pair, tuple[float, float]]:
         """Return a pair, and the seconds that a pass over one token takes in each of its models."""
+        if name in self._failed:  # it would take as long again, and fail again
+            raise self._failed[name]
         if name not in self._loaded:
             began = clock()
-            pair = self._load[name]()
+            try:
+                pair = self._load[name]()
+            except Exception as e:
+                self._failed[name] = e
+                raise
             self._loaded[name] = pair, seconds_per_pass(pair)
             took = ", ".join(f"{1e3 * one:.1f}" for one in self._loaded[name][1])
             _say(f"{name} pair: {pair.name}, loaded in {clock() - began:.1f} s; a pass takes {took} ms")

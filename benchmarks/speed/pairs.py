@@ -17,6 +17,7 @@ import langchain_spec_thinking.pocket
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend, RandomTrigger
 from langchain_spec_thinking.backends.local.backend import load_model, load_tokenizer
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument, cache_length
+from langchain_spec_thinking.errors import ContinuationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -115,9 +116,11 @@ class Pair:
         process.
         """
         for shapes in [_TINY] if quick else _that_fit():
-            with suppress(torch.OutOfMemoryError):
+            gc.collect()  # frees what is left of the pair before
+            torch.cuda.empty_cache()
+            with suppress(torch.OutOfMemoryError, ContinuationError):
                 return _shaped(shapes)
-        msg = "there is too little memory on the accelerator for the smallest pair: end other programs that use it"
+        msg = "no pair with random weights could be made: end other programs that use the memory of the accelerator"
         raise MemoryError(msg)
 
     @classmethod
@@ -212,11 +215,12 @@ def _random(shape: Shape, vocabulary: int) -> PreTrainedModel:
         torch.manual_seed(0)
         model: Any = LlamaForCausalLM(config)
     with torch.no_grad():
-        # Without this, each layer of a deep model adds much to what the layers before it wrote, and rounding errors
-        # grow from layer to layer as they do not in a trained model.
+        # In a trained model, a layer changes little of what it reads. Here, the layers would write nearly all of it, so
+        # that in bfloat16 the rounding errors of a deep model would grow from layer to layer.
+        model.get_input_embeddings().weight.div_(config.initializer_range)
         for layer in model.model.layers:
             for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                projection.weight.mul_((2 * shape.layers) ** -0.5)
+                projection.weight.mul_(0.1 / (2 * shape.layers) ** 0.5)
     made: PreTrainedModel = model.eval()
     return made
 
