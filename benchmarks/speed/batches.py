@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import torch
 from benchmarks.pocket.problems import problems
 from benchmarks.speed.figures import Figure
 from benchmarks.speed.pairs import ALWAYS, TAKEOVER, Pair
+from benchmarks.speed.timing import clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,22 +35,26 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     The value of the figure is the value of the real pair if it is available.
     """
     turns = 2 if quick else TURNS
-    questions = [problem.text for problem in islice(problems(_SEED, "held_out"), turns)]
     plan = [(Pair.pocket(), 40 if quick else 400, 1 if quick else 3)]
     if not quick and (real := Pair.real(*REAL)):
         plan.append((real, 40, 2))
     figures = {}
     for pair, tokens, rounds in plan:
         bar.set_postfix_str(pair.name)
-        figures[pair.name] = Figure.of(
-            [_gain(pair, questions, tokens, bar) for _ in range(rounds)], target=">= 3", turns=turns
-        )
+        figures[pair.name] = batch_gain(pair, turns, tokens, rounds, bar)
     name, figure = list(figures.items())[-1]
     details = {"pair": name, "pairs": {name: figure.as_dict() for name, figure in figures.items()}}
     return {
         "batch_of_16": replace(figure, details={**figure.details, **details}),
-        "memory_per_local_turn": _memory(Pair.shaped(quick=quick), turns, 24 if quick else _MEMORY_TOKENS),
+        "memory_per_local_turn": memory(Pair.shaped(quick=quick), turns, 24 if quick else _MEMORY_TOKENS),
     }
+
+
+def batch_gain(pair: Pair, turns: int, tokens: int, rounds: int, bar: tqdm[None]) -> Figure:
+    """Measure a pair with `turns` questions of `tokens` tokens each."""
+    questions = [problem.text for problem in islice(problems(_SEED, "held_out"), turns)]
+    gains = [_gain(pair, questions, tokens, bar) for _ in range(rounds)]
+    return Figure.of(gains, target=">= 3", turns=turns, tokens=tokens)
 
 
 def _gain(pair: Pair, questions: list[str], tokens: int, bar: tqdm[None]) -> float:
@@ -67,15 +71,15 @@ def _gain(pair: Pair, questions: list[str], tokens: int, bar: tqdm[None]) -> flo
 
 def _speed(work: Iterator[AIMessage] | Iterator[list[AIMessage]]) -> float:
     """Return tokens per second, without dropped tokens."""
-    began, tokens = time.perf_counter(), 0
+    began, tokens = clock(), 0
     for done in work:
         for message in done if isinstance(done, list) else [done]:
             usage = message.usage_metadata
             tokens += usage["output_tokens"] if usage else 0
-    return tokens / (time.perf_counter() - began)
+    return tokens / (clock() - began)
 
 
-def _memory(pair: Pair, turns: int, tokens: int) -> Figure:
+def memory(pair: Pair, turns: int, tokens: int) -> Figure:
     """Measure the memory of half-written turns. Each turn stops after `tokens` tokens."""
     chat = pair.chat(max_tokens=2 * tokens)
     half_written = [_read_first(chat.stream("Warm up."), 5)]

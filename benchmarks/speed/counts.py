@@ -20,13 +20,17 @@ _SEED = 11
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Count over held-out problems of the pocket pair, with the default policy."""
+    """Count over held-out problems of the pocket pair."""
     bar.set_postfix_str("pocket")
-    pair = Pair.pocket()
+    return count(Pair.pocket(), 2 if quick else _TURNS, bar)
+
+
+def count(pair: Pair, turns: int, bar: tqdm[None]) -> dict[str, Figure]:
+    """Count over held-out problems of a pair, with the default policy."""
     excess: list[float] = []
     wasted: list[float] = []
     hand_overs, most, dropped, drafted = 0, 0, 0, 0
-    for problem in islice(problems(_SEED, "held_out"), 2 if quick else _TURNS):
+    for problem in islice(problems(_SEED, "held_out"), turns):
         chat = pair.chat(max_tokens=_MAX_TOKENS, policy=DelegationPolicy())
         turn = Recording.of(chat, pair.models, problem.text)
         usage = turn.usage["speculative"]

@@ -42,19 +42,25 @@ class EightWords(Trigger):
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     """Measure both figures. `takeover_speedup` uses real models of one family if they are available."""
-    return {"takeover_speedup": _speedup(bar, quick=quick), "prefetch_saves": _saved(bar, quick=quick)}
+    pair = (None if quick else Pair.real(*QWEN)) or Pair.pocket()
+    return {
+        "takeover_speedup": takeover_speedup(pair, 1 if quick else 3, 60 if quick else 100, bar),
+        "prefetch_saves": prefetch_gain(Pair.shaped(quick=quick), 1 if quick else 4, 150 if quick else 300, bar),
+    }
 
 
-def _speedup(bar: tqdm[None], *, quick: bool) -> Figure:
-    qwen = None if quick else Pair.real(*QWEN)
-    pair = qwen or Pair.pocket()
-    questions = [problem.question for problem in pocket.problems()][: 1 if quick else 3]
+def takeover_speedup(pair: Pair, questions: int, tokens: int, bar: tqdm[None]) -> Figure:
+    """Time the target's tokens without drafts and with them, in turns of `tokens` tokens.
+
+    In the details, `accepted_share` is the share of the target's tokens that come from drafts, and `same_text` the
+    share of the questions for which both turns have the same text.
+    """
     ratios, shares, same = [], [], []
-    for number, question in enumerate(questions):
+    for number, question in enumerate(problem.question for problem in pocket.problems()[:questions]):
         order: Sequence[Any] = ("off", "ahead") if number % 2 else ("ahead", "off")
         runs = {}
         for which in order:
-            chat = pair.chat(policy=_PARAGRAPHS, draft_verification=which, max_tokens=60 if quick else 100)
+            chat = pair.chat(policy=_PARAGRAPHS, draft_verification=which, max_tokens=tokens)
             runs[which] = _run(chat.new_run([HumanMessage(question)]))
             bar.update()
         ratios.append(_seconds_per_token(runs["off"]) / _seconds_per_token(runs["ahead"]))
@@ -81,19 +87,19 @@ def _seconds_per_token(run: AnyRun) -> float:
     return seconds / max(1, _target_tokens(run))
 
 
-def _saved(bar: tqdm[None], *, quick: bool) -> Figure:
+def prefetch_gain(pair: Pair, rounds: int, tokens: int, bar: tqdm[None]) -> Figure:
     """Measure the time from a takeover to its first text, without prefetching / with prefetching.
 
     The detail `whole_turn` is the same ratio for the time of the whole turn. Both models share one device here, so
     prefetching slows down the model that writes at the same time.
     """
-    pair, policy = Pair.shaped(quick=quick), DelegationPolicy(trigger=EightWords(), takeover_tokens=TAKEOVER)
+    policy = DelegationPolicy(trigger=EightWords(), takeover_tokens=TAKEOVER)
     waits, whole = [], []
-    for number in range(1 if quick else 4):
+    for number in range(rounds):
         order: Sequence[Any] = ("off", "on") if number % 2 else ("on", "off")
         measured = {}
         for which in order:
-            chat = pair.chat(policy=policy, prefetch=which, max_tokens=150 if quick else 300)
+            chat = pair.chat(policy=policy, prefetch=which, max_tokens=tokens)
             run = chat.new_run([HumanMessage("Go on.")])
             measured[which] = median(_waits(run)), run.report.seconds
             bar.update()

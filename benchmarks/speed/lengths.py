@@ -6,24 +6,22 @@ naive loop. So their times are paired at every length, and other load on the mac
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.stats import theilslopes  # type: ignore[import-untyped]
 
 from benchmarks.speed.figures import Figure
 from benchmarks.speed.pairs import PERIOD, TAKEOVER, Pair
 from benchmarks.speed.recording import Recording, replay
+from benchmarks.speed.timing import clock, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tqdm import tqdm  # type: ignore[import-untyped]
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from benchmarks.speed.recording import Pass
 
@@ -63,13 +61,25 @@ class _Times:
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     """Measure a pair with random weights and scripted text."""
     lengths = (120, 240) if quick else LENGTHS
-    pair = Pair.shaped(quick=quick)
+    return one_long_turn(Pair.shaped(quick=quick), lengths, 1 if quick else _ROUNDS, bar)
+
+
+def one_long_turn(pair: Pair, lengths: tuple[int, ...], rounds: int, bar: tqdm[None]) -> dict[str, Figure]:
+    """Measure a pair with scripted text.
+
+    Args:
+        pair: The pair.
+        lengths: Lengths of the text, in tokens.
+        rounds: How often to measure.
+        bar: Updated at each hand-over.
+    """
     bar.set_postfix_str(pair.name)
-    turn = Recording.of(pair.chat(max_tokens=_max_tokens(lengths[-1])), pair.models, QUESTION)
-    rounds = [_round(pair, turn, lengths[-1], bar) for _ in range(1 if quick else _ROUNDS)]
+    tiny = Pair.shaped(quick=True)  # the text is scripted, so it makes the same passes, in less time
+    turn = Recording.of(tiny.chat(max_tokens=_max_tokens(lengths[-1])), tiny.models, QUESTION)
+    measured = [_round(pair, turn, lengths[-1], bar) for _ in range(rounds)]
     return {
-        "speedup_vs_naive": _speedup(rounds, lengths, pair),
-        "cost_per_token_flat": _flatness(rounds, lengths, pair),
+        "speedup_vs_naive": _speedup(measured, lengths, pair),
+        "cost_per_token_flat": _flatness(measured, lengths, pair),
     }
 
 
@@ -83,14 +93,14 @@ def _round(pair: Pair, turn: Recording, tokens: int, bar: tqdm[None]) -> _Times:
     ours, ideal = _ours(pair, tokens), _ideal(pair, turn)
     next(ours), next(ideal)  # skips the prompt and the first paragraph
     for number in range(tokens // PERIOD):
-        began = time.perf_counter()
+        began = clock()
         text = next(ours, None)
-        middle = time.perf_counter()
+        middle = clock()
         reached = next(ideal, None)
         if text is None or reached is None:
             break
         times.ours.append(middle - began)
-        times.ideal.append(time.perf_counter() - middle)
+        times.ideal.append(clock() - middle)
         if number % _NAIVE_EVERY == 0 or number == tokens // PERIOD - 2:
             times.naive[number] = _naive(pair, text)
         bar.update()
@@ -122,21 +132,10 @@ def _naive(pair: Pair, text: str) -> float:
 
     This is the simplest implementation. It writes no drafts, which makes it faster than a complete implementation.
     """
-    began = time.perf_counter()
+    began = clock()
     for model, tokenizer, tokens in zip(pair.models, pair.tokenizers, (PERIOD - TAKEOVER, TAKEOVER), strict=True):
-        text += _generate(model, tokenizer, text, tokens)
-    return time.perf_counter() - began
-
-
-def _generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, tokens: int) -> str:
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": QUESTION}], tokenize=False, add_generation_prompt=True
-    )
-    ids = torch.tensor([tokenizer.encode(f"{prompt}{text}", add_special_tokens=False)], device=model.device)
-    generate: Any = model.generate
-    with torch.inference_mode():
-        written = generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)
-    return str(tokenizer.decode(written[0, ids.shape[1] :]))
+        text += generate(model, tokenizer, QUESTION, text, tokens)
+    return clock() - began
 
 
 def _speedup(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Figure:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.speed.figures import Figure
 from benchmarks.speed.pairs import Pair
 from benchmarks.speed.recording import Recording, replay
+from benchmarks.speed.timing import clock
 from langchain_spec_thinking import pocket
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
     figures = {}
     for pair, questions, tokens, rounds in _plan(quick=quick):
         bar.set_postfix_str(pair.name)
-        figures[pair.name] = _overhead(pair, questions, tokens, rounds, bar)
+        figures[pair.name] = overhead(pair, questions, tokens, rounds, bar)
     name, figure = list(figures.items())[-1]
     details = {"pair": name, "pairs": {name: figure.as_dict() for name, figure in figures.items()}}
     if not quick and name != QWEN[0]:
@@ -53,8 +54,8 @@ def _plan(*, quick: bool) -> Iterator[tuple[Pair, list[str], int, int]]:
         yield qwen, [_QUESTION], 80, 3
 
 
-def _overhead(pair: Pair, questions: list[str], tokens: int, rounds: int, bar: tqdm[None]) -> Figure:
-    """Time runs, the passes that they made, and the passes that they needed, alternately.
+def overhead(pair: Pair, questions: list[str], tokens: int, rounds: int, bar: tqdm[None]) -> Figure:
+    """Time runs, the passes that they made, and the passes that they needed, alternately, `rounds` times per question.
 
     In the details, `by_code` is a run / all passes that it made, and `by_dropped_text` is all passes / the needed
     passes.
@@ -91,9 +92,9 @@ def _overhead(pair: Pair, questions: list[str], tokens: int, rounds: int, bar: t
 
 def _seconds(work: Callable[[], object]) -> tuple[float, float]:
     """Return the wall time and the CPU time of all threads, in seconds."""
-    began = time.perf_counter(), time.process_time()
+    began = clock(), time.process_time()
     work()
-    return time.perf_counter() - began[0], time.process_time() - began[1]
+    return clock() - began[0], time.process_time() - began[1]
 
 
 def _replay(pair: Pair, passes: Sequence[Pass]) -> None:

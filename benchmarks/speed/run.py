@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 PARTS = {
     "counts": ("prefill_excess_tokens_per_handover", "wasted_draft_share"),
     "overhead": ("overhead_vs_ideal",),
+    "decoding": ("decode_vs_generate",),
     "lengths": ("speedup_vs_naive", "cost_per_token_flat"),
     "batches": ("batch_of_16", "memory_per_local_turn"),
+    "sampling": ("samples_2_vs_1",),
     "drafts": ("takeover_speedup", "prefetch_saves"),
     "remote": (
         "stream_overhead_vs_openai_sdk",

@@ -69,7 +69,7 @@ def _rows(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, figure in figures(results).items():
         yield _row(name, figure, figure["unit"])
         details = figure["details"]
-        for kind in ("pairs", "by_length"):
+        for kind in ("models", "pairs", "by_length"):
             for part, inner in details.get(kind, {}).items():
                 if kind == "by_length" or len(details[kind]) > 1:
                     label = f"at {part} tokens" if kind == "by_length" else part

@@ -1,0 +1,64 @@
+"""What the figures of local models count, on tiny models."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from benchmarks.speed.decoding import NAMES, decode_gain, weight_bytes
+from benchmarks.speed.lengths import QUESTION
+from benchmarks.speed.pairs import PERIOD, Pair, _places
+from benchmarks.speed.recording import Recording
+from benchmarks.speed.sampling import samples_cost
+from benchmarks.speed.timing import generate
+from tests.unit_tests.backends import tiny
+
+TOKENS = 20
+
+
+@pytest.fixture(scope="module")
+def scripted() -> Pair:
+    return Pair.shaped(quick=True)
+
+
+@pytest.fixture
+def bar() -> tqdm[None]:
+    return tqdm(disable=True)
+
+
+def test_two_samples_read_their_prompt_once(scripted: Pair, bar: tqdm[None]) -> None:
+    details = samples_cost(scripted, TOKENS, 1, bar).details
+    assert 1 <= details["prompt_reads"] < 1.1  # the last token of the prompt is read twice
+    assert 1 <= details["passes"] <= 2
+
+
+def test_generate_and_the_backend_decode_the_same_text(scripted: Pair, bar: tqdm[None]) -> None:
+    models = decode_gain(scripted, TOKENS, 2, bar).details["models"]
+    assert [models[name]["details"]["same_text"] for name in NAMES] == [1, 1]
+
+
+def test_each_measurement_reads_the_whole_prompt(scripted: Pair) -> None:
+    first, second = (Recording.of(scripted.chat(max_tokens=PERIOD), scripted.models, QUESTION) for _ in range(2))
+    assert [step.ids for step in first.passes] == [step.ids for step in second.passes]
+
+
+def test_the_text_of_a_script_depends_only_on_the_place(scripted: Pair) -> None:
+    tokenizer = scripted.tokenizers[0]
+    written = generate(scripted.models[0], tokenizer, QUESTION, "", TOKENS)
+    ids = tokenizer.encode(written, add_special_tokens=False)
+    assert len(ids) == TOKENS
+    later = generate(scripted.models[0], tokenizer, QUESTION, tokenizer.decode(ids[:5]), TOKENS - 5)
+    assert written == tokenizer.decode(ids[:5]) + later
+
+
+@pytest.mark.parametrize(("kept", "expected"), [([2], [7]), ([0, 1, 2], [3, 4, 7])])
+def test_a_script_knows_the_places_in_a_shared_pass(kept: list[int], expected: list[int]) -> None:
+    inputs = {"turns": [], "position_ids": torch.tensor([[3, 4, 7]]), "logits_to_keep": torch.tensor(kept)}
+    assert list(_places(inputs, "cache", len(kept))) == expected
+
+
+def test_a_pass_does_not_read_the_input_embeddings() -> None:
+    model = tiny.llama(vocabulary=100)
+    unread = 100 * model.config.hidden_size * 4
+    assert weight_bytes(model) == sum(weight.nbytes for weight in model.parameters()) - unread
