@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
+from langchain_spec_thinking.backends.redaction import without_credentials
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.evaluation.user_code import import_object
 
@@ -20,14 +21,15 @@ _MODEL = (
     "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, LangChain's provider:model, pocket:small, "
     "pocket:large, or module:attribute for a backend of your own."
 )
-_KEY = "The API key of its server is read from {}, and for OpenAI also from OPENAI_API_KEY."
+_KEY = "The API key of its server is read from {}, unless you name another variable. OpenAI also gets OPENAI_API_KEY."
 SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format('SPECULATIVE_API_KEY')}"
 LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format('TARGET_API_KEY')}"
+KEY_ENV = "Name of the environment variable that holds the API key of the {} model's server, for example {}."
 POCKET: dict[str, Callable[[], Backend]] = {"pocket:small": pocket.speculative, "pocket:large": pocket.target}
 _OBJECT = re.compile(r"(?!openai:|huggingface:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def backend(spec: str, owner: str) -> Backend:
+def backend(spec: str, owner: str, key_env: str | None = None) -> Backend:
     """Return the backend that a text names, with the API key of its owner.
 
     Each owner has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
@@ -40,12 +42,15 @@ def backend(spec: str, owner: str) -> Backend:
         spec: A name that `backend_of` accepts, `pocket:small`, `pocket:large`, or `module:attribute`.
         owner: Which model this is: "speculative", "target", or "variant_NAME". The API key is in the variable of this
             name in capitals, followed by `_API_KEY`.
+        key_env: Another environment variable that holds the API key. It must be set.
 
     Raises:
-        ValueError: The text names no backend.
+        ValueError: The text names no backend, the variable is not set, or the backend takes no key.
         ImportError: A required package is not installed.
         BackendError: The model cannot be loaded.
     """
+    if key_env is not None:
+        return backend_of(spec, api_key=_key(spec, f"--{owner}-key-env", key_env))
     if spec in POCKET:
         _hide_progress_bars()
         return POCKET[spec]()
@@ -59,6 +64,19 @@ def backend(spec: str, owner: str) -> Backend:
     except ValueError as not_imported:
         return _provider_model(spec, owner, not_imported)
     return _own(spec, found)
+
+
+def _key(spec: str, option: str, variable: str) -> str:
+    """Return the key in a variable. No message repeats the option's value, because it may be the key itself."""
+    if not spec.startswith("openai:"):
+        msg = (
+            f"{option}: expected a model openai:NAME@URL, because no other takes a key, got {without_credentials(spec)}"
+        )
+        raise ValueError(msg)
+    if key := os.environ.get(variable):
+        return key
+    msg = f"{option}: expected the name of an environment variable that holds the key, got a name that is not set"
+    raise ValueError(msg)
 
 
 def _named(spec: str, owner: str) -> Backend:
