@@ -118,18 +118,21 @@ def test_a_failed_model_is_reported_once(small: str, large: str, error: str, cap
     assert caplog.messages == []  # nothing is left for Python's own handler, which prints to the terminal
 
 
+@pytest.mark.usefixtures("_own_module")
 def test_a_doctor_reports_an_error_once() -> None:
-    result = run("doctor", "--target", SERVER)
+    result = run("doctor", "--target", "models_of_chat:Silent")
     assert result.exit_code == 1
-    assert words(result.output).count("Check that the server is running") == 1
+    assert words(result.output).count("silent: the cable is out") == 1
 
 
+@pytest.mark.usefixtures("_own_module")
 def test_an_evaluation_reports_an_error_of_several_models_once(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text('{"question": "2 + 3?", "answer": 5}\n', encoding="utf-8")
-    options = ["--speculative", SERVER, "--target", SERVER, "--data", str(tmp_path / "data.jsonl")]
+    both = ["--speculative", "models_of_chat:Silent", "--target", "models_of_chat:Silent"]
+    options = [*both, "--data", str(tmp_path / "data.jsonl")]
     result = run("evaluate", *options, "--out", str(tmp_path / "out"))
     end = words(result.output).split("small: 1 errors, counted as wrong.")[1]
-    assert end.count("Check that the server is running") == 1
+    assert end.count("silent: the cable is out") == 1
     assert "target: 1 errors, counted as wrong. The first error is that of small." in end
 
 
