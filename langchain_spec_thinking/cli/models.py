@@ -52,6 +52,7 @@ def backend(spec: str, owner: str, key_env: str | None = None) -> Backend:
     if key_env is not None:
         return backend_of(spec, api_key=_key(spec, f"--{owner}-key-env", key_env))
     if spec in POCKET:
+        pocket.require_extra()  # before the next line, which imports a package of the extra
         _hide_progress_bars()
         return POCKET[spec]()
     if spec.startswith("pocket:"):

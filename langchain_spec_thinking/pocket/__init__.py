@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
+from langchain_spec_thinking.installing import require_modules
 
 _FOLDER = Path(__file__).parent
 _LOCK = Lock()
@@ -84,7 +85,17 @@ def boxed(text: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+def require_extra() -> None:
+    """Check that the packages that run the two models are installed, without importing them.
+
+    Raises:
+        ImportError: The extra `[huggingface]` is not installed.
+    """
+    require_modules("The pocket pair", "huggingface", "torch", "transformers", "accelerate")
+
+
 def _load(name: str) -> HuggingFaceBackend:
+    require_extra()
     with _LOCK:  # without the lock, threads that call this at the same time would each load a model
         return _loaded(name)
 
