@@ -48,7 +48,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
         list[str] | None,
         typer.Option(
             help="NAME=MODEL: a further model that answers alone, for example a larger one instead of the pair. The "
-            "API key of its server is read from VARIANT_NAME_API_KEY. Repeatable."
+            "API key of its server is read from VARIANT_NAME_API_KEY. Or NAME=module:object: any chat model, agent or "
+            "other Runnable, or a RunnableVariant. Repeatable."
         ),
     ] = None,
     check: pairs.Check = "math",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
 from langchain_spec_thinking.backends.redaction import without_credentials
 from langchain_spec_thinking.backends.specs import backend_of
+from langchain_spec_thinking.evaluation.runnables import RunnableVariant
 from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
@@ -58,13 +60,42 @@ def backend(spec: str, owner: str, key_env: str | None = None) -> Backend:
     if spec.startswith("pocket:"):
         msg = f"{spec}: expected {' or '.join(POCKET)}"
         raise ValueError(msg)
-    if not _OBJECT.fullmatch(spec):
-        return _named(spec, owner)
-    try:
-        found = import_object(spec)
-    except ValueError as not_imported:
-        return _provider_model(spec, owner, not_imported)
-    return _own(spec, found)
+    found = _found(spec, owner)
+    if isinstance(found, Backend):
+        return found
+    if isinstance(found, BaseChatModel):
+        return ChatModelBackend(found)
+    msg = (
+        f"{spec}: expected a Backend or a LangChain chat model, or a class or function without arguments that "
+        f"makes one, got {type(found).__name__}"
+    )
+    raise ValueError(msg)
+
+
+def backend_or_runnable(spec: str, owner: str) -> Backend | Runnable[Any, Any] | RunnableVariant:
+    """Return the backend that a text names. `module:attribute` may also name another runnable, such as an agent.
+
+    Args:
+        spec: As for `backend`.
+        owner: As for `backend`.
+
+    Raises:
+        ValueError: The text names neither.
+        ImportError: A required package is not installed.
+        BackendError: The model cannot be loaded.
+    """
+    if spec.startswith("pocket:"):
+        return backend(spec, owner)
+    found = _found(spec, owner)
+    if isinstance(found, BaseChatModel):
+        return ChatModelBackend(found)
+    if isinstance(found, (Backend, Runnable, RunnableVariant)):
+        return found
+    msg = (
+        f"{spec}: expected a Backend, a LangChain chat model, another Runnable or a RunnableVariant, or a class or "
+        f"function without arguments that makes one, got {type(found).__name__}"
+    )
+    raise ValueError(msg)
 
 
 def _key(spec: str, option: str, variable: str) -> str:
@@ -94,24 +125,22 @@ def _provider_model(spec: str, owner: str, not_imported: ValueError) -> Backend:
         raise ValueError(msg) from e
 
 
-def _own(spec: str, found: object) -> Backend:
-    """Return an object of the user's module as a backend. Call it if it is a class or a function."""
-    if callable(found) and not isinstance(found, (Backend, BaseChatModel)):
-        try:
-            signature(found).bind()
-        except TypeError as e:
-            msg = f"{spec}: expected a class or a function that needs no arguments ({e})"
-            raise ValueError(msg) from e
-        found = found()
-    if isinstance(found, BaseChatModel):
-        return ChatModelBackend(found)
-    if not isinstance(found, Backend):
-        msg = (
-            f"{spec}: expected a Backend or a LangChain chat model, or a class or function without arguments that "
-            f"makes one, got {type(found).__name__}"
-        )
-        raise ValueError(msg)  # noqa: TRY004 - one error type for every bad name
-    return found
+def _found(spec: str, owner: str) -> object:
+    """Return the backend of a name, or the object of the user's module. Call it if it is a class or a function."""
+    if not _OBJECT.fullmatch(spec):
+        return _named(spec, owner)
+    try:
+        found = import_object(spec)
+    except ValueError as not_imported:
+        return _provider_model(spec, owner, not_imported)
+    if not callable(found) or isinstance(found, (Backend, Runnable)):
+        return found
+    try:
+        signature(found).bind()
+    except TypeError as e:
+        msg = f"{spec}: expected a class or a function that needs no arguments ({e})"
+        raise ValueError(msg) from e
+    return found()
 
 
 def _hide_progress_bars() -> None:
