@@ -61,10 +61,10 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     is trained for this, and the two models may have different vocabularies.
 
     Setup:
-        Install the package. The extra `[huggingface]` is for local models.
+        Install the package, here in a clone of its repository. The extra `[huggingface]` is for local models.
 
         ```bash
-        pip install "langchain-spec-thinking[huggingface]"
+        pip install ".[huggingface]"
         ```
 
     Key init args:

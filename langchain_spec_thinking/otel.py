@@ -14,12 +14,11 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration
 
 from langchain_spec_thinking.callbacks import TAKEOVER
+from langchain_spec_thinking.installing import require_modules
 
-try:
-    from opentelemetry.trace import SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context
-except ImportError as e:
-    msg = "OpenTelemetryHandler needs the extra [otel]: pip install 'langchain-spec-thinking[otel]'"
-    raise ImportError(msg) from e
+require_modules("OpenTelemetryHandler", "otel", "opentelemetry")
+
+from opentelemetry.trace import SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

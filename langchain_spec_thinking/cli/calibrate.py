@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from langchain_spec_thinking import CueTrigger, DelegationPolicy, Lexicon
 from langchain_spec_thinking.cli import pairs
-from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.failures import exit_on_failure
 from langchain_spec_thinking.evaluation import load_questions
 from langchain_spec_thinking.evaluation.calibration import (
     calibrate_to_share,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.triggers import TunableParameter
 
 app = typer.Typer(invoke_without_command=True, help="Set the parameters of a policy.")
-console = Console(highlight=False)
 
 Runs = Annotated[Path, typer.Option(help="The runs.jsonl that `evaluate` wrote.")]
 Out = Annotated[Path | None, typer.Option(help="Save the policy to this file, for `--policy NAME:FILE.json`.")]
@@ -56,6 +55,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
+    speculative_key_env: pairs.SpeculativeKeyEnv = None,
+    target_key_env: pairs.TargetKeyEnv = None,
     out: Out = None,
     limit: pairs.Limit = 100,
     concurrency: pairs.Concurrency = 8,
@@ -70,7 +71,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     if target_share is None:
         console.print("Give --target-share, or use the command cues or sweep.", style="red")
         raise typer.Exit(2)
-    try:
+    with exit_on_failure(RuntimeError):
         policy, parameter = parse_trigger(trigger)
         name = short_name(type(policy.trigger))
         if not out:
@@ -80,6 +81,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
             model = pairs.pair(
                 speculative,
                 target,
+                keys={"speculative": speculative_key_env, "target": target_key_env},
                 max_tokens=max_tokens,
                 temperature=temperature,
                 seed=seed,
@@ -101,9 +103,6 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
 
             measured = calibrate_to_share(share_at, target_share, parameter)
         _report_result(name, with_value(policy, parameter, measured[0].value), target_share, measured, parameter, out)
-    except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
-        console.print(str(e), style="red", markup=False)
-        raise typer.Exit(1) from e
 
 
 @app.command()
@@ -116,11 +115,8 @@ def cues(
     out: Out = None,
 ) -> None:
     """Propose a cue list: openings of steps that are typical of wrong answers."""
-    try:
+    with exit_on_failure():
         mined = mine(read_runs(runs, variant), least)
-    except (OSError, ValueError) as e:
-        console.print(str(e), style="red", markup=False)
-        raise typer.Exit(1) from e
     _show_mined(mined)
     if not mined.cues:
         console.print("No opening separates wrong answers from right ones, so no cue list is proposed. Use more runs.")
@@ -135,14 +131,11 @@ def sweep_numbers(
     variant: Annotated[str, typer.Option(help="Variant whose runs are read.")] = "pair",
 ) -> None:
     """Replay recorded runs with other numbers of the policy: n1, n2, n3 and the reflection limit."""
-    try:
+    with exit_on_failure():
         records = [record for record, _ in read_runs(runs, variant)]
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("replaying", total=sum(map(len, VALUES.values())))
             swept = sweep(records, progress=lambda: progress.advance(bar))
-    except (OSError, ValueError) as e:
-        console.print(str(e), style="red", markup=False)
-        raise typer.Exit(1) from e
     _show_swept(swept)
 
 

@@ -70,6 +70,7 @@ class _Column:
 
 def demonstrate(console: Console, count: int) -> None:
     """Solve the first `count` problems with the pair and stream the text. Then compare with each model alone."""
+    pocket.require_extra()  # before the next line, which imports a package of the extra
     from transformers.utils import logging  # noqa: PLC0415 - slow import
 
     logging.disable_progress_bar()  # the console shows the progress

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.failures import exit_on_failure, exit_on_interrupt
 from langchain_spec_thinking.cli.further_models import further_models, prices_of
 from langchain_spec_thinking.cli.progress import show_progress
-from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation import Evaluation, Variant, alone, load_questions
 from langchain_spec_thinking.evaluation import evaluate as run
 from langchain_spec_thinking.evaluation.economics import takeover_costs
@@ -25,7 +25,7 @@ from langchain_spec_thinking.evaluation.tables import figures_table, tests_table
 from langchain_spec_thinking.evaluation.verdicts import verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -41,12 +41,15 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
+    speculative_key_env: pairs.SpeculativeKeyEnv = None,
+    target_key_env: pairs.TargetKeyEnv = None,
     policy: Annotated[list[str] | None, typer.Option(help=f"{FORM}. Repeatable. Default: `pair`.")] = None,
     variant: Annotated[
         list[str] | None,
         typer.Option(
             help="NAME=MODEL: a further model that answers alone, for example a larger one instead of the pair. The "
-            "API key of its server is read from VARIANT_NAME_API_KEY. Repeatable."
+            "API key of its server is read from VARIANT_NAME_API_KEY. Or NAME=module:object: any chat model, agent or "
+            "other Runnable, or a RunnableVariant. Repeatable."
         ),
     ] = None,
     check: pairs.Check = "math",
@@ -67,7 +70,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     answer_by: pairs.AnswerBy = "speculative",
 ) -> None:
     """Find out whether a pair pays: compare each model alone and any number of policies on the same questions."""
-    try:
+    with exit_on_failure(), exit_on_interrupt(out):
         require_extra()
         given = pairs.price(speculative_price), pairs.price(target_price)
         questions = load_questions(data, limit)
@@ -75,6 +78,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
             model = pairs.pair(
                 speculative,
                 target,
+                keys={"speculative": speculative_key_env, "target": target_key_env},
                 max_tokens=max_tokens,
                 thinking_tokens=thinking_tokens,
                 temperature=temperature,
@@ -89,12 +93,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
             found = run(questions, variants, out, check=check, concurrency=concurrency, on_outcome=on_outcome)
         found = replace(found, prices=prices, further_prices=further_prices)
         files = save(found, out)
-    except (BackendError, ImportError, OSError, ValueError) as e:
-        console.print(str(e), style="red", markup=False)
-        raise typer.Exit(1) from e
-    except KeyboardInterrupt as e:
-        console.print(f"Interrupted. The answers so far are in {out}. Run the same command again to continue.")
-        raise typer.Exit(130) from e
     show(console, found)
     if not prices:
         console.print(
@@ -116,15 +114,23 @@ def show(console: Console, evaluation: Evaluation) -> None:
             console.print(verdict.text, style="red" if verdict.dominated else None, markup=False)
         if costs := takeover_costs(evaluation, name):
             console.print("\n".join(costs.sentences()), markup=False)
+    for line in _error_lines(evaluation):
+        console.print(f"\n{line}", style="red", markup=False)
+
+
+def _error_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Describe the errors of each variant. Several variants may have the same first error, which is told once."""
+    told: dict[str, str] = {}
     for name, figures in evaluation.figures.items():
         errors = [outcome.error for outcome in figures.outcomes if outcome.error]
-        if errors:
-            console.print(
-                f"\n{name}: {len(errors)} errors, counted as wrong. The same command retries them. First error: "
-                f"{errors[0]}",
-                style="red",
-                markup=False,
-            )
+        if not errors:
+            continue
+        counted = f"{name}: {len(errors)} errors, counted as wrong."
+        if first := told.get(errors[0]):
+            yield f"{counted} The first error is that of {first}."
+        else:
+            told[errors[0]] = name
+            yield f"{counted} The same command retries them. First error: {errors[0]}"
 
 
 def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.runnables import Runnable
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
+from langchain_spec_thinking.backends.redaction import without_credentials
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.cli.threads import use_one_thread
+from langchain_spec_thinking.evaluation.runnables import RunnableVariant
 from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
@@ -21,14 +24,15 @@ _MODEL = (
     "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, LangChain's provider:model, pocket:small, "
     "pocket:large, or module:attribute for a backend of your own."
 )
-_KEY = "The API key of its server is read from {}, and for OpenAI also from OPENAI_API_KEY."
+_KEY = "The API key of its server is read from {}, unless you name another variable. OpenAI also gets OPENAI_API_KEY."
 SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format('SPECULATIVE_API_KEY')}"
 LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format('TARGET_API_KEY')}"
+KEY_ENV = "Name of the environment variable that holds the API key of the {} model's server, for example {}."
 POCKET: dict[str, Callable[[], Backend]] = {"pocket:small": pocket.speculative, "pocket:large": pocket.target}
 _OBJECT = re.compile(r"(?!openai:|huggingface:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def backend(spec: str, owner: str) -> Backend:
+def backend(spec: str, owner: str, key_env: str | None = None) -> Backend:
     """Return the backend that a text names, with the API key of its owner.
 
     Each owner has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
@@ -41,26 +45,72 @@ def backend(spec: str, owner: str) -> Backend:
         spec: A name that `backend_of` accepts, `pocket:small`, `pocket:large`, or `module:attribute`.
         owner: Which model this is: "speculative", "target", or "variant_NAME". The API key is in the variable of this
             name in capitals, followed by `_API_KEY`.
+        key_env: Another environment variable that holds the API key. It must be set.
 
     Raises:
-        ValueError: The text names no backend.
+        ValueError: The text names no backend, the variable is not set, or the backend takes no key.
         ImportError: A required package is not installed.
         BackendError: The model cannot be loaded.
     """
+    if key_env is not None:
+        return backend_of(spec, api_key=_key(spec, f"--{owner}-key-env", key_env))
     if spec in POCKET:
+        pocket.require_extra()  # before the next line, which imports a package of the extra
         _hide_progress_bars()
         use_one_thread()
         return POCKET[spec]()
     if spec.startswith("pocket:"):
         msg = f"{spec}: expected {' or '.join(POCKET)}"
         raise ValueError(msg)
-    if not _OBJECT.fullmatch(spec):
-        return _named(spec, owner)
-    try:
-        found = import_object(spec)
-    except ValueError as not_imported:
-        return _provider_model(spec, owner, not_imported)
-    return _own(spec, found)
+    found = _found(spec, owner)
+    if isinstance(found, Backend):
+        return found
+    if isinstance(found, BaseChatModel):
+        return ChatModelBackend(found)
+    msg = (
+        f"{spec}: expected a Backend or a LangChain chat model, or a class or function without arguments that "
+        f"makes one, got {type(found).__name__}"
+    )
+    raise ValueError(msg)
+
+
+def backend_or_runnable(spec: str, owner: str) -> Backend | Runnable[Any, Any] | RunnableVariant:
+    """Return the backend that a text names. `module:attribute` may also name another runnable, such as an agent.
+
+    Args:
+        spec: As for `backend`.
+        owner: As for `backend`.
+
+    Raises:
+        ValueError: The text names neither.
+        ImportError: A required package is not installed.
+        BackendError: The model cannot be loaded.
+    """
+    if spec.startswith("pocket:"):
+        return backend(spec, owner)
+    found = _found(spec, owner)
+    if isinstance(found, BaseChatModel):
+        return ChatModelBackend(found)
+    if isinstance(found, (Backend, Runnable, RunnableVariant)):
+        return found
+    msg = (
+        f"{spec}: expected a Backend, a LangChain chat model, another Runnable or a RunnableVariant, or a class or "
+        f"function without arguments that makes one, got {type(found).__name__}"
+    )
+    raise ValueError(msg)
+
+
+def _key(spec: str, option: str, variable: str) -> str:
+    """Return the key in a variable. No message repeats the option's value, because it may be the key itself."""
+    if not spec.startswith("openai:"):
+        msg = (
+            f"{option}: expected a model openai:NAME@URL, because no other takes a key, got {without_credentials(spec)}"
+        )
+        raise ValueError(msg)
+    if key := os.environ.get(variable):
+        return key
+    msg = f"{option}: expected the name of an environment variable that holds the key, got a name that is not set"
+    raise ValueError(msg)
 
 
 def _named(spec: str, owner: str) -> Backend:
@@ -77,24 +127,22 @@ def _provider_model(spec: str, owner: str, not_imported: ValueError) -> Backend:
         raise ValueError(msg) from e
 
 
-def _own(spec: str, found: object) -> Backend:
-    """Return an object of the user's module as a backend. Call it if it is a class or a function."""
-    if callable(found) and not isinstance(found, (Backend, BaseChatModel)):
-        try:
-            signature(found).bind()
-        except TypeError as e:
-            msg = f"{spec}: expected a class or a function that needs no arguments ({e})"
-            raise ValueError(msg) from e
-        found = found()
-    if isinstance(found, BaseChatModel):
-        return ChatModelBackend(found)
-    if not isinstance(found, Backend):
-        msg = (
-            f"{spec}: expected a Backend or a LangChain chat model, or a class or function without arguments that "
-            f"makes one, got {type(found).__name__}"
-        )
-        raise ValueError(msg)  # noqa: TRY004 - one error type for every bad name
-    return found
+def _found(spec: str, owner: str) -> object:
+    """Return the backend of a name, or the object of the user's module. Call it if it is a class or a function."""
+    if not _OBJECT.fullmatch(spec):
+        return _named(spec, owner)
+    try:
+        found = import_object(spec)
+    except ValueError as not_imported:
+        return _provider_model(spec, owner, not_imported)
+    if not callable(found) or isinstance(found, (Backend, Runnable)):
+        return found
+    try:
+        signature(found).bind()
+    except TypeError as e:
+        msg = f"{spec}: expected a class or a function that needs no arguments ({e})"
+        raise ValueError(msg) from e
+    return found()
 
 
 def _hide_progress_bars() -> None:

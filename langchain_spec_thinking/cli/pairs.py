@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from langchain_spec_thinking import ChatSpeculativeThinking, Price
 from langchain_spec_thinking.cli.console import console
-from langchain_spec_thinking.cli.models import LARGE_MODEL, POCKET, SMALL_MODEL, backend
+from langchain_spec_thinking.cli.models import KEY_ENV, LARGE_MODEL, POCKET, SMALL_MODEL, backend
 from langchain_spec_thinking.default_policy import default_policy
 from langchain_spec_thinking.price import FREE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_spec_thinking import DelegationPolicy
     from langchain_spec_thinking.turn import Author
 
 Speculative = Annotated[
     str | None, typer.Option(help=f"{SMALL_MODEL} If neither model is given, the pocket pair is used.")
 ]
 Target = Annotated[str | None, typer.Option(help=LARGE_MODEL)]
+SpeculativeKeyEnv = Annotated[str | None, typer.Option(help=KEY_ENV.format("small", "MISTRAL_API_KEY"))]
+TargetKeyEnv = Annotated[str | None, typer.Option(help=KEY_ENV.format("large", "DEEPSEEK_API_KEY"))]
 Data = Annotated[
     str,
     typer.Option(
-        help="FILE.jsonl with question and answer; hf:NAME, hf:NAME@CONFIG or hf:NAME@CONFIG:SPLIT; pocket or pocket:N."
+        help="FILE.jsonl with question and answer; hf:NAME, hf:NAME@CONFIG or hf:NAME@CONFIG:SPLIT; pocket, the 200 "
+        "problems that come with the package, or pocket:N, the first N of them."
     ),
 ]
 Check = Annotated[
@@ -45,18 +52,31 @@ def pair(
     speculative: str | None,
     target: str | None,
     *,
+    keys: Mapping[Author, str | None] = MappingProxyType({}),
+    policy: DelegationPolicy | None = None,
     max_tokens: int | None,
     thinking_tokens: int | None = None,
     temperature: float | None,
     seed: int | None,
     answer_by: str,
 ) -> ChatSpeculativeThinking:
-    """Return the pair that the options name. Its policy depends on whether the small model reasons.
+    """Return the pair that the options name. Without a policy, its policy depends on whether the small model reasons.
 
     If the backend of the small model does not know that, the model gets one short request.
 
+    Args:
+        speculative: Name of the small model. None: the small model of the pocket pair.
+        target: Name of the large model. None: the large model of the pocket pair.
+        keys: For each model, the environment variable that holds its key. Without one: the variable of its side.
+        policy: The policy. None: the one that suits the small model.
+        max_tokens: As in `ChatSpeculativeThinking`.
+        thinking_tokens: As in `ChatSpeculativeThinking`.
+        temperature: None: 0 for the pocket pair, and 0.6 for others.
+        seed: As in `ChatSpeculativeThinking`.
+        answer_by: As in `ChatSpeculativeThinking`.
+
     Raises:
-        ValueError: Only one model was named, or a setting is invalid.
+        ValueError: Only one model was named, a key was not found, or a setting is invalid.
         ImportError: A package that a model needs is not installed.
         BackendError: A model cannot be loaded.
     """
@@ -65,12 +85,14 @@ def pair(
         raise ValueError(msg)
     if speculative is None or target is None:
         speculative, target = POCKET
-    small, large = backend(speculative, "speculative"), backend(target, "target")
+    small = backend(speculative, "speculative", keys.get("speculative"))
+    large = backend(target, "target", keys.get("target"))
     if temperature is None:
         temperature = 0 if {speculative, target} <= POCKET.keys() else 0.6
-    policy, not_known = default_policy(small)
-    if not_known:
-        console.print(not_known)
+    if policy is None:
+        policy, not_known = default_policy(small)
+        if not_known:
+            console.print(not_known)
     limits: dict[str, Any] = {"max_tokens": max_tokens, "thinking_tokens": thinking_tokens}
     settings: dict[str, Any] = {**limits, "seed": seed, "answer_by": answer_by}
     return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)

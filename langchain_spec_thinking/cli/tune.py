@@ -13,7 +13,7 @@ from rich.table import Table
 from langchain_spec_thinking.cli import pairs
 from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.evaluate import LISTED, PRICE
-from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.cli.failures import exit_on_failure, exit_on_interrupt
 from langchain_spec_thinking.evaluation import Goal, load_questions
 from langchain_spec_thinking.evaluation import tune as run
 from langchain_spec_thinking.evaluation.policy_lines import FORM, parse_policy
@@ -36,6 +36,8 @@ def tune(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
     target: pairs.Target = None,
+    speculative_key_env: pairs.SpeculativeKeyEnv = None,
+    target_key_env: pairs.TargetKeyEnv = None,
     accuracy: Annotated[
         float | None, typer.Option(help="Goal: the cheapest policy with this share of right answers, from 0 to 1.")
     ] = None,
@@ -76,7 +78,7 @@ def tune(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     Without --accuracy, --cost or --seconds, the goal is the cheapest policy that has at most 3 points fewer right
     answers than the large model alone.
     """
-    try:
+    with exit_on_failure(RuntimeError), exit_on_interrupt(out):
         require_extra()
         goal = Goal(accuracy, cost, seconds)
         given = pairs.price(speculative_price), pairs.price(target_price)
@@ -86,6 +88,7 @@ def tune(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
             model = pairs.pair(
                 speculative,
                 target,
+                keys={"speculative": speculative_key_env, "target": target_key_env},
                 max_tokens=max_tokens,
                 thinking_tokens=thinking_tokens,
                 temperature=temperature,
@@ -110,12 +113,6 @@ def tune(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
                 listener=listener,
             )
         files = save(found)
-    except (BackendError, ImportError, OSError, RuntimeError, ValueError) as e:
-        console.print(str(e), style="red", markup=False)
-        raise typer.Exit(1) from e
-    except KeyboardInterrupt as e:
-        console.print(f"Interrupted. The answers so far are in {out}. Run the same command again to continue.")
-        raise typer.Exit(130) from e
     _show(console, found)
     console.print("\n" + "\n".join(map(str, [*files, out / "runs.jsonl"])), style="dim", markup=False, soft_wrap=True)
 

@@ -52,7 +52,7 @@ class _Printer:
 
     def add(self, author: Author, text: str) -> None:
         """Print a text without the characters that control the terminal."""
-        text = _printable(text)
+        text = printable(text)
         if not text:  # a tool call has no text, and the author has not been named yet
             return
         if self._marks and author != self._author:
@@ -80,7 +80,7 @@ def show(console: Console, model: ChatSpeculativeThinking, messages: Sequence[Ba
 
 def show_again(console: Console, trace: Trace) -> None:
     """Print a saved turn."""
-    console.print(_printable(trace.question), style="bold", markup=False)
+    console.print(printable(trace.question), style="bold", markup=False)
     printer = _Printer(console)
     channels: list[Channel] = ["thinking", "answer"]
     for channel in channels:
@@ -92,7 +92,7 @@ def show_again(console: Console, trace: Trace) -> None:
                 printer.add(piece.author, text)
             console.print()
     for call in trace.calls:
-        console.print(_printable(f"{call.name}({call.arguments})"), style="green", markup=False)
+        console.print(printable(f"{call.name}({call.arguments})"), style="green", markup=False)
 
 
 def summary(report: Report) -> str:
@@ -104,9 +104,9 @@ def summary(report: Report) -> str:
 
 def table(report: Report) -> Table:
     """Return a table that says who wrote how much, why, and how fast. Its caption says what did not work."""
-    limitations = escape(_printable("\n".join(report.degraded)))
+    limitations = escape(printable("\n".join(report.degraded)))
     rows = Table(
-        title=escape(_printable(summary(report))),
+        title=escape(printable(summary(report))),
         caption=limitations or None,
         caption_style="yellow",
         caption_justify="left",
@@ -124,7 +124,7 @@ def table(report: Report) -> Table:
             str(usage.discarded_tokens),
             str(usage.requests),
             f"{tokens / seconds:.1f}" if seconds else "-",
-            escape(_printable(", ".join(f"{count} {kind}" for kind, count in why.most_common()))),
+            escape(printable(", ".join(f"{count} {kind}" for kind, count in why.most_common()))),
         )
     return rows
 
@@ -137,7 +137,7 @@ def takeovers_table(trace: Trace) -> Table:
         rows.add_column(heading, justify="right" if heading == "tokens" else "left", overflow="fold")
     for one in takeovers:
         texts = (f"{one.channel} {one.start} to {one.end}", _why(one), one.draft, one.text, str(one.tokens))
-        rows.add_row(*(Text(_shortened(_printable(text))) for text in texts))
+        rows.add_row(*(Text(_shortened(printable(text))) for text in texts))
     return rows
 
 
@@ -150,6 +150,6 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that a terminal can show and that does not control the terminal."""
     return text.translate(_UNPRINTABLE)

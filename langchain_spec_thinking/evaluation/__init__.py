@@ -4,6 +4,7 @@ from langchain_spec_thinking.evaluation.checks import Check, check_of
 from langchain_spec_thinking.evaluation.choice import Goal
 from langchain_spec_thinking.evaluation.questions import Question, load_questions
 from langchain_spec_thinking.evaluation.results import Evaluation
+from langchain_spec_thinking.evaluation.runnables import RunnableVariant
 from langchain_spec_thinking.evaluation.runs import evaluate
 from langchain_spec_thinking.evaluation.tuned import Tuning
 from langchain_spec_thinking.evaluation.tuning import tune
@@ -14,6 +15,7 @@ __all__ = [
     "Evaluation",
     "Goal",
     "Question",
+    "RunnableVariant",
     "Tuning",
     "Variant",
     "alone",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.evaluation.user_code import import_object
+from langchain_spec_thinking.installing import require_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,9 +104,7 @@ def _plain(text: str) -> str:
 
 
 def _math_verify() -> Any:  # noqa: ANN401 - the module has no annotations
-    try:
-        import math_verify  # noqa: PLC0415 - an optional extra
-    except ImportError as e:
-        msg = "the check math needs the extra [evaluate]: pip install 'langchain-spec-thinking[evaluate]'"
-        raise ImportError(msg) from e
+    require_modules("The check math", "evaluate", "math_verify")
+    import math_verify  # noqa: PLC0415 - an optional extra
+
     return math_verify

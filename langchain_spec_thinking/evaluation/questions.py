@@ -40,8 +40,8 @@ def load_questions(spec: str, limit: int | None = None) -> list[Question]:
 
     Args:
         spec: A file of JSON lines with `question` and `answer`; `hf:NAME[@CONFIG][:SPLIT]`, a data set of the Hugging
-            Face Hub or a folder, with the split `test` by default; or `pocket[:N]`, the problems that come with the
-            package.
+            Face Hub or a folder, with the split `test` by default; or `pocket[:N]`, the first N of the 200
+            problems that come with the package.
         limit: Maximum number of questions, from the beginning.
 
     Raises:
@@ -64,12 +64,12 @@ def load_questions(spec: str, limit: int | None = None) -> list[Question]:
 
 
 def _pocket(spec: str, count: str) -> list[tuple[str, Mapping[str, Any]]]:
-    problems = pocket.problems()
-    if count and not (count.isdigit() and 1 <= int(count) <= len(problems)):
-        msg = f"{spec}: expected pocket or pocket:N with N from 1 to {len(problems)}"
+    if count and not (count.isdecimal() and 1 <= int(count) <= pocket.PROBLEMS):
+        msg = f"{spec}: expected pocket or pocket:N with N from 1 to {pocket.PROBLEMS}"
         raise ValueError(msg)
+    problems = pocket.problems(int(count or pocket.PROBLEMS))
     rows = [{"question": problem.question, "answer": problem.answer} for problem in problems]
-    return [(f"pocket, problem {number}", row) for number, row in enumerate(rows[: int(count or len(rows))], 1)]
+    return [(f"pocket, problem {number}", row) for number, row in enumerate(rows, 1)]
 
 
 def _hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from langchain_spec_thinking.evaluation.economics import takeover_costs
 from langchain_spec_thinking.evaluation.plots import draw
 from langchain_spec_thinking.evaluation.tables import markdown
 from langchain_spec_thinking.evaluation.verdicts import verdicts
+from langchain_spec_thinking.installing import require_modules
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -25,10 +25,7 @@ def require_extra() -> None:
     Raises:
         ImportError: The extra `[evaluate]` is not installed.
     """
-    missing = [name for name in ("matplotlib", "scipy") if find_spec(name) is None]
-    if missing:
-        msg = f"{' and '.join(missing)} missing: pip install 'langchain-spec-thinking[evaluate]'"
-        raise ImportError(msg)
+    require_modules("An evaluation", "evaluate", "matplotlib", "scipy")
 
 
 def as_dict(evaluation: Evaluation) -> dict[str, Any]:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from langchain_spec_thinking.evaluation.questions import Question
+    from langchain_spec_thinking.evaluation.runnables import RunnableVariant
     from langchain_spec_thinking.evaluation.variants import Variant
 
+    AnyVariant = Variant | RunnableVariant
 
 RUNS = "runs.jsonl"
 SETTINGS = "settings.json"
@@ -56,7 +58,7 @@ class TurnsRefusedError(RuntimeError):
 
 def evaluate(
     questions: Sequence[Question],
-    variants: Sequence[Variant],
+    variants: Sequence[AnyVariant],
     folder: str | PathLike[str],
     *,
     check: str = "math",
@@ -111,7 +113,7 @@ def _always() -> bool:
 
 
 def answer_all(
-    variant: Variant,
+    variant: AnyVariant,
     questions: Sequence[Question],
     concurrency: int,
     may_begin: Callable[[], bool] = _always,
@@ -167,7 +169,7 @@ class _Store:
             for place, line in read_lines(folder / RUNS):
                 self._read(place, line)
 
-    def add(self, variant: Variant, question: Question, result: Record | str) -> Outcome:
+    def add(self, variant: AnyVariant, question: Question, result: Record | str) -> Outcome:
         """Store the result of a question: a record, or an error if there is no record."""
         record, error = (None, result) if isinstance(result, str) else (result, result.error)
         line = {
@@ -197,7 +199,7 @@ class _Store:
         (self.done if outcome.error is None else self.failed)[variant, outcome.question] = outcome
         return outcome
 
-    def require_same(self, variants: Sequence[Variant]) -> None:
+    def require_same(self, variants: Sequence[AnyVariant]) -> None:
         """Refuse variants that have answered with other settings. Store the settings of all others."""
         file = self._folder / SETTINGS
         known: dict[str, Any] = read_json(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -226,7 +228,7 @@ class _Store:
             raise ValueError(msg) from e
 
 
-def _require_names(variants: Sequence[Variant]) -> None:
+def _require_names(variants: Sequence[AnyVariant]) -> None:
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         msg = f"expected variants of different names, got {', '.join(names)}"

@@ -15,9 +15,12 @@ from pathlib import Path
 from threading import Lock
 
 from langchain_spec_thinking.backends.local.backend import HuggingFaceBackend
+from langchain_spec_thinking.installing import require_modules
 
 _FOLDER = Path(__file__).parent
 _LOCK = Lock()
+PROBLEMS = 200
+"""Number of problems that come with the package."""
 _BOXED = re.compile(r"\\boxed\{(\d{1,100})\}")
 
 
@@ -52,9 +55,26 @@ def target() -> HuggingFaceBackend:
     return _load("pocket-large")
 
 
+def problems(count: int = 20) -> tuple[Problem, ...]:
+    """Return problems that the models can try.
+
+    They are the first ones that the generator in `benchmarks/pocket/` made from one seed. None was chosen by its text
+    or by what the models make of it.
+
+    Args:
+        count: How many, from 1 to `PROBLEMS`.
+
+    Raises:
+        ValueError: The package does not hold as many.
+    """
+    if not 1 <= count <= PROBLEMS:
+        msg = f"expected a count from 1 to {PROBLEMS}, got {count}"
+        raise ValueError(msg)
+    return _all_problems()[:count]
+
+
 @cache
-def problems() -> tuple[Problem, ...]:
-    """Return twenty problems that the models can try."""
+def _all_problems() -> tuple[Problem, ...]:
     lines = (_FOLDER / "problems.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(Problem(**json.loads(line)) for line in lines)
 
@@ -65,7 +85,17 @@ def boxed(text: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+def require_extra() -> None:
+    """Check that the packages that run the two models are installed, without importing them.
+
+    Raises:
+        ImportError: The extra `[huggingface]` is not installed.
+    """
+    require_modules("The pocket pair", "huggingface", "torch", "transformers", "accelerate")
+
+
 def _load(name: str) -> HuggingFaceBackend:
+    require_extra()
     with _LOCK:  # without the lock, threads that call this at the same time would each load a model
         return _loaded(name)
 

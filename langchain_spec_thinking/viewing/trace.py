@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
+    from langchain_spec_thinking.recording.record import Record
     from langchain_spec_thinking.turn import Channel
     from langchain_spec_thinking.turn_runs import AnyRun
 
@@ -100,6 +101,27 @@ class Trace:
             calls=tuple(turn.calls),
         )
 
+    @classmethod
+    def of_record(cls, record: Record) -> Trace:
+        """Make a trace from a recorded turn, finished or not.
+
+        ```python
+        trace = Trace.of_record(read_records("runs.jsonl")[-1])
+        ```
+
+        Args:
+            record: One of the records that `read_records` returns. A record without texts gives a trace without texts.
+        """
+        return cls(
+            thinking=record.thinking,
+            answer=record.answer,
+            report=Report.from_dict(record.report),
+            question=record.history[-1].content,
+            model_name=record.model["model_name"],
+            finish_reason=record.finish_reason or "",
+            calls=record.calls,
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the trace to a JSON file."""
         texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _OBJECTS}
@@ -152,26 +174,42 @@ class Trace:
 
 
 _OBJECTS = {"report", "calls"}
+_RECORDED = "streams"
+"""A key that only a record has."""
 _OTHER_FILES = {
     "variant": (
         ", got the runs of `spec-thinking evaluate`. The commands `spec-thinking calibrate cues --runs` and "
         "`spec-thinking calibrate sweep --runs` read such a file, and so does the function "
         "langchain_spec_thinking.evaluation.runs.read_runs"
     ),
-    "streams": (
-        ", got recorded turns (`recording`, or `spec-thinking chat --record`). The function "
-        "langchain_spec_thinking.read_records reads such a file, and langchain_spec_thinking.replay repeats the "
-        "decisions of a record"
+    _RECORDED: (
+        ", got recorded turns (`recording`, or `spec-thinking chat --record`). `spec-thinking show` shows them. The "
+        "function langchain_spec_thinking.read_records reads such a file, and Trace.of_record makes a trace of a record"
     ),
 }
 """Descriptions of the other files of this package, each by a key that only such a file has in its first line."""
 
 
+def holds_records(path: str | PathLike[str]) -> bool:
+    """Return whether `recording` wrote a file. Only the first line is read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return _RECORDED in _first_object(Path(path))
+
+
 def _other_file(path: Path) -> str:
     """Return a description of another file of this package. Empty if the file is something else."""
+    first = _first_object(path)
+    return next((words for key, words in _OTHER_FILES.items() if key in first), "")
+
+
+def _first_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in the first line of a file. Empty if there is none."""
     try:
         with path.open(encoding="utf-8") as file:
             first = read_json(file.readline())
     except ValueError:
-        return ""
-    return next((words for key, words in _OTHER_FILES.items() if key in first), "") if isinstance(first, dict) else ""
+        return {}
+    return first if isinstance(first, dict) else {}

@@ -75,8 +75,16 @@ def parameters(name: str) -> int:
 
 
 def test_the_problems_come_from_the_held_out_set() -> None:
-    expected = [(problem.text, problem.answer) for problem in PROBLEMS]
-    assert [(problem.question, problem.answer) for problem in pocket.problems()] == expected
+    """Neither model was trained on held-out problems. These are the first ones of a seed, so none was chosen."""
+    expected = [(problem.text, problem.answer) for problem in islice(problems(2, "held_out"), pocket.PROBLEMS)]
+    assert [(problem.question, problem.answer) for problem in pocket.problems(pocket.PROBLEMS)] == expected
+    assert pocket.problems() == pocket.problems(pocket.PROBLEMS)[: len(PROBLEMS)]
+
+
+@pytest.mark.parametrize("count", [0, -1, pocket.PROBLEMS + 1])
+def test_more_problems_than_there_are_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"expected a count from 1 to 200, got {count}"):
+        pocket.problems(count)
 
 
 def test_the_weights_are_small_enough_to_ship() -> None:

@@ -16,6 +16,7 @@ from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.backends.replies.thought_reader import answer_thoughts
 from langchain_spec_thinking.errors import BackendError, PromptTooLongError
+from langchain_spec_thinking.installing import require_modules
 from langchain_spec_thinking.price import FREE, Price, require_price
 
 if TYPE_CHECKING:
@@ -67,14 +68,9 @@ class HuggingFaceBackend(Backend):
         price: Price | None = FREE,
     ) -> None:
         require_price(price)
-        try:
-            from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
-        except ImportError as e:
-            msg = (
-                "HuggingFaceBackend needs torch and transformers. Install them with "
-                "`pip install 'langchain-spec-thinking[huggingface]'`."
-            )
-            raise ImportError(msg) from e
+        require_modules("HuggingFaceBackend", "huggingface", "torch", "transformers")
+        from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
+
         if not isinstance(model, (str, os.PathLike)):
             if tokenizer is None:
                 msg = "tokenizer: a loaded model needs a tokenizer, got None"

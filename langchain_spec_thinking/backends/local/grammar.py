@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from langchain_spec_thinking.errors import InvalidRequestError
+from langchain_spec_thinking.installing import install_hint
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _MISSING = (
-    "The answer is not restricted to its JSON schema: install xgrammar with "
-    "`pip install 'langchain-spec-thinking[structured]'`. The prompt contains the schema, but nothing enforces it."
+    "The answer is not restricted to its JSON schema, because xgrammar is missing. Install the extra [structured]: "
+    f"{install_hint('structured')}. The prompt contains the schema, but nothing enforces it."
 )
 _COMPILERS: WeakKeyDictionary[PreTrainedTokenizerBase, xgrammar.GrammarCompiler] = WeakKeyDictionary()
 

@@ -49,6 +49,7 @@ from langchain_spec_thinking.backends.replies.continuation import (
     named_strategy,
 )
 from langchain_spec_thinking.errors import BackendError, ContinuationError, TurnTimeoutError
+from langchain_spec_thinking.installing import require_modules
 from langchain_spec_thinking.owned_stream import OwnedStream
 from langchain_spec_thinking.price import Price, require_price
 
@@ -528,14 +529,8 @@ def _template(
     if tokenizer is None:
         return None
     if isinstance(tokenizer, (str, os.PathLike)):
-        try:
-            from langchain_spec_thinking.backends.local.backend import load_tokenizer  # noqa: PLC0415
+        require_modules("The chat template of `tokenizer`", "huggingface", "transformers")
+        from langchain_spec_thinking.backends.local.backend import load_tokenizer  # noqa: PLC0415
 
-            tokenizer = load_tokenizer(os.fspath(tokenizer))
-        except ImportError as e:
-            msg = (
-                "tokenizer: rendering a chat template needs transformers. Install it with "
-                "`pip install 'langchain-spec-thinking[huggingface]'`."
-            )
-            raise ImportError(msg) from e
+        tokenizer = load_tokenizer(os.fspath(tokenizer))
     return ChatTemplate(tokenizer, thinking=thinking)

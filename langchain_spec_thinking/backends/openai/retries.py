@@ -8,13 +8,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from langchain_spec_thinking.backends.openai.refusals import is_too_long
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
+    from tenacity import AsyncRetrying, RetryCallState, Retrying
 
     from langchain_spec_thinking.deadline import Deadline
 
@@ -26,20 +24,25 @@ UNREADABLE_EVENT_ERRORS = (ValueError, RecursionError)
 """Errors of reading a stream that contains an unreadable event: no text, no JSON, too deep, or with too many digits."""
 _WAIT_MAX = 20.0
 """Longest wait, in seconds. If a server asks for a longer wait, the request is not repeated."""
-_backoff = wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)
 
 
 def retrying(retries: int, deadline: Deadline) -> Retrying:
     """Return a loop over the attempts of a blocking request. A wait that would pass the deadline ends it."""
+    from tenacity import Retrying  # noqa: PLC0415 - not needed before the first request
+
     return Retrying(**_settings(retries, deadline), sleep=deadline.clock.sleep)
 
 
 def aretrying(retries: int, deadline: Deadline) -> AsyncRetrying:
     """Return a loop over the attempts of an asynchronous request. A wait that would pass the deadline ends it."""
+    from tenacity import AsyncRetrying  # noqa: PLC0415 - not needed before the first request
+
     return AsyncRetrying(**_settings(retries, deadline), sleep=deadline.clock.async_sleep)
 
 
 def _settings(retries: int, deadline: Deadline) -> dict[str, Any]:
+    from tenacity import retry_if_exception, stop_after_attempt  # noqa: PLC0415 - as above
+
     enough = stop_after_attempt(retries + 1)
     return {
         "stop": lambda state: enough(state) or state.upcoming_sleep >= deadline.left(),
@@ -71,9 +74,11 @@ def _is_transient_status(status: int) -> bool:
 
 
 def _wait(state: RetryCallState) -> float:
+    from tenacity import wait_random_exponential  # noqa: PLC0415 - as above
+
     error = state.outcome.exception() if state.outcome else None
     requested = _retry_after(error)
-    return _backoff(state) if requested is None else requested
+    return wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)(state) if requested is None else requested
 
 
 def _retry_after(error: BaseException | None) -> float | None:

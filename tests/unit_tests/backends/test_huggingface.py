@@ -440,5 +440,5 @@ def test_a_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "langchain_spec_thinking.backends.local.model", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'langchain-spec-thinking\[huggingface\]'"):
+    with pytest.raises(ImportError, match=r"needs torch\. .*`pip install '\.\[huggingface\]'"):
         HuggingFaceBackend("anything")
