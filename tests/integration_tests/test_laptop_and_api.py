@@ -10,7 +10,7 @@ import httpx2
 from benchmarks.pays.vendor_servers import REASONING_TOKENS, OpenAIReasoning
 from integrations.laptop_and_api.cost import cost_lines
 from integrations.laptop_and_api.halves import FREE, HOSTED
-from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, Price, RandomTrigger
+from langchain_spec_thinking import Agreement, ChatSpeculativeThinking, DelegationPolicy, Price, RandomTrigger
 from tests.integration_tests.conftest import LARGE
 from tests.unit_tests.providers.model import reply_so_far
 from tests.unit_tests.providers.services import DeepSeek
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 QUESTION = "Write three short paragraphs about the sea."
 ANSWER = "The sea is large."
 PRICE = Price(2.0, 8.0)
+
+
+def never_the_same(one: str, other: str) -> bool:
+    """Compare two answers of the small model, so that each question is escalated."""
+    return not (one or other)
 
 
 def hosted(name: str, service: Callable[[httpx2.Request], httpx2.Response]) -> Backend:
@@ -51,10 +56,10 @@ def answered(servers: Servers, large: Backend, policy: DelegationPolicy) -> tupl
 
 
 def test_a_service_that_begins_a_new_reply_gets_the_question(servers: Servers, monkeypatch: Any) -> None:
-    """Two samples of a text about the sea are never the same."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-no-key")
     service = OpenAIReasoning(lambda _: ANSWER)
-    text, usage, lines = answered(servers, hosted("openai", service), DelegationPolicy.gated())
+    policy = DelegationPolicy.gated(escalation=Agreement(compare=never_the_same))
+    text, usage, lines = answered(servers, hosted("openai", service), policy)
     assert text == ANSWER
     assert [request.body["messages"] for request in service.received] == [[{"role": "user", "content": QUESTION}]]
     assert usage["speculative"]["requests"] >= 2
