@@ -76,5 +76,6 @@ def answer_with_authors(message: AIMessage) -> str:
     report = message.response_metadata["speculative_thinking"]
     lines = [message.text, "", f"{report['takeovers']} takeovers, {report['target_share']:.0%} by the large model"]
     lines += [f"{s['author']:<12}{s['channel']:<9}{s['tokens']:>5} tokens  {s['kind']}" for s in report["segments"]]
+    lines += [f"the large model was asked: {report['escalated']}"] if report["escalated"] else []
     lines += [f"degraded: {reason}" for reason in report["degraded"]]
     return "\n".join(lines)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = ("README.md", "benchmarks/README.md", "integrations/**/*.md", "integrations/**/*.py")
+OUTSIDE = ("README.md", "CHANGELOG.md", "benchmarks/README.md", "integrations/**/*.md", "integrations/**/*.py")
 COMMANDS = "<!-- commands -->"
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 

@@ -19,7 +19,7 @@ from tests.unit_tests.library_output import collect_output
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("README.md", "docs/**/*.md", "integrations/**/*.md", "benchmarks/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "integrations/**/*.md", "benchmarks/**/*.md")
     for path in ROOT.glob(pattern)
 )
 _BLOCK = re.compile(

@@ -122,7 +122,7 @@ def test_a_recipes_page_is_complete(name: str) -> None:
 
 
 def test_all_folders_are_tested() -> None:
-    assert {path.parent.name for path in FOLDER.glob("*/recipe.py")} == {*RECIPES, *APPLICATIONS}
+    assert {path.parent.name for path in FOLDER.glob("*/recipe.py")} == {*RECIPES, *APPLICATIONS, "laptop_and_api"}
 
 
 def test_models_and_question_come_from_the_command_line(capsys: pytest.CaptureFixture[str], tokenizer: str) -> None:

@@ -64,3 +64,8 @@ def test_a_verdict_on_an_engine_has_a_source(row: list[str]) -> None:
 def test_a_model_that_hides_its_thought_never_has_a_yes(row: list[str]) -> None:
     assert row[4] in {"shown", "hidden", "not written", "not checked", "depends on the upstream"}
     assert not (row[4] == "hidden" and row[2].startswith("yes"))
+
+
+@pytest.mark.parametrize("row", [*HOSTED_ROWS, *ENGINE_ROWS], ids=row_id)
+def test_a_row_says_when_it_was_checked(row: list[str]) -> None:
+    assert re.fullmatch(r"at every change|20\d\d-\d\d-\d\d", row[-1])
