@@ -76,7 +76,7 @@ def demonstrate(console: Console, count: int) -> None:
     logging.disable_progress_bar()  # the console shows the progress
     use_one_thread()
     problems = pocket.problems()[:count]
-    console.print(EXPLANATION.format(count=count, all=len(pocket.problems())))
+    console.print(EXPLANATION.format(count=count, all=pocket.PROBLEMS))
     for author, role in _ROLES.items():
         console.print(f"  [{COLOURS[author]}]{author}[/]: {role}")
     with console.status("loading ..."):

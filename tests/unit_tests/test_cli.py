@@ -197,7 +197,7 @@ def test_the_demo_streams_a_problem_and_compares() -> None:
     assert "Side by side" in result.output
     assert "small alone" in result.output
     words = " ".join(result.output.split())
-    assert "first 1 of 20" in words
+    assert f"first 1 of {pocket.PROBLEMS}" in words
     assert words.endswith("where the small model hesitates.")
 
 
