@@ -1,18 +1,25 @@
 """Forward passes that several running turns share.
 
 A model reads its weights once per pass, however many turns the pass serves. So a pass for sixteen turns costs little
-more than a pass for one. No turn waits for others to join: if the model is idle, a turn starts a pass at once. The pass
-includes every turn that is waiting at that moment, except turns whose prompt another turn of the pass is about to read:
-they copy it and join the next pass.
+more than a pass for one. A pass includes every turn that is waiting when it begins, except turns whose prompt another
+turn of the pass is about to read: they copy it and join the next pass.
+
+A turn that got its logits chooses a token and comes back at once. So the next pass waits a moment for the turns of the
+last one. Without this, two turns would alternate, and each pass would serve one of them. The wait is bounded by the
+time of a pass: a wait that was for nothing costs no more than the pass that it could have saved. Nobody waits for a
+turn that has ended, or whose reader makes it come back late.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import AttentionInterface
@@ -44,6 +51,7 @@ class _PendingTurn:
         ids: Token ids to read: the tokens missing in the cache, then the draft.
         draft: Token ids to check. Logits are returned from the place before the draft on.
         own_pass: Whether the turn needs its own pass, because a shared pass failed.
+        punctual: Whether the turn came back at once after its last pass.
         scores: Logits, of shape (rows, vocabulary). None until the pass is done.
         woken: Set when the logits are there, or when this turn has to run the next pass.
     """
@@ -52,6 +60,7 @@ class _PendingTurn:
     ids: list[int]
     draft: Sequence[int] = ()
     own_pass: bool = False
+    punctual: bool = True
     scores: torch.Tensor | None = None
     woken: threading.Event = field(default_factory=threading.Event)
 
@@ -66,14 +75,22 @@ class BatchedForward:
 
     Args:
         argument: The model (in evaluation mode) and its cache argument.
+
+    Attributes:
+        patience: How long a pass waits for the turns of the last pass, as a multiple of the time of a pass.
     """
 
     def __init__(self, argument: CacheArgument) -> None:
+        self.patience = 1.0
         self._argument = argument
         self._model = model = argument.model
-        self._mutex = threading.Lock()  # guards the two fields below; never held during a pass
+        self._mutex = threading.Lock()  # guards the fields below; never held during a pass
+        self._returned = threading.Condition(self._mutex)  # notified when no turn is expected back any more
         self._waiting: list[_PendingTurn] = []
         self._running = False
+        self._returning: set[TurnCache] = set()  # turns of the last pass that are expected back at once
+        self._left: WeakKeyDictionary[TurnCache, float] = WeakKeyDictionary()  # when each turn got its logits
+        self._ended = self._step_seconds = 0.0  # end of the last pass, and time of a pass over a few tokens
         self._prompts = SharedPrompts()  # used by the turn that runs the pass
         # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
         self._can_batch = (
@@ -120,6 +137,8 @@ class BatchedForward:
         while True:
             pending = _PendingTurn(cache, [*cache.missing(), *draft], draft, own_pass)
             with self._mutex:
+                pending.punctual = time.monotonic() <= self._left.get(cache, inf) + self._longest_wait
+                self._expect_no_more(cache)
                 self._waiting.append(pending)
                 runs_pass, self._running = not self._running, True
             if runs_pass or self._wait(pending):
@@ -128,6 +147,29 @@ class BatchedForward:
                 return pending.scores
             # The shared pass failed, and another turn may be the cause. Try again in a separate pass.
             own_pass = True
+
+    def leave(self, cache: TurnCache) -> None:
+        """Do not expect a turn back: it has ended, or the other model goes on with it."""
+        with self._mutex:
+            self._left.pop(cache, None)
+            self._expect_no_more(cache)
+
+    def _expect_no_more(self, cache: TurnCache) -> None:
+        self._returning.discard(cache)
+        if not self._returning:
+            self._returned.notify_all()
+
+    @property
+    def _longest_wait(self) -> float:
+        return self.patience * self._step_seconds
+
+    def _wait_for_returning(self) -> None:
+        """Wait for the turns of the last pass, but not long after its end."""
+        with self._returned:
+            left = self._ended + self._longest_wait - time.monotonic()
+            if self._returning and left > 0:
+                self._returned.wait_for(lambda: not self._returning, left)
+            self._returning.clear()
 
     def _wait(self, pending: _PendingTurn) -> bool:
         """Wait for another turn to run the pass. Return True if this turn has to run the next pass itself."""
@@ -147,12 +189,13 @@ class BatchedForward:
         """Run one pass for the waiting turns that fit into it, then wake the turn that runs the next pass."""
         batch = [first]
         try:
+            self._wait_for_returning()
             with torch.inference_mode():
                 with self._mutex:
                     waiting = list(self._waiting)
                 self._copy_prompts(waiting)
                 batch = self._take_batch(first, waiting)
-                scores = self._pass(batch)
+                scores = self._timed_pass(batch)
             parts = torch.split(scores, [pending.rows for pending in batch])
             for pending, rows in zip(batch, parts, strict=True):
                 pending.cache.mark_read(pending.draft)
@@ -205,6 +248,21 @@ class BatchedForward:
         self._running = bool(self._waiting)
         if self._running:
             self._waiting[0].woken.set()
+
+    def _timed_pass(self, batch: list[_PendingTurn]) -> torch.Tensor:
+        """Run the model once, and expect the turns back that have been punctual."""
+        began = time.monotonic()
+        scores = self._pass(batch)
+        if scores.is_cuda:  # every turn needs its logits at once, so nothing is lost
+            torch.cuda.synchronize(scores.device)
+        with self._mutex:
+            self._ended = time.monotonic()
+            if sum(len(pending.ids) for pending in batch) <= TURNS_MAX:
+                self._step_seconds = self._ended - began
+            self._left.update((pending.cache, self._ended) for pending in batch)
+            if self._can_batch:
+                self._returning = {pending.cache for pending in batch if pending.punctual}
+        return scores
 
     def _pass(self, batch: list[_PendingTurn]) -> torch.Tensor:
         """Run the model once and return logits of shape (rows of all turns, vocabulary)."""

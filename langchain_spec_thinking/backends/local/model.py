@@ -119,6 +119,7 @@ class LocalModel:
             yield cache
         finally:
             cache.writing = False
+            self._forward.leave(cache)
 
     def prefetch(self, turn: Turn, template: ChatTemplate) -> Future[Usage] | None:
         """Start to prefill a turn as it stands.
@@ -138,6 +139,7 @@ class LocalModel:
         def read(prefetch: Future[Usage], _turn: Turn = turn) -> Usage:  # `_turn` keeps the cache from another turn
             if begin(prefetch):
                 self._read(cache)
+                self._forward.leave(cache)
             return usage
 
         cache.prefetching = prefetch_in_thread(read)
@@ -183,11 +185,14 @@ class LocalModel:
             The text, and the number of tokens spent on it.
         """
         text = ""
-        for count in range(tokens):
-            probability, token = self._read(cache)[0].float().softmax(-1).max(-1)
-            if not probability >= confidence or int(token) in self.eos:  # a probability of NaN is no reason to go on
-                return text, count
-            text += cache.append(int(token))
+        try:
+            for count in range(tokens):
+                probability, token = self._read(cache)[0].float().softmax(-1).max(-1)
+                if not probability >= confidence or int(token) in self.eos:  # NaN is no reason to go on either
+                    return text, count
+                text += cache.append(int(token))
+        finally:
+            self._forward.leave(cache)
         return text, tokens
 
     def _read(self, cache: TurnCache, draft: Sequence[int] = ()) -> torch.Tensor:

@@ -139,6 +139,47 @@ def test_turns_that_wait_are_read_in_one_pass() -> None:
     assert len(shared) <= 2 * len(alone) // TURNS + 1  # the first turn reads alone
 
 
+def test_turns_do_not_alternate() -> None:
+    """A turn that chooses its token is waited for. Otherwise two turns would get each other's passes in turn."""
+    model, tokens = copy.deepcopy(tiny.llama()), 20
+    backend = tiny.backend(model)
+    backend._model._forward.patience = 1e6  # noqa: SLF001 - so that the count does not depend on the machine
+    both = threading.Barrier(2)
+
+    def write(text: str) -> str:
+        both.wait()
+        return continued(backend, turn(text), max_tokens=tokens)
+
+    with passes(model, lambda _: None) as read, ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, DIFFERENT[:2]))
+    assert len(read) <= tokens + 1  # the first turn may read its prompt alone
+
+
+def test_nobody_waits_for_a_turn_that_has_ended() -> None:
+    model = copy.deepcopy(tiny.llama())
+    backend = tiny.backend(model)
+    backend._model._forward.patience = 1e6  # noqa: SLF001 - a wait for a turn that does not come back would not end
+    both = threading.Barrier(2)
+
+    def write(index: int) -> str:
+        both.wait()
+        return continued(backend, turn(DIFFERENT[index]), max_tokens=(5, 20)[index])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(write, range(2)))) == 2
+
+
+def test_a_turn_that_comes_back_late_is_not_waited_for() -> None:
+    backend = tiny.backend(copy.deepcopy(tiny.llama()))
+    forward = backend._model._forward  # noqa: SLF001
+    slow, quick = (backend._model.turn_cache(turn(text), backend._template) for text in DIFFERENT[:2])  # noqa: SLF001
+    forward.patience = 0  # every turn comes back too late
+    for cache in (slow, quick, slow, quick):
+        forward.read(cache)
+        cache.append(1)
+    assert not forward._returning  # noqa: SLF001
+
+
 def test_a_single_turn_never_waits() -> None:
     model = tiny.llama()
     backend = tiny.backend(model)
