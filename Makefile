@@ -99,7 +99,7 @@ TESTED := pyproject.toml --all-extras --group test
 lock: .venv/.uv
 	$(COMPILE) $(UPGRADE) $(TESTED) --group lint --group docs --group models --group build --output-file locks/package.txt
 	$(COMPILE) $(UPGRADE) $(TESTED) --resolution lowest-direct --output-file locks/lowest.txt
-	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --group ray --output-file locks/ray.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --extra server --group ray --output-file locks/ray.txt
 	@# torchaudio, torchcodec and torchvision are builds for CUDA, which cannot be imported here. No text model needs them.
 	for server in llama-server transformers-serve vllm; do \
 	  $(COMPILE) $(UPGRADE) --group pyproject.toml:server-$$server --output-file locks/server-$$server.txt \

@@ -25,6 +25,7 @@ from langchain_spec_thinking.cli.doctor import report
 from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
 from langchain_spec_thinking.cli.models import LARGE_MODEL, SMALL_MODEL, backend
+from langchain_spec_thinking.cli.serve import serve
 from langchain_spec_thinking.cli.tune import tune
 from langchain_spec_thinking.cli.view import LEGEND, show, show_again, table, takeovers_table
 from langchain_spec_thinking.default_policy import default_policy
@@ -40,6 +41,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=lan
 
 app.command()(evaluate)
 app.command()(tune)
+app.command()(serve)
 app.add_typer(calibrate, name="calibrate")
 
 

@@ -10,9 +10,13 @@ from langchain_spec_thinking import ChatSpeculativeThinking, Price
 from langchain_spec_thinking.cli.console import console
 from langchain_spec_thinking.cli.models import LARGE_MODEL, POCKET, SMALL_MODEL, backend
 from langchain_spec_thinking.default_policy import default_policy
+from langchain_spec_thinking.evaluation.policy_lines import parse_policy
 from langchain_spec_thinking.price import FREE
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from langchain_spec_thinking import Backend, DelegationPolicy
     from langchain_spec_thinking.turn import Author
 
 Speculative = Annotated[
@@ -50,10 +54,13 @@ def pair(
     temperature: float | None,
     seed: int | None,
     answer_by: str,
+    policy: str | None = None,
+    notes: Console = console,
 ) -> ChatSpeculativeThinking:
-    """Return the pair that the options name. Its policy depends on whether the small model reasons.
+    """Return the pair that the options name. Without a policy, its policy depends on whether the small model reasons.
 
-    If the backend of the small model does not know that, the model gets one short request.
+    If the backend of the small model does not know that, the model gets one short request. What remains unknown is
+    printed to `notes`.
 
     Raises:
         ValueError: Only one model was named, or a setting is invalid.
@@ -68,12 +75,19 @@ def pair(
     small, large = backend(speculative, "speculative"), backend(target, "target")
     if temperature is None:
         temperature = 0 if {speculative, target} <= POCKET.keys() else 0.6
-    policy, not_known = default_policy(small)
-    if not_known:
-        console.print(not_known)
+    delegation = parse_policy(policy)[1] if policy else _default_policy(small, notes)
     limits: dict[str, Any] = {"max_tokens": max_tokens, "thinking_tokens": thinking_tokens}
     settings: dict[str, Any] = {**limits, "seed": seed, "answer_by": answer_by}
-    return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)
+    return ChatSpeculativeThinking(
+        speculative=small, target=large, temperature=temperature, policy=delegation, **settings
+    )
+
+
+def _default_policy(small: Backend, notes: Console) -> DelegationPolicy:
+    policy, not_known = default_policy(small)
+    if not_known:
+        notes.print(not_known)
+    return policy
 
 
 def price(text: str | None) -> Price | None:

@@ -26,7 +26,7 @@ TESTED = (*EXTRAS, "test")
 PARTS: dict[str, tuple[str, ...]] = {
     "package.txt": (*TESTED, "lint", "docs", "models", "build"),
     "lowest.txt": TESTED,
-    "ray.txt": ("huggingface", "ray"),
+    "ray.txt": ("huggingface", "server", "ray"),
 }
 SERVERS = [group for group in PROJECT["dependency-groups"] if group.startswith("server-")]
 
