@@ -154,5 +154,7 @@ def _naming_fields(form: type[ModelRequest]) -> Iterator[None]:
     """Turn an error into what to tell the client, with the names that settings have in the client's request."""
     try:
         yield
+    except RefusedError:
+        raise
     except Exception as error:
         raise refusal(error, form.field_of) from error

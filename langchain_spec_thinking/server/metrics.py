@@ -57,10 +57,12 @@ class Metrics:
         self._takeovers = Counter(
             "spec_thinking_takeovers", "Takeovers by the large model in complete replies.", registry=registry
         )
-        gauges = {"running": "Replies that are being written.", "waiting": "Requests that wait for a reply to end."}
-        for name, help_text in gauges.items():
-            gauge = Gauge(f"spec_thinking_requests_{name}", help_text, registry=registry)
-            gauge.set_function(lambda name=name: float(getattr(limiter, name)))
+        running = Gauge("spec_thinking_requests_running", "Replies that are being written.", registry=registry)
+        running.set_function(lambda: limiter.running)
+        waiting = Gauge(
+            "spec_thinking_requests_waiting", "Requests that wait until a reply may begin.", registry=registry
+        )
+        waiting.set_function(lambda: limiter.waiting)
 
     def count(self, record: RequestRecord) -> None:
         """Count a request that has ended."""

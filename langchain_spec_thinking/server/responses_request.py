@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from langchain_spec_thinking.server.errors import ITEM_TAG, RefusedError
 from langchain_spec_thinking.server.request_fields import (
@@ -129,9 +129,16 @@ def _as_items(given: object) -> object:
 
 
 class FunctionTool(FunctionDefinition):
-    """A function that the model may call. The server has no tools of its own."""
+    """A function that the model may call."""
 
     type: Literal["function"]
+
+
+def _own_function(tool: object) -> object:
+    if isinstance(tool, dict) and tool.get("type") != "function":
+        msg = "expected a tool of the type `function`, because this server has no tools of its own"
+        raise ValueError(msg)
+    return tool
 
 
 class TextFormat(BaseModel):
@@ -144,6 +151,13 @@ class TextFormat(BaseModel):
     description: str | None = None
     json_schema: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _require_schema(self) -> TextFormat:
+        if self.type == "json_schema" and (self.name is None or self.json_schema is None):
+            msg = "expected the fields `name` and `schema` for the type `json_schema`"
+            raise ValueError(msg)
+        return self
 
     def response_format(self) -> dict[str, Any] | None:
         """Return the form as the chat model takes it. None: any text."""
@@ -216,7 +230,7 @@ class ResponsesRequest(ModelRequest):
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
-    tools: list[FunctionTool] | None = None
+    tools: list[Annotated[FunctionTool, BeforeValidator(_own_function)]] | None = None
     tool_choice: Annotated[str | None, BeforeValidator(_tool_name)] = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None

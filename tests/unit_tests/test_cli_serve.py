@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,9 +14,6 @@ from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.serve import KEY_VARIABLE, client_key
 from langchain_spec_thinking.server import connections
 from tests.unit_tests.asgi import Transport
-
-if TYPE_CHECKING:
-    from click.testing import Result
 
 KEY = "sk-client"
 
@@ -40,7 +37,7 @@ def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     return listener
 
 
-def serve(*options: str) -> Result:
+def serve(*options: str) -> Any:
     return CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
 
 

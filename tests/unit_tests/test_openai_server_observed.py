@@ -26,7 +26,7 @@ HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 async def values(server: httpx2.AsyncClient) -> dict[str, float]:
-    """Return the metrics by their names and labels."""
+    """Return the metrics by their names and the values of their labels, in the order of the labels' names."""
     text = (await server.get("http://pair.test/metrics")).text
     return {
         " ".join([sample.name, *sample.labels.values()]): sample.value
@@ -64,7 +64,7 @@ async def test_a_reply_is_counted_and_logged(path: str, stream: bool, log: pytes
     assert found["spec_thinking_takeovers_total"] == 1
     for author, tokens in line["tokens"].items():
         assert found[f"spec_thinking_tokens_total {author}"] == tokens
-    assert found["spec_thinking_model_tokens_total target completion"] > 0
+    assert found["spec_thinking_model_tokens_total completion target"] > 0
     assert (found["spec_thinking_requests_running"], found["spec_thinking_requests_waiting"]) == (0, 0)
 
 
