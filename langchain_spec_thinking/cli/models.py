@@ -11,6 +11,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 
 from langchain_spec_thinking import Backend, ChatModelBackend, pocket
 from langchain_spec_thinking.backends.specs import backend_of
+from langchain_spec_thinking.cli.threads import use_one_thread
 from langchain_spec_thinking.evaluation.user_code import import_object
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def backend(spec: str, owner: str) -> Backend:
     """
     if spec in POCKET:
         _hide_progress_bars()
+        use_one_thread()
         return POCKET[spec]()
     if spec.startswith("pocket:"):
         msg = f"{spec}: expected {' or '.join(POCKET)}"

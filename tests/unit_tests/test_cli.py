@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from langchain_core.messages import HumanMessage
 from rich.console import Console
 from typer.testing import CliRunner
 
 from langchain_spec_thinking import ChatSpeculativeThinking, Trace, pocket
 from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.cli.demo import MEASURED
 from langchain_spec_thinking.cli.models import backend
 from langchain_spec_thinking.cli.view import show, show_again, table
 from langchain_spec_thinking.report import Report
@@ -24,6 +27,8 @@ from tests.unit_tests.library_output import collect_output
 from tests.unit_tests.test_chat_models import pair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_spec_thinking import Backend
 
 
@@ -171,15 +176,35 @@ def test_chat_saves_the_latest_turn(tmp_path: Path) -> None:
     assert kept.model_name.endswith("pocket-large")
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let PyTorch compute with two threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_the_demo_streams_a_problem_and_compares() -> None:
     with collect_output() as output:
         result = CliRunner().invoke(app, ["demo", "--problems", "1"])
+    assert torch.get_num_threads() == 1  # on a busy machine, a second thread makes the demo several times as slow
     assert result.exit_code == 0
     assert (output, result.stderr) == ([], "")
     assert pocket.problems()[0].question.split(".")[0] in result.output
     assert "\\boxed{" in result.output
     assert "Side by side" in result.output
     assert "small alone" in result.output
+    words = " ".join(result.output.split())
+    assert "first 1 of 20" in words
+    assert words.endswith("where the small model hesitates.")
+
+
+def test_the_figures_of_the_demo_are_those_that_were_measured() -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "pays" / "measured.json"
+    runs = json.loads(file.read_text(encoding="utf-8"))["pairs"]["pocket"]["runs"]
+    assert {name: runs[name]["accuracy"] for name in MEASURED} == MEASURED
 
 
 def test_importing_the_package_loads_no_heavy_package() -> None:
