@@ -101,7 +101,7 @@ class OutputItem:
 
     def begin(self) -> Iterator[dict[str, Any]]:
         """Yield the events that add the item."""
-        empty = {self.form.part.field: []} if self.form.part else {self.form.text: ""}
+        empty: dict[str, Any] = {self.form.part.field: []} if self.form.part else {self.form.text: ""}
         item = {**self._common, "status": "in_progress", **empty}
         yield {"type": "response.output_item.added", "output_index": self._index, "item": item}
         yield from self._part_event("added")

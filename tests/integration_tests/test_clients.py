@@ -95,7 +95,7 @@ def program(client: str) -> list[str]:
         ("litellm", {"chat", "responses"}),
         ("pydantic_ai", {"chat", "responses"}),
         ("instructor", {"chat", "responses"}),
-        ("llm", {"chat"}),
+        ("llm", {"chat", "responses"}),
         ("ai_sdk", {"chat"}),
     ],
 )
