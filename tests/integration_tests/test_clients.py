@@ -28,7 +28,7 @@ if not (ENVIRONMENT / ".node").exists() or not (OF_INSTRUCTOR / ".ready").exists
 
 KEY = "sk-clients"
 MODEL = "pocket-pair"
-PROBLEM = pocket.problems()[2]
+PROBLEM = pocket.problems()[16]  # short, with one takeover
 COMMAND = [
     sys.executable,
     "-m",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import openai
 import pytest
@@ -31,7 +31,7 @@ ASKED: Any = {"model": NAME, "input": "Order tea."}
 TOOLS: Any = [{"type": "function", **convert_to_openai_tool(tool_)["function"]} for tool_ in tool_task.TOOLS]
 PLACE = "http://10.0.0.7:8000"
 EVENTS: dict[str, Any] = {
-    event.model_fields["type"].annotation.__args__[0]: event
+    get_args(event.model_fields["type"].annotation)[0]: event
     for event in vars(responses).values()
     if isinstance(event, type) and issubclass(event, openai.BaseModel) and event.__name__.endswith("Event")
 }

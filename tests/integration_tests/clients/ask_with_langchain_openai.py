@@ -13,14 +13,16 @@ def ask(*, use_responses_api: bool) -> dict[str, Any]:
     """Ask through one API."""
     settings: dict[str, Any] = {"api_key": KEY, "base_url": URL, "use_responses_api": use_responses_api}
     model = ChatOpenAI(model=MODEL, **settings)
+    limit: dict[str, Any] = {"max_tokens": TOKENS}
     message = model.invoke(QUESTION)
-    short = ChatOpenAI(model=MODEL, max_tokens=TOKENS, **settings)
+    short = ChatOpenAI(model=MODEL, **settings, **limit)
     called: Any = short.bind_tools([choose], tool_choice="any").invoke(QUESTION)
     chosen: Any = short.with_structured_output(Choice, method="json_schema").invoke(QUESTION)
+    thought = "".join(str(block.get("reasoning", "")) for block in message.content_blocks)
     return {
         "answer": message.text,
         "pieces": [chunk.text for chunk in model.stream(QUESTION) if chunk.text],
-        "thought": "".join(str(block.get("reasoning", "")) for block in message.content_blocks),
+        **({"thought": thought} if use_responses_api else {}),  # it reads no thoughts of chat completions
         "called": called.tool_calls[0]["args"],
         "chosen": chosen.colour,
     }

@@ -21,8 +21,15 @@ async def ask() -> dict[str, Any]:
     streamed = Runner.run_streamed(plain, QUESTION)
     events = [event.data async for event in streamed.stream_events() if event.type == "raw_response_event"]
     settings = ModelSettings(tool_choice="required", max_tokens=TOKENS)
-    caller = Agent(name="Caller", model=MODEL, tools=[function_tool(choose)], model_settings=settings)
-    called = await Runner.run(caller, QUESTION, max_turns=3)
+    # The pocket pair has no sensible answer to the result of a tool.
+    caller = Agent(
+        name="Caller",
+        model=MODEL,
+        tools=[function_tool(choose)],
+        model_settings=settings,
+        tool_use_behavior="stop_on_first_tool",
+    )
+    called = await Runner.run(caller, QUESTION)
     chooser = Agent(name="Chooser", model=MODEL, output_type=Choice, model_settings=ModelSettings(max_tokens=TOKENS))
     chosen = await Runner.run(chooser, QUESTION)
     return {
