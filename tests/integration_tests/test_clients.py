@@ -134,6 +134,7 @@ def test_the_log_and_the_metrics_show_the_requests_and_no_text(server: RunningSe
     asking = httpx2.Client(headers={"Authorization": f"Bearer {KEY}"})
     body = {"model": MODEL, "messages": [{"role": "user", "content": PROBLEM.question}]}
     reply = asking.post(f"{server.url}/chat/completions", json=body, timeout=60)
+    metrics = asking.get(f"{server.url.removesuffix('/v1')}/metrics").text  # the line of the reply is written by then
     written = server.log.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in written.splitlines()]
     (line,) = (line for line in lines if line.get("id") == reply.headers["x-request-id"])
@@ -141,6 +142,5 @@ def test_the_log_and_the_metrics_show_the_requests_and_no_text(server: RunningSe
     assert line["takeovers"] == reply.json()["speculative_thinking"]["takeovers"]
     assert PROBLEM.question[:30] not in written
     assert KEY not in written
-    metrics = asking.get(f"{server.url.removesuffix('/v1')}/metrics").text
     done = sum(line.get("endpoint") == "/v1/chat/completions" and line.get("status") == 200 for line in lines)
     assert f'spec_thinking_requests_total{{endpoint="/v1/chat/completions",status="200"}} {done}.0' in metrics
