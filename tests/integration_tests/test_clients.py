@@ -131,10 +131,12 @@ def check(found: dict[str, Any], expected: AIMessage) -> None:
 
 def test_the_log_and_the_metrics_show_the_requests_and_no_text(server: RunningServer) -> None:
     """Every line of the log is JSON. This test asks too, so it also holds if it runs alone."""
-    asking = httpx2.Client(headers={"Authorization": f"Bearer {KEY}"})
     body = {"model": MODEL, "messages": [{"role": "user", "content": PROBLEM.question}]}
-    reply = asking.post(f"{server.url}/chat/completions", json=body, timeout=60)
-    metrics = asking.get(f"{server.url.removesuffix('/v1')}/metrics").text  # the line of the reply is written by then
+    with httpx2.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as asking:
+        reply = asking.post(f"{server.url}/chat/completions", json=body)
+        metrics = asking.get(
+            f"{server.url.removesuffix('/v1')}/metrics"
+        ).text  # the line of the reply is written by then
     written = server.log.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in written.splitlines()]
     (line,) = (line for line in lines if line.get("id") == reply.headers["x-request-id"])
