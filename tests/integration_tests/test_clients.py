@@ -134,9 +134,8 @@ def test_the_log_and_the_metrics_show_the_requests_and_no_text(server: RunningSe
     body = {"model": MODEL, "messages": [{"role": "user", "content": PROBLEM.question}]}
     with httpx2.Client(headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as asking:
         reply = asking.post(f"{server.url}/chat/completions", json=body)
-        metrics = asking.get(
-            f"{server.url.removesuffix('/v1')}/metrics"
-        ).text  # the line of the reply is written by then
+        # The line of the reply is written before the server answers the next request.
+        metrics = asking.get(f"{server.url.removesuffix('/v1')}/metrics").text
     written = server.log.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in written.splitlines()]
     (line,) = (line for line in lines if line.get("id") == reply.headers["x-request-id"])
