@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test newest lowest servers integration integration-servers integration-here ray faults soak lint type docs \
+.PHONY: demo test newest lowest servers integration integration-servers integration-here ray clients faults soak lint type docs \
   bench bench-quick bench-pocket bench-triggers bench-pays lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -86,6 +86,19 @@ servers: .venv-vllm/.ready .venv-llama-server/.ready .venv-transformers-serve/.r
 	$(call install,.venv-ray) --no-deps --editable .
 	@touch $@
 
+# Clients of the OpenAI-compatible server. npm checks the hashes of the clients in JavaScript.
+CLIENTS := tests/integration_tests/clients
+.venv-clients/.ready .venv-client-instructor/.ready: .venv-%/.ready: locks/%.txt .venv/.uv
+	@echo "==> Installing $< into .venv-$*"
+	$(PYTHON) -m venv --clear --without-pip .venv-$*
+	$(call install,.venv-$*) --no-deps --requirements $<
+	@touch $@
+
+.venv-clients/.node: .venv-clients/.ready $(CLIENTS)/package-lock.json
+	cp $(CLIENTS)/package.json $(CLIENTS)/package-lock.json .venv-clients
+	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" npm ci --prefix .venv-clients --no-audit --no-fund --ignore-scripts
+	@touch $@
+
 # --- Lock files ---------------------------------------------------------------------------------------------------
 
 # Write all files in locks/ again, with the newest versions that pyproject.toml allows. `make lock UPGRADE=` keeps the
@@ -99,7 +112,10 @@ TESTED := pyproject.toml --all-extras --group test
 lock: .venv/.uv
 	$(COMPILE) $(UPGRADE) $(TESTED) --group lint --group docs --group models --group build --output-file locks/package.txt
 	$(COMPILE) $(UPGRADE) $(TESTED) --resolution lowest-direct --output-file locks/lowest.txt
-	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --group ray --output-file locks/ray.txt
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra huggingface --extra server --group ray --output-file locks/ray.txt
+	for clients in clients client-instructor; do \
+	  $(COMPILE) $(UPGRADE) --group pyproject.toml:$$clients --output-file locks/$$clients.txt; \
+	done
 	@# torchaudio, torchcodec and torchvision are builds for CUDA, which cannot be imported here. No text model needs them.
 	for server in llama-server transformers-serve vllm; do \
 	  $(COMPILE) $(UPGRADE) --group pyproject.toml:server-$$server --output-file locks/server-$$server.txt \
@@ -144,13 +160,14 @@ endef
 # Run tests with real models, and with real servers on loopback. The models are in $(MODELS). If a model is missing, its
 # tests are skipped. All servers together take 10 GB of memory. `make --jobs=2 integration` runs both parts at the same
 # time.
+CLIENTS_TEST := tests/integration_tests/test_clients.py
 HERE := tests/integration_tests/test_local.py tests/integration_tests/test_fault_proxy.py
 INTEGRATION := SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m pytest -p no:randomly --timeout 900 --durations 10
 
 integration: integration-servers integration-here
 
 integration-servers: .venv/.test servers
-	$(INTEGRATION) tests/integration_tests $(addprefix --ignore=,$(HERE))
+	$(INTEGRATION) tests/integration_tests $(addprefix --ignore=,$(HERE) $(CLIENTS_TEST))
 
 integration-here: .venv/.test .venv-transformers-serve/.ready
 	$(INTEGRATION) $(HERE)
@@ -166,6 +183,11 @@ faults: .venv/.test .venv-transformers-serve/.ready
 # can handle. Writes build/soak.json and build/soak.png.
 soak: .venv/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.run
+
+# Test `spec-thinking serve` with real clients, which are not changed: openai's SDK, LangChain, openai-agents, LiteLLM,
+# pydantic-ai, instructor, llm, and the AI SDK for JavaScript.
+clients: .venv/.test .venv-clients/.node .venv-client-instructor/.ready
+	$(BIN)/python -m pytest -p no:randomly --durations 10 $(CLIENTS_TEST)
 
 # Test the OpenAI-compatible server on Ray Serve, with two replicas of the pocket pair on loopback. Installing Ray takes
 # most of the time.

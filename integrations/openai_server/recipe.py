@@ -1,13 +1,13 @@
-"""An OpenAI-compatible endpoint for a small and a large model."""
+"""The OpenAI-compatible server with limits of your own, for any ASGI server."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integrations.openai_server.command_line import require_key, server_parser
-from integrations.openai_server.limits import Limits
-from integrations.openai_server.server import create_app
 from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.cli.serve import client_key
+from langchain_spec_thinking.server.app import create_app
+from langchain_spec_thinking.server.limits import Limits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,13 +26,10 @@ def build(
 
 def main() -> None:
     """Run the server until it is interrupted."""
-    from integrations.openai_server.connections import serve  # noqa: PLC0415 - other servers do not need uvicorn
+    from langchain_spec_thinking.server.connections import serve  # noqa: PLC0415 - other servers do not need uvicorn
 
-    parser = server_parser(build.__doc__)
-    options = parser.parse_args()
-    limits = Limits(tokens=options.max_tokens, reply_seconds=options.reply_seconds)
-    app = build(options.speculative, options.target, api_key=require_key(parser), limits=limits)
-    serve(app, host=options.host, port=options.port)
+    limits = Limits(running=2, waiting=4, messages=100)
+    serve(build(api_key=client_key(), limits=limits), host="127.0.0.1", port=8080)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from ray import serve
 
-from integrations.openai_server.command_line import KEY, require_key, server_parser
+from langchain_spec_thinking.cli import pairs  # noqa: TC001 - typer reads it at run time
+from langchain_spec_thinking.cli.serve import DEFAULTS, Host, Port, ReplySeconds, ReplyTokens, client_key
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,8 +21,8 @@ def build(
     speculative: str | None = None,
     target: str | None = None,
     replicas: int = 2,
-    max_tokens: int = 4096,
-    reply_seconds: float = 600.0,
+    max_tokens: int = DEFAULTS.tokens,
+    reply_seconds: float = DEFAULTS.reply_seconds,
     **resources: Any,
 ) -> serve.Application:
     """Make the application. If no models are given, it uses the pair that comes with the package.
@@ -36,13 +37,12 @@ def build(
     """
 
     def replica() -> ASGIApp:
-        from integrations.openai_server.limits import Limits  # noqa: PLC0415 - only the replica's process needs it
-        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - as above
+        from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - the replica needs it
+        from langchain_spec_thinking.server.limits import Limits  # noqa: PLC0415 - as above
 
         # The key comes from the environment of the cluster, so that the application does not contain it.
-        key = os.environ[KEY]
         limits = Limits(tokens=max_tokens, reply_seconds=reply_seconds)
-        app = build_server(speculative, target, api_key=key, limits=limits)
+        app = build_server(speculative, target, api_key=client_key(), limits=limits)
         return _with_replica_header(app, serve.get_replica_context().replica_tag)
 
     deployment = serve.deployment(
@@ -69,18 +69,22 @@ def _with_replica_header(app: ASGIApp, replica: str) -> ASGIApp:
     return with_header
 
 
-def main() -> None:
-    """Run the server until it is interrupted."""
-    parser = server_parser(build.__doc__)
-    parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--num-gpus", type=float, default=0, help="GPUs of each replica, if its models are local")
-    given = parser.parse_args()
-    require_key(parser)
-    serve.start(http_options={"host": given.host, "port": given.port})
-    limits = (given.max_tokens, given.reply_seconds)
-    app = build(given.speculative, given.target, given.replicas, *limits, num_gpus=given.num_gpus)
+def main(
+    speculative: pairs.Speculative = None,
+    target: pairs.Target = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    max_tokens: ReplyTokens = DEFAULTS.tokens,
+    reply_seconds: ReplySeconds = DEFAULTS.reply_seconds,
+    replicas: Annotated[int, typer.Option(help="Number of copies of the pair.", min=1)] = 2,
+    num_gpus: Annotated[float, typer.Option(help="GPUs of each replica, if its models are local.", min=0)] = 0,
+) -> None:
+    """Run the server until it is interrupted. The key that clients send is in SPEC_THINKING_API_KEY."""
+    client_key()  # fails before Ray starts
+    serve.start(http_options={"host": host, "port": port})
+    app = build(speculative, target, replicas, max_tokens, reply_seconds, num_gpus=num_gpus)
     serve.run(app, blocking=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

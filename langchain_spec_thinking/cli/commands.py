@@ -22,6 +22,7 @@ from langchain_spec_thinking.cli.doctor import show as doctor_show
 from langchain_spec_thinking.cli.evaluate import evaluate
 from langchain_spec_thinking.cli.failures import exit_on_failure, message_of
 from langchain_spec_thinking.cli.models import LARGE_MODEL, SMALL_MODEL, backend
+from langchain_spec_thinking.cli.serve import serve
 from langchain_spec_thinking.cli.show import show_file
 from langchain_spec_thinking.cli.tune import tune
 from langchain_spec_thinking.errors import BackendError
@@ -35,6 +36,7 @@ app.command()(chat)
 app.command(name="show")(show_file)
 app.command()(evaluate)
 app.command()(tune)
+app.command()(serve)
 app.add_typer(calibrate, name="calibrate")
 
 

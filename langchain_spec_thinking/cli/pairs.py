@@ -16,6 +16,8 @@ from langchain_spec_thinking.price import FREE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import Console
+
     from langchain_spec_thinking import DelegationPolicy
     from langchain_spec_thinking.turn import Author
 
@@ -59,6 +61,7 @@ def pair(
     temperature: float | None,
     seed: int | None,
     answer_by: str,
+    notes: Console = console,
 ) -> ChatSpeculativeThinking:
     """Return the pair that the options name. Without a policy, its policy depends on whether the small model reasons.
 
@@ -74,6 +77,7 @@ def pair(
         temperature: None: 0 for the pocket pair, and 0.6 for others.
         seed: As in `ChatSpeculativeThinking`.
         answer_by: As in `ChatSpeculativeThinking`.
+        notes: Where to print what remains unknown.
 
     Raises:
         ValueError: Only one model was named, a key was not found, or a setting is invalid.
@@ -92,7 +96,7 @@ def pair(
     if policy is None:
         policy, not_known = default_policy(small)
         if not_known:
-            console.print(not_known)
+            notes.print(not_known)
     limits: dict[str, Any] = {"max_tokens": max_tokens, "thinking_tokens": thinking_tokens}
     settings: dict[str, Any] = {**limits, "seed": seed, "answer_by": answer_by}
     return ChatSpeculativeThinking(speculative=small, target=large, temperature=temperature, policy=policy, **settings)

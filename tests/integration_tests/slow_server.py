@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from integrations.openai_server.command_line import require_key, server_parser
-from integrations.openai_server.connections import serve
-from integrations.openai_server.limits import Limits
-from integrations.openai_server.server import create_app
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request
+from langchain_spec_thinking.cli.serve import client_key
+from langchain_spec_thinking.server.app import create_app
+from langchain_spec_thinking.server.connections import serve
+from langchain_spec_thinking.server.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -44,10 +45,12 @@ class Words(Backend):
 
 def main() -> None:
     """Run the server until it is interrupted."""
-    parser = server_parser(__doc__)
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
     options = parser.parse_args()
     model = ChatSpeculativeThinking(speculative=Words(), target=Words())
-    app = create_app(model, [require_key(parser)], limits=LIMITS)
+    app = create_app(model, [client_key()], limits=LIMITS)
     serve(app, host=options.host, port=options.port)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
-from integrations.openai_server.limits import Limits
-from integrations.openai_server.server import create_app
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
+from langchain_spec_thinking.server.app import create_app
+from langchain_spec_thinking.server.limits import Limits
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.asgi import Transport
 

@@ -26,9 +26,10 @@ TESTED = (*EXTRAS, "test")
 PARTS: dict[str, tuple[str, ...]] = {
     "package.txt": (*TESTED, "lint", "docs", "models", "build"),
     "lowest.txt": TESTED,
-    "ray.txt": ("huggingface", "ray"),
+    "ray.txt": ("huggingface", "server", "ray"),
 }
 SERVERS = [group for group in PROJECT["dependency-groups"] if group.startswith("server-")]
+CLIENTS = [group for group in PROJECT["dependency-groups"] if group.startswith("client")]
 
 
 def requirements(part: str) -> Iterator[Requirement]:
@@ -66,9 +67,9 @@ def test_a_lock_file_holds_what_the_package_asks_for(file: str) -> None:
         assert not unmet(requirements(part), versions), f"{part}: run `make lock` and commit what it writes"
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_server_has_a_lock_file_of_its_own(server: str) -> None:
-    assert not unmet(requirements(server), locked(f"{server}.txt"))
+@pytest.mark.parametrize("group", [*SERVERS, *CLIENTS])
+def test_a_server_and_a_client_have_lock_files_of_their_own(group: str) -> None:
+    assert not unmet(requirements(group), locked(f"{group}.txt"))
 
 
 def test_the_lowest_versions_are_the_lower_bounds() -> None:
@@ -81,7 +82,7 @@ def test_the_lowest_versions_are_the_lower_bounds() -> None:
 
 def test_no_lock_file_names_pytorch_or_an_address() -> None:
     """pip installs PyTorch separately, and users install from the package index that they have configured."""
-    for file in (*PARTS, *(f"{server}.txt" for server in SERVERS)):
+    for file in (*PARTS, *(f"{group}.txt" for group in [*SERVERS, *CLIENTS])):
         text = (REPOSITORY / "locks" / file).read_text(encoding="utf-8")
         assert TORCH.name not in locked(file)
         assert "://" not in text

@@ -15,11 +15,11 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from integrations.openai_server.limits import Limits
 from integrations.openai_server.recipe import build
-from integrations.openai_server.server import create_app
 from langchain_spec_thinking import pocket
 from langchain_spec_thinking.errors import BackendError, InvalidRequestError, PromptTooLongError
+from langchain_spec_thinking.server.app import create_app
+from langchain_spec_thinking.server.limits import Limits
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests import tool_task
 from tests.unit_tests.asgi import Transport

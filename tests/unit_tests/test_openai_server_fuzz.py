@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ValidationError
 
-from integrations.openai_server.request import ChatRequest
+from langchain_spec_thinking.server.chat_request import ChatRequest
 from tests.unit_tests import tool_task
 from tests.unit_tests.openai_server import ASKED, KEY, NAME, http, plain
 
@@ -45,6 +45,35 @@ VALID: dict[str, Any] = {
     "n": 1,
     "logprobs": False,
 }
+RESPONSE: dict[str, Any] = {
+    "model": NAME,
+    "instructions": "Be short.",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Order tea."}]},
+        {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "Tea."}], "content": None},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I do."}]},
+        {"type": "function_call", "call_id": "a", "name": "buy", "arguments": '{"what": "tea"}'},
+        {"type": "function_call_output", "call_id": "a", "output": "bought"},
+        {"role": "user", "content": "And now?"},
+    ],
+    "max_output_tokens": 50,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "tools": [{"type": "function", **convert_to_openai_tool(tool_)["function"]} for tool_ in tool_task.TOOLS],
+    "tool_choice": {"type": "function", "name": tool_task.TOOLS[0].name},
+    "parallel_tool_calls": False,
+    "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}},
+    "metadata": {"a": "b"},
+    "include": [],
+    "top_logprobs": 0,
+    "store": True,
+    "previous_response_id": None,
+    "conversation": None,
+    "background": False,
+    "prompt": None,
+    "stream": False,
+}
+BODIES = {"/v1/chat/completions": VALID, "/v1/responses": RESPONSE}
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 2**64, 1e300, float("nan"), float("inf")),
     *("", "x", "auto", "none", "any", "\ud800", "\x00", "[" * 5000),
@@ -65,10 +94,10 @@ def nested(value: Any, depth: int) -> Any:
 
 
 @st.composite
-def bodies(draw: st.DrawFn) -> dict[str, Any]:
+def bodies(draw: st.DrawFn, valid: dict[str, Any]) -> dict[str, Any]:
     """A valid body of which some fields are left out, changed, or wrapped."""
-    body = copy.deepcopy(VALID)
-    for name in draw(st.sets(st.sampled_from(sorted(body.keys() - {"model", "messages"})))):
+    body = copy.deepcopy(valid)
+    for name in draw(st.sets(st.sampled_from(sorted(body.keys() - {"model", "messages", "input"})))):
         del body[name]
     for _ in range(draw(st.integers(0, 3))):
         if not body:
@@ -93,16 +122,13 @@ SERVER = http(plain("Tea it is. <tool_call>{"))
 SDK = openai.AsyncOpenAI(api_key=KEY, base_url="http://pair.test/v1")
 
 
-@settings(max_examples=500)
-@given(body=bodies(), stream=st.booleans())
-async def test_a_body_is_answered_or_refused(body: dict[str, Any], stream: bool) -> None:
+async def check_that_it_is_answered_or_refused(path: str, body: dict[str, Any], *, stream: bool) -> None:
     content = json.dumps({**body, "stream": stream} if stream else body)
-    response = await SERVER.post(
-        "http://pair.test/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, content=content
-    )
+    response = await SERVER.post(f"http://pair.test{path}", headers={"Authorization": f"Bearer {KEY}"}, content=content)
     if response.status_code == 200:
-        assert '"error"' not in response.text
-        assert "data: [DONE]" in response.text or response.json()["choices"]
+        assert '"error":{' not in response.text
+        ends = ("data: [DONE]", "event: response.completed", "event: response.incomplete")
+        assert any(end in response.text for end in ends) or response.json()["object"] in {"chat.completion", "response"}
         return
     assert 400 <= response.status_code < 500
     error: Any = SDK._make_status_error_from_response(response)  # noqa: SLF001 - how the SDK reads errors
@@ -111,14 +137,24 @@ async def test_a_body_is_answered_or_refused(body: dict[str, Any], stream: bool)
     assert error.body.keys() == {"message", "type", "param", "code"}
     assert error.type == "invalid_request_error"
     assert error.body["message"]
-    assert error.param is None or error.param.split(".")[0] in VALID
+    assert error.param is None or error.param.split(".")[0] in BODIES[path]
 
 
-@given(content=st.binary(max_size=300))
-async def test_a_body_that_is_not_json_is_refused(content: bytes) -> None:
-    response = await SERVER.post(
-        "http://pair.test/v1/chat/completions", headers={"Authorization": f"Bearer {KEY}"}, content=content
-    )
+@settings(max_examples=500)
+@given(body=bodies(VALID), stream=st.booleans())
+async def test_a_body_is_answered_or_refused(body: dict[str, Any], stream: bool) -> None:
+    await check_that_it_is_answered_or_refused("/v1/chat/completions", body, stream=stream)
+
+
+@settings(max_examples=500)
+@given(body=bodies(RESPONSE), stream=st.booleans())
+async def test_a_body_of_the_responses_api_is_answered_or_refused(body: dict[str, Any], stream: bool) -> None:
+    await check_that_it_is_answered_or_refused("/v1/responses", body, stream=stream)
+
+
+@given(content=st.binary(max_size=300), path=st.sampled_from(sorted(BODIES)))
+async def test_a_body_that_is_not_json_is_refused(content: bytes, path: str) -> None:
+    response = await SERVER.post(f"http://pair.test{path}", headers={"Authorization": f"Bearer {KEY}"}, content=content)
     assert response.status_code == 400
     assert response.json()["error"].keys() == {"message", "type", "param", "code"}
 

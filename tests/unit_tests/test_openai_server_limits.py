@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from integrations.openai_server.command_line import server_parser
-from integrations.openai_server.limits import Limits
-from integrations.openai_server.server import create_app
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
+from langchain_spec_thinking.server.app import create_app
+from langchain_spec_thinking.server.limits import Limits
 from tests.unit_tests.openai_server import ASKED, KEY, Endless, client, plain
 
 if TYPE_CHECKING:
@@ -129,20 +128,6 @@ async def test_the_time_limit_is_passed_to_the_chat_model() -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         await client(plain(Chatty()), reply_seconds=0.05).chat.completions.create(**ASKED)
     assert caught.value.code == "timeout"
-
-
-def test_the_command_line_sets_the_tokens_and_the_seconds_of_a_reply() -> None:
-    options = server_parser(None).parse_args(["--max-tokens", "9", "--reply-seconds", "1800"])
-    assert (options.max_tokens, options.reply_seconds) == (9, 1800)
-    defaults, limits = server_parser(None).parse_args([]), Limits()
-    assert (defaults.max_tokens, defaults.reply_seconds) == (limits.tokens, limits.reply_seconds)
-
-
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
-def test_a_time_limit_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        server_parser(None).parse_args([f"--reply-seconds={seconds}"])
-    assert "argument --reply-seconds: " in capsys.readouterr().err
 
 
 async def test_a_client_that_receives_nothing_does_not_hold_its_place() -> None:

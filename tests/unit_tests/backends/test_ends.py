@@ -21,7 +21,6 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import Field
 
-from integrations.openai_server.wire import Reply
 from langchain_spec_thinking import (
     Backend,
     ChatModelBackend,
@@ -34,6 +33,8 @@ from langchain_spec_thinking.backends.base import End, Piece, Request
 from langchain_spec_thinking.backends.replies.finish_reasons import FinishReason
 from langchain_spec_thinking.errors import BackendError, FailedReplyError
 from langchain_spec_thinking.recording.recorder import recording
+from langchain_spec_thinking.server.chat_reply import ChatReply
+from langchain_spec_thinking.server.chat_request import ChatRequest
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, sse, text, turn, usage
 
@@ -243,9 +244,10 @@ class TestUnusualEnds:
     def test_clients_of_our_own_server_get_words_of_openai(self, told: str, sent: str) -> None:
         counted: Any = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
         metadata: dict[str, Any] = {"finish_reason": told, "speculative_thinking": {"degraded": []}}
-        whole = Reply("m").completion(AIMessage("A", response_metadata=metadata, usage_metadata=counted))
+        request = ChatRequest.model_validate({"model": "m", "messages": [{"role": "user", "content": "Q"}]})
+        whole = ChatReply(request).body(AIMessage("A", response_metadata=metadata, usage_metadata=counted))
         last = AIMessageChunk(content="", response_metadata=metadata, usage_metadata=counted)
-        (chunk,) = Reply("m").chunks(last, include_usage=False)
+        (chunk,) = ChatReply(request).events(last)
         assert [one["choices"][0]["finish_reason"] for one in (whole, chunk)] == [sent, sent]
 
 

@@ -16,11 +16,11 @@ from langchain_core.exceptions import (
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from integrations.openai_server.request import ChatRequest
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+ITEM_TAG = "<"
+"""How the name of a type of items begins, which is no part of the path of a field."""
 _MESSAGE_MAX = 1000
 """Longest message of an error, in characters. It may quote a part of the request."""
 _RETRY_AFTER = {"Retry-After": "1"}
@@ -97,21 +97,30 @@ def shutting_down() -> RefusedError:
     return RefusedError(503, msg, kind="server_error", code="shutting_down", headers=_RETRY_AFTER)
 
 
-def refusal(error: Exception) -> RefusedError:
-    """Return what to tell the client about an error. Details of the servers behind this one are only logged."""
+def _no_field(_: str) -> None:
+    """Return no field, because the error concerns none."""
+
+
+def refusal(error: Exception, field_of: Callable[[str], str | None] = _no_field) -> RefusedError:
+    """Return what to tell the client about an error. Details of the servers behind this one are only logged.
+
+    Args:
+        error: The error.
+        field_of: Returns the field of the request's body that holds a setting of the chat model, or None.
+    """
     match error:
         case RefusedError():
             return error
         case HTTPException():
             return _unknown_endpoint(error)
         case ContextOverflowError():
-            _LOGGER.info("A conversation is too long: %s", error)
+            _LOGGER.info("A conversation is too long.", exc_info=error)
             msg = "The conversation is longer than the models' context. Shorten it."
-            return RefusedError(400, msg, code="context_length_exceeded", param="messages")
+            return RefusedError(400, msg, code="context_length_exceeded", param=field_of("messages"))
         case ValidationError():
             return _invalid_field(error)
         case ValueError():
-            return RefusedError(400, str(error), param=_field_named_in(str(error)))
+            return _invalid_setting(str(error), field_of)
         case _:
             _LOGGER.error("A reply failed.", exc_info=error)
             return _failure(error)
@@ -129,19 +138,20 @@ def _failure(error: Exception) -> RefusedError:
 
 
 def _unknown_endpoint(error: HTTPException) -> RefusedError:
-    msg = f"{error.detail}; expected GET /v1/models, POST /v1/chat/completions or GET /health"
+    msg = f"{error.detail}; expected POST /v1/chat/completions, POST /v1/responses, GET /v1/models or GET /health"
     codes = {404: "unknown_url", 405: "method_not_supported"}
     return RefusedError(error.status_code, msg, code=codes.get(error.status_code), headers=error.headers)
 
 
 def _invalid_field(error: ValidationError) -> RefusedError:
-    """Return the error for the first field that is not valid."""
+    """Return the error for the first field that is not valid. Pydantic's names for the types of items are left out."""
     first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    param = ".".join(map(str, first["loc"])) or None
+    param = ".".join(str(step) for step in first["loc"] if not str(step).startswith(ITEM_TAG)) or None
     return RefusedError(400, f"{param or 'body'}: {first['msg'].removeprefix('Value error, ')}", param=param)
 
 
-def _field_named_in(message: str) -> str | None:
-    """Return the field of the body that a message of the chat model begins with."""
-    field = message.partition(":")[0]
-    return field if field in ChatRequest.model_fields else None
+def _invalid_setting(message: str, field_of: Callable[[str], str | None]) -> RefusedError:
+    """Return the error for a message of the chat model, which may begin with the name of a setting."""
+    setting, colon, rest = message.partition(":")
+    field = field_of(setting) if colon else None
+    return RefusedError(400, f"{field}:{rest}" if field else message, param=field)

@@ -8,12 +8,14 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from langchain_spec_thinking.server.log import LOGGING
+
 if TYPE_CHECKING:
     import asyncio
 
     from fastapi import FastAPI
 
-    from integrations.openai_server.limits import Limits
+    from langchain_spec_thinking.server.limits import Limits
 
 _HEADER_BYTES = 16_384
 """Longest header of a request, in bytes."""
@@ -81,7 +83,9 @@ class LimitedConnection(H11Protocol):
 
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:
-    """Serve an application until the process is told to stop.
+    """Serve an application until the process is told to stop, and log to the standard output, as lines of JSON.
+
+    On Ctrl-C or SIGTERM, the server accepts no more connections. Replies may go on for `Limits.shutdown_seconds`.
 
     Args:
         app: The application of `create_app`.
@@ -96,6 +100,8 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         port=port,
         http=connection,
         ws="none",
+        log_config=LOGGING,
+        access_log=False,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=limits.shutdown_seconds,

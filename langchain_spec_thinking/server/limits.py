@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from integrations.openai_server.errors import RefusedError
-
-if TYPE_CHECKING:
-    from integrations.openai_server.request import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +12,7 @@ class Limits:
     Attributes:
         tokens: Most tokens of a reply, thought and answer together.
         body: Largest body of a request, in bytes.
-        messages: Most messages of a request.
+        messages: Most messages of a chat, or items of the input of `/v1/responses`.
         tools: Most tools of a request.
         running: Most replies that are written at the same time.
         waiting: Most requests that wait. Further requests get status 429.
@@ -40,18 +34,3 @@ class Limits:
     wait_seconds: float = 60.0
     reply_seconds: float = 600.0
     shutdown_seconds: int = 10
-
-    def require(self, request: ChatRequest) -> None:
-        """Refuse a request that is too large.
-
-        Raises:
-            RefusedError: The request has too many messages or tools, or asks for too many tokens.
-        """
-        for field, limit in (("messages", self.messages), ("tools", self.tools)):
-            count = len(getattr(request, field) or ())
-            if count > limit:
-                msg = f"{field}: expected at most {limit}, got {count}"
-                raise RefusedError(400, msg, code="array_above_max_length", param=field)
-        if request.tokens and request.tokens > self.tokens:
-            msg = f"max_tokens: expected at most {self.tokens}, got {request.tokens}"
-            raise RefusedError(400, msg, code="max_tokens_exceeded", param="max_tokens")

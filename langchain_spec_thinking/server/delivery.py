@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import Response
 
-from integrations.openai_server.errors import RefusedError, json_bytes, out_of_time, refusal, shutting_down
 from langchain_spec_thinking.owned_stream import OwnedStream
+from langchain_spec_thinking.server.errors import RefusedError, json_bytes, out_of_time, refusal, shutting_down
+from langchain_spec_thinking.server.request_record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from starlette.types import Message, Receive, Scope, Send
+
+    from langchain_spec_thinking.server.reply_fields import Reply
 
 _CANCEL_SECONDS = 1.0
 """How long cancelled work may take to tell the client why it ends, and to close its streams, in seconds."""
@@ -67,6 +70,7 @@ class WatchedResponse(Response):
             ended = {work, disconnected}
             done, _ = await asyncio.wait(ended, timeout=self._responses.seconds, return_when=asyncio.FIRST_COMPLETED)
             self.interrupted_by = None if done else out_of_time()
+            record_of(scope).disconnected = disconnected in done and work not in done
         except asyncio.CancelledError:
             self.interrupted_by = shutting_down()
             raise
@@ -96,9 +100,9 @@ class JsonBodyResponse(WatchedResponse):
         except asyncio.CancelledError:
             if self.interrupted_by is None:
                 raise
-            response = self.interrupted_by.response()
+            response = record_of(scope).refused(self.interrupted_by).response()
         except Exception as error:  # noqa: BLE001 - every error is reported to the client
-            response = refusal(error).response()
+            response = record_of(scope).refused(refusal(error)).response()
         await response(scope, receive, send)
 
 
@@ -107,12 +111,14 @@ class EventsResponse(WatchedResponse):
 
     Args:
         events: The events, each as JSON.
+        reply: The reply, which says how the stream ends.
         responses: The open responses.
     """
 
-    def __init__(self, events: AsyncGenerator[dict[str, Any], None], responses: OpenResponses) -> None:
+    def __init__(self, events: AsyncGenerator[dict[str, Any], None], reply: Reply, responses: OpenResponses) -> None:
         super().__init__(responses)
         self._events = events
+        self._reply = reply
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events as they come."""
@@ -131,13 +137,17 @@ class EventsResponse(WatchedResponse):
         except Exception as error:  # noqa: BLE001 - every error is reported to the client
             failed = refusal(error)
         else:
-            await send(_END)
+            await send(self._end())
             return
+        record_of(scope).refused(failed)
         if not started:
             await failed.response()(scope, receive, send)
             return
-        await send(_part({"error": failed.error}))
-        await send(_END)
+        await send(_part(self._reply.failure(failed)))
+        await send(self._end())
+
+    def _end(self) -> Message:
+        return {"type": "http.response.body", "body": self._reply.end, "more_body": False}
 
 
 _START: Message = {
@@ -149,11 +159,11 @@ _START: Message = {
         (b"x-accel-buffering", b"no"),  # keeps nginx from buffering the stream
     ],
 }
-_END: Message = {"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False}
 
 
 def _part(event: dict[str, Any]) -> Message:
-    return {"type": "http.response.body", "body": b"data: " + json_bytes(event) + b"\n\n", "more_body": True}
+    name = f"event: {event['type']}\n".encode() if "type" in event else b""
+    return {"type": "http.response.body", "body": name + b"data: " + json_bytes(event) + b"\n\n", "more_body": True}
 
 
 async def _disconnected(receive: Receive) -> None:

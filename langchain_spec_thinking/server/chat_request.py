@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
-from pydantic_core import from_json
 
+from langchain_spec_thinking.server.request_fields import (
+    ArgumentsText,
+    Content,
+    EarlierCall,
+    FunctionDefinition,
+    ModelRequest,
+    Temperature,
+    TopP,
+    assistant_message,
+)
 from langchain_spec_thinking.stop_strings import STOP_CHARACTERS_MAX, STOP_STRINGS_MAX
 
-_SETTINGS = ("temperature", "top_p", "seed", "stop", "tool_choice", "parallel_tool_calls", "response_format")
-"""Fields that the chat model takes unchanged."""
+_SETTINGS = ("seed", "stop", "response_format")
+"""Further fields that the chat model takes unchanged."""
 _SEEDS = 2**62
 """Number of seeds that the chat model accepts: from 0 to this number, without it."""
 StopString = Annotated[str, Field(min_length=1, max_length=STOP_CHARACTERS_MAX)]
@@ -31,10 +38,6 @@ def _list(stop: object) -> object:
 def _model_seed(seed: int) -> int:
     """Return the seed for the chat model. OpenAI allows any 64 bits, also negative numbers; the model allows fewer."""
     return seed % _SEEDS
-
-
-def _text(arguments: object) -> object:
-    return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
 
 
 def _tool_name(choice: object) -> object:
@@ -56,16 +59,16 @@ class ContentBlock(BaseModel):
     @model_validator(mode="after")
     def _require_text(self) -> ContentBlock:
         if self.type == "text" and "text" not in self.model_fields_set:
-            msg = "a block of type `text` needs the field `text`"
+            msg = "a block of the type `text` needs the field `text`"
             raise ValueError(msg)
         return self
 
 
 class CalledFunction(BaseModel):
-    """A function and the arguments that a model wrote, which may be any text."""
+    """A function and the arguments that a model wrote."""
 
     name: str
-    arguments: Annotated[str, BeforeValidator(_text)]
+    arguments: ArgumentsText
 
 
 class RequestedCall(BaseModel):
@@ -74,14 +77,6 @@ class RequestedCall(BaseModel):
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
-
-    def parsed_arguments(self) -> dict[str, Any] | None:
-        """Return the arguments as data. None if they are not a JSON object, or are nested too deeply."""
-        try:
-            arguments = from_json(self.function.arguments, allow_inf_nan=False)
-        except ValueError:
-            return None
-        return arguments if isinstance(arguments, dict) else None
 
 
 class ChatMessage(BaseModel):
@@ -108,39 +103,22 @@ class ChatMessage(BaseModel):
             case "user":
                 return HumanMessage(self._content)
             case "assistant":
-                return self._assistant_message()
+                calls = [(call.id, call.function) for call in self.tool_calls or []]
+                return assistant_message(
+                    self._content,
+                    [EarlierCall(id=id_, name=called.name, arguments=called.arguments) for id_, called in calls],
+                )
             case "tool":
                 return ToolMessage(self._content, tool_call_id=self.tool_call_id or "")
             case "system" | "developer":
                 return SystemMessage(self._content)
 
     @property
-    def _content(self) -> str | list[str | dict[str, Any]]:
+    def _content(self) -> Content:
         blocks = self.content or []
         if all(block.type == "text" for block in blocks):
             return "".join(block.text for block in blocks)
         return [block.model_dump() for block in blocks]
-
-    def _assistant_message(self) -> AIMessage:
-        calls, invalid_calls = [], []
-        for call in self.tool_calls or []:
-            name, arguments = call.function.name, call.parsed_arguments()
-            if arguments is None:  # the model must see what it wrote
-                invalid_calls.append(
-                    invalid_tool_call(name=name, args=call.function.arguments, id=call.id, error="not a JSON object")
-                )
-            else:
-                calls.append(tool_call(name=name, args=arguments, id=call.id))
-        return AIMessage(self._content, tool_calls=calls, invalid_tool_calls=invalid_calls)
-
-
-class FunctionDefinition(BaseModel):
-    """A function that the model may call."""
-
-    name: Annotated[str, Field(min_length=1)]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
 class ToolDefinition(BaseModel):
@@ -156,22 +134,20 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
-    """The body of a request. Unknown fields are ignored. Known fields with unsupported values are refused."""
+class ChatRequest(ModelRequest):
+    """The body of a request for a chat completion."""
 
-    model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63), AfterValidator(_model_seed)] | None = None
     stop: Annotated[list[StopString] | None, Field(max_length=STOP_STRINGS_MAX), BeforeValidator(_list)] = None
     tools: list[ToolDefinition] | None = None
     tool_choice: Annotated[str | None, BeforeValidator(_tool_name)] = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = None
     logprobs: Literal[False] | None = None
@@ -186,12 +162,20 @@ class ChatRequest(BaseModel):
         """Whether a stream ends with a chunk that has the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def conversation_parts(self) -> list[ChatMessage]:
+        """The messages."""
+        return self.messages
+
+    @property
+    def functions(self) -> list[FunctionDefinition]:
+        """The functions that the model may call."""
+        return [tool.function for tool in self.tools or []]
+
     def to_langchain(self) -> list[BaseMessage]:
         """Return the conversation as messages of LangChain."""
         return [message.to_langchain() for message in self.messages]
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that the caller chose for the chat model, except the token limit."""
-        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
-        chosen = {name: getattr(self, name) for name in _SETTINGS} | {"tools": tools or None}
-        return {name: value for name, value in chosen.items() if value is not None}
+    def more_settings(self) -> dict[str, Any]:
+        """Return the fields that the chat model takes unchanged."""
+        return {name: getattr(self, name) for name in _SETTINGS}

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server for a small and a large model. Needs the extra `[server]`."""

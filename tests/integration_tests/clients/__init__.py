@@ -1,0 +1,1 @@
+"""Programs that ask the server, each with one client, in the environments of `make clients`."""
