@@ -127,10 +127,13 @@ class RunnableVariant:
         self, question: Question, message: AIMessage, calls: Sequence[_Call], began: float, seconds: float
     ) -> Record:
         report = Report()
+        author = self._side(calls[-1].names)
         for call in calls:
             for names, used in call.usage:
-                report.usage[self._side(names)] = _sum(report.usage[self._side(names)], used)
-        author = self._side(calls[-1].names)
+                side = self._side(names)
+                kept = side == author or call is calls[-1]  # a pair that answers has kept the text of both models
+                used = used if kept else replace(used, discarded_tokens=used.completion_tokens)  # noqa: PLW2901
+                report.usage[side] = _sum(report.usage[side], used)
         thinking = "".join(b.get("reasoning", "") for b in message.content_blocks if b["type"] == "reasoning")
         answer = str(message.text)
         tokens = report.usage[author].completion_tokens
@@ -139,8 +142,6 @@ class RunnableVariant:
             *([Segment(author, "thinking", "draft", 0, len(thinking))] if thinking else []),
             Segment(author, "answer", kind, 0, len(answer), tokens, seconds=seconds),
         ]
-        for side, used in report.usage.items():
-            report.usage[side] = used if side == author else replace(used, discarded_tokens=used.completion_tokens)
         return Record(
             began=began,
             model={"model_name": self.name, **self.settings},
