@@ -73,12 +73,16 @@ def _is_transient_status(status: int) -> bool:
     return status in _TRANSIENT or (status >= _SERVER_ERROR and status not in _PERMANENT)
 
 
-def _wait(state: RetryCallState) -> float:
+def _backoff(state: RetryCallState) -> float:
     from tenacity import wait_random_exponential  # noqa: PLC0415 - as above
 
+    return wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)(state)
+
+
+def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     requested = _retry_after(error)
-    return wait_random_exponential(multiplier=0.5, max=_WAIT_MAX)(state) if requested is None else requested
+    return _backoff(state) if requested is None else requested
 
 
 def _retry_after(error: BaseException | None) -> float | None:
