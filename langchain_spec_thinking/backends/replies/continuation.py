@@ -146,10 +146,10 @@ class ChatFlag:
         """Send the conversation with the reply so far as an open last message."""
         if self.template and turn.is_begun and not self.template.continues_in_place(turn):
             return Raw(self.template).payload(turn)
-        flags = {"continue_final_message": True, "add_generation_prompt": False}
+        flags: dict[str, Any] = {"continue_final_message": True, "add_generation_prompt": False}
         reply, thought = _fields(turn) if self.reasoning else (turn.body(), {})
         if self.reasoning and not reply and parts(turn)[2]:
-            reply = "\n\n"  # without any content, llama.cpp leaves the thought open
+            flags["continue_final_message"] = "content"  # otherwise llama.cpp goes on with the thought
         payload = _open_message(turn, reply, thought, extra_body=flags)
         return replace(payload, trailing_white_space="") if self.template else payload  # the template keeps it
 

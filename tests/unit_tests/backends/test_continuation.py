@@ -45,6 +45,7 @@ ANSWERING = turn("So five.", "\n</think>\n\n", "It is ")
 CLOSED = turn("So five.", "\n</think>\n\n")
 CLOSING = turn("So five.", pending="\n</think>")
 FLAG = {"extra_body": {"continue_final_message": True, "add_generation_prompt": False}}
+ANSWER_FLAG = {"extra_body": {"continue_final_message": "content", "add_generation_prompt": False}}
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ FLAG = {"extra_body": {"continue_final_message": True, "add_generation_prompt": 
         (ChatFlag(), ANSWERING, {"content": "<think>\nSo five.\n</think>\n\nIt is "}, FLAG),
         (ChatFlag(reasoning=True), THINKING, {"content": "", "reasoning_content": "So two and "}, FLAG),
         (ChatFlag(reasoning=True), ANSWERING, {"content": "It is ", "reasoning_content": "So five."}, FLAG),
-        (ChatFlag(reasoning=True), CLOSED, {"content": "\n\n", "reasoning_content": "So five."}, FLAG),
-        (ChatFlag(reasoning=True), CLOSING, {"content": "\n\n", "reasoning_content": "So five.\n"}, FLAG),
+        (ChatFlag(reasoning=True), CLOSED, {"content": "", "reasoning_content": "So five."}, ANSWER_FLAG),
+        (ChatFlag(reasoning=True), CLOSING, {"content": "", "reasoning_content": "So five.\n"}, ANSWER_FLAG),
         (ChatMark("prefix"), THINKING, {"content": "<think>\nSo two and ", "prefix": True}, {}),
         (ChatMark("partial"), turn(answer="It is ", thinks=False), {"content": "It is ", "partial": True}, {}),
         (

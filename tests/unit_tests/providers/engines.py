@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from langchain_spec_thinking.turn import THINK_CLOSE
 from tests.unit_tests.providers.fake import OPENAI_FIELDS, Provider, RefusalError, unknown
 from tests.unit_tests.providers.model import reply_so_far, shown_closed, shown_open, shown_trailing
 
@@ -87,6 +88,7 @@ class LlamaCpp(_Flagged):
     """llama.cpp's own server.
 
     - recorded: `continue_final_message` leaves the last message open, in `reasoning_content` or its content.
+    - recorded: the value `"content"` closes the thought, also if there is no content yet.
     - recorded: a bare trailing message is left open too.
     - recorded: a reply that is no stream begins by repeating that message.
     - recorded: the thought comes in `reasoning_content`, also if the prompt has opened it.
@@ -103,7 +105,9 @@ class LlamaCpp(_Flagged):
     reasoning_field = "reasoning_content"
 
     def shown(self, body: dict[str, Any]) -> str:
-        return shown_trailing(body["messages"])
+        shown = shown_trailing(body["messages"])
+        closes = body.get("continue_final_message") == "content" and not body["messages"][-1]["content"]
+        return f"{shown.rstrip()}\n{THINK_CLOSE}\n\n" if closes else shown
 
     def echo(self, body: dict[str, Any]) -> str:
         last = {} if body.get("stream") or "messages" not in body else body["messages"][-1]
