@@ -139,5 +139,5 @@ def weight_bytes(model: PreTrainedModel) -> int:
     A pass over one token cannot be faster than the memory delivers these bytes.
     """
     config = model.config
-    unread = 0 if config.tie_word_embeddings else model.get_input_embeddings().weight.nbytes
-    return sum(weight.nbytes for weight in model.parameters()) - int(unread)
+    unread = [] if config.tie_word_embeddings else list(model.get_input_embeddings().parameters())
+    return sum(weight.nbytes for weight in model.parameters()) - sum(weight.nbytes for weight in unread)

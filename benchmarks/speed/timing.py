@@ -19,7 +19,7 @@ def clock() -> float:
     An accelerator works on while the program goes on. Without the wait, its last work would count for nothing, or for
     whatever is timed next.
     """
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
     return time.perf_counter()
 
@@ -44,7 +44,7 @@ def generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questio
     Returns:
         The new text.
     """
-    prompt = tokenizer.apply_chat_template(
+    prompt: Any = tokenizer.apply_chat_template(
         [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
     )
     ids = torch.tensor([tokenizer.encode(f"{prompt}{text}", add_special_tokens=False)], device=model.device)

@@ -28,9 +28,10 @@ def exit_on_failure(*further: type[Exception]) -> Iterator[None]:
     Args:
         *further: Expected errors besides those of models, packages, files and options.
     """
+    expected: tuple[type[Exception], ...] = (BackendError, ImportError, OSError, ValueError, *further)
     try:
         yield
-    except (BackendError, ImportError, OSError, ValueError, *further) as e:
+    except expected as e:
         console.print(message_of(e), style="red", markup=False)
         raise typer.Exit(1) from e
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.policy.commands import Kind
     from langchain_spec_thinking.turn import Author
 
+_POLICY = cast("dict[str, Any]", as_data(DelegationPolicy(trigger=NoTakeovers())))
+"""Records name a policy. A runnable has none."""
 _BOTH = " + "
 """Joins the names of both models in the name of a pair."""
 
@@ -146,7 +148,7 @@ class RunnableVariant:
             began=began,
             model={"model_name": self.name, **self.settings},
             machine={},
-            policy=as_data(DelegationPolicy(trigger=NoTakeovers())),
+            policy=_POLICY,
             history=(Message("user", question.question),),
             inputs=(Input(seconds, author, "end", ("stop", tokens)),),
             decisions=(),

@@ -71,7 +71,7 @@ def test_a_service_that_continues_a_reply_writes_the_rest(servers: Servers, monk
     """The small model does not reason. So the large model writes the rest of the answer, after the first paragraph."""
     monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-no-key")
     service = DeepSeek("")
-    service.reciter = lambda shown: f" And {ANSWER}" if reply_so_far(shown) else "Anew."  # type: ignore[assignment]
+    service.reciter = lambda shown: f" And {ANSWER}" if reply_so_far(shown) else "Anew."
     policy = DelegationPolicy(trigger=RandomTrigger(1.0), takeover_tokens="rest")
     text, _, lines = answered(servers, hosted("deepseek", service), policy)
     [body] = service.accepted

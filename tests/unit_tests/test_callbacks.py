@@ -305,5 +305,5 @@ def test_the_report_holds_dropped_drafts() -> None:
 
 def test_a_huge_dropped_draft_is_shortened() -> None:
     whole = ScriptedBackend("One.\n\nWait " + "x" * 5000, thinks=True, tokenize=lambda text: [text])
-    report = pair(speculative=whole).invoke("2 + 3?").response_metadata["speculative_thinking"]
+    report = pair(speculative=whole, max_tokens=100).invoke("2 + 3?").response_metadata["speculative_thinking"]
     assert len(report["dropped"][0]["text"]) == 1000

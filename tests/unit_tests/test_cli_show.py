@@ -15,7 +15,7 @@ from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.test_chat_models import pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from langchain_spec_thinking.backends.base import Event, Request
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Failing(ScriptedBackend):
     """A model that writes a piece and then fails."""
 
-    def continue_turn(self, turn: Turn, request: Request) -> Iterator[Event]:
+    def continue_turn(self, turn: Turn, request: Request) -> Generator[Event]:
         yield next(iter(super().continue_turn(turn, request)))
         message = "small: the cable is out"
         raise BackendError(message)

@@ -149,7 +149,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(hosted.key_variable, KEY)
 
 
-def cost_of(usage: dict[str, Any], price: Price) -> float:
+def cost_of(usage: dict[str, int], price: Price) -> float:
     uncached = usage["prompt_tokens"] - usage["cached_tokens"]
     cached = price.prompt if price.cached is None else price.cached
     return (

@@ -48,8 +48,8 @@ def test_the_text_of_a_script_depends_only_on_the_place(scripted: Pair) -> None:
     written = generate(scripted.models[0], tokenizer, QUESTION, "", TOKENS)
     ids = tokenizer.encode(written, add_special_tokens=False)
     assert len(ids) == TOKENS
-    later = generate(scripted.models[0], tokenizer, QUESTION, tokenizer.decode(ids[:5]), TOKENS - 5)
-    assert written == tokenizer.decode(ids[:5]) + later
+    later = generate(scripted.models[0], tokenizer, QUESTION, str(tokenizer.decode(ids[:5])), TOKENS - 5)
+    assert written == f"{tokenizer.decode(ids[:5])}{later}"
 
 
 @pytest.mark.parametrize(("kept", "expected"), [([2], [7]), ([0, 1, 2], [3, 4, 7])])

@@ -71,7 +71,7 @@ def test_the_policy_of_a_command_suits_what_the_small_model_does(
     backend: Callable[[], Backend], reasons_: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = {"small": backend(), "large": ScriptedBackend("Never.")}
-    monkeypatch.setattr(pairs, "backend", lambda name, _owner: made[name])
+    monkeypatch.setattr(pairs, "backend", lambda name, _owner, _key_env: made[name])
     pair = pairs.pair("small", "large", max_tokens=None, temperature=None, seed=None, answer_by="speculative")
     assert pair.policy == (DelegationPolicy() if reasons_ else DelegationPolicy.non_reasoning())
 

@@ -137,7 +137,9 @@ def test_without_a_small_model_it_is_a_further_model(runnable: Any, tmp_path: Pa
 
 def test_calls_of_both_models_are_counted_and_the_last_one_answers(tmp_path: Path) -> None:
     """A cascade asks the small model first, and then the large one."""
-    cascade = RunnableLambda(lambda messages: [SMALL.invoke(messages), LARGE.invoke(messages)][-1])
+    cascade: RunnableLambda[Any, Any] = RunnableLambda(
+        lambda messages: [SMALL.invoke(messages), LARGE.invoke(messages)][-1]
+    )
     found = run(RunnableVariant("cascade", cascade, small=("tiny", "small")), tmp_path, SUMS[:1])
     [outcome] = found.figures["cascade"].outcomes
     assert outcome.tokens == {"speculative": 0, "target": 5}

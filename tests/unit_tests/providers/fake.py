@@ -15,7 +15,7 @@ from tests.unit_tests.providers.model import Reciter, reply_so_far, shown_closed
 from tests.unit_tests.wire import Handler, delta, event, streamed, text, usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
@@ -84,7 +84,7 @@ class Provider(Handler):
     limit_field: ClassVar[str] = "max_tokens"
 
     def __init__(self, text: str) -> None:
-        self.reciter = Reciter(text)
+        self.reciter: Callable[[str], str] = Reciter(text)
         self.billed = 0
         self.accepted: list[dict[str, Any]] = []
 
