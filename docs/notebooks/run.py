@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import resource
 import tempfile
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +42,17 @@ def run(path: Path) -> tuple[nbformat.NotebookNode, float]:
     """
     notebook = nbformat.read(path, as_version=4)
     before = _cpu_seconds()
-    with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
-            notebook, timeout=600, record_timing=False, resources={"metadata": {"path": folder}}, coalesce_streams=True
-        ).execute()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets:
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            startup_timeout=600,
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),  # no port is opened
+        )
+        client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})  # tqdm wants ipywidgets
     notebook.metadata.language_info = {"name": "python"}  # without the version of Python
     for output in _outputs(notebook):
         if "text/html" in output.get("data", {}):
