@@ -32,8 +32,9 @@ _LINK = re.compile(r"(?P<file>\[[\w./-]+(?:\.md|/))?\]\((?![a-z]+:|#)(?P<path>[^
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Show the version of the package beside its name on each page."""
+    """Show the version of the package beside its name, and at the foot of each page."""
     config.site_name = f"{config.site_name} {__version__}"
+    config.copyright = f"Version {__version__} · {config.copyright}"
     return config
 
 
