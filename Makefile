@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test newest lowest servers integration integration-servers integration-here ray clients faults soak lint type docs \
+.PHONY: demo test newest lowest servers integration integration-servers integration-here ray clients faults soak lint type docs notebooks \
   bench bench-quick bench-pocket bench-triggers bench-pays lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -206,6 +206,12 @@ type: .venv/.lint
 # Build the site in build/site. Every warning is an error, for example a link or an anchor that leads nowhere.
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Run the notebooks in docs/notebooks with the pocket pair, in about a minute. Fails if an output differs from the one in the
+# file. Measured times are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs to the files.
+NOTEBOOKS ?=
+notebooks: .venv/.test .venv/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)
 
 # Measure how fast a turn with takeovers is, compared with the possible speed, in under 15 minutes. Writes
 # build/bench.json and build/bench.png.

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn_events import TurnEvent
 
 DraftVerification = Literal["off", "replaced", "ahead"]
+"""Which drafts of the small model a local large model checks in one forward pass."""
 
 
 class Run:

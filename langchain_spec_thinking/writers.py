@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Author, Turn
 
 OnTargetFailure = Literal["continue", "raise"]
+"""What to do if the large model fails and retries do not help: go on without it, or raise the error."""
 
 _LOGGER = logging.getLogger(__name__)
 _LOGGED_TARGETS: set[str] = set()  # names of target models whose failure was logged

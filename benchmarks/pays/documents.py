@@ -34,6 +34,7 @@ def tables(measured: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     """Return the tables, by page and name of the mark before the table."""
     pairs = measured["pairs"]
     pocket = pairs["pocket"]
+    variants = [SMALL, "agreement of 2", "pair", pocket["recommended"], LARGE]
     agents = {("docs/agents.md", "pays agents"): agent_table(measured["agents"])} if "agents" in measured else {}
     return {
         ("docs/results.md", "pays pocket"): table(pocket),
@@ -41,7 +42,8 @@ def tables(measured: Mapping[str, Any]) -> dict[tuple[str, str], str]:
         ("docs/results.md", "pays vendors"): vendor_table(pairs),
         ("docs/escalation.md", "pays escalation"): rule_table(pocket, RULES),
         **agents,
-        ("README.md", "pays"): short_table(pocket, [SMALL, "agreement of 2", "pair", pocket["recommended"], LARGE]),
+        ("README.md", "pays"): short_table(pocket, variants),
+        ("docs/index.md", "pays home"): short_table(pocket, variants),
     }
 
 

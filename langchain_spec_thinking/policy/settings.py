@@ -21,6 +21,7 @@ SENTENCE_TOKENS = 20
 """The length of the first sentence of a draft if `takeover_tokens` is not a number, in words and punctuation marks."""
 _FROM_THE_TRIGGER: Any = "from the trigger"
 EscalateTo = Literal["restart", "continue"]
+"""What the large model gets at an escalation: the question (`"restart"`), or the thought so far (`"continue"`)."""
 
 _AT_LEAST_ONE = (
     "verification_tokens",

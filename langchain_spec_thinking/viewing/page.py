@@ -76,7 +76,10 @@ def page(trace: FinishedTurn) -> str:
 
 
 def fragment(trace: FinishedTurn) -> str:
-    """Return a turn as a part of an HTML page, for example of a notebook."""
+    """Return a turn as a part of an HTML page, for example of a notebook.
+
+    Some hosts remove the styles, for example GitHub. The text is readable without them.
+    """
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     name = f"run-{hashlib.sha256(f'{trace.thinking}{trace.answer}'.encode(errors='replace')).hexdigest()[:8]}"
     parts = [_head(trace), _figures(trace.report), _timeline(trace, name), _text(trace, name)]
@@ -88,12 +91,13 @@ def _head(trace: FinishedTurn) -> str:
     question = f"<h1>{_escaped(trace.question)}</h1>\n" if trace.question else ""
     reasons = trace.report.degraded
     warnings = "".join(
-        f'<p class="degraded"><strong>Limitations in this run:</strong> {_escaped(words)}</p>\n' for words in reasons
+        f'<p class="spec-degraded"><strong>Limitations in this run:</strong> {_escaped(words)}</p>\n'
+        for words in reasons
     )
     models = " + ".join(_name(model) for model in trace.model_name.split(" + "))
     reason = trace.report.escalated
-    escalated = f'<p class="escalated">The large model took over: {_escaped(reason)}</p>\n' if reason else ""
-    return f'<header>\n{question}<p class="models">{_escaped(models)}</p>\n{escalated}{warnings}</header>\n'
+    escalated = f'<p class="spec-escalated">The large model took over: {_escaped(reason)}</p>\n' if reason else ""
+    return f'<header>\n{question}<p class="spec-models">{_escaped(models)}</p>\n{escalated}{warnings}</header>\n'
 
 
 def _figures(report: Report) -> str:
@@ -105,8 +109,8 @@ def _figures(report: Report) -> str:
     }
     if report.cost is not None:
         figures["cost"] = f"{report.cost:.4g}"
-    tiles = "".join(f"<div><dt>{what}</dt><dd>{_escaped(figure)}</dd></div>" for what, figure in figures.items())
-    return f'<dl class="figures">{tiles}</dl>\n'
+    tiles = "".join(f"<li><b>{_escaped(figure)}</b> <span>{what}</span></li>" for what, figure in figures.items())
+    return f'<ul class="spec-figures">{tiles}</ul>\n'
 
 
 # -- timeline
@@ -125,12 +129,14 @@ def _timeline(trace: FinishedTurn, name: str) -> str:
         else:
             crosses.append(_cross(piece, left))
     lanes = "".join(
-        f'<text class="lane" x="0" y="{_LANES[author][0] + 16}">{author}</text>' for author in ("speculative", "target")
+        f'<text class="spec-lane" x="0" y="{_LANES[author][0] + 16}">{author}</text>'
+        for author in ("speculative", "target")
     )
     return (
-        f'<section aria-label="Timeline">\n<h2>Timeline</h2>\n<svg class="names" width="84" height="{_HEIGHT}">{lanes}'
-        f'</svg><svg class="timeline" height="{_HEIGHT}" role="group" aria-label="Who wrote when">'
-        f'{_axis(whole)}{"".join([*bars, *crosses])}</svg>\n<p class="note">Seconds spent on the final text. '
+        f'<section aria-label="Timeline">\n<h2>Timeline</h2>\n'
+        f'<svg class="spec-names" width="84" height="{_HEIGHT}">{lanes}</svg>'
+        f'<svg class="spec-timeline" height="{_HEIGHT}" role="group" aria-label="Who wrote when">'
+        f'{_axis(whole)}{"".join([*bars, *crosses])}</svg>\n<p class="spec-note">Seconds spent on the final text. '
         "&times; marks a dropped draft. Click a bar to go to its text.</p>\n</section>\n"
     )
 
@@ -139,8 +145,8 @@ def _axis(whole: float) -> str:
     step = next((step for step in _TICKS if whole / step <= _TICKS_MAX), whole / _TICKS_MAX)
     ticks = [number * step for number in range(int(whole / step) + 1)]
     return "".join(
-        f'<line class="tick" x1="{100 * tick / whole:.3f}%" x2="{100 * tick / whole:.3f}%" y1="0" y2="{_AXIS}"/>'
-        f'<text class="tick" x="{100 * tick / whole:.3f}%" y="{_AXIS + 14}">{tick:g} s</text>'
+        f'<line class="spec-tick" x1="{100 * tick / whole:.3f}%" x2="{100 * tick / whole:.3f}%" y1="0" y2="{_AXIS}"/>'
+        f'<text class="spec-tick" x="{100 * tick / whole:.3f}%" y="{_AXIS + 14}">{tick:g} s</text>'
         for tick in ticks
     )
 
@@ -149,7 +155,7 @@ def _bar(segment: Segment, text: str, left: float, width: float) -> str:
     top, height = _LANES.get(segment.author, _LANES["inserted"])
     width = max(width, 0.4)
     return (
-        f'<rect class="{_escaped(segment.author)}" x="{left:.3f}%" width="{width:.3f}%" y="{top}" '
+        f'<rect class="spec-{_escaped(segment.author)}" x="{left:.3f}%" width="{width:.3f}%" y="{top}" '
         f'height="{height}" rx="3"><title>{_escaped(f"{_label(segment)}: {_shortened(text, 120)}")}</title></rect>'
     )
 
@@ -157,26 +163,24 @@ def _bar(segment: Segment, text: str, left: float, width: float) -> str:
 def _cross(dropped: Dropped, left: float) -> str:
     description = f"dropped, {dropped.author}: {_shortened(dropped.text, 120)}"
     top = _LANES.get(dropped.author, _LANES["inserted"])[0] + 17
-    return f'<text class="cross" x="{left:.3f}%" y="{top}">&times;<title>{_escaped(description)}</title></text>'
+    return f'<text class="spec-cross" x="{left:.3f}%" y="{top}">&times;<title>{_escaped(description)}</title></text>'
 
 
 # -- text
 
 
 def _text(trace: FinishedTurn, name: str) -> str:
-    legend = "".join(f'<li><span class="{author}">{author}</span>: {who}</li>' for author, who in _LEGEND.items())
-    legend += (
-        '<li><span class="dropped">&times;</span>: a dropped draft; point at it, or reach it with Tab, to read it</li>'
-    )
+    legend = "".join(f'<li><span class="spec-{author}">{author}</span>: {who}</li>' for author, who in _LEGEND.items())
+    legend += '<li><span class="spec-dropped">&times;</span>: a dropped draft; point at it, or use Tab, to read it</li>'
     numbers = {id(segment): f"{name}-{number}" for number, segment in enumerate(trace.report.segments)}
     channels: list[tuple[Channel, str]] = [("thinking", "Thought"), ("answer", "Answer")]
     sections = [
-        f'<h2>{title}</h2>\n<div class="text">{_pieces(trace.pieces(channel), numbers)}</div>\n'
+        f'<h2>{title}</h2>\n<pre class="spec-text">{_pieces(trace.pieces(channel), numbers)}</pre>\n'
         for channel, title in channels
         if trace.pieces(channel)
     ]
     calls = "".join(f"<li><code>{_escaped(f'{call.name}({call.arguments})')}</code></li>" for call in trace.calls)
-    return f'<ul class="legend">{legend}</ul>\n{"".join(sections)}{f"<ul>{calls}</ul>" if calls else ""}'
+    return f'<ul class="spec-legend">{legend}</ul>\n{"".join(sections)}{f"<ul>{calls}</ul>" if calls else ""}'
 
 
 def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, str]) -> str:
@@ -184,21 +188,19 @@ def _pieces(pieces: Iterable[tuple[Segment | Dropped, str]], names: dict[int, st
     for piece, text in pieces:
         if isinstance(piece, Segment):
             reason = (
-                f'<small class="reason">{_escaped(_reason(piece))}</small>'
+                f'<small class="spec-reason"> {_escaped(_reason(piece))} </small>'
                 if piece.kind not in {"draft", "answer"}
                 else ""
             )
             label = _escaped(_label(piece))
             shown.append(
-                f'<span class="{_escaped(piece.author)}" id="{names[id(piece)]}" title="{label}">'
+                f'<span class="spec-{_escaped(piece.author)}" id="{names[id(piece)]}" title="{label}">'
                 f"{reason}{_escaped(text)}</span>"
             )
         else:
             label = _escaped(f"dropped, {piece.author}, {_tokens(piece.tokens)}")
-            description = f"<small>{label}</small>{_escaped(text)}"
-            shown.append(
-                f'<span class="dropped" tabindex="0">&times;<span class="tip" role="note">{description}</span></span>'
-            )
+            tip = f'<span class="spec-tip" role="note"><small>{label}: </small>{_escaped(text)}</span>'
+            shown.append(f'<span class="spec-dropped" tabindex="0">&times;{tip}</span>')
     return "".join(shown)
 
 
@@ -245,11 +247,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) ->
     text_columns = len(heads) - numbers
 
     def row(cells: Sequence[str], tag: str) -> str:
-        classes = ["" if column < text_columns else ' class="number"' for column in range(len(cells))]
+        classes = ["" if column < text_columns else ' class="spec-number"' for column in range(len(cells))]
         return "".join(f"<{tag}{kind}>{_escaped(cell)}</{tag}>" for kind, cell in zip(classes, cells, strict=True))
 
     body = "".join(f"<tr>{row(cells, 'td')}</tr>\n" for cells in rows)
-    return f'<div class="scroll"><table>\n<tr>{row(heads, "th")}</tr>\n{body}</table></div>\n'
+    return f'<div class="spec-scroll"><table>\n<tr>{row(heads, "th")}</tr>\n{body}</table></div>\n'
 
 
 # -- descriptions

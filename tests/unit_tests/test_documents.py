@@ -6,6 +6,7 @@ import ast
 import contextlib
 import inspect
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +23,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/**/*.md", "integrations/**/*.md", "benchmarks/**/*.md")
     for path in ROOT.glob(pattern)
 )
+NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/notebooks/*.ipynb"))
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<why>.+?) -->\n)?```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<shown>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
@@ -32,7 +34,11 @@ _SAID = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 
 
 def read(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
+    """Return the text of a page, or the texts of a notebook without its code."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page not in NOTEBOOKS:
+        return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
 async def check(text: str, folder: Path) -> int:
@@ -75,7 +81,7 @@ async def test_the_code_of_a_page_does_what_the_page_says(page: str, tmp_path: P
     assert ran + text.count("<!-- not run: ") == text.count("```python")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES + NOTEBOOKS)
 def test_links_have_existing_targets(page: str) -> None:
     for link in _LINK.findall(_FENCED.sub("", read(page))):
         address = urlsplit(link)
@@ -84,6 +90,18 @@ def test_links_have_existing_targets(page: str) -> None:
             assert address.netloc != "arxiv.org" or re.fullmatch(r"/abs/\d{4}\.\d{5}", address.path), link
         elif address.path:
             assert ((ROOT / page).parent / address.path).exists(), link
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_holds_the_outputs_of_one_run(notebook: str) -> None:
+    """`make notebooks` checks that the code gives these outputs."""
+    cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert outputs
+    assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
+    assert "stderr" not in {output.get("name") for output in outputs}
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,24 @@ HTML = st.lists(
     st.sampled_from([*"<>&\"'= /!-\n", "a", "x", EVIL, "\ud800", "\x00", "]]>", "<!--", "</style>"]), max_size=6
 ).map("".join)
 ALLOWED = {
-    *("html", "head", "meta", "title", "body", "style", "article", "header", "h1", "h2", "p", "strong", "dl", "div"),
-    *("dt", "dd", "section", "svg", "text", "line", "rect", "a", "ul", "li", "span", "small", "code", "details"),
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "body",
+        "style",
+        "article",
+        "header",
+        "h1",
+        "h2",
+        "p",
+        "strong",
+        "b",
+        "div",
+        "pre",
+    ),
+    *("section", "svg", "text", "line", "rect", "a", "ul", "li", "span", "small", "code", "details"),
     *("summary", "table", "tr", "th", "td"),
 }
 OWN_ATTRIBUTES = {
@@ -261,10 +277,10 @@ def test_the_page_escapes_the_text_of_models() -> None:
     page = Reader(full_trace().html())
     assert not {"script", "img", "link", "iframe"} & set(page.tags)
     assert {name for name, _ in page.attributes} & {"src", "onerror", "style"} == set()
-    assert page.text("speculative").startswith("speculativeOne.")
-    assert EVIL in page.text("target")
-    assert EVIL in page.text("tip")
-    assert "Hold!" in page.text("inserted")
+    assert page.text("spec-speculative").startswith("speculativeOne.")
+    assert EVIL in page.text("spec-target")
+    assert EVIL in page.text("spec-tip")
+    assert "Hold!" in page.text("spec-inserted")
 
 
 def test_the_page_loads_no_other_files() -> None:
@@ -282,13 +298,33 @@ def test_bars_link_to_segments_and_drafts_are_reachable_by_keyboard() -> None:
 
 def test_the_page_hides_folder_paths() -> None:
     assert "/home/me" not in full_trace().html()
-    assert "large" in Reader(full_trace().html()).text("models")
+    assert "large" in Reader(full_trace().html()).text("spec-models")
 
 
 def test_two_runs_in_a_notebook_do_not_share_ids() -> None:
     pages = [Reader(Trace.of(model.invoke("x"))._repr_html_()) for model in (pair(), plain())]
     assert not set(pages[0].ids) & set(pages[1].ids)
     assert "html" not in pages[0].tags
+
+
+def test_the_styles_of_a_host_page_cannot_win() -> None:
+    """Hosts style lists of definitions and tables by their names, and they may use any class."""
+    page = Reader(full_trace()._repr_html_())
+    classes = {name for key, value in page.attributes if key == "class" for name in (value or "").split()}
+    assert {name for name in classes if not name.startswith("spec-")} == set()
+    assert not {"dl", "dt", "dd"} & set(page.tags)
+    styles = re.sub(r"/\*.*?\*/", "", page.text(""), flags=re.DOTALL)
+    outer = re.findall(r"^[.:][^{}]*?(?=\s*\{)", styles, re.MULTILINE)
+    assert len(outer) >= 5
+    assert [rule for rule in outer if ".spec-thinking:not(#_#_)" not in rule and rule != ".spec-thinking-page"] == []
+    assert styles.index("all: initial") < styles.index("all: revert") < styles.index("--ground:")
+    assert not re.search(r"\d(rem|vh)\b|!important", styles)  # a host sets the size of the root
+
+
+def test_each_class_has_a_style_and_each_style_a_class() -> None:
+    page = Reader(full_trace().html())
+    classes = {name for key, value in page.attributes if key == "class" for name in (value or "").split()}
+    assert set(re.findall(r"\.(spec-[a-z-]+)", page.text(""))) == classes
 
 
 @given(st.lists(st.floats(0, 5000), min_size=1, max_size=6))

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.turn import Turn
 
 StrategyName = Literal["raw", "chat_flag", "chat_mark", "chat_trailing", "chat_instruct"]
+"""The ways to continue a half-written turn, from the most exact one to an emulation by an instruction."""
 Continuation = Literal["auto", StrategyName]
+"""How a server is asked to continue a half-written turn. `"auto"`: the package finds a way that works."""
 Endpoint = Literal["completions", "chat"]
 Mark = Literal["prefix", "partial"]
 

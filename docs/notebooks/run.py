@@ -1,0 +1,116 @@
+"""Run the notebooks, and compare their outputs with those in the files: `make notebooks`.
+
+Measured times differ from run to run, so they are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs
+to the files instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import resource
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FOLDER = Path(__file__).parent
+CPU_SECONDS_MAX = 60
+"""Processor time that one notebook may take: readers wait for it, and so does each change."""
+_TIMES = (
+    (re.compile(r"<svg.*?</svg>", re.DOTALL), "<svg/>"),  # the timeline
+    (re.compile(r"\d+\.\d+(?= s\b|</b> <span>seconds)"), "TIME"),
+    (re.compile(r'(?<=class="spec-number">)\d+\.\d+</td><td class="spec-number">\d+(?=</td>)'), "TIME, SPEED"),
+    (re.compile(r'(?<=class="spec-number">)\d+\.\d\d(?=</td></tr>)'), "TIME"),
+    (re.compile(r"(?<=time: )\d+\.\d+(?= times)"), "TIME"),
+)
+
+
+def run(path: Path) -> tuple[nbformat.NotebookNode, float]:
+    """Run a notebook in an empty folder.
+
+    Returns:
+        The notebook with its new outputs, and the seconds of processor time.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    before = _cpu_seconds()
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets:
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            startup_timeout=600,
+            record_timing=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),  # no port is opened
+        )
+        client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"})  # tqdm wants ipywidgets
+    notebook.metadata.language_info = {"name": "python"}  # without the version of Python
+    for output in _outputs(notebook):
+        if "text/html" in output.get("data", {}):
+            output.data.pop("text/plain")  # it says the same
+    return notebook, _cpu_seconds() - before
+
+
+def without_times(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the outputs of a notebook as lines, without measured times and without the pixels of pictures."""
+    lines: list[str] = []
+    for output in _outputs(notebook):
+        data = output.get("data", {"text": output.get("text", "")})
+        for kind, text in sorted(data.items()):
+            shown = "" if kind.startswith("image/") else text
+            for times, place in _TIMES:
+                shown = times.sub(place, shown)
+            lines += [f"{output.output_type} {output.get('name', '')} {kind}", *shown.splitlines()]
+    return lines
+
+
+def check(path: Path, *, write: bool) -> list[str]:
+    """Run a notebook, and return what is wrong with it.
+
+    Args:
+        path: The notebook.
+        write: Write the new outputs to the file, instead of comparing them.
+    """
+    notebook, seconds = run(path)
+    kept = without_times(nbformat.read(path, as_version=4))
+    wrong = [f"{path.name}: {seconds:.0f} seconds of processor time"] if seconds > CPU_SECONDS_MAX else []
+    wrong += [f"{path.name} prints an error or a warning" for o in _outputs(notebook) if o.get("name") == "stderr"]
+    if write:
+        nbformat.write(notebook, path)
+        return wrong
+    return wrong + list(difflib.unified_diff(kept, without_times(notebook), path.name, "this run", lineterm=""))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run all notebooks. Exit with the differences if there are any."""
+    parser = argparse.ArgumentParser(
+        description="Run the notebooks, and compare their outputs with those in the files."
+    )
+    parser.add_argument("--write", action="store_true", help="write the outputs to the files instead")
+    write = parser.parse_args(arguments).write
+    wrong = [line for path in sorted(FOLDER.glob("*.ipynb")) for line in check(path, write=write)]
+    if wrong:
+        raise SystemExit("\n".join([*wrong, "", "If the new outputs are right: make notebooks NOTEBOOKS=--write"]))
+
+
+def _outputs(notebook: nbformat.NotebookNode) -> Iterator[Any]:
+    return (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of the kernels that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+if __name__ == "__main__":
+    main()
