@@ -10,7 +10,6 @@ import argparse
 import difflib
 import os
 import re
-import resource
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FOLDER = Path(__file__).parent
-CPU_SECONDS_MAX = 60
-"""Processor time that one notebook may take: readers wait for it, and so does each change."""
 _TIMES = (
     (re.compile(r"<svg.*?</svg>", re.DOTALL), "<svg/>"),  # the timeline
     (re.compile(r"\d+\.\d+(?= s\b|</b> <span>seconds)"), "TIME"),
@@ -34,14 +31,9 @@ _TIMES = (
 )
 
 
-def run(path: Path) -> tuple[nbformat.NotebookNode, float]:
-    """Run a notebook in an empty folder.
-
-    Returns:
-        The notebook with its new outputs, and the seconds of processor time.
-    """
+def run(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook with the outputs of a new run. It runs in an empty folder."""
     notebook = nbformat.read(path, as_version=4)
-    before = _cpu_seconds()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
             notebook,
@@ -57,7 +49,7 @@ def run(path: Path) -> tuple[nbformat.NotebookNode, float]:
     for output in _outputs(notebook):
         if "text/html" in output.get("data", {}):
             output.data.pop("text/plain")  # it says the same
-    return notebook, _cpu_seconds() - before
+    return notebook
 
 
 def without_times(notebook: nbformat.NotebookNode) -> list[str]:
@@ -80,10 +72,9 @@ def check(path: Path, *, write: bool) -> list[str]:
         path: The notebook.
         write: Write the new outputs to the file, instead of comparing them.
     """
-    notebook, seconds = run(path)
+    notebook = run(path)
     kept = without_times(nbformat.read(path, as_version=4))
-    wrong = [f"{path.name}: {seconds:.0f} seconds of processor time"] if seconds > CPU_SECONDS_MAX else []
-    wrong += [f"{path.name} prints an error or a warning" for o in _outputs(notebook) if o.get("name") == "stderr"]
+    wrong = [f"{path.name} prints an error or a warning" for o in _outputs(notebook) if o.get("name") == "stderr"]
     if write:
         nbformat.write(notebook, path)
         return wrong
@@ -104,12 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _outputs(notebook: nbformat.NotebookNode) -> Iterator[Any]:
     return (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
-
-
-def _cpu_seconds() -> float:
-    """Return the processor time of this process and of the kernels that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 if __name__ == "__main__":

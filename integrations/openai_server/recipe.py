@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.cli.serve import client_key
-from langchain_spec_thinking.server.app import create_app
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.app import create_app
+from langchain_spec_thinking.serving.limits import Limits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,7 +26,7 @@ def build(
 
 def main() -> None:
     """Run the server until it is interrupted."""
-    from langchain_spec_thinking.server.connections import serve  # noqa: PLC0415 - other servers do not need uvicorn
+    from langchain_spec_thinking.serving.connections import serve  # noqa: PLC0415 - other servers do not need uvicorn
 
     limits = Limits(running=2, waiting=4, messages=100)
     serve(build(api_key=client_key(), limits=limits), host="127.0.0.1", port=8080)

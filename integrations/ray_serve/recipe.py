@@ -38,7 +38,7 @@ def build(
 
     def replica() -> ASGIApp:
         from integrations.openai_server.recipe import build as build_server  # noqa: PLC0415 - the replica needs it
-        from langchain_spec_thinking.server.limits import Limits  # noqa: PLC0415 - as above
+        from langchain_spec_thinking.serving.limits import Limits  # noqa: PLC0415 - as above
 
         # The key comes from the environment of the cluster, so that the application does not contain it.
         limits = Limits(tokens=max_tokens, reply_seconds=reply_seconds)

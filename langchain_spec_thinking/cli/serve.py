@@ -13,7 +13,7 @@ from langchain_spec_thinking.cli.failures import message_of
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.evaluation.policy_lines import FORM, parse_policy
 from langchain_spec_thinking.installing import require_modules
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.limits import Limits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -74,7 +74,7 @@ def serve(
     except (BackendError, ImportError, OSError, ValueError) as e:
         errors.print(message_of(e), style="red", markup=False)
         raise typer.Exit(1) from e
-    from langchain_spec_thinking.server.connections import serve as serve_app  # noqa: PLC0415 - an optional extra
+    from langchain_spec_thinking.serving.connections import serve as serve_app  # noqa: PLC0415 - an optional extra
 
     serve_app(app, host=host, port=port)
 
@@ -95,6 +95,6 @@ def client_key(variable: str = KEY_VARIABLE) -> str:
 
 
 def _application(model: ChatSpeculativeThinking, key: str, name: str, limits: Limits) -> FastAPI:
-    from langchain_spec_thinking.server.app import create_app  # noqa: PLC0415 - an optional extra
+    from langchain_spec_thinking.serving.app import create_app  # noqa: PLC0415 - an optional extra
 
     return create_app(model, [key], name=name, limits=limits)

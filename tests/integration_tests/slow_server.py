@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, End, Event, Piece, Request
 from langchain_spec_thinking.cli.serve import client_key
-from langchain_spec_thinking.server.app import create_app
-from langchain_spec_thinking.server.connections import serve
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.app import create_app
+from langchain_spec_thinking.serving.connections import serve
+from langchain_spec_thinking.serving.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator

@@ -10,8 +10,8 @@ import openai
 
 from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
-from langchain_spec_thinking.server.app import create_app
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.app import create_app
+from langchain_spec_thinking.serving.limits import Limits
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.asgi import Transport
 

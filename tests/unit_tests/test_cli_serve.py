@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from langchain_spec_thinking.cli.commands import app
 from langchain_spec_thinking.cli.serve import KEY_VARIABLE, client_key
-from langchain_spec_thinking.server import connections
+from langchain_spec_thinking.serving import connections
 from tests.unit_tests.asgi import Transport
 
 KEY = "sk-client"

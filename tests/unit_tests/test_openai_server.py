@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from integrations.openai_server.recipe import build
 from langchain_spec_thinking import pocket
 from langchain_spec_thinking.errors import BackendError, InvalidRequestError, PromptTooLongError
-from langchain_spec_thinking.server.app import create_app
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.app import create_app
+from langchain_spec_thinking.serving.limits import Limits
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests import tool_task
 from tests.unit_tests.asgi import Transport

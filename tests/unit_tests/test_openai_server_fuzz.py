@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ValidationError
 
-from langchain_spec_thinking.server.chat_request import ChatRequest
+from langchain_spec_thinking.serving.chat_request import ChatRequest
 from tests.unit_tests import tool_task
 from tests.unit_tests.openai_server import ASKED, KEY, NAME, http, plain
 

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
-from langchain_spec_thinking.server.app import create_app
-from langchain_spec_thinking.server.limits import Limits
+from langchain_spec_thinking.serving.app import create_app
+from langchain_spec_thinking.serving.limits import Limits
 from tests.unit_tests.openai_server import ASKED, KEY, Endless, client, plain
 
 if TYPE_CHECKING:

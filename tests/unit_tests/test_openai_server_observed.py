@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from langchain_spec_thinking.errors import BackendError, InvalidRequestError, PromptTooLongError
-from langchain_spec_thinking.server.log import LOGGING, JsonLines
+from langchain_spec_thinking.serving.log import LOGGING, JsonLines
 from tests.unit_tests.openai_server import ASKED, KEY, NAME, Broken, Endless, client, http, plain
 from tests.unit_tests.tool_task import pair
 
@@ -42,7 +42,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "langchain_spec_thinking.server")
+    caplog.set_level(logging.INFO, "langchain_spec_thinking.serving")
     return caplog
 
 

@@ -33,8 +33,8 @@ from langchain_spec_thinking.backends.base import End, Piece, Request
 from langchain_spec_thinking.backends.replies.finish_reasons import FinishReason
 from langchain_spec_thinking.errors import BackendError, FailedReplyError
 from langchain_spec_thinking.recording.recorder import recording
-from langchain_spec_thinking.server.chat_reply import ChatReply
-from langchain_spec_thinking.server.chat_request import ChatRequest
+from langchain_spec_thinking.serving.chat_reply import ChatReply
+from langchain_spec_thinking.serving.chat_request import ChatRequest
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, sse, text, turn, usage
 

@@ -63,6 +63,6 @@ LOGGING: Final[dict[str, Any]] = {
     "formatters": {"json": {"()": JsonLines}},
     "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
     "root": {"level": "WARNING", "handlers": ["lines"]},
-    "loggers": {"uvicorn": {"level": "INFO"}, "langchain_spec_thinking.server": {"level": "INFO"}},
+    "loggers": {"uvicorn": {"level": "INFO"}, "langchain_spec_thinking.serving": {"level": "INFO"}},
 }
 """The settings of Python's `logging` for a server."""

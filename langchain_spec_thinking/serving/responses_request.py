@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from langchain_spec_thinking.server.errors import ITEM_TAG, RefusedError
-from langchain_spec_thinking.server.request_fields import (
+from langchain_spec_thinking.serving.errors import ITEM_TAG, RefusedError
+from langchain_spec_thinking.serving.request_fields import (
     ArgumentsText,
     EarlierCall,
     FunctionDefinition,
@@ -22,7 +22,7 @@ from langchain_spec_thinking.server.request_fields import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from langchain_spec_thinking.server.limits import Limits
+    from langchain_spec_thinking.serving.limits import Limits
 
 
 def _text_parts(content: object) -> object:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from starlette.types import Scope
 
-    from langchain_spec_thinking.server.errors import RefusedError
+    from langchain_spec_thinking.serving.errors import RefusedError
 
 _KEY = "spec_thinking.record"
 CLIENT_CLOSED_REQUEST = 499

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from langchain_spec_thinking.server.request_fields import (
+from langchain_spec_thinking.serving.request_fields import (
     ArgumentsText,
     Content,
     EarlierCall,

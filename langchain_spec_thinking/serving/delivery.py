@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import Response
 
 from langchain_spec_thinking.owned_stream import OwnedStream
-from langchain_spec_thinking.server.errors import RefusedError, json_bytes, out_of_time, refusal, shutting_down
-from langchain_spec_thinking.server.request_record import record_of
+from langchain_spec_thinking.serving.errors import RefusedError, json_bytes, out_of_time, refusal, shutting_down
+from langchain_spec_thinking.serving.request_record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from langchain_spec_thinking.server.reply_fields import Reply
+    from langchain_spec_thinking.serving.reply_fields import Reply
 
 _CANCEL_SECONDS = 1.0
 """How long cancelled work may take to tell the client why it ends, and to close its streams, in seconds."""

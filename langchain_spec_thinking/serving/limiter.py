@@ -6,12 +6,12 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.server.errors import overloaded, too_many_requests
+from langchain_spec_thinking.serving.errors import overloaded, too_many_requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from langchain_spec_thinking.server.limits import Limits
+    from langchain_spec_thinking.serving.limits import Limits
 
 
 class RequestLimiter:

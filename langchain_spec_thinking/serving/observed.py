@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from langchain_spec_thinking.server.request_record import begin_record
+from langchain_spec_thinking.serving.request_record import begin_record
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from langchain_spec_thinking.server.metrics import Metrics
+    from langchain_spec_thinking.serving.metrics import Metrics
 
 _LOGGER = logging.getLogger(__name__)
 _QUIET = {"/health", "/metrics"}

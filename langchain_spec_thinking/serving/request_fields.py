@@ -10,14 +10,14 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import from_json
 
-from langchain_spec_thinking.server.errors import RefusedError
+from langchain_spec_thinking.serving.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_spec_thinking.server.limits import Limits
+    from langchain_spec_thinking.serving.limits import Limits
 
 _SETTINGS = ("temperature", "top_p", "tool_choice", "parallel_tool_calls")
 """Fields of every body that the chat model takes unchanged."""

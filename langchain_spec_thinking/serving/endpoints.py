@@ -13,17 +13,17 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from langchain_spec_thinking.owned_stream import OwnedStream
-from langchain_spec_thinking.server.chat_reply import ChatReply
-from langchain_spec_thinking.server.chat_request import ChatRequest
-from langchain_spec_thinking.server.delivery import EventsResponse, JsonBodyResponse, OpenResponses
-from langchain_spec_thinking.server.errors import RefusedError, refusal, too_large, too_slow
-from langchain_spec_thinking.server.limiter import RequestLimiter
-from langchain_spec_thinking.server.metrics import Metrics
-from langchain_spec_thinking.server.reply_fields import finish_reason
-from langchain_spec_thinking.server.request_fields import ModelRequest
-from langchain_spec_thinking.server.request_record import record_of
-from langchain_spec_thinking.server.responses_reply import ResponsesReply
-from langchain_spec_thinking.server.responses_request import ResponsesRequest
+from langchain_spec_thinking.serving.chat_reply import ChatReply
+from langchain_spec_thinking.serving.chat_request import ChatRequest
+from langchain_spec_thinking.serving.delivery import EventsResponse, JsonBodyResponse, OpenResponses
+from langchain_spec_thinking.serving.errors import RefusedError, refusal, too_large, too_slow
+from langchain_spec_thinking.serving.limiter import RequestLimiter
+from langchain_spec_thinking.serving.metrics import Metrics
+from langchain_spec_thinking.serving.reply_fields import finish_reason
+from langchain_spec_thinking.serving.request_fields import ModelRequest
+from langchain_spec_thinking.serving.request_record import record_of
+from langchain_spec_thinking.serving.responses_reply import ResponsesReply
+from langchain_spec_thinking.serving.responses_request import ResponsesRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_spec_thinking import ChatSpeculativeThinking
-    from langchain_spec_thinking.server.limits import Limits
-    from langchain_spec_thinking.server.reply_fields import Reply
-    from langchain_spec_thinking.server.request_record import RequestRecord
+    from langchain_spec_thinking.serving.limits import Limits
+    from langchain_spec_thinking.serving.reply_fields import Reply
+    from langchain_spec_thinking.serving.request_record import RequestRecord
 
 _LOGGER = logging.getLogger(__name__)
 R = TypeVar("R", bound=ModelRequest)

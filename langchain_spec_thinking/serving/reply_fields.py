@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import AIMessage
 
-    from langchain_spec_thinking.server.errors import RefusedError
+    from langchain_spec_thinking.serving.errors import RefusedError
 
 _FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
 """The finish reasons of OpenAI's API. Some clients accept no others."""

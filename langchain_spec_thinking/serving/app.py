@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI, Request
 from starlette.exceptions import HTTPException
 
-from langchain_spec_thinking.server.endpoints import Endpoints
-from langchain_spec_thinking.server.errors import RefusedError, refusal
-from langchain_spec_thinking.server.limits import Limits
-from langchain_spec_thinking.server.observed import Observed
-from langchain_spec_thinking.server.request_record import record_of
+from langchain_spec_thinking.serving.endpoints import Endpoints
+from langchain_spec_thinking.serving.errors import RefusedError, refusal
+from langchain_spec_thinking.serving.limits import Limits
+from langchain_spec_thinking.serving.observed import Observed
+from langchain_spec_thinking.serving.request_record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +34,7 @@ def create_app(
     Example:
         ```python
         from langchain_spec_thinking import ChatSpeculativeThinking
-        from langchain_spec_thinking.server.app import create_app
+        from langchain_spec_thinking.serving.app import create_app
 
         app = create_app(ChatSpeculativeThinking.pocket(), ["a-key-for-clients"])
         ```

@@ -6,18 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from langchain_spec_thinking.server import reply_fields
-from langchain_spec_thinking.server.output_items import CALL, MESSAGE, THOUGHT, OutputItem
+from langchain_spec_thinking.serving import reply_fields
+from langchain_spec_thinking.serving.output_items import CALL, MESSAGE, THOUGHT, OutputItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
-    from langchain_spec_thinking.server.errors import RefusedError
-    from langchain_spec_thinking.server.output_items import ItemForm, Status
-    from langchain_spec_thinking.server.reply_fields import Call
-    from langchain_spec_thinking.server.responses_request import ResponsesRequest
+    from langchain_spec_thinking.serving.errors import RefusedError
+    from langchain_spec_thinking.serving.output_items import ItemForm, Status
+    from langchain_spec_thinking.serving.reply_fields import Call
+    from langchain_spec_thinking.serving.responses_request import ResponsesRequest
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """Why a reply is incomplete, by its finish reason."""

@@ -8,14 +8,14 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from langchain_spec_thinking.server.log import LOGGING
+from langchain_spec_thinking.serving.log import LOGGING
 
 if TYPE_CHECKING:
     import asyncio
 
     from fastapi import FastAPI
 
-    from langchain_spec_thinking.server.limits import Limits
+    from langchain_spec_thinking.serving.limits import Limits
 
 _HEADER_BYTES = 16_384
 """Longest header of a request, in bytes."""

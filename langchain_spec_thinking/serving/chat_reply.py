@@ -6,16 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from langchain_spec_thinking.server import reply_fields
+from langchain_spec_thinking.serving import reply_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langchain_core.messages import AIMessage, AIMessageChunk
 
-    from langchain_spec_thinking.server.chat_request import ChatRequest
-    from langchain_spec_thinking.server.errors import RefusedError
-    from langchain_spec_thinking.server.reply_fields import Call
+    from langchain_spec_thinking.serving.chat_request import ChatRequest
+    from langchain_spec_thinking.serving.errors import RefusedError
+    from langchain_spec_thinking.serving.reply_fields import Call
 
 
 class ChatReply:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from langchain_spec_thinking.server.request_record import tokens_by_author
+from langchain_spec_thinking.serving.request_record import tokens_by_author
 
 if TYPE_CHECKING:
-    from langchain_spec_thinking.server.limiter import RequestLimiter
-    from langchain_spec_thinking.server.request_record import RequestRecord
+    from langchain_spec_thinking.serving.limiter import RequestLimiter
+    from langchain_spec_thinking.serving.request_record import RequestRecord
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Upper bounds of the groups of times, in seconds. A reply may take ten minutes."""
