@@ -8,7 +8,7 @@ TORCH := torch==2.13.0
 UV_VERSION := 0.13.9
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test newest lowest servers integration integration-servers integration-here ray clients faults soak lint type docs notebooks \
+.PHONY: demo test newest newest-here lowest servers integration integration-servers integration-here ray clients faults soak lint type docs notebooks \
   bench bench-quick bench-pocket bench-triggers bench-pays lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -137,10 +137,22 @@ test: .venv/.test
 	@echo "==> Running the unit tests: five to ten minutes on two cores"
 	$(call unit_tests,.venv)
 
-# Run the unit tests and the demo with the newest versions that pyproject.toml allows today.
+# Run the unit tests and the demo with the newest versions that pyproject.toml allows today. If locks/package.txt has exactly
+# these versions, `make test` is the same run, so this target stops.
+pinned = grep --only-matching --extended-regexp '^[a-z0-9][a-z0-9._-]*==[^ ;]+'
 newest: .venv/.uv
 	mkdir -p build
 	$(COMPILE) --upgrade $(TESTED) --output-file build/newest.txt
+	$(pinned) locks/package.txt | sort > build/locked-versions.txt
+	$(pinned) build/newest.txt | sort > build/newest-versions.txt
+	new=$$(comm -13 build/locked-versions.txt build/newest-versions.txt); \
+	if [ "$$new" ]; then \
+	  echo "==> Newer than the locked versions:" $$new; $(MAKE) newest-here; \
+	else \
+	  echo "==> The newest versions are the locked ones, and \`make test\` runs the tests with these"; \
+	fi
+
+newest-here: .venv/.uv
 	$(call locked,.venv-newest,build/newest.txt)
 	$(call lane,.venv-newest)
 
