@@ -10,10 +10,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
+from langchain.agents.middleware import wrap_model_call
+from langchain.agents.structured_output import ToolStrategy
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.errors import GraphRecursionError
 
-from benchmarks.pays.agent_tasks import INSTRUCTIONS, TASKS, Shop
+from benchmarks.pays.agent_tasks import EXAMPLES, INSTRUCTIONS, TASKS, Answer, Shop
 from benchmarks.pays.llama_servers import SLOTS, run_with_servers
 from langchain_spec_thinking import DelegationPolicy
 from langchain_spec_thinking.evaluation import alone
@@ -21,14 +23,14 @@ from langchain_spec_thinking.evaluation.statistics import mcnemar, wilson
 from langchain_spec_thinking.jsonl import LineAppender, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.turn import Author
 
 GATED: Final = "gated"
-_STEPS_MAX: Final = 17
+_STEPS_MAX: Final = 9
 """Most steps of the graph in one task: eight calls of the model, the tools between them, and one more step."""
 _SECONDS_MAX: Final = 600.0
 """Time limit of one call of the model, in seconds."""
@@ -40,7 +42,7 @@ _USED: Final = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens
 
 def agent_models(pair: ChatSpeculativeThinking) -> dict[str, ChatSpeculativeThinking]:
     """Return the models that are compared: each model of the pair alone, and the pair with `gated()`."""
-    limited = pair.model_copy(update={"timeout": _SECONDS_MAX})
+    limited = pair.model_copy(update={"timeout": _SECONDS_MAX, "max_tokens": 100})
     models = {name: alone(limited, side, name).model for side, name in zip(_SIDES, ("small", "large"), strict=True)}
     return {**models, GATED: limited.model_copy(update={"policy": DelegationPolicy.gated()})}
 
@@ -99,33 +101,39 @@ def _of_side(task: Mapping[str, Any], side: str) -> dict[str, int]:
     return {used: sum(task["usage"][each][used] for each in _SIDES) if mine else 0 for used in _USED}
 
 
+@wrap_model_call
+def _one_call(request: Any, handler: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - LangChain's types are generic
+    """Ask for one call at a time. Otherwise small models go on with calls until they have no tokens left."""
+    return handler(request.override(model_settings={"parallel_tool_calls": False}))
+
+
 def _do(name: str, model: ChatSpeculativeThinking, number: int) -> dict[str, Any]:
     """Do one task, and return its line."""
     task, shop = TASKS[number], Shop()
     with _MAKING_TOOLS:
-        agent = create_agent(model, tools=shop.tools(), system_prompt=INSTRUCTIONS)
-    messages: list[Any] = []
+        agent = create_agent(model, tools=shop.tools(), system_prompt=INSTRUCTIONS, response_format=ToolStrategy(Answer), middleware=[_one_call])
+    state: dict[str, Any] = {"messages": []}
     error, began = None, time.monotonic()
     try:
         for state in agent.stream(
-            {"messages": [{"role": "user", "content": task.wish}]},
+            {"messages": [*EXAMPLES, HumanMessage(task.wish)]},
             {"recursion_limit": _STEPS_MAX},
             stream_mode="values",
         ):
-            messages = state["messages"]
+            pass
     except GraphRecursionError:
         error = "too many steps"
     except Exception as e:  # noqa: BLE001 - one failed task must not end the comparison
         error = f"{type(e).__name__}: {e}"
+    messages = state["messages"][len(EXAMPLES) :]
+    answer = state.get("structured_response")
     replies = [message for message in messages if isinstance(message, AIMessage)]
     reports = [reply.response_metadata["speculative_thinking"] for reply in replies]
-    last = messages[-1] if messages else None
-    text = last.text if isinstance(last, AIMessage) else ""
     return {
         "model": name,
         "task": number,
         "wish": task.wish,
-        "right": error is None and task.succeeded(shop, text),
+        "right": error is None and task.succeeded(shop, answer),
         "error": error,
         "ordered": shop.ordered,
         "calls": sum(len(reply.tool_calls) for reply in replies),
