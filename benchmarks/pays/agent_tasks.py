@@ -89,33 +89,39 @@ class Task:
     def succeeded(self, shop: Shop, answer: Answer | None) -> bool:
         """Return whether the orders and the answer are right."""
         return (
-            answer is not None and shop.ordered == self.ordered and (self.number is None or answer.number == self.number)
+            answer is not None
+            and shop.ordered == self.ordered
+            and (self.number is None or answer.number == self.number)
         )
 
 
 TASKS: Final = (
+    # One call, whose arguments are the words of the customer.
     Task("What does one lamp cost?", number=24),
     Task("How much are 3 chairs?", number=165),
-    Task("What would I pay for a dozen pens?", number=30),
     Task("How many chairs do you still have?", number=3),
     Task("Are there any maps left, and how many?", number=25),
-    Task("Please order 3 cups for me.", {"cup": 3}),
+    Task("Do not order yet. I only want to know the price of 7 maps.", number=28),
+    # One call, whose quantity the customer does not say as a number.
+    Task("What would I pay for a dozen pens?", number=30),
     Task("I'll take half a dozen maps.", {"map": 6}),
-    Task("I need a lamp and five pens. Please order them.", {"lamp": 1, "pen": 5}),
     Task("We are 8 people. What does a cup for each of us cost?", number=48),
     Task("My two children need 3 pens each. Please order them.", {"pen": 6}),
-    Task("Do not order yet. I only want to know the price of 7 maps.", number=28),
+    Task("Each of my 2 rooms needs 2 lamps. Please order them.", {"lamp": 4}),
+    # Several calls.
+    Task("I need a lamp and five pens. Please order them.", {"lamp": 1, "pen": 5}),
     Task("Order 2 cups and tell me what they cost together.", {"cup": 2}, 12),
     Task("Order 5 maps and tell me how many maps you have left then.", {"map": 5}, 20),
     Task("Order a chair for me, and tell me how many lamps you have.", {"chair": 1}, 7),
+    Task("Order one of each: a pen, a cup and a map.", {"pen": 1, "cup": 1, "map": 1}),
+    # What is right depends on a result.
     Task("Order all the lamps that you have.", {"lamp": 7}),
     Task("How many cups do you have? Order half of them.", {"cup": 6}),
-    Task("Order one of each: a pen, a cup and a map.", {"pen": 1, "cup": 1, "map": 1}),
     Task("Which is cheaper, a cup or a map? Order one of the cheaper item.", {"map": 1}),
     Task("What do 4 cups and 2 maps cost together?", number=32),
     Task("Order 10 chairs if you have that many. Otherwise tell me how many you have.", number=3),
 )
-"""The tasks, in the order of the table."""
+"""The tasks, five of each kind, in the order of the table."""
 
 
 def _called(id_: str, tool: str, result: str, **arguments: str | int) -> list[BaseMessage]:
