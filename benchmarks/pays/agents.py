@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +24,13 @@ from langchain_spec_thinking.jsonl import LineAppender, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.turn import Author
 
 GATED: Final = "gated"
+KEPT: Final = Path(__file__).with_suffix(".jsonl")
+"""What the agents did in the run whose figures docs/agents.md shows."""
 _CALLS_MAX: Final = 5
 """Most calls of the model in one task. No task needs more than four."""
 _TOKENS_MAX: Final = 100

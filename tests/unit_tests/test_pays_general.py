@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 
+from benchmarks.pays import agents
 from benchmarks.pays.agent_tasks import EXAMPLES, TASKS, Answer, Shop, Task
-from benchmarks.pays.agents import run_agents
+from benchmarks.pays.agents import agent_figures, run_agents
 from benchmarks.pays.answers import is_right
+from benchmarks.pays.documents import MEASURED
 from benchmarks.pays.general import CHOOSING, POLICIES, REPORTED, run_general
 from benchmarks.pays.questions import KINDS, LEVELS, general_questions
 from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.jsonl import read_lines
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -185,3 +188,10 @@ def test_a_task_that_is_done_does_not_run_again(tmp_path: Path) -> None:
     requests = len(small.requests)
     assert run_agents(pair, tmp_path) == first
     assert len(small.requests) == requests
+
+
+def test_the_kept_figures_are_those_of_the_kept_answers() -> None:
+    lines = [line for _, line in read_lines(agents.KEPT)]
+    assert {(line["task"], line["wish"]) for line in lines} == {(n, task.wish) for n, task in enumerate(TASKS)}
+    models = {name: [line for line in lines if line["model"] == name] for name in ("small", "large", "gated")}
+    assert agent_figures(models) == json.loads(MEASURED.read_text(encoding="utf-8"))["agents"]
