@@ -119,10 +119,11 @@ def _do(name: str, model: ChatSpeculativeThinking, number: int) -> dict[str, Any
             response_format=ToolStrategy(Answer),
             middleware=[ModelCallLimitMiddleware(run_limit=_CALLS_MAX, exit_behavior="error")],
         )
-    state: dict[str, Any] = {"messages": []}
+    asked: list[Any] = [*EXAMPLES, HumanMessage(task.wish)]
+    state: dict[str, Any] = {"messages": asked}
     error, began = None, time.monotonic()
     try:
-        for latest in agent.stream({"messages": [*EXAMPLES, HumanMessage(task.wish)]}, stream_mode="values"):
+        for latest in agent.stream({"messages": asked}, stream_mode="values"):
             state = latest
     except Exception as e:  # noqa: BLE001 - one failed task must not end the comparison
         error = f"{type(e).__name__}: {e}"
