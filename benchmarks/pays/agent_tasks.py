@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import ast
-import operator
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
+from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 INSTRUCTIONS: Final = (
-    "You work in a shop that sells pens, cups, maps, lamps and chairs. Use the tools to find prices and stock, to "
-    "calculate, and to order. Order only what the customer wants. When you are done, answer in one short sentence."
+    "You help the customers of a shop. You know no price and no stock, so get them with the tools. Place an order only "
+    "if the customer wants to buy. When you have the results that the customer needs, call Answer."
 )
-_GOODS: Final = {"pen": (2.5, 40), "cup": (6.0, 12), "map": (4.0, 25), "lamp": (24.0, 7), "chair": (55.0, 3)}
-"""Price in euros and number in stock of each item."""
-_OPERATORS: Final[Mapping[type[ast.AST], Callable[[float, float], float]]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+Item = Literal["book", "rug", "pen", "cup", "map", "lamp", "chair"]
+"""What the shop sells. No task is about the first two items, because the examples are about them."""
+_GOODS: Final = {
+    "book": (9.0, 30),
+    "rug": (30.0, 5),
+    "pen": (2.5, 40),
+    "cup": (6.0, 12),
+    "map": (4.0, 25),
+    "lamp": (24.0, 7),
+    "chair": (55.0, 3),
 }
-_NUMBER: Final = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+"""Price in euros and number in stock of each item."""
+
+
+class Answer(BaseModel):
+    """Tell the customer the number that was asked for, and finish."""
+
+    number: float = Field(description="The number of the result: euros or pieces.")
 
 
 @dataclass
@@ -41,60 +48,28 @@ class Shop:
     def tools(self) -> list[Callable[..., str]]:
         """Return the three tools."""
 
-        def look_up(item: str) -> str:
-            """Say the price in euros and the number in stock of one item, for example of "pen"."""
-            return self._look_up(item)
+        def get_price(item: Item, quantity: int) -> str:
+            """Get the price of a quantity of one item."""
+            return f"{quantity} {item} cost {_GOODS[item][0] * quantity:g} euros."
 
-        def calculate(expression: str) -> str:
-            """Calculate, for example "3 * 4.5 + 2"."""
-            return calculated(expression)
+        def get_stock(item: Item) -> str:
+            """Get how many of one item the shop has."""
+            return f"The shop has {self._left(item)} {item}."
 
-        def order(item: str, quantity: int) -> str:
-            """Order a number of one item for the customer."""
+        def place_order(item: Item, quantity: int) -> str:
+            """Order a quantity of one item for the customer."""
             return self._order(item, quantity)
 
-        return [look_up, calculate, order]
+        return [get_price, get_stock, place_order]
 
-    def _look_up(self, item: str) -> str:
-        name = _name(item)
-        if name not in _GOODS:
-            return f"There is no item {item!r}. The items are {', '.join(_GOODS)}."
-        price, stock = _GOODS[name]
-        return f"{name}: price {price:g} euros each, {stock} in stock"
+    def _left(self, item: str) -> int:
+        return _GOODS[item][1] - self.ordered.get(item, 0)
 
     def _order(self, item: str, quantity: int) -> str:
-        name = _name(item)
-        if name not in _GOODS:
-            return f"There is no item {item!r}. The items are {', '.join(_GOODS)}."
-        if not 0 < quantity <= _GOODS[name][1] - self.ordered.get(name, 0):
-            return f"Not possible: {_GOODS[name][1] - self.ordered.get(name, 0)} of {name} are left."
-        self.ordered[name] = self.ordered.get(name, 0) + quantity
-        return f"Ordered: {quantity} of {name}."
-
-
-def _name(item: str) -> str:
-    name = item.strip().lower()
-    return name.removesuffix("s")
-
-
-def calculated(expression: str) -> str:
-    """Return the value of a sum of numbers, or what is wrong with it."""
-    try:
-        return f"{round(_value(ast.parse(expression, mode='eval').body), 4):g}"
-    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError) as e:
-        return f"This cannot be calculated: {e}"
-
-
-def _value(node: ast.AST) -> float:
-    match node:
-        case ast.Constant(value=int() | float() as value):
-            return float(value)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_value(left), _value(right))
-    msg = "only numbers and + - * / // % are allowed"
-    raise ValueError(msg)
+        if not 0 < quantity <= self._left(item):
+            return f"Not ordered: the shop has only {self._left(item)} {item}."
+        self.ordered[item] = self.ordered.get(item, 0) + quantity
+        return f"Ordered: {quantity} {item}."
 
 
 @dataclass(frozen=True)
@@ -104,39 +79,65 @@ class Task:
     Attributes:
         wish: The words of the customer.
         ordered: The right orders at the end.
-        number: The number that the last message must contain. None: any message is right.
+        number: The number that the answer must have. None: any number is right.
     """
 
     wish: str
     ordered: Mapping[str, int] = field(default_factory=dict)
     number: float | None = None
 
-    def succeeded(self, shop: Shop, message: str) -> bool:
-        """Return whether the orders and the last message are right."""
-        numbers = {float(found.replace(",", "")) for found in _NUMBER.findall(message)}
-        return shop.ordered == self.ordered and (self.number is None or self.number in numbers)
+    def succeeded(self, shop: Shop, answer: Answer | None) -> bool:
+        """Return whether the orders and the answer are right."""
+        return (
+            answer is not None
+            and shop.ordered == self.ordered
+            and (self.number is None or answer.number == self.number)
+        )
 
 
 TASKS: Final = (
+    # One call, whose arguments are the words of the customer.
     Task("What does one lamp cost?", number=24),
-    Task("How many chairs do you have in stock?", number=3),
-    Task("What do 3 lamps cost together?", number=72),
-    Task("What do 4 cups and 2 maps cost together?", number=32),
-    Task("How many euros are all the maps in your stock worth?", number=100),
-    Task("What is 17% of 2450?", number=416.5),
-    Task("Please order 3 cups.", {"cup": 3}),
-    Task("I want 2 lamps and 5 pens. Please order them.", {"lamp": 2, "pen": 5}),
-    Task("Order one of each item that you sell.", dict.fromkeys(_GOODS, 1)),
-    Task("Order all lamps that are in stock.", {"lamp": 7}),
-    Task("I have 30 euros. Order as many pens as I can pay.", {"pen": 12}),
-    Task("I have 20 euros. How many maps can I buy? Do not order anything.", number=5),
-    Task("Order 10 chairs if you have that many. If not, order nothing and tell me how many you have.", number=3),
-    Task("Order 20 maps if you have that many. If not, order nothing.", {"map": 20}),
-    Task("Which is cheaper, a cup or a map? Order one of the cheaper item.", {"map": 1}),
+    Task("How much are 3 chairs?", number=165),
+    Task("How many chairs do you still have?", number=3),
+    Task("Are there any maps left, and how many?", number=25),
+    Task("Do not order yet. I only want to know the price of 7 maps.", number=28),
+    # One call, whose quantity the customer does not say as a number.
+    Task("What would I pay for a dozen pens?", number=30),
+    Task("I'll take half a dozen maps.", {"map": 6}),
+    Task("We are 8 people. What does a cup for each of us cost?", number=48),
+    Task("My two children need 3 pens each. Please order them.", {"pen": 6}),
+    Task("Each of my 2 rooms needs 2 lamps. Please order them.", {"lamp": 4}),
+    # Several calls.
+    Task("I need a lamp and five pens. Please order them.", {"lamp": 1, "pen": 5}),
     Task("Order 2 cups and tell me what they cost together.", {"cup": 2}, 12),
-    Task("Order half of the cups that you have in stock.", {"cup": 6}),
-    Task("I pay with 100 euros for 3 lamps. How much do I get back? Do not order anything.", number=28),
-    Task("Order 4 maps and pay attention: I have 50 euros. Tell me how much money I have left.", {"map": 4}, 34),
-    Task("What is the price of a chair after a discount of 20%?", number=44),
+    Task("Order 5 maps and tell me how many maps you have left then.", {"map": 5}, 20),
+    Task("Order a chair for me, and tell me how many lamps you have.", {"chair": 1}, 7),
+    Task("Order one of each: a pen, a cup and a map.", {"pen": 1, "cup": 1, "map": 1}),
+    # What is right depends on a result.
+    Task("Order all the lamps that you have.", {"lamp": 7}),
+    Task("How many cups do you have? Order half of them.", {"cup": 6}),
+    Task("Which is cheaper, a cup or a map? Order one of the cheaper item.", {"map": 1}),
+    Task("What do 4 cups and 2 maps cost together?", number=32),
+    Task("Order 10 chairs if you have that many. Otherwise tell me how many you have.", number=3),
 )
-"""The tasks, in the order of the table."""
+"""The tasks, five of each kind, in the order of the table."""
+
+
+def _called(id_: str, tool: str, result: str, **arguments: str | int) -> list[BaseMessage]:
+    return [
+        AIMessage("", tool_calls=[ToolCall(name=tool, args=arguments, id=id_)]),
+        ToolMessage(result, tool_call_id=id_),
+    ]
+
+
+EXAMPLES: Final[tuple[BaseMessage, ...]] = (
+    HumanMessage("What do 2 books cost?"),
+    *_called("example1", "get_price", "2 book cost 18 euros.", item="book", quantity=2),
+    *_called("example2", "Answer", "Answered.", number=18),
+    HumanMessage("Order 4 rugs, and tell me how many books you have."),
+    *_called("example3", "place_order", "Ordered: 4 rug.", item="rug", quantity=4),
+    *_called("example4", "get_stock", "The shop has 30 book.", item="book"),
+    *_called("example5", "Answer", "Answered.", number=30),
+)
+"""Two finished tasks, which come before each task. They show what calls look like."""

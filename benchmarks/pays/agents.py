@@ -6,15 +6,17 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
-from langgraph.errors import GraphRecursionError
+from langchain.agents.middleware import ModelCallLimitMiddleware
+from langchain.agents.structured_output import ToolStrategy
+from langchain_core.messages import AIMessage, HumanMessage
 
-from benchmarks.pays.agent_tasks import INSTRUCTIONS, TASKS, Shop
-from benchmarks.pays.llama_servers import SLOTS, run_with_servers
+from benchmarks.pays.agent_tasks import EXAMPLES, INSTRUCTIONS, TASKS, Answer, Shop
+from benchmarks.pays.llama_servers import run_with_servers
 from langchain_spec_thinking import DelegationPolicy
 from langchain_spec_thinking.evaluation import alone
 from langchain_spec_thinking.evaluation.statistics import mcnemar, wilson
@@ -22,14 +24,17 @@ from langchain_spec_thinking.jsonl import LineAppender, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from langchain_spec_thinking import ChatSpeculativeThinking
     from langchain_spec_thinking.turn import Author
 
 GATED: Final = "gated"
-_STEPS_MAX: Final = 17
-"""Most steps of the graph in one task: eight calls of the model, the tools between them, and one more step."""
+KEPT: Final = Path(__file__).with_suffix(".jsonl")
+"""What the agents did in the run whose figures docs/agents.md shows."""
+_CALLS_MAX: Final = 5
+"""Most calls of the model in one task. No task needs more than four."""
+_TOKENS_MAX: Final = 100
+"""Most tokens of one reply. Two calls of tools take about 60."""
 _SECONDS_MAX: Final = 600.0
 """Time limit of one call of the model, in seconds."""
 _MAKING_TOOLS: Final = threading.Lock()
@@ -40,32 +45,36 @@ _USED: Final = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens
 
 def agent_models(pair: ChatSpeculativeThinking) -> dict[str, ChatSpeculativeThinking]:
     """Return the models that are compared: each model of the pair alone, and the pair with `gated()`."""
-    limited = pair.model_copy(update={"timeout": _SECONDS_MAX})
+    limited = pair.model_copy(update={"timeout": _SECONDS_MAX, "max_tokens": _TOKENS_MAX})
     models = {name: alone(limited, side, name).model for side, name in zip(_SIDES, ("small", "large"), strict=True)}
     return {**models, GATED: limited.model_copy(update={"policy": DelegationPolicy.gated()})}
 
 
-def run_agents(pair: ChatSpeculativeThinking, folder: Path, *, concurrency: int = SLOTS) -> dict[str, Any]:
+def run_agents(pair: ChatSpeculativeThinking, folder: Path) -> dict[str, Any]:
     """Let an agent do every task with every model. Finished tasks in `folder` do not run again.
+
+    The models work at the same time, and each does one task after the other. So the servers keep the instructions.
 
     Args:
         pair: Both models.
         folder: Folder for `agents.jsonl`, which holds one line for each model and task.
-        concurrency: Number of tasks that run at the same time.
 
     Returns:
         The figures of each model, for `build/pays.json`.
     """
     file = folder / "agents.jsonl"
     done = {(line["model"], line["task"]): line for _, line in read_lines(file)} if file.exists() else {}
-    append = LineAppender(file)
-    for name, model in agent_models(pair).items():
-        with ThreadPoolExecutor(concurrency) as pool:
-            missing = [number for number in range(len(TASKS)) if (name, number) not in done]
-            for line in pool.map(lambda number, name=name, model=model: _do(name, model, number), missing):
-                append(json.dumps(line, ensure_ascii=False))
-                done[name, line["task"]] = line
-    return agent_figures({name: [done[name, n] for n in range(len(TASKS))] for name in (*("small", "large"), GATED)})
+    append, models = LineAppender(file), agent_models(pair)
+
+    def lines_of(name: str) -> list[dict[str, Any]]:
+        for number in range(len(TASKS)):
+            if (name, number) not in done:
+                done[name, number] = _do(name, models[name], number)
+                append(json.dumps(done[name, number], ensure_ascii=False))
+        return [done[name, number] for number in range(len(TASKS))]
+
+    with ThreadPoolExecutor(len(models)) as pool:
+        return agent_figures(dict(zip(models, pool.map(lines_of, models), strict=True)))
 
 
 def agent_figures(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -103,29 +112,30 @@ def _do(name: str, model: ChatSpeculativeThinking, number: int) -> dict[str, Any
     """Do one task, and return its line."""
     task, shop = TASKS[number], Shop()
     with _MAKING_TOOLS:
-        agent = create_agent(model, tools=shop.tools(), system_prompt=INSTRUCTIONS)
-    messages: list[Any] = []
+        agent = create_agent(
+            model,
+            tools=shop.tools(),
+            system_prompt=INSTRUCTIONS,
+            response_format=ToolStrategy(Answer),
+            middleware=[ModelCallLimitMiddleware(run_limit=_CALLS_MAX, exit_behavior="error")],
+        )
+    asked: list[Any] = [*EXAMPLES, HumanMessage(task.wish)]
+    state: dict[str, Any] = {"messages": asked}
     error, began = None, time.monotonic()
     try:
-        for state in agent.stream(
-            {"messages": [{"role": "user", "content": task.wish}]},
-            {"recursion_limit": _STEPS_MAX},
-            stream_mode="values",
-        ):
-            messages = state["messages"]
-    except GraphRecursionError:
-        error = "too many steps"
+        for latest in agent.stream({"messages": asked}, stream_mode="values"):
+            state = latest
     except Exception as e:  # noqa: BLE001 - one failed task must not end the comparison
         error = f"{type(e).__name__}: {e}"
+    messages = state["messages"][len(EXAMPLES) :]
+    answer = state.get("structured_response")
     replies = [message for message in messages if isinstance(message, AIMessage)]
     reports = [reply.response_metadata["speculative_thinking"] for reply in replies]
-    last = messages[-1] if messages else None
-    text = last.text if isinstance(last, AIMessage) else ""
     return {
         "model": name,
         "task": number,
         "wish": task.wish,
-        "right": error is None and task.succeeded(shop, text),
+        "right": error is None and task.succeeded(shop, answer),
         "error": error,
         "ordered": shop.ordered,
         "calls": sum(len(reply.tool_calls) for reply in replies),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,9 @@ _PORTS: Final = (18_081, 18_082)
 """Ports of the servers. They are fixed, because stored answers belong to the address that gave them."""
 SLOTS: Final = 8
 """Number of requests that a server answers at the same time. They share its context."""
-_FLAGS: Final = ("-np", str(SLOTS), "-c", "16384", "-t", "2", "--no-webui")
+_THREADS: Final = max(1, (os.cpu_count() or 1) // len(NAMES))
+"""Threads of each server. Both servers work at the same time, and too many threads wait for one another."""
+_FLAGS: Final = ("-np", str(SLOTS), "-c", "16384", "-t", str(_THREADS), "--no-webui")
 _SECONDS_MAX: Final = 3600.0
 """Time limit of a turn, in seconds. It is long because eight turns share the cores, and the machine may be busy."""
 
@@ -78,12 +81,14 @@ def missing_files(models: Path = MODELS, server: Path = SERVER) -> str | None:
 
 
 def _mended(template: str) -> str:
-    """Return the chat template of Qwen2.5-Coder with an example call in single braces.
+    """Return the chat template of Qwen2.5-Coder with other marks of a call, and an example call in single braces.
 
-    The template of the models shows an example call in double braces. The large model copies them, and then the server
-    finds no call at all.
+    Each mark of the template is one special token. These models hardly know the token that ends a call: after the call
+    they write line ends until they have no tokens left. They write marks in letters. The template also shows an example
+    call in double braces. The large model copies them, and then the server finds no call at all.
     """
-    return template.replace('{{\\"name\\"', '{\\"name\\"').replace("<args-json-object>}}", "<args-json-object>}")
+    single = template.replace('{{\\"name\\"', '{\\"name\\"').replace("<args-json-object>}}", "<args-json-object>}")
+    return single.replace("tool_call>", "call>")
 
 
 def _files(models: Path) -> dict[Author, Path]:

@@ -6,13 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from langchain_core.messages import AIMessage, ToolMessage
 
-from benchmarks.pays.agent_tasks import TASKS, Shop, calculated
-from benchmarks.pays.agents import run_agents
+from benchmarks.pays import agents
+from benchmarks.pays.agent_tasks import EXAMPLES, TASKS, Answer, Shop, Task
+from benchmarks.pays.agents import agent_figures, run_agents
 from benchmarks.pays.answers import is_right
+from benchmarks.pays.documents import MEASURED
 from benchmarks.pays.general import CHOOSING, POLICIES, REPORTED, run_general
 from benchmarks.pays.questions import KINDS, LEVELS, general_questions
 from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking.jsonl import read_lines
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -106,35 +110,63 @@ def test_a_rule_lets_the_large_model_answer_what_the_small_one_does_not_know(tmp
 
 def test_the_tools_of_the_shop_change_its_state() -> None:
     shop = Shop()
-    look_up, calculate, order = shop.tools()
-    assert look_up("Lamps") == "lamp: price 24 euros each, 7 in stock"
-    assert calculate("2 * (3 + 4.5)") == "15"
-    assert order("lamp", 5) == "Ordered: 5 of lamp."
-    assert order("lamp", 3) == "Not possible: 2 of lamp are left."
-    assert order("sofa", 1) == "There is no item 'sofa'. The items are pen, cup, map, lamp, chair."
+    get_price, get_stock, place_order = shop.tools()
+    assert get_price("pen", 3) == "3 pen cost 7.5 euros."
+    assert get_stock("lamp") == "The shop has 7 lamp."
+    assert place_order("lamp", 5) == "Ordered: 5 lamp."
+    assert place_order("lamp", 3) == "Not ordered: the shop has only 2 lamp."
+    assert place_order("cup", 0) == "Not ordered: the shop has only 12 cup."
+    assert get_stock("lamp") == "The shop has 2 lamp."
     assert shop.ordered == {"lamp": 5}
 
 
-@pytest.mark.parametrize("expression", ["1 / 0", "2 +", "x", "__import__('os')", "9 ** 9", "(" * 500])
-def test_a_sum_that_cannot_be_calculated_is_no_error(expression: str) -> None:
-    assert calculated(expression).startswith("This cannot be calculated")
+@pytest.mark.parametrize(
+    ("ordered", "number", "expected"),
+    [
+        pytest.param({"cup": 2}, 12, True, id="orders and number are right"),
+        pytest.param({"cup": 2}, 6, False, id="the number is wrong"),
+        pytest.param({"cup": 2}, None, False, id="there is no answer"),
+        pytest.param({}, 12, False, id="nothing is ordered"),
+        pytest.param({"cup": 2, "pen": 1}, 12, False, id="too much is ordered"),
+    ],
+)
+def test_a_task_succeeds_if_orders_and_number_are_right(
+    ordered: dict[str, int], number: float | None, *, expected: bool
+) -> None:
+    answer = None if number is None else Answer(number=number)
+    assert Task("Order 2 cups.", {"cup": 2}, 12).succeeded(Shop(ordered), answer) is expected
+
+
+def test_a_task_without_a_number_allows_any_number() -> None:
+    assert Task("Order 2 cups.", {"cup": 2}).succeeded(Shop({"cup": 2}), Answer(number=99))
+
+
+def test_the_results_in_the_examples_are_those_of_the_shop() -> None:
+    tools = {tool.__name__: tool for tool in Shop().tools()}
+    calls = [call for message in EXAMPLES if isinstance(message, AIMessage) for call in message.tool_calls]
+    results = [message.text for message in EXAMPLES if isinstance(message, ToolMessage)]
+    for call, result in zip(calls, results, strict=True):
+        expected = "Answered." if call["name"] == "Answer" else tools[call["name"]](**call["args"])
+        assert result == expected
+
+
+def call(name: str, **arguments: str | float) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
 
 def solution(turn: Turn) -> str:
-    """Do the task that a turn belongs to: order everything, one item after the other, then say the number."""
-    (wish,) = (message.content for message in turn.history if message.role == "user")
-    task = next(task for task in TASKS if task.wish == wish)
-    done = sum(message.role == "tool" for message in turn.history)
+    """Do the task that a turn belongs to: order everything, one item after the other, then answer the number."""
+    wish = max(at for at, message in enumerate(turn.history) if message.role == "user")
+    task = next(task for task in TASKS if task.wish == turn.history[wish].content)
+    done = sum(message.role == "tool" for message in turn.history[wish:])
     if done < len(task.ordered):
         item, quantity = list(task.ordered.items())[done]
-        return (
-            f"<tool_call>{json.dumps({'name': 'order', 'arguments': {'item': item, 'quantity': quantity}})}</tool_call>"
-        )
-    return f"Done: {task.number}."
+        return call("place_order", item=item, quantity=quantity)
+    return call("Answer", number=task.number or 0)
 
 
 def test_an_agent_whose_large_model_knows_every_task_succeeds_with_gated_calls(tmp_path: Path) -> None:
-    wrong = ScriptedBackend(lambda _: f"Done: {len(wrong.requests)}000.")  # no two answers are alike
+    wrong = ScriptedBackend(lambda _: call("Answer", number=len(wrong.requests) * 1000))  # no two answers are alike
     pair = ChatSpeculativeThinking(speculative=wrong, target=ScriptedBackend(solution), temperature=0)
     found = run_agents(pair, tmp_path)
     assert {name: run["success"] for name, run in found["runs"].items()} == {"small": 0, "large": 1, "gated": 1}
@@ -156,3 +188,10 @@ def test_a_task_that_is_done_does_not_run_again(tmp_path: Path) -> None:
     requests = len(small.requests)
     assert run_agents(pair, tmp_path) == first
     assert len(small.requests) == requests
+
+
+def test_the_kept_figures_are_those_of_the_kept_answers() -> None:
+    lines = [line for _, line in read_lines(agents.KEPT)]
+    assert {(line["task"], line["wish"]) for line in lines} == {(n, task.wish) for n, task in enumerate(TASKS)}
+    models = {name: [line for line in lines if line["model"] == name] for name in ("small", "large", "gated")}
+    assert agent_figures(models) == json.loads(MEASURED.read_text(encoding="utf-8"))["agents"]
