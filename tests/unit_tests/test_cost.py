@@ -232,7 +232,7 @@ def test_a_saved_turn_keeps_its_cost(tmp_path: Path) -> None:
     loaded = Trace.load(tmp_path / "turn.json")
     assert loaded.report.as_dict() == report(message)
     assert loaded.report.cost == message.response_metadata["cost"]
-    assert f"<dt>cost</dt><dd>{loaded.report.cost:.4g}</dd>" in loaded.html()
+    assert f"<li><b>{loaded.report.cost:.4g}</b> <span>cost</span></li>" in loaded.html()
 
 
 def test_a_turn_that_was_saved_before_there_were_costs_has_none() -> None:
