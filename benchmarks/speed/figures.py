@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class Skipped(Exception):  # noqa: N818 - it is no error
+    """A part cannot be measured here. The message says what is missing, and how to get it."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A median of paired runs.

@@ -1,8 +1,8 @@
 """Speed benchmark (`make bench`): writes `build/bench.json`, a plot next to it, and a table on the terminal.
 
 A part is a module with a function `measure(bar, *, quick)`. The function returns figures by name, and calls
-`bar.update()` after each measurement. The command fails if a figure is missing, is not a finite number, or misses a
-target that does not depend on the machine.
+`bar.update()` after each measurement. It raises `Skipped` if a file or a program is missing. The command fails if a
+figure is missing and was not skipped, is not a finite number, or misses a target that does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers.utils import logging
 
 from benchmarks.speed.drawing import draw
+from benchmarks.speed.figures import Skipped
 from benchmarks.speed.tables import markdown, met, table
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ PARTS = {
     "batches": ("batch_of_16", "memory_per_local_turn"),
     "sampling": ("samples_2_vs_1",),
     "drafts": ("takeover_speedup", "prefetch_saves"),
+    "gguf_files": ("gguf_vs_llama_cpp",),
     "remote": (
         "stream_overhead_vs_openai_sdk",
         "time_to_first_token",
@@ -78,16 +80,21 @@ def measure(parts: Sequence[str], *, quick: bool = False, load: Callable[[str], 
     logging.disable_progress_bar()  # the benchmark shows its own bar
     figures: dict[str, Figure] = {}
     seconds = {}
+    skipped: dict[str, str] = {}
     for name in parts:
         began = time.monotonic()
         with tqdm(desc=name, unit="measurement") as bar:
-            figures |= load(name)(bar, quick=quick)
+            try:
+                figures |= load(name)(bar, quick=quick)
+            except Skipped as reason:
+                skipped |= dict.fromkeys(PARTS[name], str(reason))
         seconds[name] = time.monotonic() - began
     return {
         **{name: figure.as_dict() for name, figure in figures.items()},
         "machine": machine(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
+        **({"skipped": skipped} if skipped else {}),
     }
 
 
@@ -99,7 +106,8 @@ def problems(results: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
         parts: Names of the parts that ran.
     """
     messages = []
-    for name in (name for part in parts for name in PARTS[part]):
+    skipped = results.get("skipped", {})
+    for name in (name for part in parts for name in PARTS[part] if name not in skipped):
         figure = results.get(name)
         if figure is None:
             messages.append(f"{name}: expected a figure, got none")
@@ -156,7 +164,10 @@ def main(arguments: Sequence[str] | None = None, load: Callable[[str], Part] = p
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw(json.loads(options.out.read_text(encoding="utf-8")), options.out.with_suffix(".png"))
-    Console(highlight=False).print(table(results))
+    console = Console(highlight=False)
+    console.print(table(results))
+    for name, reason in results.get("skipped", {}).items():
+        console.print(f"{name}: skipped. {reason}", markup=False)
     if messages := problems(results, options.only):
         sys.exit("\n".join(messages))
 

@@ -22,8 +22,8 @@ _NAME = re.compile(r"(?P<name>[^@#]+)(?:#(?P<tokenizer>.*))?")
 """The name of a model whose server is the one in the environment."""
 _REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
 _FORMS = (
-    f"huggingface:ID_OR_FOLDER, {_REMOTE}, followed by #TOKENIZER if the tokenizer is available on "
-    "this machine, or provider:model as for LangChain's init_chat_model"
+    f"huggingface:ID_OR_FOLDER, followed by /FILE.gguf for a GGUF file in it, {_REMOTE}, followed by #TOKENIZER if the "
+    "tokenizer is available on this machine, or provider:model as for LangChain's init_chat_model"
 )
 
 
@@ -31,10 +31,10 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
     """Create the backend that a specification describes.
 
     Args:
-        spec: `huggingface:ID_OR_FOLDER`; or `openai:NAME@URL`, followed by `#TOKENIZER` if the tokenizer is available
-            on this machine; or any other `provider:model` of `langchain.chat_models.init_chat_model`. The prefix
-            `huggingface:` is optional for a Hub id with its owner and for a folder. `@URL` is optional if
-            `OPENAI_API_BASE` or `OPENAI_BASE_URL` holds the address.
+        spec: `huggingface:ID_OR_FOLDER`, followed by `/FILE.gguf` for a GGUF file in it; or `openai:NAME@URL`,
+            followed by `#TOKENIZER` if the tokenizer is available on this machine; or any other `provider:model` of
+            `langchain.chat_models.init_chat_model`. The prefix `huggingface:` is optional for a Hub id with its owner
+            and for a folder. `@URL` is optional if `OPENAI_API_BASE` or `OPENAI_BASE_URL` holds the address.
         api_key: API key of an `openai:` server. The default is `OPENAI_API_KEY` for OpenAI and for the address in the
             environment, and no key for other servers.
 
@@ -45,15 +45,22 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
     """
     prefix, _, rest = spec.partition(":")
     if prefix == "huggingface" and rest:
-        return HuggingFaceBackend(rest)
+        return _local(rest)
     if prefix == "openai":
         return _remote(spec, rest, api_key)
     if rest and re.fullmatch(r"[a-z][a-z0-9_-]+", prefix):
         return ChatModelBackend(_chat_model(spec))
     if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - the text may not be a path
-        return HuggingFaceBackend(spec)
+        return _local(spec)
     msg = f"{without_credentials(spec)}: expected {_FORMS}"
     raise ValueError(msg)
+
+
+def _local(model: str) -> HuggingFaceBackend:
+    if not model.endswith(".gguf"):
+        return HuggingFaceBackend(model)
+    folder, file = os.path.split(model)
+    return HuggingFaceBackend(folder or ".", gguf_file=file)
 
 
 def _remote(spec: str, rest: str, api_key: str | None) -> OpenAIBackend:

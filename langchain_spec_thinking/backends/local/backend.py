@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage, not_picklable
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.utils.quantization_config import QuantizationConfigMixin
 
     from langchain_spec_thinking.backends.base import Drafter
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
@@ -42,14 +46,20 @@ class HuggingFaceBackend(Backend):
         model: Hub id, folder, or a loaded model. A loaded model needs a `tokenizer`.
         tokenizer: Hub id, folder, or a loaded tokenizer. The default is the tokenizer that comes with the model.
         thinking: Whether the model reasons between `<think>` and `</think>`. None detects it from the chat template.
-        dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type.
+        dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type. For
+            quantized weights of a GGUF file, this is float32, which takes twice the time and memory of `"bfloat16"`.
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
+        gguf_file: Name of a GGUF file in the folder or Hub repository `model`. It holds the weights, and the tokenizer
+            with its chat template, unless `tokenizer` is given. Transformers unpacks the weights on most devices.
+        quantization_config: Quantization of the weights, as for `from_pretrained`, for example a `BitsAndBytesConfig`.
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
-        ImportError: The extra `[huggingface]` is not installed.
-        ValueError: A loaded model came without a tokenizer, or `price` is not a price.
+        ImportError: The extra `[huggingface]` is not installed, or `[gguf]` for a `gguf_file`, or a package of the
+            quantization.
+        ValueError: A loaded model came without a tokenizer, or with settings for loading it, or `price` is not a
+            price.
         BackendError: The model cannot be loaded.
         ContinuationError: The model has no chat template, or cannot continue from a KV cache.
     """
@@ -65,25 +75,40 @@ class HuggingFaceBackend(Backend):
         dtype: Any = "auto",  # noqa: ANN401 - a torch.dtype or its name; torch may not be installed
         device: str = "auto",
         trust_remote_code: bool = False,
+        gguf_file: str | None = None,
+        quantization_config: QuantizationConfigMixin | dict[str, Any] | None = None,
         price: Price | None = FREE,
     ) -> None:
         require_price(price)
         require_modules("HuggingFaceBackend", "huggingface", "torch", "transformers")
+        if gguf_file is not None:
+            require_modules("`gguf_file`", "gguf", "gguf")
         from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
 
         if not isinstance(model, (str, os.PathLike)):
             if tokenizer is None:
                 msg = "tokenizer: a loaded model needs a tokenizer, got None"
                 raise ValueError(msg)
+            _require_none(gguf_file=gguf_file, quantization_config=quantization_config)
             loaded, path = model, model.name_or_path or type(model).__name__
         else:
             path = os.fspath(model)
-            loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
-        if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
-            tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
+            loaded = load_model(
+                path,
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                gguf_file=gguf_file,
+                quantization_config=quantization_config,
+            )
+        if tokenizer is None:
+            tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, gguf_file=gguf_file)
+        elif isinstance(tokenizer, (str, os.PathLike)):
+            tokenizer = load_tokenizer(os.fspath(tokenizer), trust_remote_code=trust_remote_code)
         self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
         self.name = public_name(self._path)
         self.price = price
+        self._quantization = _described(gguf_file, quantization_config)
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._template = ChatTemplate(tokenizer, thinking=thinking)
         self._model = LocalModel.of(loaded)
@@ -225,34 +250,78 @@ class HuggingFaceBackend(Backend):
 
     def describe(self) -> dict[str, Any]:
         """Return the model and the settings that change what it writes. A folder is described by its last name."""
-        return {**super().describe(), **described_path(self._path), "dtype": self._dtype}
+        return {**super().describe(), **described_path(self._path), "dtype": self._dtype, **self._quantization}
 
 
+def _require_none(**settings: object) -> None:
+    """Raise an error if a setting for loading a model comes with a loaded model."""
+    for name, value in settings.items():
+        if value is not None:
+            msg = f"{name}: expected None for a loaded model, got {value!r}. Pass the model's folder or Hub id instead."
+            raise ValueError(msg)
+
+
+def _described(
+    gguf_file: str | None, quantization_config: QuantizationConfigMixin | dict[str, Any] | None
+) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    if gguf_file is not None:
+        described["gguf_file"] = gguf_file
+    if quantization_config is not None:
+        config = quantization_config
+        described["quantization"] = config if isinstance(config, dict) else json.loads(config.to_json_string())
+    return described
+
+
+_INVALID = (OSError, ValueError, LookupError, struct.error)
+"""Errors of transformers if a file is missing or is not what it should be. The last two come from cut GGUF files."""
 _LOADING = threading.Lock()
 """Lock for loading models. Two models at the same time can get random weights.
 
 Transformers changes global settings of torch while it loads a model."""
 
 
-def load_model(path: str, *, dtype: Any, device: str, trust_remote_code: bool) -> PreTrainedModel:  # noqa: ANN401
+def load_model(
+    path: str,
+    *,
+    dtype: Any,  # noqa: ANN401 - a torch.dtype or its name
+    device: str,
+    trust_remote_code: bool,
+    gguf_file: str | None = None,
+    quantization_config: QuantizationConfigMixin | dict[str, Any] | None = None,
+) -> PreTrainedModel:
     """Load a model from the Hugging Face Hub or a folder.
 
     Downloads show the Hub's progress bars, unless the user has disabled them. Loading the weights shows no progress
-    bar.
+    bar, except transformers' own bar for the weights of a GGUF file, which may take minutes.
 
     Raises:
         BackendError: The path does not exist or is not a model.
+        ImportError: The quantization needs a package that is not installed.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
 
+    _require_file(path, gguf_file)
+    settings = {"gguf_file": gguf_file, "quantization_config": quantization_config}
+    given = {name: value for name, value in settings.items() if value is not None}
     try:
         with _LOADING, _no_weights_bar():
             model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code
+                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code, **given
             )
-    except (OSError, ValueError) as e:
-        raise BackendError(_not_loaded("model", path, e)) from e
+    except _INVALID as e:
+        raise BackendError(_not_loaded("model", path, e, gguf_file)) from e
     return model
+
+
+def _require_file(path: str, gguf_file: str | None) -> None:
+    """Raise an error that lists the GGUF files of a folder, if it does not contain the given one."""
+    folder = Path(path)
+    if gguf_file is None or not folder.is_dir() or (folder / gguf_file).is_file():
+        return
+    found = ", ".join(sorted(file.name for file in folder.glob("*.gguf"))) or "none"
+    msg = f"gguf_file: {gguf_file} is not in the folder {path}. GGUF files in this folder: {found}."
+    raise BackendError(msg)
 
 
 @contextmanager
@@ -269,26 +338,35 @@ def _no_weights_bar() -> Iterator[None]:
         logging._tqdm_active = before  # noqa: SLF001
 
 
-def load_tokenizer(path: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from the Hugging Face Hub or a folder.
+def load_tokenizer(
+    path: str, *, trust_remote_code: bool = False, gguf_file: str | None = None
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from the Hugging Face Hub or a folder, or from a GGUF file in it.
 
     Raises:
         BackendError: The path does not exist or is not a tokenizer, or the tokenizer cannot decode token by token.
     """
     from transformers import AutoTokenizer  # noqa: PLC0415 - heavy
 
+    given = {} if gguf_file is None else {"gguf_file": gguf_file}
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as e:
-        raise BackendError(_not_loaded("tokenizer", path, e)) from e
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code, **given
+        )
+    except _INVALID as e:
+        raise BackendError(_not_loaded("tokenizer", path, e, gguf_file)) from e
     if not tokenizer.is_fast:
         msg = f"{path}: expected a tokenizer of the `tokenizers` library, got {type(tokenizer).__name__}"
         raise BackendError(msg)
     return tokenizer
 
 
-def _not_loaded(what: str, path: str, error: Exception) -> str:
-    return (
-        f"{path}: the {what} cannot be loaded ({str(error).splitlines()[0]}). "
-        "Expected the id of a model on the Hugging Face Hub or a folder with a checkpoint."
-    )
+def _not_loaded(what: str, path: str, error: Exception, gguf_file: str | None) -> str:
+    if gguf_file is not None:
+        expected = "a GGUF file of a language model in a folder or a repository of the Hugging Face Hub"
+    elif path.endswith(".gguf"):
+        expected = "the folder of the GGUF file as the model, and the name of the file as `gguf_file`"
+    else:
+        expected = "the id of a model on the Hugging Face Hub or a folder with a checkpoint"
+    place = path if gguf_file is None else f"{path}, {gguf_file}"
+    return f"{place}: the {what} cannot be loaded ({str(error).splitlines()[0]}). Expected {expected}."
