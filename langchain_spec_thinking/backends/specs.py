@@ -22,8 +22,8 @@ _NAME = re.compile(r"(?P<name>[^@#]+)(?:#(?P<tokenizer>.*))?")
 """The name of a model whose server is the one in the environment."""
 _REMOTE = "openai:NAME@URL, for example openai:qwen@http://127.0.0.1:8000/v1"
 _FORMS = (
-    f"huggingface:ID_OR_FOLDER, followed by /FILE.gguf for a GGUF file in it, {_REMOTE}, followed by #TOKENIZER if the "
-    "tokenizer is available on this machine, or provider:model as for LangChain's init_chat_model"
+    f"huggingface:ID_OR_FOLDER, {_REMOTE}, followed by #TOKENIZER if the tokenizer is available on "
+    "this machine, or provider:model as for LangChain's init_chat_model"
 )
 
 

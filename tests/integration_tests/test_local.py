@@ -12,6 +12,7 @@ from langchain_spec_thinking import ChatSpeculativeThinking, CueTrigger, Delegat
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
 from langchain_spec_thinking.turn import Message, Turn
 from tests.integration_tests.conftest import LARGE, SMALL, model_path
+from tests.integration_tests.servers import DTYPE
 from tests.unit_tests.backends.test_huggingface import counting, decoded, generated, prefilled
 
 if TYPE_CHECKING:
@@ -74,6 +75,21 @@ def test_two_copies_of_a_model_write_the_same() -> None:
     messages = [pair.invoke(prompt) for prompt in PROMPTS[:4]]
     assert [message.text for message in messages] == [alone.invoke(prompt).text for prompt in PROMPTS[:4]]
     assert sum(report(message)["takeovers"] for message in messages) >= 8
+
+
+def test_a_gguf_file_writes_the_same_as_its_unpacked_folder(small: HuggingFaceBackend) -> None:
+    """The file has no other files beside it: its tokenizer, its chat template and its end token are its own."""
+    packed = HuggingFaceBackend(model_path(SMALL), gguf_file="model.gguf", dtype=DTYPE)
+    assert packed._model.eos == small._model.eos  # noqa: SLF001 - no text of this length shows it
+    assert packed.thinks == small.thinks
+    pairs = [
+        ChatSpeculativeThinking(speculative=each, target=each, policy=POLICIES[1], temperature=0, max_tokens=30)
+        for each in (packed, small)
+    ]
+    for prompt in PROMPTS[:2]:
+        message, expected = (pair.invoke(prompt) for pair in pairs)
+        assert message.text == expected.text
+        assert report(message)["takeovers"] == report(expected)["takeovers"]
 
 
 def test_each_model_reads_every_token_once(small: HuggingFaceBackend, large: HuggingFaceBackend) -> None:

@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.runnables import ConfigurableField
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
+from transformers import BitsAndBytesConfig
 
 from langchain_spec_thinking import (
     TAKE_OVER,
@@ -96,6 +97,8 @@ def backends(loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, other:
     return [
         HuggingFaceBackend("Qwen/Qwen3-1.7B"),
         HuggingFaceBackend("Qwen/Qwen3-1.7B", dtype="auto", device="auto", thinking=None, trust_remote_code=False),
+        HuggingFaceBackend("Qwen/Qwen3-1.7B-GGUF", gguf_file="Qwen3-1.7B-Q8_0.gguf", dtype="bfloat16"),
+        HuggingFaceBackend("Qwen/Qwen3-1.7B", quantization_config=BitsAndBytesConfig(load_in_8bit=True)),
         HuggingFaceBackend(loaded, tokenizer),
         OpenAIBackend("name", base_url=URL, tokenizer="hub-id-or-folder"),
         OpenAIBackend("name", base_url=URL, timeout=120),

@@ -296,7 +296,7 @@ def load_model(
     bar, except transformers' own bar for the weights of a GGUF file, which may take minutes.
 
     Raises:
-        BackendError: The path does not exist or is not a model.
+        BackendError: The path does not exist or is not a model, or a GGUF file lacks weights.
         ImportError: The quantization needs a package that is not installed.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
@@ -304,13 +304,26 @@ def load_model(
     _require_file(path, gguf_file)
     settings = {"gguf_file": gguf_file, "quantization_config": quantization_config}
     given = {name: value for name, value in settings.items() if value is not None}
+    model: PreTrainedModel
     try:
         with _LOADING, _no_weights_bar():
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code, **given
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=dtype,
+                device_map=device,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                **given,
             )
     except _INVALID as e:
         raise BackendError(_not_loaded("model", path, e, gguf_file)) from e
+    if gguf_file is not None and (missing := sorted(info["missing_keys"])):
+        msg = (
+            f"{path}, {gguf_file}: the file lacks {len(missing)} weights of the model, for example {missing[0]}. "
+            "Transformers gave them random values. If the model is split into several files, merge them first "
+            "(`llama-gguf-split --merge`)."
+        )
+        raise BackendError(msg)
     return model
 
 

@@ -62,16 +62,26 @@ def test_a_gguf_model_ends_at_the_end_token_of_the_file(loaded: HuggingFaceBacke
     assert loaded._model.eos == {tiny_gguf.TOKENIZER.eos_token_id}  # noqa: SLF001 - no text shows it
 
 
-def test_hand_overs_shared_passes_and_kept_caches_change_no_text(loaded: HuggingFaceBackend) -> None:
-    """A new turn of the same conversation does not read the conversation again."""
-    alone = ChatSpeculativeThinking(speculative=loaded, target=loaded, temperature=0, max_tokens=60)
-    pair = alone.model_copy(update={"policy": BOUNDARY})
-    one_by_one = [pair.invoke(prompt) for prompt in PROMPTS]
-    assert [message.text for message in one_by_one] == [alone.invoke(prompt).text for prompt in PROMPTS]
-    reports = [message.response_metadata["speculative_thinking"] for message in one_by_one]
+def test_takeovers_and_kept_caches_work_as_with_the_original(
+    original: PreTrainedModel, loaded: HuggingFaceBackend
+) -> None:
+    """Texts, authors and counts of tokens are the same: those read, those found in a cache, and those dropped."""
+    reference = HuggingFaceBackend(original, tiny_gguf.TOKENIZER)
+    pair, expected = (
+        ChatSpeculativeThinking(speculative=each, target=each, policy=BOUNDARY, temperature=0, max_tokens=60)
+        for each in (loaded, reference)
+    )
+    reports = []
+    for prompt in PROMPTS:
+        message, other = pair.invoke(prompt), expected.invoke(prompt)
+        assert message.content_blocks == other.content_blocks
+        report, same = (each.response_metadata["speculative_thinking"] for each in (message, other))
+        assert report["usage"] == same["usage"]
+        reports.append(report)
     assert sum(report["takeovers"] for report in reports) >= len(PROMPTS)
     assert all(report["usage"]["speculative"]["cached_tokens"] > 0 for report in reports)
-    assert [message.text for message in pair.batch(PROMPTS)] == [message.text for message in one_by_one]
+    one_by_one = [pair.invoke(prompt).content for prompt in PROMPTS]
+    assert [message.content for message in pair.batch(PROMPTS)] == one_by_one
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
@@ -143,6 +153,14 @@ def test_a_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
 def test_a_file_without_a_chat_template_is_refused(original: PreTrainedModel, tmp_path: Path) -> None:
     tiny_gguf.write(tmp_path, original, template=None)
     with pytest.raises(ContinuationError, match="chat template"):
+        HuggingFaceBackend(tmp_path, gguf_file=FILE)
+
+
+def test_a_file_that_lacks_a_weight_is_refused(original: PreTrainedModel, tmp_path: Path) -> None:
+    """Transformers gives the weight random values. A part of a split model is such a file."""
+    weight = "model.layers.1.mlp.up_proj.weight"
+    tiny_gguf.write(tmp_path, original, without=weight)
+    with pytest.raises(BackendError, match=rf"{FILE}: the file lacks 1 weights .* {weight}\."):
         HuggingFaceBackend(tmp_path, gguf_file=FILE)
 
 

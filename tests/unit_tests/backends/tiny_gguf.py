@@ -46,8 +46,17 @@ def qwen() -> PreTrainedModel:
     return model
 
 
-def write(folder: Path, model: PreTrainedModel, *, template: str | None = tiny.THINKING_TEMPLATE) -> Path:
-    """Write a model and its tokenizer to a GGUF file with 8-bit weights, and return the file."""
+def write(
+    folder: Path, model: PreTrainedModel, *, template: str | None = tiny.THINKING_TEMPLATE, without: str = ""
+) -> Path:
+    """Write a model and its tokenizer to a GGUF file with 8-bit weights, and return the file.
+
+    Args:
+        folder: Folder of the file.
+        model: The model.
+        template: The chat template. None leaves it out.
+        without: Name of a weight that is left out.
+    """
     config: Any = model.config
     file = folder / FILE
     writer = GGUFWriter(file, "qwen2")
@@ -64,6 +73,8 @@ def write(folder: Path, model: PreTrainedModel, *, template: str | None = tiny.T
     _add_tokenizer(writer, template)
     names = get_tensor_name_map(MODEL_ARCH.QWEN2, config.num_hidden_layers)
     for name, weight in model.state_dict().items():
+        if name == without:
+            continue
         stem, suffix = name.rsplit(".", 1)
         values = weight.numpy()
         quantized = {"tensor": quantize(values, Q8), "raw_dtype": Q8} if values.ndim > 1 else {"tensor": values}
