@@ -47,7 +47,7 @@ class HuggingFaceBackend(Backend):
         tokenizer: Hub id, folder, or a loaded tokenizer. The default is the tokenizer that comes with the model.
         thinking: Whether the model reasons between `<think>` and `</think>`. None detects it from the chat template.
         dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type. For
-            quantized weights of a GGUF file, this is float32, which takes twice the time and memory of `"bfloat16"`.
+            quantized weights of a GGUF file, this is float32, which takes twice the memory of `"bfloat16"`.
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
         gguf_file: Name of a GGUF file in the folder or Hub repository `model`. It holds the weights, and the tokenizer
