@@ -129,7 +129,7 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "where", escape(can.place) if can.place else _MARKS[None]
     yield "engine", escape(can.engine) if can.engine else _MARKS[None]
     yield "reachable", _MARKS[side.error is None]
-    if side.error:  # which is printed below, among what to change
+    if side.error:  # the error is printed below the table
         return
     if can.place != IN_THIS_PROCESS:
         yield "model listed", _MARKS[side.model_there]

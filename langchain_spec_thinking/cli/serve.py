@@ -38,9 +38,9 @@ def serve(
     speculative_key_env: pairs.SpeculativeKeyEnv = None,
     target_key_env: pairs.TargetKeyEnv = None,
     policy: Annotated[
-        str | None, typer.Option(help=f"{FORM}, for example gated. Default: by whether the small model reasons.")
+        str | None, typer.Option(help=f"{FORM}, for example gated. Default: the policy that suits the small model.")
     ] = None,
-    model_name: Annotated[str, typer.Option(help="Name of the pair for clients.")] = "speculative-thinking",
+    model_name: Annotated[str, typer.Option(help="Name of the model that clients see.")] = "speculative-thinking",
     host: Host = "127.0.0.1",
     port: Port = 8080,
     api_key_env: Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ITEM_TAG = "<"
-"""How the name of a type of items begins, which is no part of the path of a field."""
+"""First character of the tags that name types of items. Tags are no part of the path of a field."""
 _MESSAGE_MAX = 1000
 """Longest message of an error, in characters. It may quote a part of the request."""
 _RETRY_AFTER = {"Retry-After": "1"}
@@ -75,7 +75,7 @@ def too_slow(seconds: float) -> RefusedError:
 
 
 def too_many_requests(running: int, waiting: int) -> RefusedError:
-    """Return the error for a request that may not even wait."""
+    """Return the error for a request that comes when too many others wait."""
     msg = f"{running} replies are being written and {waiting} requests wait. Try again later."
     return RefusedError(429, msg, kind="rate_limit_error", code="rate_limit_exceeded", headers=_RETRY_AFTER)
 
@@ -98,7 +98,7 @@ def shutting_down() -> RefusedError:
 
 
 def _no_field(_: str) -> None:
-    """Return no field, because the error concerns none."""
+    """Return None, because the error concerns no field."""
 
 
 def refusal(error: Exception, field_of: Callable[[str], str | None] = _no_field) -> RefusedError:
