@@ -358,6 +358,21 @@ def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
         create_app(plain(), keys)
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(KEY, "expected a list of keys", id="a text, whose letters would each be a key"),
+        pytest.param(["clé"], "ASCII", id="a letter that clients send in different ways"),
+        pytest.param([KEY, f"{KEY}\n"], "a line end", id="the line end of a file"),
+        pytest.param([f"{KEY} x"], "a space", id="a space"),
+    ],
+)
+def test_a_key_that_lets_everybody_or_nobody_in_is_refused(keys: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        create_app(plain(), keys)
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_disconnects_stops_the_models(stream: bool) -> None:
     small = Endless()
