@@ -78,6 +78,17 @@ async def test_the_parts_of_a_stream_make_the_reply(output_version: str) -> None
     assert all(part.choices and part.usage is None for part in without)
 
 
+async def test_the_message_that_the_sdk_makes_of_a_stream_can_be_sent_back() -> None:
+    asking = client(plain()).chat.completions
+    async with asking.stream(**ASKED) as stream:
+        parts = [event.chunk.choices[0].delta.role async for event in stream if event.type == "chunk"]
+        message = (await stream.get_final_completion()).choices[0].message
+    assert parts == ["assistant", *[None] * (len(parts) - 1)]
+    conversation: Any = [*ASKED["messages"], message, {"role": "user", "content": "Milk too."}]
+    reply = await asking.create(model=NAME, messages=conversation)
+    assert reply.choices[0].message.content == "Tea it is."
+
+
 async def test_an_agent_works_through_the_server() -> None:
     """`ChatOpenAI` stands for any client. The tools' results come back in OpenAI's form."""
     remote = ChatOpenAI(
