@@ -119,7 +119,7 @@ def refusal(error: Exception, field_of: Callable[[str], str | None] = _no_field)
             return RefusedError(400, msg, code="context_length_exceeded", param=field_of("messages"))
         case ValidationError():
             return _invalid_field(error)
-        case ValueError() if (invalid := _invalid_setting(str(error), field_of)):
+        case ValueError() if invalid := _invalid_setting(str(error), field_of):
             return invalid
         case _:  # also any other ValueError, which is a defect, and whose message may contain anything
             _LOGGER.error("A reply failed.", exc_info=error)
