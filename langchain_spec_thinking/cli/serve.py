@@ -86,11 +86,17 @@ def client_key(variable: str = KEY_VARIABLE) -> str:
         variable: Name of the environment variable that holds the key.
 
     Raises:
-        ValueError: The variable is not set.
+        ValueError: The variable is not set. The message names no variable but the default one, because another name
+            may be the key itself.
     """
     if key := os.environ.get(variable):
         return key
-    msg = f"set {variable} to the key that clients send, for example: export {variable}=$(openssl rand -hex 16)"
+    if variable == KEY_VARIABLE:
+        msg = f"set {variable} to the key that clients send, for example: export {variable}=$(openssl rand -hex 16)"
+    else:
+        msg = (
+            "--api-key-env: expected the name of an environment variable that holds the key, got a name that is not set"
+        )
     raise ValueError(msg)
 
 
