@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
-from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.cli.failures import exit_on_failure, exit_on_interrupt
 from langchain_spec_thinking.cli.further_models import further_models, prices_of
 from langchain_spec_thinking.cli.progress import show_progress
@@ -130,7 +130,7 @@ def _error_lines(evaluation: Evaluation) -> Iterator[str]:
             yield f"{counted} The first error is that of {first}."
         else:
             told[errors[0]] = name
-            yield f"{counted} The same command retries them. First error: {errors[0]}"
+            yield f"{counted} The same command retries them. First error: {printable(errors[0])}"
 
 
 def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:

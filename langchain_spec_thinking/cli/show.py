@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.cli.failures import exit_on_failure
-from langchain_spec_thinking.cli.view import printable, show_again, table, takeovers_table
+from langchain_spec_thinking.cli.view import show_again, table, takeovers_table
 from langchain_spec_thinking.viewing.files import read_turns
 
 
