@@ -28,6 +28,17 @@ _MISSING = (
 _COMPILERS: WeakKeyDictionary[PreTrainedTokenizerBase, xgrammar.GrammarCompiler] = WeakKeyDictionary()
 
 
+def missing_grammar(plan: AnswerPlan) -> str | None:
+    """Return that nothing enforces the grammar of a plan, and how to change this; None if there is nothing to say."""
+    if plan.grammar is None:
+        return None
+    try:
+        import xgrammar  # noqa: F401, PLC0415 - an optional extra
+    except ImportError:
+        return _MISSING
+    return None
+
+
 class Grammar:
     """The grammar of one answer, with the current position in it.
 
@@ -79,11 +90,11 @@ def compile_grammar(
     """
     if plan.grammar is None:
         return None
-    try:
-        import xgrammar  # noqa: PLC0415
-    except ImportError:
-        _LOGGER.warning("%s", _MISSING)
+    if missing := missing_grammar(plan):
+        _LOGGER.warning("%s", missing)
         return None
+    import xgrammar  # noqa: PLC0415
+
     compiler = _COMPILERS.get(tokenizer)
     if compiler is None:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary, stop_token_ids=sorted(eos))
