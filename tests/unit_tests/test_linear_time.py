@@ -328,6 +328,7 @@ UNLIMITED = {
         "it is matched at the start only, and a blank is no line break",
     ),
     r"=|[^\s=]+": "nothing follows a repetition",
+    r"[!-~]+": "nothing follows the repetition",
     r"https?://[^\s'\"]*[^\s'\".,:;)]": "only punctuation at the end is read twice",
     r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}": "each repetition ends at a character that it cannot contain",
     r"\\[a-z]+": "nothing follows a repetition",
