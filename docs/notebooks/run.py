@@ -33,7 +33,7 @@ _TIMES = (
 
 def run(path: Path) -> nbformat.NotebookNode:
     """Return a notebook with the outputs of a new run. It runs in an empty folder."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
             notebook,
