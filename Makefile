@@ -229,7 +229,7 @@ docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Run the notebooks in docs/notebooks with the pocket pair, in about a minute. Fails if an output differs from the one in the
-# file. Measured times are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs to the files.
+# file. Measured times and costs are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs to the files.
 NOTEBOOKS ?=
 notebooks: .venv/.test .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)
