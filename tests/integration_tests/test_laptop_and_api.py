@@ -37,11 +37,13 @@ def hosted(name: str, service: Callable[[httpx2.Request], httpx2.Response]) -> B
     return replace(HOSTED[name], price=PRICE).backend(http_client=client)
 
 
-def answered(servers: Servers, large: Backend, policy: DelegationPolicy) -> tuple[str, dict[str, Any], list[str]]:
+def answered(
+    servers: Servers, large: Backend, policy: DelegationPolicy, temperature: float | None = None
+) -> tuple[str, dict[str, Any], list[str]]:
     """Return the answer of a pair, the usage of its models, and the table of its cost."""
     small = servers.get("llama-server", LARGE).backend(price=FREE)
     model = ChatSpeculativeThinking(
-        speculative=small, target=large, policy=policy, temperature=None, top_p=None, max_tokens=150
+        speculative=small, target=large, policy=policy, temperature=temperature, top_p=None, max_tokens=150
     )
     message = model.invoke(QUESTION)
     report = message.response_metadata["speculative_thinking"]
@@ -75,7 +77,7 @@ def test_a_service_that_continues_a_reply_writes_the_rest(servers: Servers, monk
     service = DeepSeek("")
     service.reciter = lambda shown: f" And {ANSWER}" if reply_so_far(shown) else "Anew."
     policy = DelegationPolicy(trigger=RandomTrigger(1.0), takeover_tokens="rest")
-    text, _, lines = answered(servers, hosted("deepseek", service), policy)
+    text, _, lines = answered(servers, hosted("deepseek", service), policy, temperature=0)  # always the same paragraph
     [body] = service.accepted
     assert body["messages"][-1]["prefix"]
     assert text == body["messages"][-1]["content"] + f" And {ANSWER}"
