@@ -445,7 +445,7 @@ class _ResponseReader:
         yield from self._reply_fields() if calls else ()
         for call in calls:
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
-        if self._is_billed and not self._usage:
+        if self._is_billed and not self._usage and not self.full:  # a stream that is full is not read to its usage
             yield Limitation(f"{self._name}: {_UNREPORTED}")
         if self.full:
             yield End("length", self._usage_so_far())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan
 
-_LOGGER = logging.getLogger(__name__)
 _MISSING = (
     "The answer is not restricted to its JSON schema, because xgrammar is missing. Install the extra [structured]: "
     f"{install_hint('structured')}. The prompt contains the schema, but nothing enforces it."
@@ -88,10 +86,7 @@ def compile_grammar(
     Raises:
         InvalidRequestError: The schema is not valid, or nothing can satisfy it.
     """
-    if plan.grammar is None:
-        return None
-    if missing := missing_grammar(plan):
-        _LOGGER.warning("%s", missing)
+    if plan.grammar is None or missing_grammar(plan):
         return None
     import xgrammar  # noqa: PLC0415
 

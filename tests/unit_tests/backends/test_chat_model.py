@@ -221,6 +221,14 @@ def test_a_cost_is_called_an_estimate_if_the_model_reports_no_usage(price: Price
     assert [note for note in notes if "are estimates" in note] == notes[: int(says)]
 
 
+def test_a_stream_that_is_not_read_to_its_end_is_not_blamed_for_its_usage() -> None:
+    model = ChatModelBackend(Streaming(says="One two three four five six seven."), price=Price(1, 4))
+    events = list(model.continue_turn(Turn((Message("user", "Count."),)), Request(1)))
+    assert [event for event in events if isinstance(event, Limitation) and "are estimates" in event.words] == []
+    assert isinstance(events[-1], End)
+    assert events[-1].reason == "length"
+
+
 def test_errors_of_the_chat_model_become_backend_errors() -> None:
     failing = Plain(says=ModelRateLimitError("slow down"))
     with pytest.raises(BackendError, match="Plain: slow down") as caught:
