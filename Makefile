@@ -143,7 +143,7 @@ unit_tests = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest tests/unit_tests --disa
   --numprocesses auto --dist worksteal $(TESTS)
 
 test: .venv/.test
-	@echo "==> Running the unit tests: five to ten minutes on two cores"
+	@echo "==> Running the unit tests: about a quarter of an hour on two cores"
 	$(call unit_tests,.venv)
 
 # Run the unit tests and the demo with the newest versions that pyproject.toml allows today. If locks/package.txt has exactly
@@ -228,8 +228,8 @@ type: .venv/.lint
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-# Run the notebooks in docs/notebooks with the pocket pair, in about a minute. Fails if an output differs from the one in the
-# file. Measured times are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs to the files.
+# Run the notebooks in docs/notebooks with the pocket pair, in three minutes of one core. Fails if an output differs from the one in the
+# file. Measured times and costs are not compared. `make notebooks NOTEBOOKS=--write` writes the outputs to the files.
 NOTEBOOKS ?=
 notebooks: .venv/.test .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)

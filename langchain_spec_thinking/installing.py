@@ -24,6 +24,13 @@ def install_hint(extra: str, *, on_index: bool = ON_INDEX) -> str:
     return f"`pip install '.[{extra}]'` in a clone, or `pip install 'FILE.whl[{extra}]'` with a wheel"
 
 
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that would contain the module
+        return False
+
+
 def require_modules(what: str, extra: str, *names: str) -> None:
     """Check that modules of an extra are installed, without importing them.
 
@@ -35,7 +42,7 @@ def require_modules(what: str, extra: str, *names: str) -> None:
     Raises:
         ImportError: A module is not installed. The message says what installs it.
     """
-    missing = [name for name in names if find_spec(name) is None]
+    missing = [name for name in names if not _is_installed(name)]
     if missing:
         msg = f"{what} needs {' and '.join(missing)}. Install the extra [{extra}]: {install_hint(extra)}."
         raise ImportError(msg)

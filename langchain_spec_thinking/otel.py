@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration
 from langchain_spec_thinking.callbacks import TAKEOVER
 from langchain_spec_thinking.installing import require_modules
 
-require_modules("OpenTelemetryHandler", "otel", "opentelemetry")
+require_modules("OpenTelemetryHandler", "otel", "opentelemetry.trace")  # other packages bring `opentelemetry` too
 
 from opentelemetry.trace import SpanKind, StatusCode, TracerProvider, get_tracer, set_span_in_context  # noqa: E402
 

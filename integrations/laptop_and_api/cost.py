@@ -66,7 +66,9 @@ def _sum(costs: Sequence[float | None]) -> float | None:
 def _prices(large: Backend) -> str:
     price = large.price
     if price is None:
-        return f"The price of {large.name} is not known. Install the extra [prices], or pass --price."
+        return (
+            f"The price of {large.name} at this address is not listed, or the extra [prices] is missing. Pass --price."
+        )
     cached = price.prompt if price.cached is None else price.cached
     return (
         f"A million tokens of {large.name} cost {price.prompt:g} (read), {cached:g} (cached) and "

@@ -64,12 +64,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--small-url", help="address of the server of the small model")
     parser.add_argument("--small-tokenizer", help="Hub id or folder of its tokenizer, for llama-server")
     parser.add_argument("--large", help="name of the large model at the service")
+    parser.add_argument("--large-url", help="address of the service, for example of a gateway")
     parser.add_argument(
         "--price",
         type=float,
         nargs=3,
-        metavar=("PROMPT", "CACHED", "WRITTEN"),
-        help="price of a million tokens of the large model, if genai-prices does not list it",
+        metavar=("PROMPT", "COMPLETION", "CACHED"),
+        help="price of a million tokens of the large model (read, written, read from a cache), if it is not listed",
     )
     parser.add_argument("--question", action="append", help="may be given several times")
     parser.add_argument(
@@ -80,16 +81,15 @@ def _parser() -> ArgumentParser:
 
 def _halves(given: Namespace) -> tuple[LocalHalf, HostedHalf]:
     local, hosted = LOCAL[given.local], HOSTED[given.hosted]
+    tokenizer = local.tokenizer if hosted.continues else None  # a whole reply needs no tokenizer
     local = replace(
         local,
         model=given.small or local.model,
         url=given.small_url or local.url,
-        tokenizer=given.small_tokenizer or local.tokenizer,
+        tokenizer=given.small_tokenizer or tokenizer,
     )
-    if given.price:
-        prompt, cached, written = given.price
-        hosted = replace(hosted, price=Price(prompt, written, cached))
-    return local, replace(hosted, model=given.large or hosted.model)
+    price = Price(*given.price) if given.price else hosted.price
+    return local, replace(hosted, model=given.large or hosted.model, url=given.large_url or hosted.url, price=price)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,13 @@ def build(
     speculative: str | None = None, target: str | None = None, *, api_key: str, limits: Limits | None = None
 ) -> FastAPI:
     """Make the application. If no models are given, it uses the pair that comes with the package."""
-    if speculative is None or target is None:
-        model = ChatSpeculativeThinking.pocket()
-    else:
+    if speculative and target:
         model = ChatSpeculativeThinking(speculative=speculative, target=target)
+    elif speculative or target:
+        msg = "name both models, or neither for the pocket pair"
+        raise ValueError(msg)
+    else:
+        model = ChatSpeculativeThinking.pocket()
     return create_app(model, [api_key], limits=limits)
 
 

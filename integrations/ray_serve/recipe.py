@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from ray import serve
 
-from langchain_spec_thinking.cli import pairs  # noqa: TC001 - typer reads it at run time
 from langchain_spec_thinking.cli.serve import DEFAULTS, Host, Port, ReplySeconds, ReplyTokens, client_key
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_MODEL = (
+    "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, or LangChain's provider:model. Give both "
+    "models, or none for the pocket pair."
+)
 RUNNING = 8
 """Number of replies that a replica writes at the same time. Ray sends other requests to replicas that write fewer."""
 
@@ -70,8 +73,8 @@ def _with_replica_header(app: ASGIApp, replica: str) -> ASGIApp:
 
 
 def main(
-    speculative: pairs.Speculative = None,
-    target: pairs.Target = None,
+    speculative: Annotated[str | None, typer.Option(help=f"The small model. {_MODEL}")] = None,
+    target: Annotated[str | None, typer.Option(help=f"The large model. {_MODEL}")] = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     max_tokens: ReplyTokens = DEFAULTS.tokens,
@@ -81,6 +84,9 @@ def main(
 ) -> None:
     """Run the server until it is interrupted. The key that clients send is in SPEC_THINKING_API_KEY."""
     client_key()  # fails before Ray starts
+    if (speculative is None) is not (target is None):
+        msg = "name both models, or neither for the pocket pair"
+        raise typer.BadParameter(msg)
     serve.start(http_options={"host": host, "port": port})
     app = build(speculative, target, replicas, max_tokens, reply_seconds, num_gpus=num_gpus)
     serve.run(app, blocking=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import sys
 from contextlib import contextmanager, suppress
@@ -66,7 +65,7 @@ from langchain_spec_thinking.backends.replies.thought_reader import ThoughtDeliv
 from langchain_spec_thinking.backends.replies.tool_call_deltas import ToolCallDeltas
 from langchain_spec_thinking.errors import BackendError, FailedReplyError, PromptTooLongError
 from langchain_spec_thinking.owned_stream import OwnedStream
-from langchain_spec_thinking.price import Price, require_price
+from langchain_spec_thinking.price import FREE, Price, require_price
 from langchain_spec_thinking.surrogates import SurrogateJoiner
 from langchain_spec_thinking.tools import ToolCall
 
@@ -105,9 +104,12 @@ _CHARACTERS = 4
 """Average characters per token, for estimates."""
 _LONGER = 2
 """How many times longer than estimated a text may be before its model counts as one that ignores the token limit."""
+_UNREPORTED = (
+    "the chat model did not report how many tokens it used, so its tokens and its cost are estimates, which lack "
+    "hidden reasoning. If it is a ChatOpenAI with an address of your own, pass stream_usage=True to it."
+)
 _RATE_LIMITER_SECONDS = 0.1
 """How often to ask a rate limiter again, in seconds."""
-_LOGGER = logging.getLogger(__name__)
 
 
 class ChatModelBackend(Backend):
@@ -164,8 +166,6 @@ class ChatModelBackend(Backend):
         self._strategy: Strategy = ChatTrailing() if continuation == "chat_trailing" else ChatInstruct()
         if continuation == "auto":
             self._strategy = _BY_CLASS.get(type(model).__name__, self._strategy)
-        if limitation := self.capabilities.limitation:
-            _LOGGER.warning("%s", limitation)
 
     @property
     def thinks(self) -> bool:
@@ -298,7 +298,8 @@ class ChatModelBackend(Backend):
         bound = _bound(self._model, turn.tools) if turn.tools else {}
         payload = answer_payload(turn, self._strategy, native=bound is not None, model=model_key(self._model))
         payload = payload.for_server(repeats=self._repeats)
-        return _ResponseReader(payload, turn, form, bound, delivery=self._thought_delivery, name=self.name)
+        delivery, is_billed = self._thought_delivery, self.price not in (None, FREE)
+        return _ResponseReader(payload, turn, form, bound, delivery=delivery, name=self.name, is_billed=is_billed)
 
     @property
     def _repeats(self) -> bool:
@@ -351,6 +352,7 @@ class _ResponseReader:
         *,
         delivery: ThoughtDelivery,
         name: str,
+        is_billed: bool = False,
     ) -> None:
         request, model = form.request, form.own_model
         self.messages = [_message(**message) for message in payload.body["messages"]]
@@ -358,6 +360,7 @@ class _ResponseReader:
         self.model = form.model
         self._form = form
         self._name = name
+        self._is_billed = is_billed
         self._unknown_parts = UnknownParts()
         self._refusal = RefusalReader()
         self._surrogates = SurrogateJoiner()
@@ -442,6 +445,8 @@ class _ResponseReader:
         yield from self._reply_fields() if calls else ()
         for call in calls:
             yield Call(call, -(-len(call.arguments) // _CHARACTERS))
+        if self._is_billed and not self._usage and not self.full:  # a stream that is full is not read to its usage
+            yield Limitation(f"{self._name}: {_UNREPORTED}")
         if self.full:
             yield End("length", self._usage_so_far())
         else:

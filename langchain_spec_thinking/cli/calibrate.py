@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True, help="Set the parameters of a policy.")
 
-Runs = Annotated[Path, typer.Option(help="The runs.jsonl that `evaluate` wrote.")]
+Runs = Annotated[Path, typer.Option(help="The file runs.jsonl that `evaluate` wrote.")]
 Out = Annotated[Path | None, typer.Option(help="Save the policy to this file, for `--policy NAME:FILE.json`.")]
 _SHOWN = 20
 _TRIGGERS = ", ".join(tunable_triggers())
@@ -50,7 +50,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
         float | None, typer.Option(help="Share of the tokens that the large model should write.", min=0.001, max=1)
     ] = None,
     trigger: Annotated[
-        str, typer.Option(help=f"One of {_TRIGGERS}, or module:Class. Further settings may follow after a comma.")
+        str, typer.Option(help=f"One of {_TRIGGERS}, or module:Class. Settings may follow after a comma.")
     ] = "random",
     data: pairs.Data = "pocket",
     speculative: pairs.Speculative = None,
@@ -111,7 +111,9 @@ def cues(
     variant: Annotated[
         str, typer.Option(help="Variant whose runs are read. The small model alone gives the most information.")
     ] = "small",
-    least: Annotated[int, typer.Option(help="Minimum number of turns in which an opening occurs.", min=1)] = 5,
+    least: Annotated[
+        int, typer.Option(help="Minimum number of turns that contain a step with the opening.", min=1)
+    ] = 5,
     out: Out = None,
 ) -> None:
     """Propose a cue list: openings of steps that are typical of wrong answers."""
@@ -130,7 +132,7 @@ def sweep_numbers(
     runs: Runs,
     variant: Annotated[str, typer.Option(help="Variant whose runs are read.")] = "pair",
 ) -> None:
-    """Replay recorded runs with other numbers of the policy: n1, n2, n3 and the reflection limit."""
+    """Replay recorded runs with other numbers of the policy: lengths of takeovers, and the reflection limit."""
     with exit_on_failure():
         records = [record for record, _ in read_runs(runs, variant)]
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

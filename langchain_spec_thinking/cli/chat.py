@@ -38,11 +38,11 @@ def chat(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     seed: pairs.Seed = None,
     answer_by: pairs.AnswerBy = "speculative",
     policy: Annotated[
-        str | None, typer.Option(help=f"{FORM}, for example gated. Default: by whether the small model reasons.")
+        str | None, typer.Option(help=f"{FORM}, for example gated. Default: the policy that suits the small model.")
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Save the latest turn to this file, for `show`.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Save the latest turn to this file. `show` reads it.")] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Append every turn to this file, for `show` and `replay`.")
+        Path | None, typer.Option(help="Append every turn to this file. `show` and Python's `read_records` read it.")
     ] = None,
 ) -> None:
     """Chat with a pair of models. An empty line or Ctrl-D ends the conversation."""

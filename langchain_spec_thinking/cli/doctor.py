@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS
+from langchain_spec_thinking.cli.console import printable
 from langchain_spec_thinking.escalation_advice import continuation_advice
 from langchain_spec_thinking.hidden_reasoning import no_short_takeovers
 
@@ -116,7 +117,9 @@ def _prefill_cost(side: Diagnosis) -> str:
 
 
 def _table(role: str, side: Diagnosis) -> Table:
-    table = Table(title=f"{role}: {escape(side.name)}", title_justify="left", show_header=False, min_width=60)
+    table = Table(
+        title=f"{role}: {escape(printable(side.name))}", title_justify="left", show_header=False, min_width=60
+    )
     table.add_column(style="dim")
     table.add_column()
     for name, value in _rows(side):
@@ -129,14 +132,14 @@ def _rows(side: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "where", escape(can.place) if can.place else _MARKS[None]
     yield "engine", escape(can.engine) if can.engine else _MARKS[None]
     yield "reachable", _MARKS[side.error is None]
-    if side.error:  # which is printed below, among what to change
+    if side.error:  # the error is printed below the table
         return
     if can.place != IN_THIS_PROCESS:
         yield "model listed", _MARKS[side.model_there]
     yield "uses think tags", _MARKS[side.thinks]
     yield "hides reasoning", _MARKS[side.hides_reasoning]
     for trial in side.trials:
-        yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(trial.outcome)}[/]"
+        yield trial.strategy, f"[{'green' if trial.works else 'red'}]{escape(printable(trial.outcome))}[/]"
     yield "continuation", escape(can.continuation) if can.continuation else _MARKS[None]
     speed = f", first text after {side.first_text:.2f} s" if side.first_text is not None else ""
     speed += f", then {side.tokens_per_second:.0f} tokens/s" if side.tokens_per_second else ""
@@ -156,4 +159,4 @@ def _print_list(console: Console, title: str, lines: list[str]) -> None:
     if lines:
         console.print(f"\n[bold]{title}[/]")
         for line in lines:
-            console.print(f"- {escape(line)}")
+            console.print(f"- {escape(printable(line))}")

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from langchain_spec_thinking.cli import pairs
-from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.cli.failures import exit_on_failure, exit_on_interrupt
 from langchain_spec_thinking.cli.further_models import further_models, prices_of
 from langchain_spec_thinking.cli.progress import show_progress
@@ -47,9 +47,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     variant: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=MODEL: a further model that answers alone, for example a larger one instead of the pair. The "
-            "API key of its server is read from VARIANT_NAME_API_KEY. Or NAME=module:object: any chat model, agent or "
-            "other Runnable, or a RunnableVariant. Repeatable."
+            help="NAME=MODEL: a further model that answers alone, for example one that could replace the pair. The "
+            "API key of its server is read from VARIANT_NAME_API_KEY. Instead of a model, module:object may name any "
+            "chat model, agent or other Runnable, or a RunnableVariant. Repeatable."
         ),
     ] = None,
     check: pairs.Check = "math",
@@ -119,7 +119,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
 
 
 def _error_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Describe the errors of each variant. Several variants may have the same first error, which is told once."""
+    """Describe the errors of each variant. If variants have the same first error, it is shown once."""
     told: dict[str, str] = {}
     for name, figures in evaluation.figures.items():
         errors = [outcome.error for outcome in figures.outcomes if outcome.error]
@@ -130,7 +130,7 @@ def _error_lines(evaluation: Evaluation) -> Iterator[str]:
             yield f"{counted} The first error is that of {first}."
         else:
             told[errors[0]] = name
-            yield f"{counted} The same command retries them. First error: {errors[0]}"
+            yield f"{counted} The same command retries them. First error: {printable(errors[0])}"
 
 
 def _variants(model: ChatSpeculativeThinking, policies: Sequence[str]) -> list[Variant]:

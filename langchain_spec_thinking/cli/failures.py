@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import ValidationError
 
-from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:
@@ -47,14 +47,17 @@ def exit_on_interrupt(folder: Path) -> Iterator[None]:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error. An error of pydantic gives a line for each setting, without a link."""
+    """Return the message of an error, which may quote a server, as a text that does not control the terminal.
+
+    An error of pydantic gives a line for each setting, without a link.
+    """
     if not isinstance(error, ValidationError):
-        return str(error)
+        return printable(str(error))
     lines = []
     for one in error.errors(include_url=False, include_input=False):
         setting, said = ".".join(map(str, one["loc"])), one["msg"].removeprefix(_PREFIX)
         lines.append(f"{setting}: {said}" if setting else said)
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 class HeldLog(logging.Handler):
@@ -69,11 +72,11 @@ class HeldLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hold a message."""
-        self._lines.append(record.getMessage())
+        self._lines.append(printable(record.getMessage()))
 
     def print_rest(self, printed: Iterable[str]) -> None:
         """Print the messages that contain none of the texts that the command has printed, and forget all."""
-        printed = list(printed)
+        printed = [printable(text) for text in printed]
         for line in self._lines:
             if not any(text in line for text in printed):
                 console.print(line, style="yellow", markup=False)

@@ -46,8 +46,8 @@ def _variant(name: str, spec: str, model: ChatSpeculativeThinking) -> Variant | 
 def prices_of(variants: Sequence[Variant | RunnableVariant], lines: Sequence[str], *, known: bool) -> dict[str, Price]:
     """Return the prices of further models: the given ones, and otherwise those that the backends know.
 
-    A model in this process needs a given price, because the prices of the pair may stand for models elsewhere. A
-    variant that counts as a pair has the prices of the pair, unless it is given one.
+    A model in this process needs a given price, because the prices of the pair may stand for models elsewhere. If a
+    variant counts as a pair and no price is given for it, it has the prices of the pair.
 
     Args:
         variants: The further models.

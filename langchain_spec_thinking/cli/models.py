@@ -24,7 +24,10 @@ _MODEL = (
     "A Hub id, a folder, openai:NAME@URL or openai:NAME@URL#TOKENIZER, LangChain's provider:model, pocket:small, "
     "pocket:large, or module:attribute for a backend of your own."
 )
-_KEY = "The API key of its server is read from {}, unless you name another variable. OpenAI also gets OPENAI_API_KEY."
+_KEY = (
+    "The API key of its server is read from {}, unless you name another variable. If that is not set, OpenAI gets "
+    "OPENAI_API_KEY."
+)
 SMALL_MODEL = f"The small model. {_MODEL} {_KEY.format('SPECULATIVE_API_KEY')}"
 LARGE_MODEL = f"The large model. {_MODEL} {_KEY.format('TARGET_API_KEY')}"
 KEY_ENV = "Name of the environment variable that holds the API key of the {} model's server, for example {}."
@@ -35,8 +38,9 @@ _OBJECT = re.compile(r"(?!openai:|huggingface:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def backend(spec: str, owner: str, key_env: str | None = None) -> Backend:
     """Return the backend that a text names, with the API key of its owner.
 
-    Each owner has a variable of its own, so that no server gets the key of another. Without it, a server gets no key,
-    except that OpenAI, and the address in the environment if the name has none, get the key in `OPENAI_API_KEY`.
+    Each owner has a variable of its own, so that no server gets the key of another one. If the variable is not set, the
+    key in `OPENAI_API_KEY` goes to OpenAI, or to the address in the environment if the name has no address. Every other
+    server gets no key.
 
     Only the command line accepts `module:attribute`, because that runs the code of the module: the user who types the
     name decides to run this code. In Python, a name may come from a file or from a request. Pass the backend there.
@@ -82,7 +86,7 @@ def backend_or_runnable(spec: str, owner: str) -> Backend | Runnable[Any, Any] |
         owner: As for `backend`.
 
     Raises:
-        ValueError: The text names neither.
+        ValueError: The text names neither a backend nor a runnable.
         ImportError: A required package is not installed.
         BackendError: The model cannot be loaded.
     """
@@ -104,7 +108,8 @@ def _key(spec: str, option: str, variable: str) -> str:
     """Return the key in a variable. No message repeats the option's value, because it may be the key itself."""
     if not spec.startswith("openai:"):
         msg = (
-            f"{option}: expected a model openai:NAME@URL, because no other takes a key, got {without_credentials(spec)}"
+            f"{option}: expected a model openai:NAME@URL, because only such a model takes a key, got "
+            f"{without_credentials(spec)}"
         )
         raise ValueError(msg)
     if key := os.environ.get(variable):

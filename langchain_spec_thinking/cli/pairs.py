@@ -30,12 +30,16 @@ TargetKeyEnv = Annotated[str | None, typer.Option(help=KEY_ENV.format("large", "
 Data = Annotated[
     str,
     typer.Option(
-        help="FILE.jsonl with question and answer; hf:NAME, hf:NAME@CONFIG or hf:NAME@CONFIG:SPLIT; pocket, the 200 "
-        "problems that come with the package, or pocket:N, the first N of them."
+        help="The questions: FILE.jsonl with question and answer; hf:NAME, hf:NAME@CONFIG or hf:NAME@CONFIG:SPLIT; "
+        "pocket (the 200 problems that come with the package), or pocket:N (the first N of them)."
     ),
 ]
 Check = Annotated[
-    str, typer.Option(help="math, exact, or module:function, a function of the answer and the right answer.")
+    str,
+    typer.Option(
+        help="How answers are checked: math, exact, or module:function. The function gets the answer and the right "
+        "answer."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Maximum number of questions.", min=1)]
 Concurrency = Annotated[int, typer.Option(help="Number of turns at the same time.", min=1)]

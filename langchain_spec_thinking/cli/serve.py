@@ -38,9 +38,9 @@ def serve(
     speculative_key_env: pairs.SpeculativeKeyEnv = None,
     target_key_env: pairs.TargetKeyEnv = None,
     policy: Annotated[
-        str | None, typer.Option(help=f"{FORM}, for example gated. Default: by whether the small model reasons.")
+        str | None, typer.Option(help=f"{FORM}, for example gated. Default: the policy that suits the small model.")
     ] = None,
-    model_name: Annotated[str, typer.Option(help="Name of the pair for clients.")] = "speculative-thinking",
+    model_name: Annotated[str, typer.Option(help="Name of the model that clients see.")] = "speculative-thinking",
     host: Host = "127.0.0.1",
     port: Port = 8080,
     api_key_env: Annotated[
@@ -86,11 +86,17 @@ def client_key(variable: str = KEY_VARIABLE) -> str:
         variable: Name of the environment variable that holds the key.
 
     Raises:
-        ValueError: The variable is not set.
+        ValueError: The variable is not set. The message names no variable but the default one, because another name
+            may be the key itself.
     """
     if key := os.environ.get(variable):
         return key
-    msg = f"set {variable} to the key that clients send, for example: export {variable}=$(openssl rand -hex 16)"
+    if variable == KEY_VARIABLE:
+        msg = f"set {variable} to the key that clients send, for example: export {variable}=$(openssl rand -hex 16)"
+    else:
+        msg = (
+            "--api-key-env: expected the name of an environment variable that holds the key, got a name that is not set"
+        )
     raise ValueError(msg)
 
 

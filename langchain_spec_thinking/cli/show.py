@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from langchain_spec_thinking.cli.console import console
+from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.cli.failures import exit_on_failure
-from langchain_spec_thinking.cli.view import printable, show_again, table, takeovers_table
+from langchain_spec_thinking.cli.view import show_again, table, takeovers_table
 from langchain_spec_thinking.viewing.files import read_turns
 
 
@@ -19,7 +19,7 @@ def show_file(
         typer.Argument(help="File of `chat --save`, `Trace.save`, `chat --record` or `recording`.", show_default=False),
     ],
     turn: Annotated[
-        int | None, typer.Option(help="Which turn of a file of records, counted from 1. Default: the last one.", min=1)
+        int | None, typer.Option(help="Number of the turn in the file, counted from 1. Default: the last turn.", min=1)
     ] = None,
     page: Annotated[Path | None, typer.Argument(help="Output file. Default: beside RUN.")] = None,
     html: Annotated[bool, typer.Option("--html", help="Write an HTML page.")] = False,  # noqa: FBT002 - a flag

@@ -53,7 +53,10 @@ def tune(  # noqa: PLR0913, PLR0917 - options, which typer passes by name
     speculative_price: Annotated[str | None, typer.Option(help=f"{PRICE} small model. {LISTED}")] = None,
     target_price: Annotated[
         str | None,
-        typer.Option(help=f"{PRICE} large model. {LISTED} Without prices, the tokens that it writes are the cost."),
+        typer.Option(
+            help=f"{PRICE} large model. {LISTED} Without prices, the cost is the number of tokens that the large model "
+            "writes."
+        ),
     ] = None,
     max_spend: Annotated[
         float | None,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_spec_thinking.callbacks import drive_with_callbacks
+from langchain_spec_thinking.cli.console import printable
 from langchain_spec_thinking.report import Segment
 from langchain_spec_thinking.viewing.takeovers import takeovers_of
 
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.viewing.trace import Trace
 
 COLOURS: dict[Author, str] = {"speculative": "cyan", "target": "bold yellow", "inserted": "magenta"}
-_UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)]) | dict.fromkeys(
-    range(0xD800, 0xE000), "\ufffd"
-)
-"""Leaves out characters that would control the terminal, except tabs and line breaks, and replaces half characters."""
 LEGEND = ", ".join(f"[{colour}]{author}[/]" for author, colour in COLOURS.items())
 _SHOWN = 200
 """Maximum length of a text in a table, in characters."""
@@ -148,8 +145,3 @@ def _why(text: Segment | Takeover) -> str:
 def _shortened(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def printable(text: str) -> str:
-    """Return a text that a terminal can show and that does not control the terminal."""
-    return text.translate(_UNPRINTABLE)

@@ -55,8 +55,8 @@ class RunnableVariant:
         runnable: Gets a list with one human message. A graph whose state has `messages`, such as an agent, gets this
             state. It returns a message of a model, or a state whose last message is one.
         small: Names of the small model, as its messages or its tracing parameters give them. With a name, the variant
-            counts as a pair: the tokens of the small model and of all other models are counted apart. Without one, the
-            variant is a further model, and all tokens are those of this model.
+            counts as a pair: the tokens of the small model and those of all other models are counted separately.
+            Without a name, the variant is a further model, and all tokens are those of this model.
     """
 
     name: str
@@ -77,7 +77,7 @@ class RunnableVariant:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The default of each of `settings`. There is none."""
+        """The default of each of `settings`. Empty, because nothing is known of the defaults of a runnable."""
         return {}
 
     def solve(self, question: Question, stopped: Event) -> Record:  # noqa: ARG002 - as in `Variant`
@@ -187,7 +187,7 @@ class _Call:
 
 
 class _ModelCalls(BaseCallbackHandler):
-    """Collects the calls of all chat models inside a runnable, also those that run at the same time."""
+    """Collects the calls of all chat models inside a runnable, including calls that run at the same time."""
 
     raise_error = True
 

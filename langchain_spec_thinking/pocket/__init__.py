@@ -58,14 +58,14 @@ def target() -> HuggingFaceBackend:
 def problems(count: int = 20) -> tuple[Problem, ...]:
     """Return problems that the models can try.
 
-    They are the first ones that the generator in `benchmarks/pocket/` made from one seed. None was chosen by its text
-    or by what the models make of it.
+    They are the first problems that the generator in `benchmarks/pocket/` made from one seed. None was selected by its
+    text or by the answers of the models.
 
     Args:
         count: How many, from 1 to `PROBLEMS`.
 
     Raises:
-        ValueError: The package does not hold as many.
+        ValueError: `count` is below 1 or above `PROBLEMS`.
     """
     if not 1 <= count <= PROBLEMS:
         msg = f"expected a count from 1 to {PROBLEMS}, got {count}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from langchain_spec_thinking import ChatSpeculativeThinking
+
+_KEY = re.compile(r"[!-~]+")
+"""A key that every client can send in a header."""
 
 
 def create_app(
@@ -46,11 +50,9 @@ def create_app(
         limits: The limits of requests.
 
     Raises:
-        ValueError: There is no key, or one of the keys is empty.
+        ValueError: There is no key, or one of the keys cannot be sent in a header.
     """
-    if not api_keys or not all(api_keys):
-        msg = "api_keys: expected at least one key and no empty key, because otherwise anybody could use the models"
-        raise ValueError(msg)
+    _require_keys(api_keys)
     limits = limits or Limits()
     endpoints = Endpoints(model, name, limits)
     app = FastAPI(title="Speculative Thinking", openapi_url=None, redirect_slashes=False, lifespan=endpoints.serving)
@@ -77,3 +79,19 @@ def create_app(
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     app.add_middleware(Observed, metrics=endpoints.metrics, endpoints=paths)
     return app
+
+
+def _require_keys(keys: Collection[str]) -> None:
+    """Refuse keys that let everybody or nobody in. No message repeats a key."""
+    if isinstance(keys, str):  # a text is a collection of its characters, each of which would be a key
+        msg = "api_keys: expected a list of keys, got one text. Write [key]."
+        raise ValueError(msg)  # noqa: TRY004 - one error type for every bad setting
+    if not keys or not all(keys):
+        msg = "api_keys: expected at least one key and no empty key, because otherwise anybody could use the models"
+        raise ValueError(msg)
+    if not all(_KEY.fullmatch(key) for key in keys):
+        msg = (
+            "api_keys: expected only visible ASCII characters in a key, because clients cannot send others in a "
+            "header. Is there a space or a line end at the end of the key?"
+        )
+        raise ValueError(msg)

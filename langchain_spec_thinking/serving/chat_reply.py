@@ -30,6 +30,7 @@ class ChatReply:
     def __init__(self, request: ChatRequest) -> None:
         self._include_usage = request.include_usage
         self._common_fields = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": request.model}
+        self._author: dict[str, Any] = {"role": "assistant"}  # for the first chunk
         self._calls: dict[Any, int] = {}  # index of each tool call, by its index among the message's blocks
 
     def body(self, message: AIMessage) -> dict[str, Any]:
@@ -43,7 +44,7 @@ class ChatReply:
         return {**self._common_fields, "object": "chat.completion", "choices": [choice], **_metadata(message)}
 
     def events(self, chunk: AIMessageChunk) -> Iterator[dict[str, Any]]:
-        """Yield the chunks of the reply for a chunk of a message.
+        """Yield the chunks of the reply for a chunk of a message. The first one names the role of the author.
 
         Args:
             chunk: The chunk. The last one contains the finish reason. A chunk with the usage follows it, if the client
@@ -57,7 +58,8 @@ class ChatReply:
             ]
         reason = reply_fields.finish_reason(chunk)
         if delta or reason:
-            yield self._chunk([{"index": 0, "delta": delta, "finish_reason": reason}])
+            yield self._chunk([{"index": 0, "delta": self._author | delta, "finish_reason": reason}])
+            self._author = {}
         if reason and self._include_usage:
             yield self._chunk([]) | _metadata(chunk)
 

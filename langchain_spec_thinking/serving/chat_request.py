@@ -22,7 +22,7 @@ from langchain_spec_thinking.stop_strings import STOP_CHARACTERS_MAX, STOP_STRIN
 _SETTINGS = ("seed", "stop", "response_format")
 """Further fields that the chat model takes unchanged."""
 _SEEDS = 2**62
-"""Number of seeds that the chat model accepts: from 0 to this number, without it."""
+"""The chat model accepts seeds from 0 up to this number minus 1."""
 StopString = Annotated[str, Field(min_length=1, max_length=STOP_CHARACTERS_MAX)]
 """A string that the chat model accepts as a stop string."""
 
@@ -36,7 +36,7 @@ def _list(stop: object) -> object:
 
 
 def _model_seed(seed: int) -> int:
-    """Return the seed for the chat model. OpenAI allows any 64 bits, also negative numbers; the model allows fewer."""
+    """Return the seed for the chat model. OpenAI allows more seeds, also negative ones."""
     return seed % _SEEDS
 
 

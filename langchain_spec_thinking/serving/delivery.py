@@ -59,7 +59,7 @@ class WatchedResponse(Response):
         self.interrupted_by: RefusedError | None = None
 
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make the response and send it. If this is cancelled, `interrupted_by` is what to tell the client."""
+        """Make the response and send it. If this is cancelled, the client gets the error `interrupted_by`."""
         raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +172,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _cancel(work: asyncio.Future[None]) -> None:
-    """Cancel work and wait for its end. Cancel it again if it is not able to send its last words."""
+    """Cancel work and wait for its end. Cancel it again if it has not ended in time."""
     for _ in range(2):
         work.cancel()
         await asyncio.wait([work], timeout=_CANCEL_SECONDS)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ITEM_TAG = "<"
-"""How the name of a type of items begins, which is no part of the path of a field."""
+"""First character of the tags that name types of items. Tags are no part of the path of a field."""
 _MESSAGE_MAX = 1000
 """Longest message of an error, in characters. It may quote a part of the request."""
 _RETRY_AFTER = {"Retry-After": "1"}
@@ -75,7 +75,7 @@ def too_slow(seconds: float) -> RefusedError:
 
 
 def too_many_requests(running: int, waiting: int) -> RefusedError:
-    """Return the error for a request that may not even wait."""
+    """Return the error for a request that comes when too many others wait."""
     msg = f"{running} replies are being written and {waiting} requests wait. Try again later."
     return RefusedError(429, msg, kind="rate_limit_error", code="rate_limit_exceeded", headers=_RETRY_AFTER)
 
@@ -98,7 +98,7 @@ def shutting_down() -> RefusedError:
 
 
 def _no_field(_: str) -> None:
-    """Return no field, because the error concerns none."""
+    """Return None, because the error concerns no field."""
 
 
 def refusal(error: Exception, field_of: Callable[[str], str | None] = _no_field) -> RefusedError:
@@ -119,9 +119,9 @@ def refusal(error: Exception, field_of: Callable[[str], str | None] = _no_field)
             return RefusedError(400, msg, code="context_length_exceeded", param=field_of("messages"))
         case ValidationError():
             return _invalid_field(error)
-        case ValueError():
-            return _invalid_setting(str(error), field_of)
-        case _:
+        case ValueError() if invalid := _invalid_setting(str(error), field_of):
+            return invalid
+        case _:  # also any other ValueError, which is a defect, and whose message may contain anything
             _LOGGER.error("A reply failed.", exc_info=error)
             return _failure(error)
 
@@ -150,8 +150,8 @@ def _invalid_field(error: ValidationError) -> RefusedError:
     return RefusedError(400, f"{param or 'body'}: {first['msg'].removeprefix('Value error, ')}", param=param)
 
 
-def _invalid_setting(message: str, field_of: Callable[[str], str | None]) -> RefusedError:
-    """Return the error for a message of the chat model, which may begin with the name of a setting."""
-    setting, colon, rest = message.partition(":")
-    field = field_of(setting) if colon else None
-    return RefusedError(400, f"{field}:{rest}" if field else message, param=field)
+def _invalid_setting(message: str, field_of: Callable[[str], str | None]) -> RefusedError | None:
+    """Return the error for a message of the chat model that begins with the name of a setting. None: it does not."""
+    setting, _, rest = message.partition(":")
+    field = field_of(setting)
+    return RefusedError(400, f"{field}:{rest}", param=field) if field else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _QUOTING = (ContextOverflowError, ModelInvalidRequestError)
-"""Errors of a server behind this one that may quote the request, and so the text of users."""
+"""Errors of a model's server that may quote the request, and so the text of users."""
 
 
 class JsonLines(logging.Formatter):

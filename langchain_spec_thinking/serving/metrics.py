@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.serving.request_record import RequestRecord
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-"""Upper bounds of the groups of times, in seconds. A reply may take ten minutes."""
+"""Upper bounds of the buckets of the histogram of times, in seconds. A reply may take ten minutes."""
 _KINDS = ("prompt", "cached", "completion", "discarded")
 """The kinds of tokens that the report counts for each model."""
 

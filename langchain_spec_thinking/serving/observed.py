@@ -47,7 +47,7 @@ class Observed:
 
         try:
             await self._app(scope, receive, observed_send)
-        except Exception:
+        except Exception:  # any error, because it is raised again
             record.code = "server_error"  # the server tells the client after this
             raise
         finally:

@@ -23,7 +23,7 @@ class PartForm:
     Attributes:
         field: The field of the item that lists its parts.
         index: The field of an event that says which part it concerns.
-        events: How the types of the events of a part begin.
+        events: Prefix of the event types of a part.
         fields: The fields of a part, besides its text.
     """
 
@@ -38,10 +38,10 @@ class ItemForm:
     """How a type of items is written.
 
     Attributes:
-        prefix: How the ids of the items begin.
+        prefix: Prefix of the ids of the items.
         fields: The fields of an item besides its id, its status and its text.
         text: The field of the item, or of the last event of its text, that holds the text.
-        events: How the types of the events of the text begin.
+        events: Prefix of the event types of the text.
         part: How the text is held in a part. None: the item holds the text itself.
         event_fields: Further fields of the events of the text.
     """

@@ -1,4 +1,4 @@
-"""What a reply consists of, whichever API it follows."""
+"""The parts of a reply that both APIs have in common."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reply(Protocol):
     """One reply in the form of an API."""
 
     end: bytes
-    """What ends a stream."""
+    """Bytes after the last event of a stream."""
 
     def body(self, message: AIMessage) -> dict[str, Any]:
         """Return the complete reply."""

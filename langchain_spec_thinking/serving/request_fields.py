@@ -1,4 +1,4 @@
-"""What the bodies of requests have in common, whichever API they follow."""
+"""The fields that the bodies of requests of both APIs have in common."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ _NOT_HELD = {
         "Send the text in `instructions` and `input`, because this server has no prompts.",
     ),
 }
-"""Fields that need something that this server does not have, each with its error."""
+"""Fields that this server does not support, each with its error."""
 
 
 class ResponsesRequest(ModelRequest):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
+from typer.testing import CliRunner
 
 from integrations.deepagents import recipe as deepagents
 from integrations.langgraph_agent import recipe as langgraph_agent
@@ -138,6 +142,36 @@ def test_an_agent_is_made_from_the_command_line(capsys: pytest.CaptureFixture[st
     watch(build, "Hi?", ["--speculative", "a/b", "--target", "openai:c@http://d/v1"])
     assert made == [("a/b", "openai:c@http://d/v1")]
     assert "Hello.\n(1 takeovers, " in capsys.readouterr().out
+
+
+@pytest.fixture
+def ray_recipe(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The recipe for Ray, which is installed in another environment."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=None))
+    monkeypatch.setenv("SPEC_THINKING_API_KEY", "sk-ray")
+    yield import_module("integrations.ray_serve.recipe")
+    sys.modules.pop("integrations.ray_serve.recipe")
+
+
+def run_ray_recipe(recipe: Any, *options: str) -> Any:
+    application = typer.Typer()
+    application.command()(recipe.main)
+    return CliRunner().invoke(application, options, terminal_width=200)
+
+
+def test_the_help_of_the_recipe_for_ray_promises_only_what_a_replica_does(ray_recipe: Any) -> None:
+    """A replica makes the models from their names, and the command line of the package is not involved."""
+    help_ = run_ray_recipe(ray_recipe, "--help").output
+    assert "openai:NAME@URL" in help_
+    for words_ in ("pocket:small", "module:attribute", "SPECULATIVE_API_KEY", "TARGET_API_KEY"):
+        assert words_ not in help_
+
+
+@pytest.mark.parametrize("option", ["--speculative", "--target"])
+def test_the_recipe_for_ray_needs_both_models_or_none(option: str, ray_recipe: Any) -> None:
+    result = run_ray_recipe(ray_recipe, option, "openai:x@http://127.0.0.1:1/v1")
+    assert result.exit_code == 2
+    assert "name both models" in result.output
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)

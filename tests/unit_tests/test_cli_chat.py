@@ -34,6 +34,11 @@ class Silent(ScriptedBackend):
         yield
 
 
+class Rude(Silent):
+    def __init__(self):
+        super().__init__("\\x1b[2Jrude \\x1b]0;title\\x07")
+
+
 class Lost(Silent):
     def __init__(self):
         super().__init__("lost in this chat")
@@ -116,6 +121,21 @@ def test_a_failed_model_is_reported_once(small: str, large: str, error: str, cap
     assert result.exit_code == 0, result.output
     assert words(result.output).count(error) == 1
     assert caplog.messages == []  # nothing is left for Python's own handler, which prints to the terminal
+
+
+@pytest.mark.usefixtures("_own_module")
+def test_the_words_of_a_server_do_not_control_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text('{"question": "2 + 3?", "answer": 5}\n', encoding="utf-8")
+    small, large = ["--speculative", "models_of_chat:Rude"], ["--target", "models_of_chat:small"]
+    evaluated = ["--data", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "out")]
+    for arguments, typed in (
+        (["chat", *small, *large, "--policy", "pair"], "2 + 3?\n\n"),
+        (["evaluate", *small, *large, *evaluated], ""),
+        (["doctor", *small], ""),
+    ):
+        output = run(*arguments, typed=typed).output
+        assert "rude" in output
+        assert not {"\x1b", "\x07"} & set(output)
 
 
 @pytest.mark.usefixtures("_own_module")

@@ -83,7 +83,7 @@ async def test_the_options_name_the_models_the_policy_the_key_and_the_limits(
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--api-key-env", "NOT_SET"], 1, "set NOT_SET to the key that clients send"),
+        (["--api-key-env", "NOT_SET"], 1, "--api-key-env: expected the name of an environment variable"),
         (["--speculative", "pocket:small"], 1, "name both models"),
         (["--policy", "gated:fly=1"], 1, "fly: no such setting"),
         (["--speculative", "pocket:medium", "--target", "pocket:large"], 1, "pocket:medium: expected pocket:small"),
@@ -107,6 +107,13 @@ def test_a_key_is_never_shown(listener: Listener, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match=KEY_VARIABLE):
         client_key()
     assert serve().exit_code == 1
+    mistaken = serve("--api-key-env", KEY)  # the key instead of the name of its variable
+    assert mistaken.exit_code == 1
+    assert KEY not in mistaken.output
+    monkeypatch.setenv(KEY_VARIABLE, f"{KEY}\n")  # no client can send it
+    refused = serve()
+    assert "ASCII characters" in refused.output
+    assert KEY not in refused.output
     assert listener.app is None
 
 

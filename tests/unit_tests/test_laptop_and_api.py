@@ -245,7 +245,7 @@ def test_a_price_that_is_not_known_is_not_zero(tokenizer: str) -> None:
     message = model.invoke(QUESTION)
     lines = cost_lines(model, [message])
     assert lines[2].endswith("not known")
-    assert "Install the extra [prices], or pass --price" in lines[3]
+    assert "is not listed, or the extra [prices] is missing. Pass --price" in lines[3]
     assert comparison([message], [message]) == (
         "The costs cannot be compared, because the price of a model is not known."
     )
@@ -255,7 +255,7 @@ def test_the_page_shows_what_the_recipe_prints(capsys: pytest.CaptureFixture[str
     wire = Wire("transformers", "deepseek", tokenizer, large=pocket_model)
     questions = [problem.question for problem in pocket.problems()[1:4]]
     arguments = ["--local", "transformers", "--small", POCKET_SMALL, "--hosted", "deepseek", "--compare"]
-    arguments += ["--price", "0.15", "0.003", "0.6"]
+    arguments += ["--price", "0.15", "0.6", "0.003"]
     ask([*arguments, *(part for question in questions for part in ("--question", question))], **wire.settings)
     printed = capsys.readouterr().out
     for question in questions:

@@ -79,7 +79,6 @@ HALVES = [("", "\ud83d"), ("", "\ude00"), ("", "é")]
 # All blocks are closed: in a longer one blank lines become boundaries, which is more work for each character.
 BLOCKS = [("", "```\na\n\n```\n\n"), ("", '{\n"a": [\n\n]}\n'), ("", "$$\n\n"), ("", "```\n\n"), ("$$", " a")]
 TEXTS = BLANK + STEPS + TAGS + HALVES + BLOCKS
-# The policies read text in the same way, so the paper's policy alone gets all texts.
 FEW = [("", " "), ("", "\n"), ("a.\n\n", " "), ("", "a\n\n"), ("", "<think>"), ("", "\ud83d")]
 
 
@@ -185,12 +184,12 @@ PARSERS: list[tuple[str, Parser, list[tuple[str, str]], int]] = [
     ("the paper's policy", policy_parser(DelegationPolicy()), TEXTS, SMALL),
     ("an answer without a thought", policy_parser(DelegationPolicy(), thinks=False), FEW, SMALL),
     ("the policy of instruct models", policy_parser(DelegationPolicy.non_reasoning(), thinks=False), FEW, SMALL),
-    ("takeovers of a whole step", policy_parser(DelegationPolicy(takeover_tokens=None)), FEW + STEPS, SMALL),
+    ("takeovers of a whole step", policy_parser(DelegationPolicy(takeover_tokens=None)), TEXTS, SMALL),
     ("three line breaks as boundary", policy_parser(DelegationPolicy(boundary="\n\n\n")), FEW, SMALL),
     ("a word as boundary", policy_parser(DelegationPolicy(boundary="abab")), [*FEW, ("", "aba")], SMALL),
     ("the large model leads", policy_parser(DelegationPolicy(trigger=TargetLeads())), FEW, SMALL),
     ("entropy", policy_parser(DelegationPolicy(trigger=FirstTokenEntropy()), (), (-1.0, -2.0)), FEW, SMALL),
-    ("scores", policy_parser(DelegationPolicy(trigger=ScoreAndAccept())), FEW + STEPS, LARGE),
+    ("scores", policy_parser(DelegationPolicy(trigger=ScoreAndAccept())), TEXTS, LARGE),
     (
         "stop strings",
         policy_parser(DelegationPolicy(), ("a" * 49 + "b", " " * 49 + "b", "\n" * 49 + "b"), thinks=False),
@@ -328,6 +327,7 @@ UNLIMITED = {
         "it is matched at the start only, and a blank is no line break",
     ),
     r"=|[^\s=]+": "nothing follows a repetition",
+    r"[!-~]+": "nothing follows the repetition",
     r"https?://[^\s'\"]*[^\s'\".,:;)]": "only punctuation at the end is read twice",
     r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}": "each repetition ends at a character that it cannot contain",
     r"\\[a-z]+": "nothing follows a repetition",

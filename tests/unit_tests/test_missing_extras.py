@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from langchain_spec_thinking import ChatSpeculativeThinking, pocket
 from langchain_spec_thinking.cli.commands import app
+from langchain_spec_thinking.installing import require_modules
 from langchain_spec_thinking.testing import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ def test_a_command_of_the_pocket_pair_prints_the_error(command: str) -> None:
 def test_an_evaluation_of_the_pocket_pair_prints_the_error(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", "--out", str(tmp_path)])
     assert (result.exit_code, " ".join(result.output.split())) == (1, MESSAGE)
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "no_such_package.module", "email.no_such_module"])
+def test_a_module_of_a_package_that_others_bring_too_may_be_missing(name: str) -> None:
+    with pytest.raises(ImportError, match=rf"A handler needs {name}\. Install the extra \[otel\]"):
+        require_modules("A handler", "otel", name)
 
 
 LISTED = """

@@ -319,6 +319,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None, str | None]] = {
     "what a model refuses": (plain(Broken(InvalidRequestError(PLACE))), {}, 400, "refused_by_model", None),
     "models that are down": (plain(Broken(BackendError(f"nobody at {PLACE}"))), {}, 503, "model_unavailable", None),
     "a defect": (plain(Broken(RuntimeError(PLACE))), {}, 500, None, None),
+    "a defect with the type of an invalid setting": (plain(Broken(ValueError(f"got {PLACE}"))), {}, 500, None, None),
     "time is up": (plain(timeout=1e-9), {}, 504, "timeout", None),
 }
 

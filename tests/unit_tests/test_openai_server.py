@@ -78,6 +78,17 @@ async def test_the_parts_of_a_stream_make_the_reply(output_version: str) -> None
     assert all(part.choices and part.usage is None for part in without)
 
 
+async def test_the_message_that_the_sdk_makes_of_a_stream_can_be_sent_back() -> None:
+    asking = client(plain()).chat.completions
+    async with asking.stream(**ASKED) as stream:
+        parts = [event.chunk.choices[0].delta.role async for event in stream if event.type == "chunk"]
+        message = (await stream.get_final_completion()).choices[0].message
+    assert parts == ["assistant", *[None] * (len(parts) - 1)]
+    conversation: Any = [*ASKED["messages"], message, {"role": "user", "content": "Milk too."}]
+    reply = await asking.create(model=NAME, messages=conversation)
+    assert reply.choices[0].message.content == "Tea it is."
+
+
 async def test_an_agent_works_through_the_server() -> None:
     """`ChatOpenAI` stands for any client. The tools' results come back in OpenAI's form."""
     remote = ChatOpenAI(
@@ -168,6 +179,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], int, str | None]] = {
     "what a model refuses": (plain(Broken(InvalidRequestError(PLACE))), {}, 400, "refused_by_model"),
     "models that are down": (plain(Broken(BackendError(f"nobody at {PLACE}"))), {}, 503, "model_unavailable"),
     "a defect": (plain(Broken(RuntimeError(PLACE))), {}, 500, None),
+    "a defect with the type of an invalid setting": (plain(Broken(ValueError(f"got {PLACE}"))), {}, 500, None),
     "time is up": (plain(timeout=1e-9), {}, 504, "timeout"),
 }
 
@@ -356,6 +368,21 @@ async def test_requests_without_a_valid_key_are_refused(header: str | None) -> N
 def test_a_server_without_a_key_is_not_made(keys: list[str]) -> None:
     with pytest.raises(ValueError, match="api_keys"):
         create_app(plain(), keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(KEY, "expected a list of keys", id="a text, whose letters would each be a key"),
+        pytest.param(["clé"], "ASCII", id="a letter that clients send in different ways"),
+        pytest.param([KEY, f"{KEY}\n"], "a line end", id="the line end of a file"),
+        pytest.param([f"{KEY} x"], "a space", id="a space"),
+    ],
+)
+def test_a_key_that_lets_everybody_or_nobody_in_is_refused(keys: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        create_app(plain(), keys)
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("stream", [False, True])

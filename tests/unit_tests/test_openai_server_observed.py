@@ -147,7 +147,8 @@ QUOTING = {
     "a defect": RuntimeError(QUESTION),
     "what a server refuses": InvalidRequestError(f"invalid content: {QUESTION}"),
     "a conversation that is too long": PromptTooLongError(f"too long: {QUESTION}"),
-    "a value that the chat model refuses": ValueError(QUESTION),
+    "a defect with the type of an invalid setting": ValueError(QUESTION),
+    "a value that the chat model refuses": ValueError(f"messages: {QUESTION}"),
 }
 
 
@@ -162,6 +163,15 @@ async def test_the_log_contains_no_text_of_users_and_no_key(
     assert '"message": "request"' in written
     assert "Secret" not in written
     assert KEY not in written
+
+
+async def test_the_log_says_where_a_defect_is(log: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(openai.InternalServerError):
+        await client(plain(Broken(ValueError("x")))).chat.completions.create(**ASKED)
+    failed, _ = lines(log)
+    (error,) = failed["errors"]
+    assert (failed["level"], error["type"], error["message"]) == ("error", "ValueError", None)
+    assert any("continue_turn" in place for place in error["places"])
 
 
 async def test_the_log_says_which_server_cannot_be_reached(log: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from langchain_spec_thinking.backends.base import Backend, End, Event, Request, Usage, not_picklable
+from langchain_spec_thinking.backends.base import Backend, End, Event, Limitation, Request, Usage, not_picklable
 from langchain_spec_thinking.backends.capabilities import IN_THIS_PROCESS, OWN_TOKENS, Capabilities
 from langchain_spec_thinking.backends.local.drafts import CONFIDENCE, Drafts
+from langchain_spec_thinking.backends.local.grammar import missing_grammar
 from langchain_spec_thinking.backends.redaction import described_path, public_name
 from langchain_spec_thinking.backends.replies.call_reader import CallReader
 from langchain_spec_thinking.backends.replies.chat_templates import ChatTemplate
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.base import Drafter
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
     from langchain_spec_thinking.backends.local.model import Choice, Sampler
+    from langchain_spec_thinking.backends.replies.call_format import AnswerPlan
     from langchain_spec_thinking.turn import Turn
 
 
@@ -119,9 +121,14 @@ class HuggingFaceBackend(Backend):
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
         with self._errors(), self._model.writing_cache(turn, self._template) as cache:
-            yield from self._continue(turn, request, cache)
+            plan = self._template.plan(turn)
+            if missing := missing_grammar(plan):
+                yield Limitation(f"{self.name}: {missing}")
+            yield from self._continue(turn, request, cache, plan)
 
-    def _continue(self, turn: Turn, request: Request, cache: TurnCache) -> Generator[Event, None, None]:
+    def _continue(
+        self, turn: Turn, request: Request, cache: TurnCache, plan: AnswerPlan
+    ) -> Generator[Event, None, None]:
         model = self._model
         room = request.max_tokens if model.context is None else min(request.max_tokens, model.context - len(cache.ids))
         if room <= 0 and turn.spans:  # the other model may continue the turn
@@ -137,7 +144,6 @@ class HuggingFaceBackend(Backend):
         cached = prompt - len(cache.missing()) - cache.copied
         usage = Usage(prompt_tokens=prompt, cached_tokens=cached + cache.copied)
         yield usage
-        plan = self._template.plan(turn)
         sampler = model.sampler(plan, request, self._template, cache.prompt)
         reader = CallReader(plan, answer_thoughts(turn, self._template.thoughts), self.name)
         drafts = Drafts(request, cache)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -20,12 +19,22 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.replies.call_format import AnswerGrammar, AnswerPlan
 
-_LOGGER = logging.getLogger(__name__)
 _MISSING = (
     "The answer is not restricted to its JSON schema, because xgrammar is missing. Install the extra [structured]: "
     f"{install_hint('structured')}. The prompt contains the schema, but nothing enforces it."
 )
 _COMPILERS: WeakKeyDictionary[PreTrainedTokenizerBase, xgrammar.GrammarCompiler] = WeakKeyDictionary()
+
+
+def missing_grammar(plan: AnswerPlan) -> str | None:
+    """Return that nothing enforces the grammar of a plan, and how to change this; None if there is nothing to say."""
+    if plan.grammar is None:
+        return None
+    try:
+        import xgrammar  # noqa: F401, PLC0415 - an optional extra
+    except ImportError:
+        return _MISSING
+    return None
 
 
 class Grammar:
@@ -77,13 +86,10 @@ def compile_grammar(
     Raises:
         InvalidRequestError: The schema is not valid, or nothing can satisfy it.
     """
-    if plan.grammar is None:
+    if plan.grammar is None or missing_grammar(plan):
         return None
-    try:
-        import xgrammar  # noqa: PLC0415
-    except ImportError:
-        _LOGGER.warning("%s", _MISSING)
-        return None
+    import xgrammar  # noqa: PLC0415
+
     compiler = _COMPILERS.get(tokenizer)
     if compiler is None:
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary, stop_token_ids=sorted(eos))

@@ -67,14 +67,14 @@ def value_of(text: str, calls: Sequence[ToolCall] = ()) -> Value | None:
     """Return the value of an answer; None if the answer is free text, which cannot be compared by its value.
 
     The first of these that the answer has: tool calls; JSON; the last box; what follows the last "answer is"; the
-    whole text if it is short; the number or the numbers of the last sentence.
+    whole text if it is short; the number or the numbers of the last sentence. A box in a block of code does not count.
     """
     if calls:
         return Value("calls", canonical_calls(calls))
     text = with_plain_digits(text.strip())
     if _FENCE in text:
-        text, is_whole = _unfenced(text)
-        return _json(text) or (_short(text) if is_whole else None)
+        block, is_whole = _unfenced(text)
+        return _json(block) or (_short(block) if is_whole else _boxed_after_blocks(text))
     readers: tuple[Callable[[str], Value | None], ...] = (_json, _boxed, _stated, _short, _last_number)
     if '{"' in text or '":' in text:  # JSON, or a text with JSON in it
         readers = (_json,)
@@ -117,6 +117,12 @@ def _unfenced(text: str) -> tuple[str, bool]:
         return text, False
     first, separator, rest = blocks[0].partition("\n")
     return (rest if separator else first).strip(), not (before + blocks[1]).strip()
+
+
+def _boxed_after_blocks(text: str) -> Value | None:
+    """Return the value of a box after the last fenced block. Boxes in blocks are code."""
+    *blocks, end = text.split(_FENCE)
+    return _boxed(end) if len(blocks) % 2 == 0 else None
 
 
 def _json(text: str) -> Value | None:

@@ -19,8 +19,9 @@ from langchain_core.tracers.context import collect_runs
 from pydantic import Field
 
 from langchain_spec_thinking import Backend, ChatModelBackend, ChatSpeculativeThinking, DelegationPolicy
-from langchain_spec_thinking.backends.base import End, Piece, Request, Usage
+from langchain_spec_thinking.backends.base import End, Limitation, Piece, Request, Usage
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.price import FREE, Price
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
 
@@ -207,6 +208,25 @@ def test_a_chat_model_can_be_the_target_of_a_pair() -> None:
     assert "can only be instructed to continue its interrupted reply" in report["degraded"][0]
     assert len(runs.traced_runs) == 1
     assert {(run.name, run.run_type) for run in runs.traced_runs[0].child_runs} == {("speculative_takeover", "chain")}
+
+
+@pytest.mark.parametrize(
+    ("price", "reports", "says"), [(Price(1, 4), False, True), (Price(1, 4), True, False), (FREE, False, False)]
+)
+def test_a_cost_is_called_an_estimate_if_the_model_reports_no_usage(price: Price, reports: bool, says: bool) -> None:
+    usage = UsageMetadata(input_tokens=11, output_tokens=74, total_tokens=85) if reports else None
+    model = ChatModelBackend(Plain(says={"content": "It is 391.", "usage_metadata": usage}), price=price)
+    events = list(model.continue_turn(Turn((Message("user", "What is 17 * 23?"),)), Request(100)))
+    notes = [event.words for event in events if isinstance(event, Limitation)]
+    assert [note for note in notes if "are estimates" in note] == notes[: int(says)]
+
+
+def test_a_stream_that_is_not_read_to_its_end_is_not_blamed_for_its_usage() -> None:
+    model = ChatModelBackend(Streaming(says="One two three four five six seven."), price=Price(1, 4))
+    events = list(model.continue_turn(Turn((Message("user", "Count."),)), Request(1)))
+    assert [event for event in events if isinstance(event, Limitation) and "are estimates" in event.words] == []
+    assert isinstance(events[-1], End)
+    assert events[-1].reason == "length"
 
 
 def test_errors_of_the_chat_model_become_backend_errors() -> None:

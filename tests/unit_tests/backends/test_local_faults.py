@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from langchain_spec_thinking.backends.base import Piece, Request
+from langchain_spec_thinking.backends.base import Limitation, Piece, Request
 from langchain_spec_thinking.errors import BackendError, InvalidRequestError
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_huggingface import continued, turn
@@ -92,6 +93,14 @@ def test_a_schema_that_cannot_be_enforced_is_an_invalid_request(schema: dict[str
     with pytest.raises(InvalidRequestError, match=rf"cannot be enforced \(.*{reason}") as caught:
         continued(tiny.backend(), running)
     assert ".cc:" not in str(caught.value)
+
+
+def test_a_reply_says_that_nothing_enforces_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xgrammar", None)  # as if it were not installed
+    for running, says in ((turn(schema={"name": "x", "schema": {"type": "object"}}), True), (turn(), False)):
+        events = list(tiny.backend().continue_turn(running, Request(4, temperature=0)))
+        notes = [event.words for event in events if isinstance(event, Limitation)]
+        assert ["not restricted to its JSON schema" in note for note in notes] == [True] * says
 
 
 def test_a_conversation_that_the_template_refuses_is_an_invalid_request() -> None:
