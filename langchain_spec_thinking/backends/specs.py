@@ -33,8 +33,9 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
     Args:
         spec: `huggingface:ID_OR_FOLDER`, followed by `/FILE.gguf` for a GGUF file in it; or `openai:NAME@URL`,
             followed by `#TOKENIZER` if the tokenizer is available on this machine; or any other `provider:model` of
-            `langchain.chat_models.init_chat_model`. The prefix `huggingface:` is optional for a Hub id with its owner
-            and for a folder. `@URL` is optional if `OPENAI_API_BASE` or `OPENAI_BASE_URL` holds the address.
+            `langchain.chat_models.init_chat_model`. The prefix `huggingface:` is optional for a Hub id with its owner,
+            for a folder, and for a GGUF file. `@URL` is optional if `OPENAI_API_BASE` or `OPENAI_BASE_URL` holds the
+            address.
         api_key: API key of an `openai:` server. The default is `OPENAI_API_KEY` for OpenAI and for the address in the
             environment, and no key for other servers.
 
@@ -50,7 +51,7 @@ def backend_of(spec: str, *, api_key: str | None = None) -> Backend:
         return _remote(spec, rest, api_key)
     if rest and re.fullmatch(r"[a-z][a-z0-9_-]+", prefix):
         return ChatModelBackend(_chat_model(spec))
-    if "/" in spec or os.path.isdir(spec):  # noqa: PTH112 - the text may not be a path
+    if "/" in spec or spec.endswith(".gguf") or os.path.isdir(spec):  # noqa: PTH112 - the text may not be a path
         return _local(spec)
     msg = f"{without_credentials(spec)}: expected {_FORMS}"
     raise ValueError(msg)

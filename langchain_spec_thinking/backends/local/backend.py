@@ -52,16 +52,17 @@ class HuggingFaceBackend(Backend):
             quantized weights of a GGUF file, this is float32, which takes twice the memory of `"bfloat16"`.
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
-        gguf_file: Name of a GGUF file in the folder or Hub repository `model`. It holds the weights, and the tokenizer
-            with its chat template, unless `tokenizer` is given. Transformers unpacks the weights on most devices.
+        gguf_file: Name of a GGUF file in the folder or Hub repository `model`. The weights come from this file. The
+            tokenizer and the chat template come from it too, unless `tokenizer` is given. Transformers unpacks the
+            weights on most devices.
         quantization_config: Quantization of the weights, as for `from_pretrained`, for example a `BitsAndBytesConfig`.
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
-        ImportError: The extra `[huggingface]` is not installed, or `[gguf]` for a `gguf_file`, or a package of the
-            quantization.
-        ValueError: A loaded model came without a tokenizer, or with settings for loading it, or `price` is not a
-            price.
+        ImportError: The extra `[huggingface]` is not installed, or `[gguf]` for a `gguf_file`, or a package that the
+            quantization needs.
+        ValueError: A loaded model came without a tokenizer, or with `gguf_file` or `quantization_config`; or `price`
+            is not a price.
         BackendError: The model cannot be loaded.
         ContinuationError: The model has no chat template, or cannot continue from a KV cache.
     """
@@ -272,7 +273,7 @@ def _described(
 ) -> dict[str, Any]:
     described: dict[str, Any] = {}
     if gguf_file is not None:
-        described["gguf_file"] = gguf_file
+        described["gguf_file"] = public_name(gguf_file)
     if quantization_config is not None:
         config = quantization_config
         described["quantization"] = config if isinstance(config, dict) else json.loads(config.to_json_string())
@@ -280,7 +281,7 @@ def _described(
 
 
 _INVALID = (OSError, ValueError, LookupError, struct.error)
-"""Errors of transformers if a file is missing or is not what it should be. The last two come from cut GGUF files."""
+"""Errors of transformers if a file is missing or is not a model. The last two come from GGUF files that are cut off."""
 _LOADING = threading.Lock()
 """Lock for loading models. Two models at the same time can get random weights.
 
@@ -299,7 +300,7 @@ def load_model(
     """Load a model from the Hugging Face Hub or a folder.
 
     Downloads show the Hub's progress bars, unless the user has disabled them. Loading the weights shows no progress
-    bar, except transformers' own bar for the weights of a GGUF file, which may take minutes.
+    bar, except for a GGUF file, whose weights may take minutes.
 
     Raises:
         BackendError: The path does not exist or is not a model, or a GGUF file lacks weights.
@@ -325,8 +326,8 @@ def load_model(
         raise BackendError(_not_loaded("model", path, e, gguf_file)) from e
     if gguf_file is not None and (missing := sorted(info["missing_keys"])):
         msg = (
-            f"{path}, {gguf_file}: the file lacks {len(missing)} weights of the model, for example {missing[0]}. "
-            "Transformers gave them random values. If the model is split into several files, merge them first "
+            f"{path}, {gguf_file}: the file lacks weights of the model ({len(missing)}), for example {missing[0]}. "
+            "They would be random. If the model is split into several files, merge them first "
             "(`llama-gguf-split --merge`)."
         )
         raise BackendError(msg)
@@ -388,4 +389,5 @@ def _not_loaded(what: str, path: str, error: Exception, gguf_file: str | None) -
     else:
         expected = "the id of a model on the Hugging Face Hub or a folder with a checkpoint"
     place = path if gguf_file is None else f"{path}, {gguf_file}"
-    return f"{place}: the {what} cannot be loaded ({str(error).splitlines()[0]}). Expected {expected}."
+    reason = str(error).strip() or type(error).__name__
+    return f"{place}: the {what} cannot be loaded ({reason.splitlines()[0]}). Expected {expected}."

@@ -6,10 +6,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import transformers
 from transformers import BitsAndBytesConfig
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request
+from langchain_spec_thinking.backends.local.backend import _not_loaded
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import Message, Turn
@@ -93,6 +95,10 @@ def test_unpacked_weights_are_32_bits_wide_unless_the_dtype_says_otherwise(
 ) -> None:
     backend = HuggingFaceBackend(folder, gguf_file=FILE, dtype=dtype)
     assert backend.describe()["dtype"] == expected
+
+
+def test_the_description_names_the_file_without_its_folder(folder: Path) -> None:
+    backend = HuggingFaceBackend(folder, gguf_file=str(folder / FILE))
     assert backend.describe()["gguf_file"] == FILE
 
 
@@ -107,9 +113,12 @@ def test_a_spec_may_name_the_file(folder: Path, prefix: str) -> None:
     assert backend.describe()["gguf_file"] == FILE
 
 
-def test_a_spec_may_name_a_file_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("prefix", ["huggingface:", ""])
+def test_a_spec_may_name_a_file_in_the_working_directory(
+    folder: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
-    assert backend_of(f"huggingface:{FILE}").describe()["gguf_file"] == FILE
+    assert backend_of(f"{prefix}{FILE}").describe()["gguf_file"] == FILE
 
 
 def test_a_missing_package_is_one_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +152,10 @@ def test_a_damaged_file_is_refused(folder: Path, tmp_path: Path, damage: Callabl
         HuggingFaceBackend(tmp_path, gguf_file=FILE)
 
 
+def test_an_error_without_a_message_is_named_by_its_type() -> None:
+    assert "the model cannot be loaded (IndexError). " in _not_loaded("model", "folder", IndexError(), FILE)
+
+
 def test_a_missing_file_is_refused_with_the_files_that_are_there(folder: Path) -> None:
     with pytest.raises(BackendError, match=rf"^gguf_file: q4\.gguf is not in the folder .*this folder: {FILE}\.$"):
         HuggingFaceBackend(folder, gguf_file="q4.gguf")
@@ -163,7 +176,7 @@ def test_a_file_that_lacks_a_weight_is_refused(original: PreTrainedModel, tmp_pa
     """Transformers gives the weight random values. A part of a split model is such a file."""
     weight = "model.layers.1.mlp.up_proj.weight"
     tiny_gguf.write(tmp_path, original, without=weight)
-    with pytest.raises(BackendError, match=rf"{FILE}: the file lacks 1 weights .* {weight}\."):
+    with pytest.raises(BackendError, match=rf"{FILE}: the file lacks weights of the model \(1\), .* {weight}\."):
         HuggingFaceBackend(tmp_path, gguf_file=FILE)
 
 
@@ -185,3 +198,10 @@ def test_the_quantization_reaches_transformers(tmp_path: Path) -> None:
     tiny.byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ImportError, match="bitsandbytes"):
         HuggingFaceBackend(tmp_path, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+
+
+@pytest.mark.skipif(not hasattr(transformers, "GgufConfig"), reason="this version of transformers always unpacks")
+def test_a_gguf_file_takes_its_own_quantization_config(folder: Path) -> None:
+    config = transformers.GgufConfig(dequantize=True)
+    backend = HuggingFaceBackend(folder, gguf_file=FILE, quantization_config=config)
+    assert backend.describe()["quantization"]["dequantize"]
