@@ -18,6 +18,7 @@ import torch
 from benchmarks.pays.llama_servers import SERVER
 from benchmarks.serving import serving
 from benchmarks.speed.figures import Figure, Skipped
+from benchmarks.speed.memory import peak_memory
 from benchmarks.speed.pairs import MODELS
 from langchain_spec_thinking import HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Piece, Request
@@ -37,7 +38,6 @@ FILE = "model.gguf"
 QUESTION = "Tell me about the sea."
 TOKENS = 48
 _BYTES = 1e9
-_KIB = 1024
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
@@ -94,7 +94,7 @@ def compared(folder: Path, dtype: str, tokens: int, rounds: int, advance: Callab
             for name in list(programs) if number % 2 else list(programs)[::-1]:
                 rates[name].append(programs[name]())
             advance()
-        memory = {"in_process": fresh.submit(_peak).result(), "llama_cpp": _server_memory()}
+        memory = {"in_process": fresh.submit(peak_memory).result() / _BYTES, "llama_cpp": _server_memory()}
     return versus(
         rates, tokens=tokens, threads=threads, seconds_to_load={**loaded, "llama_cpp": started}, gigabytes=memory
     )
@@ -132,7 +132,7 @@ def _server_rate(url: str, tokens: int) -> float:
 
 def _server_memory() -> float:
     servers = [child for child in psutil.Process().children() if child.name() == SERVER.name]
-    return max(server.memory_info().rss for server in servers) / _BYTES
+    return float(max(server.memory_info().rss for server in servers) / _BYTES)
 
 
 _backends: list[HuggingFaceBackend] = []
@@ -160,14 +160,3 @@ def _rate(tokens: int) -> float:
             times.append(time.perf_counter())
             counts.append(event.tokens or 1)
     return float(sum(counts[1:]) / (times[-1] - times[0]))
-
-
-def _peak() -> float:
-    """Return the largest memory that this process has used, in gigabytes, or what it uses now if it is not known.
-
-    `resource.getrusage` would not do: it remembers the memory of the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    peaks = [int(line.split()[1]) * _KIB for line in lines if line.startswith("VmHWM:")]
-    return (peaks[0] if peaks else int(psutil.Process().memory_info().rss)) / _BYTES

@@ -8,6 +8,7 @@ import struct
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -59,8 +60,8 @@ class HuggingFaceBackend(Backend):
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
-        ImportError: The extra `[huggingface]` is not installed, or `[gguf]` for a `gguf_file`, or a package that the
-            quantization needs.
+        ImportError: The extra `[huggingface]` is not installed; or `gguf_file` is given, and the extra `[gguf]` is not
+            installed, or transformers is older than 5.18; or the quantization needs another package.
         ValueError: A loaded model came without a tokenizer, or with `gguf_file` or `quantization_config`; or `price`
             is not a price.
         BackendError: The model cannot be loaded.
@@ -84,8 +85,6 @@ class HuggingFaceBackend(Backend):
     ) -> None:
         require_price(price)
         require_modules("HuggingFaceBackend", "huggingface", "torch", "transformers")
-        if gguf_file is not None:
-            require_modules("`gguf_file`", "gguf", "gguf")
         from langchain_spec_thinking.backends.local.model import LocalModel  # noqa: PLC0415 - imports torch
 
         if not isinstance(model, (str, os.PathLike)):
@@ -282,6 +281,8 @@ def _described(
 
 _INVALID = (OSError, ValueError, LookupError, struct.error)
 """Errors of transformers if a file is missing or is not a model. The last two come from GGUF files that are cut off."""
+_GGUF_SINCE = "5.18"
+"""The first version of transformers whose tokenizers know all control tokens of a GGUF file, and `<think>`."""
 _LOADING = threading.Lock()
 """Lock for loading models. Two models at the same time can get random weights.
 
@@ -304,17 +305,17 @@ def load_model(
 
     Raises:
         BackendError: The path does not exist or is not a model, or a GGUF file lacks weights.
-        ImportError: The quantization needs a package that is not installed.
+        ImportError: A package that the GGUF file or the quantization needs is missing, or transformers is too old.
     """
     from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
 
-    _require_file(path, gguf_file)
+    if gguf_file is not None:
+        _require_gguf(path, gguf_file)
     settings = {"gguf_file": gguf_file, "quantization_config": quantization_config}
     given = {name: value for name, value in settings.items() if value is not None}
-    model: PreTrainedModel
     try:
         with _LOADING, _no_weights_bar():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=dtype,
                 device_map=device,
@@ -324,6 +325,8 @@ def load_model(
             )
     except _INVALID as e:
         raise BackendError(_not_loaded("model", path, e, gguf_file)) from e
+    model: PreTrainedModel
+    model, info = loaded
     if gguf_file is not None and (missing := sorted(info["missing_keys"])):
         msg = (
             f"{path}, {gguf_file}: the file lacks weights of the model ({len(missing)}), for example {missing[0]}. "
@@ -334,14 +337,31 @@ def load_model(
     return model
 
 
-def _require_file(path: str, gguf_file: str | None) -> None:
-    """Raise an error that lists the GGUF files of a folder, if it does not contain the given one."""
+def _require_version(installed: str) -> None:
+    from packaging.version import Version  # noqa: PLC0415 - only GGUF files need it
+
+    if Version(installed) < Version(_GGUF_SINCE):
+        msg = (
+            f"gguf_file: expected transformers {_GGUF_SINCE} or newer, got {installed}. Older versions read the "
+            "control tokens of most GGUF files as text. Run `pip install --upgrade transformers`."
+        )
+        raise ImportError(msg)
+
+
+def _require_gguf(path: str, gguf_file: str) -> None:
+    """Check that GGUF files can be read, and that a folder contains this one.
+
+    Raises:
+        BackendError: The path is a folder without this file. The message lists its GGUF files.
+        ImportError: The extra `[gguf]` is not installed, or transformers is too old.
+    """
+    require_modules("`gguf_file`", "gguf", "gguf")
+    _require_version(version("transformers"))
     folder = Path(path)
-    if gguf_file is None or not folder.is_dir() or (folder / gguf_file).is_file():
-        return
-    found = ", ".join(sorted(file.name for file in folder.glob("*.gguf"))) or "none"
-    msg = f"gguf_file: {gguf_file} is not in the folder {path}. GGUF files in this folder: {found}."
-    raise BackendError(msg)
+    if folder.is_dir() and not (folder / gguf_file).is_file():
+        found = ", ".join(sorted(file.name for file in folder.glob("*.gguf"))) or "none"
+        msg = f"gguf_file: {gguf_file} is not in the folder {path}. GGUF files in this folder: {found}."
+        raise BackendError(msg)
 
 
 @contextmanager

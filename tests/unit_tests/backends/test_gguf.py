@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import transformers
+from packaging.version import Version
 from transformers import BitsAndBytesConfig
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request
-from langchain_spec_thinking.backends.local.backend import _not_loaded
+from langchain_spec_thinking.backends.local.backend import _GGUF_SINCE, _not_loaded, _require_version
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import Message, Turn
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 
 PROMPTS = ["cat rat", "Wait, the sum.", "So we add.\n\nFive."]
 BOUNDARY = DelegationPolicy.non_reasoning(recap_sentence="", opening_tokens=7, takeover_tokens=3, boundary="\n")
-
+OLD = Version(transformers.__version__) < Version(_GGUF_SINCE)
 COUNTS = ("requests", "prompt_tokens", "completion_tokens", "discarded_tokens")
 
 
 @pytest.fixture(scope="module")
 def original() -> PreTrainedModel:
+    """The original of the tiny file. All tests that load the file use it, and are skipped with an old transformers."""
+    if OLD:
+        pytest.skip(f"transformers before {_GGUF_SINCE} does not read GGUF files well")
     return tiny_gguf.qwen()
 
 
@@ -86,7 +90,7 @@ def test_takeovers_and_kept_caches_work_as_with_the_original(
     assert sum(report["takeovers"] for report in reports) >= len(PROMPTS)
     assert all(report["usage"]["speculative"]["cached_tokens"] > 0 for report in reports)
     one_by_one = [pair.invoke(prompt).content for prompt in PROMPTS]
-    assert [message.content for message in pair.batch(PROMPTS)] == one_by_one
+    assert [message.content for message in pair.batch([*PROMPTS])] == one_by_one
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("auto", "float32"), ("bfloat16", "bfloat16")])
@@ -126,6 +130,18 @@ def test_a_missing_package_is_one_error(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ImportError, match=r"^`gguf_file` needs gguf\. Install the extra \[gguf\]: ") as caught:
         HuggingFaceBackend(folder, gguf_file=FILE)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_an_old_transformers_is_refused() -> None:
+    with pytest.raises(ImportError, match=r"^gguf_file: expected transformers 5\.18 or newer, got 5\.17\.0\."):
+        _require_version("5.17.0")
+    _require_version(_GGUF_SINCE)
+
+
+@pytest.mark.skipif(not OLD, reason="this version of transformers reads GGUF files well")
+def test_the_installed_transformers_is_too_old() -> None:
+    with pytest.raises(ImportError, match=r"^gguf_file: expected transformers"):
+        HuggingFaceBackend("folder", gguf_file=FILE)
 
 
 def cut(share: float) -> Callable[[Path], None]:
@@ -200,7 +216,6 @@ def test_the_quantization_reaches_transformers(tmp_path: Path) -> None:
         HuggingFaceBackend(tmp_path, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
 
 
-@pytest.mark.skipif(not hasattr(transformers, "GgufConfig"), reason="this version of transformers always unpacks")
 def test_a_gguf_file_takes_its_own_quantization_config(folder: Path) -> None:
     config = transformers.GgufConfig(dequantize=True)
     backend = HuggingFaceBackend(folder, gguf_file=FILE, quantization_config=config)
