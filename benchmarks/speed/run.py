@@ -48,6 +48,7 @@ PARTS = {
         "throughput_vs_direct",
         "memory_per_turn",
     ),
+    "startup": ("startup_vs_langchain_openai",),
 }
 """Modules of this package, in the order in which they run, with the names of their figures."""
 COUNTED = ("prefill_excess_tokens_per_handover",)
