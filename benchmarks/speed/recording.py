@@ -75,14 +75,19 @@ class Recording:
             for _ in drive(run):
                 pass
         reads_by_model = [_ModelReads.of(passes, model) for model in (0, 1)]
-        needed = sorted((step for reads in reads_by_model for step in reads.needed()), key=lambda step: step[0])
         return cls(
             passes,
-            [step for _, step in needed],
+            needed_passes(passes),
             [count for reads in reads_by_model for count in reads.read_again],
             (len(reads_by_model[0].ids), len(reads_by_model[1].ids)),
             run.report.usage,
         )
+
+
+def needed_passes(passes: Sequence[Pass]) -> list[Pass]:
+    """Return the passes that the kept tokens of a recorded turn need at least, in order."""
+    by_number = [step for model in (0, 1) for step in _ModelReads.of(passes, model).needed()]
+    return [step for _, step in sorted(by_number, key=lambda step: step[0])]
 
 
 @contextmanager

@@ -42,6 +42,8 @@ PARTS = {
     "sampling": ("samples_2_vs_1",),
     "drafts": ("takeover_speedup", "prefetch_saves"),
     "gguf_files": ("gguf_vs_llama_cpp",),
+    "llama_cpp": ("overhead_vs_ideal_llama_cpp",),
+    "vllm": ("overhead_vs_ideal_vllm",),
     "remote": (
         "stream_overhead_vs_openai_sdk",
         "time_to_first_token",

@@ -1,0 +1,58 @@
+"""What real servers report about their own work: the time of a turn is theirs, and hand-overs read no text twice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.speed.server_halves import Half, LlamaHalf, LocalHalf, VllmHalf
+from benchmarks.speed.servers import Paired, versus
+from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
+from tests.integration_tests.conftest import LARGE, SMALL, model_path
+from tests.integration_tests.servers import KEY
+
+if TYPE_CHECKING:
+    from tests.integration_tests.servers import Server, Servers
+
+HALVES = {"llama-server": LlamaHalf, "vllm": VllmHalf}
+TURNS = [f"Write three paragraphs about the {thing}." for thing in ("sea", "moon", "wheel", "fox")]
+USAGE = ("completion_tokens", "discarded_tokens")
+DROPPED_MAX = 3
+"""A model's text may lose so many tokens at a hand-over, which the server then reads again in other words."""
+
+
+def half(server: Server) -> LlamaHalf | VllmHalf:
+    return HALVES[server.engine.name](server.model, server.url, KEY)
+
+
+@pytest.mark.parametrize(("small", "large"), [("local", "llama-server"), ("llama-server", "vllm")])
+def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, small: str, large: str) -> None:
+    first: Half = LocalHalf(model_path(f"{SMALL}-hf")) if small == "local" else half(servers.get(small, SMALL))
+    pair = Paired("pair", (first, half(servers.get(large, LARGE))))
+    timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
+    for work in timed.works:
+        assert work.requests >= 1
+        assert 0 < work.ideal_seconds <= work.seconds * 1.001
+    assert versus([timed]).value > 1
+
+
+def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:
+    """There are twice as many turns as slots, so each turn loses its slot to another one and gets its text back."""
+    small, large = (half(servers.get("llama-server", model)) for model in (SMALL, LARGE))
+    pair = ChatSpeculativeThinking(
+        speculative=small.backend,
+        target=large.backend,
+        policy=DelegationPolicy.non_reasoning(opening_tokens=20, takeover_tokens=12, boundary="\n"),
+        temperature=0,
+        max_tokens=100,
+    )
+    with small.watched(), large.watched(), ThreadPoolExecutor(len(TURNS)) as threads:
+        messages = list(threads.map(pair.invoke, TURNS))
+    reports = [message.response_metadata["speculative_thinking"] for message in messages]
+    for each, author in ((small, "speculative"), (large, "target")):
+        requests = sum(report["usage"][author]["requests"] for report in reports)
+        assert requests >= len(TURNS) + 2
+        usage = {name: sum(report["usage"][author][name] for report in reports) for name in USAGE}
+        assert each.work(usage, ()).read_again <= DROPPED_MAX * requests
