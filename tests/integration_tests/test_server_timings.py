@@ -16,7 +16,6 @@ from tests.integration_tests.servers import KEY
 if TYPE_CHECKING:
     from tests.integration_tests.servers import Server, Servers
 
-HALVES = {"llama-server": LlamaHalf, "vllm": VllmHalf}
 TURNS = [f"Write three paragraphs about the {thing}." for thing in ("sea", "moon", "wheel", "fox")]
 USAGE = ("completion_tokens", "discarded_tokens")
 DROPPED_MAX = 3
@@ -24,7 +23,8 @@ DROPPED_MAX = 3
 
 
 def half(server: Server) -> LlamaHalf | VllmHalf:
-    return HALVES[server.engine.name](server.model, server.url, KEY)
+    kind = LlamaHalf if server.engine.name == "llama-server" else VllmHalf
+    return kind(server.model, server.url, KEY)
 
 
 @pytest.mark.parametrize(("small", "large"), [("local", "llama-server"), ("llama-server", "vllm")])
