@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.speed.server_halves import Half, LlamaHalf, LocalHalf, VllmHalf
-from benchmarks.speed.servers import Paired, versus
+from benchmarks.speed.servers import Paired
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy
 from tests.integration_tests.conftest import LARGE, SMALL, model_path
 from tests.integration_tests.servers import KEY
@@ -16,15 +16,22 @@ from tests.integration_tests.servers import KEY
 if TYPE_CHECKING:
     from tests.integration_tests.servers import Server, Servers
 
-HALVES = {"llama-server": LlamaHalf, "vllm": VllmHalf}
-TURNS = [f"Write three paragraphs about the {thing}." for thing in ("sea", "moon", "wheel", "fox")]
+TURNS = (
+    "Salt makes the sea what it is. Where does it come from, and who has to live with it? Answer in five short lines.",
+    "How did people find out that the moon has no air? Name five hints, each in a line of its own.",
+    "A wheel that rolls does not slide. Explain this in a list with five lines, for somebody who repairs bicycles.",
+    "Foxes live in many cities now. List five things that they eat there, and say where they find each of them.",
+)
+"""Questions with no common words at the beginning. If over half of the text in a slot is also the beginning of the next
+prompt in this slot, llama.cpp does not keep the rest of it."""
 USAGE = ("completion_tokens", "discarded_tokens")
 DROPPED_MAX = 3
 """A model's text may lose so many tokens at a hand-over, which the server then reads again in other words."""
 
 
 def half(server: Server) -> LlamaHalf | VllmHalf:
-    return HALVES[server.engine.name](server.model, server.url, KEY)
+    kind = LlamaHalf if server.engine.name == "llama-server" else VllmHalf
+    return kind(server.model, server.url, KEY)
 
 
 @pytest.mark.parametrize(("small", "large"), [("local", "llama-server"), ("llama-server", "vllm")])
@@ -32,14 +39,17 @@ def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, 
     first: Half = LocalHalf(model_path(f"{SMALL}-hf")) if small == "local" else half(servers.get(small, SMALL))
     pair = Paired("pair", (first, half(servers.get(large, LARGE))))
     timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
-    for work in timed.works:
+    served = timed.works if small != "local" else timed.works[1:]
+    for work in served:
+        assert 0 < work.ideal_seconds <= work.seconds
         assert work.requests >= 1
-        assert 0 < work.ideal_seconds <= work.seconds * 1.001
-    assert versus([timed]).value > 1
+    spent = sum(work.seconds for work in timed.works)
+    assert 0.5 * timed.seconds < spent < 1.5 * timed.seconds  # a local model is timed again, maybe in a busier moment
+    assert sum(work.seconds for work in served) < timed.seconds
 
 
 def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:
-    """There are twice as many turns as slots, so each turn loses its slot to another one and gets its text back."""
+    """There are twice as many turns as slots, so turns lose their slots to others, and get their texts back."""
     small, large = (half(servers.get("llama-server", model)) for model in (SMALL, LARGE))
     pair = ChatSpeculativeThinking(
         speculative=small.backend,
@@ -53,6 +63,6 @@ def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:
     reports = [message.response_metadata["speculative_thinking"] for message in messages]
     for each, author in ((small, "speculative"), (large, "target")):
         requests = sum(report["usage"][author]["requests"] for report in reports)
-        assert requests >= len(TURNS) + 2
+        assert requests > len(TURNS)
         usage = {name: sum(report["usage"][author][name] for report in reports) for name in USAGE}
         assert each.work(usage, ()).read_again <= DROPPED_MAX * requests
