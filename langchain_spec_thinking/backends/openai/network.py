@@ -1,4 +1,4 @@
-"""A network backend for HTTP connections that obeys the timer of each request.
+"""A network backend for HTTP connections that obeys the timer of each request, and notices dead connections.
 
 A timeout of an HTTP client limits the wait for the next bytes. A server that sends one byte at a time never exceeds it.
 Here, each connect, read and write of a blocking client may take only as long as the timer of its request allows. Of an
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     import httpx2
 
+_KEPT_SECONDS = 60.0
+"""How long an idle connection is kept, in seconds. A small model may write that long between two takeovers.
+
+Servers close idle connections earlier, often after five seconds. The client looks before it uses a connection.
+"""
+_CLOSED = "the server closed an idle connection"
 _WRITE_BYTES = 16_384
 """Most bytes to write before the timer is asked again."""
 
@@ -44,6 +50,49 @@ def _replace_network(client: httpx2.Client | httpx2.AsyncClient, wrapper: Callab
         pool = getattr(transport, "_pool", None)
         if pool is not None:
             pool._network_backend = wrapper(pool._network_backend)  # noqa: SLF001
+            pool._keepalive_expiry = _KEPT_SECONDS  # noqa: SLF001
+
+
+class DeadConnectionError(httpcore2.ReadError):
+    """The server closed an idle connection at the moment when a request was sent on it."""
+
+
+def found_dead_connection(error: BaseException | None) -> bool:
+    """Return whether a request failed because its connection had been idle. The same request can be sent at once."""
+    while error is not None and not isinstance(error, DeadConnectionError):
+        error = error.__cause__
+    return error is not None
+
+
+class _Use:
+    """Knows whether a connection was idle before its request, and nothing has come since then."""
+
+    def __init__(self) -> None:
+        self._idle = self._unanswered = False
+
+    def idle(self) -> None:
+        """Note that no request uses the connection."""
+        self._idle = True
+
+    def sent(self) -> None:
+        """Note that a part of a request is sent."""
+        if self._idle:
+            self._idle, self._unanswered = False, True
+
+    def received(self, part: bytes) -> bytes:
+        """Note what has come, and return it.
+
+        Raises:
+            DeadConnectionError: The server closed the idle connection.
+        """
+        if self._unanswered and not part:
+            raise DeadConnectionError(_CLOSED)
+        self._idle, self._unanswered = True, False
+        return part
+
+    def failed(self, error: httpcore2.ReadError) -> httpcore2.ReadError:
+        """Return the error to raise if nothing can be read any more."""
+        return DeadConnectionError(_CLOSED) if self._unanswered else error
 
 
 class TimedBackend(httpcore2.NetworkBackend):
@@ -102,13 +151,18 @@ class TimedStream(httpcore2.NetworkStream):
 
     def __init__(self, inner: httpcore2.NetworkStream) -> None:
         self._inner = inner
+        self.use = _Use()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Wait for bytes."""
-        return self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        try:
+            return self.use.received(self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
+        except httpcore2.ReadError as error:
+            raise self.use.failed(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write bytes, some at a time."""
+        self.use.sent()
         for start in range(0, len(buffer), _WRITE_BYTES):
             left = _left(timeout, httpcore2.WriteTimeout)
             self._inner.write(buffer[start : start + _WRITE_BYTES], left)
@@ -161,13 +215,18 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
+        self.use = _Use()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - part of the interface
         """Wait for bytes."""
-        return await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        try:
+            return self.use.received(await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
+        except httpcore2.ReadError as error:
+            raise self.use.failed(error) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write bytes."""
+        self.use.sent()
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
