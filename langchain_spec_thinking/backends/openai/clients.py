@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import openai
 
     from langchain_spec_thinking.backends.openai.address import Address
-    from langchain_spec_thinking.backends.openai.event_stream import AsyncEventStream, EventStream
     from langchain_spec_thinking.backends.openai.api_key import ApiKey
+    from langchain_spec_thinking.backends.openai.event_stream import AsyncEventStream, EventStream
     from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
     from langchain_spec_thinking.backends.replies.continuation import Endpoint
 

@@ -92,9 +92,11 @@ class EventDecoder(SSEDecoder):
 
     def _lines(self, part: bytes) -> Sequence[bytes]:
         """Return the lines that end in a part. The rest of it is held."""
+        if not part:
+            return ()
         if self._after_carriage_return and part.startswith(b"\n"):
             part = part[1:]
-        self._after_carriage_return = part.endswith(b"\r") or (not part and self._after_carriage_return)
+        self._after_carriage_return = part.endswith(b"\r")
         *lines, rest = _LINE_END.split(part)
         if lines:
             lines[0] = b"".join(self._held) + lines[0]

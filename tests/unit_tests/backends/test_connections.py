@@ -111,11 +111,11 @@ class BlockingLine(Line, httpcore2.NetworkStream):
 class LineOnLoop(Line, httpcore2.AsyncNetworkStream):
     """A connection of a client on an event loop."""
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as in httpcore2
         await asyncio.sleep(0)
         return self.give()
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self.take(buffer)
 
     async def aclose(self) -> None:
