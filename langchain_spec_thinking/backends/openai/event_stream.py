@@ -1,7 +1,7 @@
 """The events of a stream, as decoded JSON.
 
-The SDK reads a stream line by line through several generators. Most events arrive alone in one part of the body, and
-are decoded here at once. The errors of the connection are still the SDK's.
+The SDK splits each part of a body into lines, and decodes each line alone. Here, a part that is one whole event is
+decoded at once. Most parts are. The SDK still translates the errors of the connection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import openai
 from openai._streaming import SSEDecoder
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import httpx2
     from openai._streaming import ServerSentEvent
 
-T = TypeVar("T")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = "[DONE]"
 
@@ -123,7 +122,7 @@ class EventStream(openai.Stream[object]):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._decoder = EventDecoder(self.response)
+        self._decoder = self._events = EventDecoder(self.response)
 
     def __iter__(self) -> Iterator[object]:
         """Return this stream."""
@@ -133,7 +132,7 @@ class EventStream(openai.Stream[object]):
         """Yield the events."""
         try:
             yield from self._iter_events()
-            if self._decoder.done:
+            if self._events.done:
                 self.drain()
         finally:
             self.response.close()
@@ -153,14 +152,14 @@ class AsyncEventStream(openai.AsyncStream[object]):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._decoder = EventDecoder(self.response)
+        self._decoder = self._events = EventDecoder(self.response)
 
     async def __stream__(self) -> AsyncIterator[object]:
         """Yield the events."""
         try:
             async for chunk in self._iter_events():
                 yield chunk
-            if self._decoder.done:
+            if self._events.done:
                 await self.drain()
         finally:
             await self.response.aclose()
