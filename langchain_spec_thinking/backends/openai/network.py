@@ -8,6 +8,7 @@ does not close a connection that is cancelled within the TLS handshake, so that 
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -68,16 +69,32 @@ class _Use:
     """Knows whether a connection was idle before its request, and nothing has come since then."""
 
     def __init__(self) -> None:
-        self._idle = self._unanswered = False
+        self._idle = self._unanswered = self._first = False
 
-    def idle(self) -> None:
-        """Note that no request uses the connection."""
-        self._idle = True
+    def wait_for_first(self) -> None:
+        """Note that the connection is open before its first request."""
+        self._idle = self._first = True
 
     def sent(self) -> None:
         """Note that a part of a request is sent."""
         if self._idle:
-            self._idle, self._unanswered = False, True
+            self._idle, self._unanswered, self._first = False, True, False
+
+    def is_readable(self, inner: httpcore2.NetworkStream | httpcore2.AsyncNetworkStream) -> object:
+        """Return whether something can be read from an idle connection, which means that the server closed it.
+
+        Before the first request, it may also mean that the server sent keys for the next TLS connection.
+        """
+        number = getattr(inner.get_extra_info("socket"), "fileno", int)() if self._first else 0
+        if number <= 0 or not hasattr(socket, "MSG_DONTWAIT"):
+            return inner.get_extra_info("is_readable")
+        try:
+            with socket.socket(fileno=os.dup(number)) as raw:
+                return not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def received(self, part: bytes) -> bytes:
         """Note what has come, and return it.
@@ -180,7 +197,7 @@ class TimedStream(httpcore2.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - part of the interface
         """Return a property of the connection."""
-        return self._inner.get_extra_info(info)
+        return self.use.is_readable(self._inner) if info == "is_readable" else self._inner.get_extra_info(info)
 
 
 class CancellableBackend(httpcore2.AsyncNetworkBackend):
@@ -243,7 +260,7 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
         """Return a property of the connection."""
-        return self._inner.get_extra_info(info)
+        return self.use.is_readable(self._inner) if info == "is_readable" else self._inner.get_extra_info(info)
 
 
 def _left(timeout: float | None, error: type[Exception]) -> float | None:

@@ -9,6 +9,7 @@ httpx2 and httpcore2 have no function for this. The places where they keep their
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _STREAMS_PER_SPARE = 8
 """Running streams for which one more idle connection is kept. Few of them are given up at the same moment."""
+_KEPT_SECONDS = 30.0
+"""How long a connection may wait for its first request, in seconds. Servers close such connections after about 60."""
 _CONNECT_SECONDS = 10.0
 """Longest time to open a connection ahead of its request, in seconds."""
 
@@ -59,6 +62,10 @@ class _Pool:
         ready = sum(not found.has_expired() for found in idle)
         return ready + opening < 1 + (len(own) - len(idle)) // _STREAMS_PER_SPARE
 
+    def _has_idle(self) -> bool:
+        """Return whether a request could be sent at once."""
+        return any(found.is_idle() and not found.has_expired() for found in self._pool.connections)
+
     def _new(self) -> Any:  # noqa: ANN401 - of httpcore2
         connection = self._pool.create_connection(self._request.url.origin)
         return connection if hasattr(connection, "_connect") else None  # a proxy connects in another way
@@ -67,8 +74,9 @@ class _Pool:
         """Put an open connection among the idle ones."""
         inner = http(connection._origin, stream, self._pool._keepalive_expiry)  # noqa: SLF001
         if isinstance(stream, (TimedStream, CancellableStream)):
-            stream.use.idle()
+            stream.use.wait_for_first()
         inner._state = type(inner._state).IDLE  # noqa: SLF001
+        inner._expire_at = time.monotonic() + _KEPT_SECONDS  # noqa: SLF001
         connection._connection = inner  # noqa: SLF001
         with self._pool._optional_thread_lock:  # noqa: SLF001
             self._pool._connections.append(connection)  # noqa: SLF001
@@ -102,9 +110,9 @@ class SpareConnections(_Pool):
 
     def wait(self, timer: ReplyTimer) -> None:
         """Wait for a connection that is being opened and that no other request waits for."""
-        if self._opening and (opened := self._opening.pop(0)):
-            with suppress(TimeoutError):
-                opened.result(max(timer.left(), 0.0))
+        if self._opening and not self._has_idle():
+            with suppress(IndexError, TimeoutError):  # another thread may be faster
+                self._opening.pop(0).result(max(timer.left(), 0.0))
 
     def _forget(self, opened: Future[None]) -> None:
         with suppress(ValueError):  # a request waits for it
@@ -129,7 +137,7 @@ class AsyncSpareConnections(_Pool):
 
     async def wait(self, timer: ReplyTimer) -> None:
         """Wait for a connection that is being opened and that no other request waits for."""
-        if self._opening:
+        if self._opening and not self._has_idle():
             await asyncio.wait([self._opening.pop(0)], timeout=max(timer.left(), 0.0))
 
     async def _open(self) -> None:

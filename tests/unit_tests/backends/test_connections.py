@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,12 @@ import pytest
 from benchmarks.speed.loopback import LARGE, MODELS, SMALL, STEP, StreamSettings, events, position
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import End, Request
-from langchain_spec_thinking.backends.openai.network import CancellableBackend, TimedBackend
+from langchain_spec_thinking.backends.openai.network import (
+    CancellableBackend,
+    CancellableStream,
+    TimedBackend,
+    TimedStream,
+)
 from langchain_spec_thinking.backends.openai.spare_connections import AsyncSpareConnections, SpareConnections
 from langchain_spec_thinking.errors import BackendError
 from langchain_spec_thinking.testing import ScriptedBackend
@@ -262,6 +268,32 @@ def test_nothing_is_opened_before_the_first_request_or_with_a_client_of_the_user
     used = OpenAIBackend("m", base_url="http://far.test/v1", http_client=own)
     assert used.client
     used.connect_ahead()
+
+
+@pytest.mark.enable_socket  # of this machine only
+@pytest.mark.parametrize("kind", [TimedStream, CancellableStream])
+def test_unread_bytes_before_the_first_request_do_not_mean_that_the_server_hung_up(kind: type[Any]) -> None:
+    """A server sends keys for the next TLS connection after the handshake."""
+    ours, theirs = socket.socketpair()
+
+    class Raw(BlockingLine):
+        """A connection with a socket."""
+
+        def get_extra_info(self, info: str) -> Any:
+            return {"socket": ours, "is_readable": "as usual"}[info]
+
+    with ours, theirs:
+        stream = kind(Raw(Server()))
+        assert stream.get_extra_info("is_readable") == "as usual"
+        stream.use.wait_for_first()
+        assert stream.get_extra_info("is_readable") is False
+        theirs.send(b"keys")
+        assert stream.get_extra_info("is_readable") is False
+        ours.recv(4)
+        theirs.close()
+        assert stream.get_extra_info("is_readable") is True
+        stream.use.sent()
+        assert stream.get_extra_info("is_readable") == "as usual"
 
 
 @pytest.mark.parametrize(("running", "spares"), [(0, 1), (1, 1), (7, 1), (8, 2), (256, 33)])
