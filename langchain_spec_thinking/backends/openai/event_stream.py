@@ -44,6 +44,7 @@ class EventDecoder(SSEDecoder):
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__()
         self._response = response
+        self._body: Iterator[bytes] | None = None
         self._held: list[bytes] = []  # parts of a line that has not ended
         self._between_events = True
         self._after_carriage_return = False
@@ -51,6 +52,7 @@ class EventDecoder(SSEDecoder):
 
     def iter_bytes(self, iterator: Iterator[bytes]) -> Iterator[Any]:
         """Yield the decoded events of a body up to `[DONE]`."""
+        self._body = iterator  # it would close the connection if it were collected before the rest is read
         for part in iterator:
             yield from self.feed(part)
             if self.done:
