@@ -34,7 +34,7 @@ ONE_WAY = 0.1
 """Latency of each way, in seconds."""
 HANDSHAKE_TRIPS = 2
 """Round trips until a new connection can carry a request: one for TCP, and one for TLS 1.3."""
-RATE, LOCAL_RATE = 400.0, 100.0
+RATE, LOCAL_RATE = 400.0, 200.0
 """Tokens per second of the remote models, and of a local small model."""
 STORY = StreamSettings(12 * STEP, cue_every=1, rate=RATE)
 """A story in which the small model hesitates ten times."""
