@@ -113,6 +113,7 @@ class Run:
         self._running = RunningRequest()
         self._draft = ""  # text of the speculative model that the current takeover replaces
         self._requests = 0
+        self._connected_during: Generate | None = None  # the command whose stream has begun
         self._answer_logprobs: list[float] | None = [] if answer_logprobs else None  # one for each piece
         self._has_fallback = has_fallback
         self._asked_with_room = False  # the current command was repeated with room for hidden reasoning
@@ -205,11 +206,17 @@ class Run:
 
     def receive(self, event: Event) -> list[TurnEvent]:
         """Receive an event from the backend of the running request, and return the resulting events of the turn."""
+        command, at_boundary_before = self.pending_request, self._machine.at_boundary
         events = self._receive(event)
-        if self._prefetcher and isinstance(event, Piece):
-            self._prefetcher.collect(self.report)
-            if self._machine.at_boundary and self.author != "target" and not self._writers.budget_spent(self.report):
-                self._prefetcher.start()
+        if isinstance(event, Piece):
+            at_boundary = self._machine.at_boundary and self.author != "target"
+            if command is not self._connected_during or (at_boundary and not at_boundary_before):
+                self._connected_during = command
+                self._writers.connect_ahead()
+            if self._prefetcher:
+                self._prefetcher.collect(self.report)
+                if at_boundary and not self._writers.budget_spent(self.report):
+                    self._prefetcher.start()
         return events
 
     def recover(self, error: BackendError) -> list[TurnEvent]:

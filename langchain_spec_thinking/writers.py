@@ -64,6 +64,12 @@ class Writers:
         """Return the backend of an author."""
         return self._backends[author]
 
+    def connect_ahead(self) -> None:
+        """Prepare connections for a takeover, which ends the stream of the speculative model."""
+        if not self.target_lost:
+            for backend in self._backends.values():
+                backend.connect_ahead()
+
     def hides_reasoning(self, author: Author) -> bool:
         """Return whether a request has shown that a model hides its reasoning. A replay has no models."""
         backend = self._backends.get(author)

@@ -161,7 +161,12 @@ def _position(request: dict[str, Any]) -> int:
     else:
         last = request["messages"][-1]
         reply = last["content"] if last["role"] == "assistant" else ""
-    return len(_TOKEN.findall(reply.rpartition("<think>")[2])) if "<think>" in reply else 0
+    return position(reply) if "<think>" in reply else 0
+
+
+def position(reply: str) -> int:
+    """Return how many tokens of the story a reply contains, which may begin with `<think>`."""
+    return len(_TOKEN.findall(reply.rpartition("<think>")[2]))
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.speed import streaming, throughput
+from benchmarks.speed import far, streaming, throughput
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
-    """Measure the cost of a streamed token, and how many turns one event loop can serve. Takes about three minutes."""
+    """Measure the cost of a streamed token, and how many turns one event loop can serve. Takes about four minutes."""
     if quick:
         return {
             **streaming.measure(bar.update, runs=2, tokens=150),
             **throughput.measure(bar.update, runs={2: 1, 64: 1}, tokens=5),
+            **far.measure(bar.update, one_way=0.01),
         }
-    return {**streaming.measure(bar.update), **throughput.measure(bar.update)}
+    return {**streaming.measure(bar.update), **throughput.measure(bar.update), **far.measure(bar.update)}

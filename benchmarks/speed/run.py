@@ -49,11 +49,12 @@ PARTS = {
         "time_to_first_token",
         "throughput_vs_direct",
         "memory_per_turn",
+        "round_trips_per_takeover",
     ),
     "startup": ("startup_vs_langchain_openai",),
 }
 """Modules of this package, in the order in which they run, with the names of their figures."""
-COUNTED = ("prefill_excess_tokens_per_handover",)
+COUNTED = ("prefill_excess_tokens_per_handover", "round_trips_per_takeover")
 """Figures that are counted. They must meet their targets on every machine, also in a quick run."""
 _MAY_BE_0 = ("tokens", "share", "KiB")
 """Units of figures that can be 0. KiB is the growth of a process, which may reuse memory that it has freed before."""

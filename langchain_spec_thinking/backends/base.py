@@ -291,6 +291,9 @@ class Backend(ABC):
         """
         return False
 
+    def connect_ahead(self) -> None:  # noqa: B027 - most backends have no connection
+        """Prepare a connection, and return at once. This model may have to continue the turn soon."""
+
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text. Without a tokenizer this is an estimate: one token for four characters."""
         return -(-len(text) // 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.speed import streaming, throughput
+from benchmarks.speed import far, streaming, throughput
 
 READERS = (
     "sdk",
@@ -41,3 +41,10 @@ def test_the_throughput_figure_uses_64_turns_and_lists_all_concurrencies() -> No
     by_number = figure.details["by_concurrency"]
     assert {number: found["value"] for number, found in by_number.items()} == {"2": 1, "64": pytest.approx(0.97)}
     assert by_number["2"]["details"]["tokens_per_second"] == rates[2]
+
+
+def test_a_handshake_that_a_request_waits_for_counts_as_round_trips() -> None:
+    figure = far.per_request({"a": {"requests": 10, "waited_for": 0}, "b": {"requests": 20, "waited_for": 10}})
+    assert (figure.low, figure.high) == (1, 2)
+    assert figure.target == "<= 1"
+    assert figure.details["turns"].keys() == {"a", "b"}

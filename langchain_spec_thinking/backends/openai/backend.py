@@ -269,6 +269,10 @@ class OpenAIBackend(Backend):
             return None
         return prefetch_by_request(self, turn)
 
+    def connect_ahead(self) -> None:
+        """Open a connection in the background, if the next request would have to wait for one."""
+        self._clients.connect_ahead()
+
     def prefetch_is_free(self, writer: Backend) -> bool:  # noqa: ARG002 - part of the interface
         """Return whether the server is on the local network. Hosted servers bill every request."""
         return on_own_network(self._url)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from langchain_spec_thinking.backends.openai.response_bytes import awatch_response, watch_response
+from langchain_spec_thinking.backends.prefetching import on_own_network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.openai.address import Address
     from langchain_spec_thinking.backends.openai.api_key import ApiKey
+    from langchain_spec_thinking.backends.openai.event_stream import AsyncEventStream, EventStream
     from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
     from langchain_spec_thinking.backends.replies.continuation import Endpoint
 
@@ -46,6 +48,7 @@ class Clients:
         http_async_client: httpx2.AsyncClient | None,
     ) -> None:
         self._key = key
+        self._far = not on_own_network(address.url)
         self._settings = {**address.client_settings(), **settings}
         self._http_client = http_client
         self._http_async_client = http_async_client
@@ -63,9 +66,13 @@ class Clients:
         client = PrivateClient(**self._settings, api_key=self._key.for_client, http_client=self._http_client)
         if self._http_client is None:  # the user's own client stays as it is
             from langchain_spec_thinking.backends.openai.network import obey_timers  # noqa: PLC0415 - imports httpcore2
+            from langchain_spec_thinking.backends.openai.spare_connections import (  # noqa: PLC0415 - as above
+                SpareConnections,
+            )
 
             obey_timers(client._client)  # noqa: SLF001 - the SDK's client has the right settings already
             client._client.event_hooks = {"response": [watch_response]}  # noqa: SLF001
+            client.spares = SpareConnections(client) if self._far else None
         return client
 
     def lock(self) -> asyncio.Lock:
@@ -86,16 +93,29 @@ class Clients:
                 from langchain_spec_thinking.backends.openai.network import (  # noqa: PLC0415 - imports httpcore2
                     close_if_cancelled,
                 )
+                from langchain_spec_thinking.backends.openai.spare_connections import (  # noqa: PLC0415 - as above
+                    AsyncSpareConnections,
+                )
 
                 close_if_cancelled(client._client)  # noqa: SLF001
                 client._client.event_hooks = {"response": [awatch_response]}  # noqa: SLF001
+                client.spares = AsyncSpareConnections(client) if self._far else None
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self.by_loop[loop] = (client, keeper)
             await self._drop_clients_of_closed_loops()
         return self.by_loop[loop][0]
 
-    def open(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> openai.Stream[object]:
+    def connect_ahead(self) -> None:
+        """Begin to open a connection in the background, if the next request would have to wait for one.
+
+        Nothing happens before the first request, on the local network, and with a client of the user.
+        """
+        client: Any = self.by_loop.get(_running_loop(), (None, None))[0] or self.__dict__.get("client")
+        if spares := getattr(client, "spares", None):
+            spares.open()
+
+    def open(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> EventStream:
         """Send a request that streams.
 
         The chunks are plain decoded JSON, because building the SDK's models takes most of the time.
@@ -105,19 +125,33 @@ class Clients:
             body: The arguments of the SDK's method for this endpoint.
             timer: How long the reply may take.
         """
-        import openai  # noqa: PLC0415 - heavy
+        from langchain_spec_thinking.backends.openai import event_stream, network  # noqa: PLC0415 - imports openai
 
-        request = _request(endpoint, body, timer)
-        return self.client.post(**request, stream=True, stream_cls=openai.Stream[object])
+        if spares := getattr(self.client, "spares", None):
+            spares.wait(timer)
+        while True:
+            try:
+                request = _request(endpoint, body, timer)
+                return self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
+            except Exception as error:
+                if not network.found_dead_connection(error):
+                    raise
 
-    async def aopen(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> openai.AsyncStream[object]:
+    async def aopen(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> AsyncEventStream:
         """Do the same as `open`, on an event loop."""
-        import openai  # noqa: PLC0415 - heavy
+        from langchain_spec_thinking.backends.openai import event_stream, network  # noqa: PLC0415 - imports openai
 
         client = await self.async_client()
-        request = _request(endpoint, body, timer)
-        async with in_time(timer):
-            return await client.post(**request, stream=True, stream_cls=openai.AsyncStream[object])
+        if spares := getattr(client, "spares", None):
+            await spares.wait(timer)
+        while True:
+            try:
+                request = _request(endpoint, body, timer)
+                async with in_time(timer):
+                    return await client.post(**request, stream=True, stream_cls=event_stream.AsyncEventStream)
+            except Exception as error:
+                if not network.found_dead_connection(error):
+                    raise
 
     async def _drop_clients_of_closed_loops(self) -> None:
         """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""
@@ -137,6 +171,13 @@ class Clients:
             self.by_loop.pop(loop, None)
             if self._http_async_client is None:  # the user closes their own client
                 await client.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 @asynccontextmanager

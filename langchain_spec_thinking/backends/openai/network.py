@@ -1,4 +1,4 @@
-"""A network backend for HTTP connections that obeys the timer of each request.
+"""A network backend for HTTP connections that obeys the timer of each request, and notices dead connections.
 
 A timeout of an HTTP client limits the wait for the next bytes. A server that sends one byte at a time never exceeds it.
 Here, each connect, read and write of a blocking client may take only as long as the timer of its request allows. Of an
@@ -8,6 +8,7 @@ does not close a connection that is cancelled within the TLS handshake, so that 
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
     import httpx2
 
+_KEPT_SECONDS = 60.0
+"""How long an idle connection is kept, in seconds. A small model may write that long between two takeovers.
+
+Servers close idle connections earlier, often after five seconds. The client looks before it uses a connection.
+"""
+_CLOSED = "the server closed an idle connection"
 _WRITE_BYTES = 16_384
 """Most bytes to write before the timer is asked again."""
 
@@ -44,6 +51,65 @@ def _replace_network(client: httpx2.Client | httpx2.AsyncClient, wrapper: Callab
         pool = getattr(transport, "_pool", None)
         if pool is not None:
             pool._network_backend = wrapper(pool._network_backend)  # noqa: SLF001
+            pool._keepalive_expiry = _KEPT_SECONDS  # noqa: SLF001
+
+
+class DeadConnectionError(httpcore2.ReadError):
+    """The server closed an idle connection at the moment when a request was sent on it."""
+
+
+def found_dead_connection(error: BaseException | None) -> bool:
+    """Return whether a request failed because its connection had been idle. The same request can be sent at once."""
+    while error is not None and not isinstance(error, DeadConnectionError):
+        error = error.__cause__
+    return error is not None
+
+
+class _Use:
+    """Knows whether a connection was idle before its request, and nothing has come since then."""
+
+    def __init__(self) -> None:
+        self._idle = self._unanswered = self._first = False
+
+    def wait_for_first(self) -> None:
+        """Note that the connection is open before its first request."""
+        self._idle = self._first = True
+
+    def sent(self) -> None:
+        """Note that a part of a request is sent."""
+        if self._idle:
+            self._idle, self._unanswered, self._first = False, True, False
+
+    def is_readable(self, inner: httpcore2.NetworkStream | httpcore2.AsyncNetworkStream) -> object:
+        """Return whether something can be read from an idle connection, which means that the server closed it.
+
+        Before the first request, it may also mean that the server sent keys for the next TLS connection.
+        """
+        number = getattr(inner.get_extra_info("socket"), "fileno", int)() if self._first else 0
+        if number <= 0 or not hasattr(socket, "MSG_DONTWAIT"):
+            return inner.get_extra_info("is_readable")
+        try:
+            with socket.socket(fileno=os.dup(number)) as raw:
+                return not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def received(self, part: bytes) -> bytes:
+        """Note what has come, and return it.
+
+        Raises:
+            DeadConnectionError: The server closed the idle connection.
+        """
+        if self._unanswered and not part:
+            raise DeadConnectionError(_CLOSED)
+        self._idle, self._unanswered = True, False
+        return part
+
+    def failed(self, error: httpcore2.ReadError) -> httpcore2.ReadError:
+        """Return the error to raise if nothing can be read any more."""
+        return DeadConnectionError(_CLOSED) if self._unanswered else error
 
 
 class TimedBackend(httpcore2.NetworkBackend):
@@ -102,13 +168,18 @@ class TimedStream(httpcore2.NetworkStream):
 
     def __init__(self, inner: httpcore2.NetworkStream) -> None:
         self._inner = inner
+        self.use = _Use()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Wait for bytes."""
-        return self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        try:
+            return self.use.received(self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
+        except httpcore2.ReadError as error:
+            raise self.use.failed(error) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write bytes, some at a time."""
+        self.use.sent()
         for start in range(0, len(buffer), _WRITE_BYTES):
             left = _left(timeout, httpcore2.WriteTimeout)
             self._inner.write(buffer[start : start + _WRITE_BYTES], left)
@@ -126,7 +197,7 @@ class TimedStream(httpcore2.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - part of the interface
         """Return a property of the connection."""
-        return self._inner.get_extra_info(info)
+        return self.use.is_readable(self._inner) if info == "is_readable" else self._inner.get_extra_info(info)
 
 
 class CancellableBackend(httpcore2.AsyncNetworkBackend):
@@ -161,13 +232,18 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
+        self.use = _Use()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - part of the interface
         """Wait for bytes."""
-        return await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        try:
+            return self.use.received(await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
+        except httpcore2.ReadError as error:
+            raise self.use.failed(error) from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write bytes."""
+        self.use.sent()
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -184,7 +260,7 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
         """Return a property of the connection."""
-        return self._inner.get_extra_info(info)
+        return self.use.is_readable(self._inner) if info == "is_readable" else self._inner.get_extra_info(info)
 
 
 def _left(timeout: float | None, error: type[Exception]) -> float | None:

@@ -9,7 +9,6 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 import openai
 from openai._qs import Querystring
-from openai._streaming import SSEDecoder
 
 from langchain_spec_thinking.backends.openai.address import address_in_environment, is_openai
 from langchain_spec_thinking.backends.redaction import public_url
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openai._models import FinalRequestOptions
-    from openai._streaming import ServerSentEvent
+
+    from langchain_spec_thinking.backends.openai.spare_connections import AsyncSpareConnections, SpareConnections
 
 
 class _RepeatedKeys(Querystring):
@@ -47,26 +47,18 @@ class PrivateURL(httpx2.URL):
         return f"{type(self).__name__}({str(self)!r})"
 
 
-class DataEvents(SSEDecoder):
-    """The SDK's decoder of event streams, without events that have no data.
-
-    Gateways keep a stream alive with lines such as `retry: 3000` or `: ping`. The SDK takes the blank line after them
-    for an event, and fails because its empty data is no JSON.
-    """
-
-    def decode(self, line: str) -> ServerSentEvent | None:
-        """Read a line. Return an event if the line ends one that has data."""
-        event = super().decode(line)
-        return event if event and event.data.strip() else None
-
-
 class PrivateClient(openai.OpenAI):
     """The SDK's client for blocking calls.
 
     A redirect is an error, because following it would send the conversation to an address that the user did not name.
     The ids in OPENAI_ORG_ID and OPENAI_PROJECT_ID go to OpenAI alone. The headers in OPENAI_CUSTOM_HEADERS go to OpenAI
     and to the host that the environment names. A list in the query is a key that is repeated.
+
+    Attributes:
+        spares: Opens connections ahead of the requests. None: nobody does.
     """
+
+    spares: SpareConnections | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -81,15 +73,14 @@ class PrivateClient(openai.OpenAI):
         options.follow_redirects = False
         return super()._prepare_options(options)  # asks for the key if it is a function
 
-    def _make_sse_decoder(self) -> SSEDecoder:
-        return DataEvents()
-
     def _prepare_request(self, request: httpx2.Request) -> None:
         request.url = PrivateURL(request.url)
 
 
 class AsyncPrivateClient(openai.AsyncOpenAI):
     """The SDK's client for an event loop. It differs from the SDK's class as `PrivateClient` does."""
+
+    spares: AsyncSpareConnections | None = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -103,9 +94,6 @@ class AsyncPrivateClient(openai.AsyncOpenAI):
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         options.follow_redirects = False
         return await super()._prepare_options(options)
-
-    def _make_sse_decoder(self) -> SSEDecoder:
-        return DataEvents()
 
     async def _prepare_request(self, request: httpx2.Request) -> None:
         request.url = PrivateURL(request.url)

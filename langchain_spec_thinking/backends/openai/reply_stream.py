@@ -198,17 +198,35 @@ class ReplyStream:
         """Begin the context."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """Close the stream of a blocking client."""
-        self._stream.close()
+        try:
+            if self._is_ending(error):
+                self._stream.drain()
+        finally:
+            self._stream.close()
 
     async def __aenter__(self) -> Self:
         """Begin the context."""
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
         """Close the stream of an asynchronous client."""
-        await self._stream.close()
+        try:
+            if self._is_ending(error):
+                await self._stream.drain()
+        finally:
+            await self._stream.close()
+
+    def _is_ending(self, error: type[BaseException] | None) -> bool:
+        """Return whether the server ends the stream by itself now, so that its connection can be used again.
+
+        Args:
+            error: Why the stream is closed. A caller that has enough closes the generator.
+        """
+        left = error is None or issubclass(error, GeneratorExit)
+        complete = self._reader.full or self._reader.finished
+        return left and complete and not self._reader.exceeded and not self._response.is_closed
 
 
 def _bring_text(events: list[Event]) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    import httpx2
+
     from langchain_spec_thinking.deadline import Deadline
 
 TIMED_OUT = "timed out"
 """Message of the errors of an HTTP client. The SDK replaces it by its own."""
 AFTER_END_SECONDS = 5.0
 """Longest wait for what may follow a complete reply, in seconds: its usage and the end of the stream."""
+DRAIN_SECONDS = 0.1
+"""Longest wait for the end of a stream whose text nobody needs any more, in seconds."""
 _DEFAULT_SILENCE = 120.0
 """Longest time without text if the user gives none, in seconds."""
 _SHORTEST = 0.001
@@ -70,6 +74,11 @@ class ReplyTimer:
         self._silence = min(self._silence, AFTER_END_SECONDS)
         self.text_came()
 
+    def reply_ended(self) -> None:
+        """Wait only `DRAIN_SECONDS` from now on, because only the end of the stream is missing."""
+        self._silence = min(self._silence, DRAIN_SECONDS)
+        self.text_came()
+
     def left(self) -> float:
         """Return the remaining time in seconds. It is not positive if the time is over."""
         return min(self._deadline.end, self._silent_until) - self._now()
@@ -96,3 +105,9 @@ class TimeoutWithTimer(float):
         seconds = super().__new__(cls, max(timer.left(), _SHORTEST))
         seconds.timer = timer
         return seconds
+
+
+def timer_of(request: httpx2.Request) -> ReplyTimer | None:
+    """Return the timer of a request. None: it has none."""
+    timeout = request.extensions.get("timeout", {}).get("read")
+    return timeout.timer if isinstance(timeout, TimeoutWithTimer) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, TimeoutWithTimer
+from langchain_spec_thinking.backends.openai.reply_timer import TIMED_OUT, timer_of
 from langchain_spec_thinking.errors import CompressedReplyError, OversizedReplyError
 from langchain_spec_thinking.owned_stream import OwnedStream
 
@@ -126,8 +126,7 @@ class _Watch:
     """
 
     def __init__(self, response: httpx2.Response) -> None:
-        timeout = response.request.extensions.get("timeout", {}).get("read")
-        self._timer = timeout.timer if isinstance(timeout, TimeoutWithTimer) else None
+        self._timer = timer_of(response.request)
         self._encoding = response.headers.get("content-encoding", "").strip().lower()
         self._streams = "event-stream" in response.headers.get("content-type", "")
         self._response = response
@@ -142,14 +141,18 @@ class _Watch:
             raise httpx2.ReadTimeout(TIMED_OUT, request=self._response.request)
         if self._encoding not in {"", "identity"}:
             raise CompressedReplyError(self._encoding)
-        self._first += part[: _FIRST_BYTES - len(self._first)]
+        if len(self._first) < _FIRST_BYTES:
+            self._first += part[: _FIRST_BYTES - len(self._first)]
         seen = self._tail + part
-        if _DONE.search(seen):
+        if b"[DONE]" in seen and _DONE.search(seen):
             self._response.extensions["sse_done"] = True
         self._count(seen, len(part))
         self._tail = seen[-_DONE_LENGTH:]
 
     def _count(self, seen: bytes, size: int) -> None:
+        if self._streams and seen.endswith(b"\n\n"):  # the usual case
+            self._event_bytes = 0
+            return
         end = max((found.end() for found in _EVENT_END.finditer(seen)), default=0) if self._streams else 0
         self._event_bytes = len(seen) - end if end else self._event_bytes + size
         if self._event_bytes > EVENT_BYTES_MAX:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.thought_reader import ThoughtDelivery
     from langchain_spec_thinking.turn import Turn
 
+_PLAIN = frozenset({"content", "role"})
+"""Fields of a delta that has nothing but text."""
 _RECENT_CHUNKS = 64
 """How many chunks are kept to recognise one that a server sends again."""
 
@@ -299,6 +301,11 @@ class ChunkReader:
     def _text(self, choice: object, delta: object) -> str:
         if self._endpoint == "completions":
             return "".join([field(choice, "text") or ""])
+        if (plain := plain_text(delta)) is not None:  # nearly every chunk
+            self._refusal.note_text(plain)
+            text = self._reasoning.join("", plain)
+            self._dropped = self._reasoning.dropped
+            return text
         found = message_parts(delta)
         self._notes += self._unknown_parts.notes(found.unknown)
         shown, unshown = self._refusal.read(found)
@@ -307,6 +314,14 @@ class ChunkReader:
         self._dropped = f"{self._reasoning.dropped}{unshown}"
         self._notes += self._reasoning.new_notes()
         return text
+
+
+def plain_text(delta: object) -> str | None:
+    """Return the text of a delta that has nothing else. None: it may have something else."""
+    if not isinstance(delta, dict):
+        return None
+    content = delta.get("content")
+    return content if isinstance(content, str) and _PLAIN.issuperset(delta) else None
 
 
 def message_parts(message: object) -> MessageParts:

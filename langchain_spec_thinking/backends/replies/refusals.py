@@ -19,13 +19,17 @@ class RefusalReader:
         self.refusal = ""
         self._has_text = False
 
+    def note_text(self, text: str) -> None:
+        """Note text that comes without any part of a refusal."""
+        self._has_text = self._has_text or bool(text.strip())
+
     def read(self, found: MessageParts) -> tuple[str, str]:
         """Read a part of the reply.
 
         Returns:
             The text to show, and the part of the refusal that is not shown, because text came before it.
         """
-        self._has_text |= bool(found.text.strip())
+        self.note_text(found.text)
         self.refusal += found.refusal
         return (found.text, found.refusal) if self._has_text else (f"{found.text}{found.refusal}", "")
 

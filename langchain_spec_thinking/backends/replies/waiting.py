@@ -102,6 +102,8 @@ def wait_for_json(text: str) -> Wait:
 def partial_mark_length(text: str, mark: str) -> int:
     """Return how many characters at the end of the text may be the beginning of a mark."""
     end = text[-(len(mark) - 1) :] if len(mark) > 1 else ""
+    if mark[:1] not in end:  # nearly always
+        return 0
     return next((size for size in range(len(end), 0, -1) if mark.startswith(end[-size:])), 0)
 
 

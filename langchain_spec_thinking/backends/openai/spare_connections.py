@@ -1,0 +1,151 @@
+"""Connections that are open before a request needs them.
+
+A stream that is given up takes its connection with it, and a server closes connections that nobody uses. A new one
+costs two or three round trips. So it is opened while another model writes.
+
+httpx2 and httpcore2 have no function for this. The places where they keep their connections are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpcore2
+
+from langchain_spec_thinking.backends.openai.network import CancellableStream, TimedStream
+from langchain_spec_thinking.backends.threads import start_thread
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+    from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
+
+_STREAMS_PER_SPARE = 8
+"""Running streams for which one more idle connection is kept. Few of them are given up at the same moment."""
+_KEPT_SECONDS = 30.0
+"""How long a connection may wait for its first request, in seconds. Servers close such connections after about 60."""
+_CONNECT_SECONDS = 10.0
+"""Longest time to open a connection ahead of its request, in seconds."""
+
+
+class _Pool:
+    """The connections of one client to its server, as far as the two classes below agree about them.
+
+    Args:
+        client: The SDK's client. Its HTTP client is its own.
+    """
+
+    def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
+        url: httpx2.URL = client.base_url
+        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/")
+        limits = {"connect": _CONNECT_SECONDS, "write": _CONNECT_SECONDS, "read": _CONNECT_SECONDS}
+        self._request = httpcore2.Request("GET", target, extensions={"timeout": limits})
+        transport: Any = client._client._transport_for_url(url)  # noqa: SLF001
+        self._pool: Any = getattr(transport, "_pool", None)
+
+    def _wants(self, opening: int) -> bool:
+        """Return whether one more connection should be opened.
+
+        Args:
+            opening: How many are being opened.
+        """
+        if self._pool is None:
+            return False
+        origin = self._request.url.origin
+        own = [found for found in self._pool.connections if found.can_handle_request(origin)]
+        idle = [found for found in own if found.is_idle()]
+        ready = sum(not found.has_expired() for found in idle)
+        return ready + opening < 1 + (len(own) - len(idle)) // _STREAMS_PER_SPARE
+
+    def _has_idle(self) -> bool:
+        """Return whether a request could be sent at once."""
+        return any(found.is_idle() and not found.has_expired() for found in self._pool.connections)
+
+    def _new(self) -> Any:  # noqa: ANN401 - of httpcore2
+        connection = self._pool.create_connection(self._request.url.origin)
+        return connection if hasattr(connection, "_connect") else None  # a proxy connects in another way
+
+    def _keep(self, connection: Any, http: type[Any], stream: object) -> None:  # noqa: ANN401
+        """Put an open connection among the idle ones."""
+        inner = http(connection._origin, stream, self._pool._keepalive_expiry)  # noqa: SLF001
+        if isinstance(stream, (TimedStream, CancellableStream)):
+            stream.use.wait_for_first()
+        inner._state = type(inner._state).IDLE  # noqa: SLF001
+        inner._expire_at = time.monotonic() + _KEPT_SECONDS  # noqa: SLF001
+        connection._connection = inner  # noqa: SLF001
+        with self._pool._optional_thread_lock:  # noqa: SLF001
+            self._pool._connections.append(connection)  # noqa: SLF001
+
+
+class SpareConnections(_Pool):
+    """Opens connections of a blocking client, each in a thread."""
+
+    def __init__(self, client: openai.OpenAI) -> None:
+        super().__init__(client)
+        self._opening: list[Future[None]] = []
+
+    def open(self) -> None:
+        """Begin to open a connection if the next request would have to wait for one."""
+        if not self._wants(len(self._opening)):
+            return
+        opened: Future[None] = Future()
+        self._opening.append(opened)
+
+        def work() -> None:
+            with suppress(Exception):  # the next request opens its own connection, and reports why it cannot
+                if connection := self._new():
+                    self._keep(connection, httpcore2.HTTP11Connection, connection._connect(self._request))  # noqa: SLF001
+            self._forget(opened)
+            opened.set_result(None)
+
+        try:
+            start_thread(work, lambda: None, "connection")
+        except RuntimeError:  # the process may have no more threads
+            self._forget(opened)
+
+    def wait(self, timer: ReplyTimer) -> None:
+        """Wait for a connection that is being opened and that no other request waits for."""
+        if self._opening and not self._has_idle():
+            with suppress(IndexError, TimeoutError):  # another thread may be faster
+                self._opening.pop(0).result(max(timer.left(), 0.0))
+
+    def _forget(self, opened: Future[None]) -> None:
+        with suppress(ValueError):  # a request waits for it
+            self._opening.remove(opened)
+
+
+class AsyncSpareConnections(_Pool):
+    """Opens connections of a client on an event loop, each in a task."""
+
+    def __init__(self, client: openai.AsyncOpenAI) -> None:
+        super().__init__(client)
+        self._opening: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Begin to open a connection if the next request would have to wait for one."""
+        if self._wants(len(self._opening)):
+            task = asyncio.get_running_loop().create_task(self._open(), name="connection")
+            self._tasks.add(task)
+            self._opening.append(task)
+            task.add_done_callback(self._forget)
+
+    async def wait(self, timer: ReplyTimer) -> None:
+        """Wait for a connection that is being opened and that no other request waits for."""
+        if self._opening and not self._has_idle():
+            await asyncio.wait([self._opening.pop(0)], timeout=max(timer.left(), 0.0))
+
+    async def _open(self) -> None:
+        with suppress(Exception):  # as above
+            if connection := self._new():
+                self._keep(connection, httpcore2.AsyncHTTP11Connection, await connection._connect(self._request))  # noqa: SLF001
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with suppress(ValueError):
+            self._opening.remove(task)
