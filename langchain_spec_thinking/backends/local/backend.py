@@ -47,6 +47,10 @@ class HuggingFaceBackend(Backend):
         dtype: Data type of the weights, as for `from_pretrained`. `"auto"` uses the checkpoint's own data type.
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
+        compile: Whether to record the passes over one token and to replay them without the Python code of the model: as
+            a CUDA graph on an NVIDIA accelerator, as a list of torch operations elsewhere. The text does not change,
+            except for rounding. If the model cannot be recorded, `compile` has no effect, and every report says so. Do
+            not change the model (adapters, hooks, device) afterwards.
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
@@ -67,6 +71,7 @@ class HuggingFaceBackend(Backend):
         dtype: Any = "auto",  # noqa: ANN401 - a torch.dtype or its name; torch may not be installed
         device: str = "auto",
         trust_remote_code: bool = False,
+        compile: bool = False,  # noqa: A002 - the word of torch and of transformers
         price: Price | None = FREE,
     ) -> None:
         require_price(price)
@@ -92,11 +97,15 @@ class HuggingFaceBackend(Backend):
         self.thinks = self._template.thinks
         if tokenizer.eos_token_id is not None:
             self._model.eos.add(tokenizer.eos_token_id)
+        not_compiled = self._model.compile() if compile else None
+        self._limitation = f"{self.name}: not compiled, because {not_compiled}" if not_compiled else None
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
         with self._errors(), self._model.writing_cache(turn, self._template) as cache:
             plan = self._template.plan(turn)
+            if self._limitation:
+                yield Limitation(self._limitation)
             if missing := missing_grammar(plan):
                 yield Limitation(f"{self.name}: {missing}")
             yield from self._continue(turn, request, cache, plan)

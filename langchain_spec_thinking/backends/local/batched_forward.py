@@ -27,6 +27,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from langchain_spec_thinking.backends.local.cache_argument import is_attention_only
 from langchain_spec_thinking.backends.local.cache_check import same_scores, two_texts
+from langchain_spec_thinking.backends.local.recorded_pass import FixedLayers, RecordedPasses
 from langchain_spec_thinking.backends.local.shared_prompts import SharedPrompts, is_read_by
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+    from langchain_spec_thinking.backends.local.recorded_pass import Buffers, Recorder
 
 TURNS_MAX = 64
 """Largest number of turns in one pass."""
@@ -92,6 +94,7 @@ class BatchedForward:
         self._left: WeakKeyDictionary[TurnCache, float] = WeakKeyDictionary()  # when each turn got its logits
         self._ended = self._step_seconds = 0.0  # end of the last pass, and time of a pass over a few tokens
         self._prompts = SharedPrompts()  # used by the turn that runs the pass
+        self._recorded: RecordedPasses | None = None
         # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
         self._can_batch = (
             {"logits_to_keep", "position_ids"} <= argument.parameters
@@ -102,6 +105,22 @@ class BatchedForward:
         )
         with torch.inference_mode():
             self._can_batch = self._can_batch and self._batches_correctly()
+
+    def record_passes(self, recorder: Recorder) -> str | None:
+        """Record passes over one token from now on. Return why this is not possible, or None.
+
+        Args:
+            recorder: Records the passes.
+        """
+        if self._recorded:
+            return None
+        if not self._can_batch:
+            return "only models whose turns can share a pass can be compiled"
+        recorded = RecordedPasses(self._argument, self._recordable_pass, recorder)
+        if problem := recorded.problem():
+            return problem
+        self._recorded = recorded
+        return None
 
     def _batches_correctly(self) -> bool:
         """Return whether a shared pass over two short texts gives the same logits as separate passes.
@@ -268,6 +287,10 @@ class BatchedForward:
         """Run the model once and return logits of shape (rows of all turns, vocabulary)."""
         if len(batch) == 1:
             pending, cache = batch[0], batch[0].cache
+            if self._recorded and len(pending.ids) == 1:
+                replayed = self._recorded.read(pending.ids[0], cache.cache, cache.cached)
+                if replayed is not None:
+                    return replayed
             scores, cache.cache = self._argument.read(pending.ids, cache.cache, cache.cached, pending.rows)
             return scores
         return self._shared_pass(
@@ -281,13 +304,26 @@ class BatchedForward:
         positions = [part.past + i for part in parts for i in range(len(part.ids))]
         ends = accumulate(len(part.ids) for part in parts)
         logit_places = [place for part, end in zip(parts, ends, strict=True) for place in range(end - part.rows, end)]
+        return self._attend_by_turns(
+            ids,
+            torch.tensor([positions], device=device),
+            torch.tensor(logit_places, device=device),
+            [_Rows.of(part, device) for part in parts],
+        )
+
+    def _recordable_pass(self, ids: torch.Tensor, position: torch.Tensor, buffers: Buffers) -> torch.Tensor:
+        """Run the model over one token of one turn, with operations that do not depend on the position."""
+        capacity = buffers[0][0].shape[-2]
+        mask = (torch.arange(capacity, device=ids.device) <= position)[None, None, None]
+        rows = _Rows(1, mask, FixedLayers(buffers, position))
+        return self._attend_by_turns(ids, position[None], 1, [rows])
+
+    def _attend_by_turns(
+        self, ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor | int, turns: list[_Rows]
+    ) -> torch.Tensor:
         with self._own_attention():
             output = self._model(
-                input_ids=ids,
-                position_ids=torch.tensor([positions], device=device),
-                use_cache=False,
-                logits_to_keep=torch.tensor(logit_places, device=device),
-                turns=[_Rows.of(part, device) for part in parts],
+                input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=kept, turns=turns
             )
         scores: torch.Tensor = output.logits[0]
         return scores
