@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -88,6 +89,7 @@ class HuggingFaceBackend(Backend):
             loaded = load_model(path, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         if tokenizer is None or isinstance(tokenizer, (str, os.PathLike)):
             tokenizer = load_tokenizer(os.fspath(tokenizer or path), trust_remote_code=trust_remote_code)
+        self._clock = time.perf_counter
         self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
         self.name = public_name(self._path)
         self.price = price
@@ -130,7 +132,7 @@ class HuggingFaceBackend(Backend):
         yield usage
         sampler = model.sampler(plan, request, self._template, cache.prompt)
         reader = CallReader(plan, answer_thoughts(turn, self._template.thoughts), self.name)
-        drafts = Drafts(request, cache)
+        drafts = Drafts(request, cache, self._clock)
         unseen = 0  # tokens without text, or that end inside a character
         top: tuple[float, ...] | None = None  # of the first unseen token
         written = 0

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from langchain_spec_thinking.backends.local.cache_argument import is_attention_only
 from langchain_spec_thinking.backends.local.cache_check import same_scores, two_texts
-from langchain_spec_thinking.backends.local.recorded_pass import FixedLayers, RecordedPasses
+from langchain_spec_thinking.backends.local.recorded_pass import FixedLayer, RecordedPasses
 from langchain_spec_thinking.backends.local.shared_prompts import SharedPrompts, is_read_by
 
 if TYPE_CHECKING:
@@ -315,8 +316,8 @@ class BatchedForward:
         """Run the model over one token of one turn, with operations that do not depend on the position."""
         capacity = buffers[0][0].shape[-2]
         mask = (torch.arange(capacity, device=ids.device) <= position)[None, None, None]
-        rows = _Rows(1, mask, FixedLayers(buffers, position))
-        return self._attend_by_turns(ids, position[None], 1, [rows])
+        layers = [FixedLayer(keys, values, position) for keys, values in buffers]
+        return self._attend_by_turns(ids, position[None], 1, [_Rows(1, mask, layers)])
 
     def _attend_by_turns(
         self, ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor | int, turns: list[_Rows]
@@ -367,12 +368,12 @@ class _Rows:
     Attributes:
         tokens: Number of new tokens.
         mask: Attention mask of shape (1, 1, new tokens, all tokens). None for a single new token.
-        cache: Keys and values of the earlier tokens.
+        layers: Keys and values of the earlier tokens, layer by layer.
     """
 
     tokens: int
     mask: torch.Tensor | None
-    cache: Any
+    layers: Sequence[Any]
 
     @classmethod
     def of(cls, part: _Part, device: torch.device) -> _Rows:
@@ -381,7 +382,7 @@ class _Rows:
         mask = None
         if new > 1:
             mask = torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)[None, None]
-        return cls(new, mask, part.cache)
+        return cls(new, mask, part.cache.layers)
 
 
 def _attend(
@@ -396,11 +397,16 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Compute attention turn by turn. Each turn sees only its own past, so nothing is padded and nothing is copied."""
     sizes = [rows.tokens for rows in turns]
+    # In a pass for many turns of a small model, most of the time is spent in this loop.
+    direct = query.shape[1] == key.shape[1] and kwargs.get("position_bias") is None
     outputs = []
-    for rows, q, k, v in zip(turns, *(torch.split(x, sizes, 2) for x in (query, key, value)), strict=True):
-        keys, values = rows.cache.update(k, v, module.layer_idx)
-        output, _ = sdpa_attention_forward(module, q, keys, values, rows.mask, is_causal=False, **kwargs)
-        outputs.append(output)
+    for rows, q, k, v in zip(turns, query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True):
+        keys, values = rows.layers[module.layer_idx].update(k, v)  # type: ignore[index] # an int
+        if direct:
+            output = scaled_dot_product_attention(q, keys, values, rows.mask, scale=kwargs.get("scaling"))
+            outputs.append(output.transpose(1, 2))
+        else:
+            outputs.append(sdpa_attention_forward(module, q, keys, values, rows.mask, is_causal=False, **kwargs)[0])
     return torch.cat(outputs, 1), None
 
 

@@ -44,13 +44,14 @@ class GrowingLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
             self.tokens = 0
             self.buffers = _with_capacity(key_states), _with_capacity(value_states)
-        used = self.tokens
-        total = used + key_states.shape[-2]
+        used, new = self.tokens, key_states.shape[-2]
+        total = used + new
         if total > self.buffers[0].shape[-2]:
             keys, values = self.beginning(used)
             self.buffers = _with_capacity(key_states, keys), _with_capacity(value_states, values)
-        for buffer, new in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[..., used:total, :] = new
+        keys, values = self.buffers
+        keys.narrow(-2, used, new).copy_(key_states)
+        values.narrow(-2, used, new).copy_(value_states)
         self._show(total)
         return self.keys, self.values
 
@@ -70,7 +71,7 @@ class GrowingLayer(DynamicLayer):
     def beginning(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keys and values of the first tokens. A crop in another thread does not affect them."""
         keys, values = self.buffers
-        return keys[..., :tokens, :], values[..., :tokens, :]
+        return keys.narrow(-2, 0, tokens), values.narrow(-2, 0, tokens)
 
     def _show(self, tokens: int) -> None:
         self.tokens = tokens

@@ -49,26 +49,25 @@ class Recorder(Protocol):
         """
 
 
-class FixedLayers:
-    """The layers of a recorded pass: memory whose size does not change.
+class FixedLayer:
+    """A layer of a recorded pass: memory whose size does not change.
 
     Args:
-        buffers: Memory of the layers.
+        keys: Memory of the keys, of shape (1, heads, capacity, width).
+        values: Memory of the values.
         position: Place of the new token, of shape (1,).
     """
 
-    def __init__(self, buffers: Buffers, position: torch.Tensor) -> None:
-        self._buffers = buffers
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor) -> None:
+        self._keys = keys
+        self._values = values
         self._position = position
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the keys and values of the new token. Return all memory of the layer."""
-        keys, values = self._buffers[layer]
-        keys.index_copy_(2, self._position, key_states)
-        values.index_copy_(2, self._position, value_states)
-        return keys, values
+        self._keys.index_copy_(2, self._position, key_states)
+        self._values.index_copy_(2, self._position, value_states)
+        return self._keys, self._values
 
 
 class RecordedPasses:
