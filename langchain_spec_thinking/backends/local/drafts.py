@@ -10,12 +10,12 @@ The acceptance rule of speculative sampling (arXiv:2211.17192) keeps more tokens
 author's probabilities in the same vocabulary, and a draft that was not selected. For greedily decoded drafts, like the
 ones that are written ahead, both rules are the same.
 
-Drafts that are written ahead cost passes of their author. They pay if
+Drafts that are written ahead cost passes of their author. They pay if the tokens that the checking model writes with a
+draft would take longer without it:
 
     kept + 1 > drafted x (seconds per drafted token / seconds per token) + (seconds per check / seconds per token)
 
-with the mean numbers of one draft, and the seconds per token of the checking model without drafts. Each turn measures
-these numbers (`DraftPace`), and writes no further drafts if they do not pay.
+Each turn measures these numbers (`DraftPace`), and writes no further drafts if they do not pay.
 """
 
 from __future__ import annotations

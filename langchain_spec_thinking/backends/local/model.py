@@ -21,7 +21,7 @@ from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
-from langchain_spec_thinking.backends.local.recorded_pass import CudaGraphs, Operations
+from langchain_spec_thinking.backends.local.recorded_pass import recorder_for
 from langchain_spec_thinking.backends.prefetching import begin, prefetch_in_thread
 from langchain_spec_thinking.errors import BackendError
 
@@ -89,7 +89,7 @@ class LocalModel:
 
     def compile(self) -> str | None:
         """Record the passes over one token from now on. Return why this is not possible, or None."""
-        return self._forward.record_passes(CudaGraphs() if self._model.device.type == "cuda" else Operations())
+        return self._forward.record_passes(recorder_for(self._model.device))
 
     def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
         """Return the cache of a running turn.

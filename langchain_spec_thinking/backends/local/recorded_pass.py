@@ -195,3 +195,8 @@ class CudaGraphs:
             return result.clone()
 
         return replay
+
+
+def recorder_for(device: torch.device) -> Recorder:
+    """Return the recorder for a device."""
+    return CudaGraphs() if device.type == "cuda" else Operations()

@@ -41,7 +41,7 @@ def sibling(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def always_drafted(model: PreTrainedModel) -> HuggingFaceBackend:
-    """Return a target for which no time passes. So drafts always pay, and their number does not depend on the machine."""
+    """Return a target for which no time passes, so that drafts always pay."""
     backend = tiny.backend(model)
     backend._clock = lambda: 0.0  # noqa: SLF001 - users have no use for another clock
     return backend
