@@ -79,10 +79,13 @@ class GrowingLayer(DynamicLayer):
 
 
 def _with_capacity(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
-    """Return a tensor that begins with the old tokens and has room for the new ones, and for as many again at most."""
+    """Return a tensor that begins with the old tokens and has room for the new ones, and for as many again at most.
+
+    The rest is 0. Attention with a mask multiplies the hidden values by 0, and NaN times 0 would be NaN.
+    """
     used = 0 if old is None else old.shape[-2]
     capacity = 1 << (used + new.shape[-2] - 1).bit_length()
-    buffer = new.new_empty(*new.shape[:-2], max(_CAPACITY_MIN, capacity), new.shape[-1])
+    buffer = new.new_zeros(*new.shape[:-2], max(_CAPACITY_MIN, capacity), new.shape[-1])
     if old is not None:
         buffer[..., :used, :] = old
     return buffer

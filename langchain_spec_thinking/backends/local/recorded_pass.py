@@ -154,8 +154,12 @@ class Operations:
         def inputs(token: int, place: int) -> tuple[torch.Tensor, torch.Tensor, Buffers]:
             return torch.tensor([[token]], device=device), torch.tensor([place], device=device), buffers
 
+        def unbound(ids: torch.Tensor, position: torch.Tensor, buffers: Buffers) -> torch.Tensor:
+            return run(ids, position, buffers)  # `make_fx` counts the arguments, and gets the number of a method wrong
+
         if shape not in self._by_shape:
-            self._by_shape[shape] = _without_conversions(make_fx(run, pre_dispatch=True)(*inputs(token, place)))
+            recorded = make_fx(unbound, pre_dispatch=True)(*inputs(token, place))
+            self._by_shape[shape] = _without_conversions(recorded)
         operations = self._by_shape[shape]
         return lambda token, place: operations(*inputs(token, place))
 
