@@ -49,9 +49,10 @@ class HuggingFaceBackend(Backend):
         device: Device of the weights: `"auto"`, or a device such as `"cuda:0"`.
         trust_remote_code: Whether to run code that comes with the checkpoint.
         compile: Whether to record the passes over one token and to replay them without the Python code of the model: as
-            a CUDA graph on an NVIDIA accelerator, as a list of torch operations elsewhere. The text does not change,
-            except for rounding. If the model cannot be recorded, `compile` has no effect, and every report says so. Do
-            not change the model (adapters, hooks, device) afterwards.
+            a CUDA graph on an NVIDIA accelerator, with `torch.compile` elsewhere. The latter needs a C++ compiler and
+            takes about a minute at the start. The text does not change, except for rounding. If the model cannot be
+            recorded, `compile` has no effect, and every report says so. Do not change the model (adapters, device)
+            afterwards.
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:

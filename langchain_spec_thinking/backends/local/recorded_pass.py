@@ -1,13 +1,13 @@
-"""Passes over one token that are recorded once and replayed without the Python code of the model.
+"""Passes over one token that are recorded once and replayed without the Python code of the model (`compile=True`).
 
 Most passes of a turn read one token. Python starts hundreds of small computations in such a pass. On an accelerator,
-and with small models, this takes longer than the computations. A recorded pass starts them without the model's Python
-code: as a CUDA graph on an NVIDIA accelerator, and as a list of torch operations on a processor.
+and with tiny models, this takes longer than the computations. A recorded pass starts them without the model's Python
+code: as a CUDA graph on an NVIDIA accelerator, and compiled by `torch.compile` on a processor.
 
 A recorded pass has fixed shapes. So it attends to the whole capacity of the layers (`GrowingLayer`), with a mask that
 hides the places after the token. All other passes (prompts, hand-overs, drafts, passes for several turns) run as usual,
-on the same layers. If the layers grow, or if a pass begins with the layers of another turn, it is recorded anew as far
-as necessary: a CUDA graph for each turn and capacity, a list of operations for each capacity.
+on the same layers. A CUDA graph belongs to the memory of its layers, so each turn records its own, and records it again
+when its layers grow. This takes as long as two or three passes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from langchain_spec_thinking.backends.local.cache_check import same_scores, two_texts
 
@@ -141,37 +140,29 @@ class RecordedPasses:
         return None
 
 
-class Operations:
-    """Records a pass as a list of torch operations, on any device. One recording serves all layers of its capacity."""
+class CompiledPass:
+    """Compiles a pass with `torch.compile`, for a processor. The result serves all turns, whatever their capacity.
 
-    def __init__(self) -> None:
-        self._by_shape: dict[torch.Size, Pass] = {}
+    This needs a C++ compiler, and takes about a minute when the model is loaded. torch keeps the result on the disk.
 
-    def __call__(self, run: Pass, token: int, place: int, buffers: Buffers) -> Replay:
-        """Record a pass. See `Recorder`."""
-        device, shape = buffers[0][0].device, buffers[0][0].shape
+    Args:
+        backend: What compiles the pass, as for `torch.compile`.
+    """
 
-        def inputs(token: int, place: int) -> tuple[torch.Tensor, torch.Tensor, Buffers]:
-            return torch.tensor([[token]], device=device), torch.tensor([place], device=device), buffers
+    def __init__(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        self._backend = backend
+        self._compiled: Pass | None = None
 
-        def unbound(ids: torch.Tensor, position: torch.Tensor, buffers: Buffers) -> torch.Tensor:
-            return run(ids, position, buffers)  # `make_fx` counts the arguments, and gets the number of a method wrong
+    def __call__(self, run: Pass, token: int, place: int, buffers: Buffers) -> Replay:  # noqa: ARG002 - see `Recorder`
+        """Compile a pass. See `Recorder`."""
+        if self._compiled is None:
+            self._compiled = torch.compile(run, dynamic=True, backend=self._backend)
+        compiled, device = self._compiled, buffers[0][0].device
 
-        if shape not in self._by_shape:
-            recorded = make_fx(unbound, pre_dispatch=True)(*inputs(token, place))
-            self._by_shape[shape] = _without_conversions(recorded)
-        operations = self._by_shape[shape]
-        return lambda token, place: operations(*inputs(token, place))
+        def replay(token: int, place: int) -> torch.Tensor:
+            return compiled(torch.tensor([[token]], device=device), torch.tensor([place], device=device), buffers)
 
-
-def _without_conversions(recorded: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """Remove conversions to the data type that a tensor has already. A model makes three of them in each layer."""
-    for node in list(recorded.graph.nodes):
-        if node.target is torch.ops.aten.to.dtype and node.args[0].meta["val"].dtype == node.args[1]:
-            node.replace_all_uses_with(node.args[0])
-            recorded.graph.erase_node(node)
-    recorded.recompile()
-    return recorded
+        return replay
 
 
 class CudaGraphs:
@@ -203,4 +194,4 @@ class CudaGraphs:
 
 def recorder_for(device: torch.device) -> Recorder:
     """Return the recorder for a device."""
-    return CudaGraphs() if device.type == "cuda" else Operations()
+    return CudaGraphs() if device.type == "cuda" else CompiledPass()

@@ -9,15 +9,13 @@ import pytest
 import torch
 
 from langchain_spec_thinking import ChatSpeculativeThinking
-from langchain_spec_thinking.backends.local.recorded_pass import Operations
+from langchain_spec_thinking.backends.local.recorded_pass import CompiledPass
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_batched_forward import DIFFERENT, run_all_turns
 from tests.unit_tests.backends.test_drafts import sibling
 from tests.unit_tests.backends.test_huggingface import POLICIES, PROMPTS, continued, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from langchain_spec_thinking import HuggingFaceBackend
     from langchain_spec_thinking.backends.local.recorded_pass import Buffers, Pass, Recorder, Replay
 
@@ -55,13 +53,9 @@ def recording(model: Any, recorder: Recorder) -> HuggingFaceBackend:
     return backend
 
 
-RECORDERS = [Operations, FixedMemory]
-
-
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.8, "seed": 3}], ids=["greedy", "sampled"])
-@pytest.mark.parametrize("recorder", RECORDERS)
-def test_text_is_the_same_with_recorded_passes(recorder: Callable[[], Recorder], settings: dict[str, Any]) -> None:
-    backend = recording(tiny.llama(), recorder())
+def test_text_is_the_same_with_recorded_passes(settings: dict[str, Any]) -> None:
+    backend = recording(tiny.llama(), FixedMemory())
     for prompt in PROMPTS[:3]:  # the text outgrows the capacity twice
         assert continued(backend, turn(prompt), max_tokens=150, **settings) == continued(
             tiny.backend(), turn(prompt), max_tokens=150, **settings
@@ -69,11 +63,10 @@ def test_text_is_the_same_with_recorded_passes(recorder: Callable[[], Recorder],
 
 
 @pytest.mark.parametrize("drafts", ["off", "ahead"])
-@pytest.mark.parametrize("recorder", RECORDERS)
-def test_hand_overs_and_rejected_drafts_change_no_text(recorder: Callable[[], Recorder], drafts: Any) -> None:
+def test_hand_overs_and_rejected_drafts_change_no_text(drafts: Any) -> None:
     model = tiny.llama(1)
     usual = {"speculative": tiny.backend(sibling(model)), "target": tiny.backend(model)}
-    recorded = {"speculative": recording(sibling(model), recorder()), "target": recording(model, recorder())}
+    recorded = {"speculative": recording(sibling(model), FixedMemory()), "target": recording(model, FixedMemory())}
     for policy in POLICIES:
         settings: dict[str, Any] = {"policy": policy, "draft_verification": drafts, "temperature": 0, "max_tokens": 90}
         for prompt in PROMPTS[:2]:
@@ -82,9 +75,8 @@ def test_hand_overs_and_rejected_drafts_change_no_text(recorder: Callable[[], Re
             assert messages[1].response_metadata["speculative_thinking"]["degraded"] == []
 
 
-@pytest.mark.parametrize("recorder", RECORDERS)
-def test_turns_at_the_same_time_share_passes_and_replay_others(recorder: Callable[[], Recorder]) -> None:
-    backend = recording(tiny.llama(), recorder())
+def test_turns_at_the_same_time_share_passes_and_replay_others() -> None:
+    backend = recording(tiny.llama(), FixedMemory())
     expected = [continued(tiny.backend(), turn(text), max_tokens=30) for text in DIFFERENT]
     assert run_all_turns(lambda i: continued(backend, turn(DIFFERENT[i]), max_tokens=30)) == expected
 
@@ -101,20 +93,18 @@ def test_passes_over_one_token_are_replayed() -> None:
     assert recorder.places == [prompt, 65, 129]
 
 
-def test_operations_are_recorded_once_for_all_turns() -> None:
-    recorder, recorded = Operations(), []
+def test_a_pass_is_compiled_once_for_all_turns() -> None:
+    graphs: list[torch.fx.GraphModule] = []
 
-    def record(run: Pass, token: int, place: int, buffers: Buffers) -> Replay:
-        def noted(*inputs: Any) -> torch.Tensor:
-            recorded.append(buffers[0][0].shape[-2])
-            return run(*inputs)
+    def compile_(graph: torch.fx.GraphModule, _: object) -> Any:
+        graphs.append(graph)
+        return graph.forward  # as torch's backend "eager", which needs no C++ compiler
 
-        return recorder(noted, token, place, buffers)
-
-    backend = recording(tiny.llama(), record)
-    for text in DIFFERENT[:3]:
-        continued(backend, turn(text), max_tokens=80)
-    assert recorded == [64, 128]
+    backend = recording(tiny.llama(), CompiledPass(compile_))
+    assert len(graphs) == 1  # the whole pass is one graph
+    for text in DIFFERENT[:3]:  # the texts outgrow the capacity
+        assert continued(backend, turn(text), max_tokens=80) == continued(tiny.backend(), turn(text), max_tokens=80)
+    assert len(graphs) == 1
 
 
 def test_a_model_with_hooks_runs_its_own_passes() -> None:
@@ -134,18 +124,11 @@ def test_without_memory_for_a_recording_passes_run_as_usual() -> None:
     def record(run: Pass, token: int, place: int, buffers: Buffers) -> Replay:
         if full:
             raise torch.OutOfMemoryError
-        return Operations()(run, token, place, buffers)
+        return FixedMemory()(run, token, place, buffers)
 
     backend = recording(tiny.llama(), record)
     full = True
     assert continued(backend, turn(), max_tokens=20) == continued(tiny.backend(), turn(), max_tokens=20)
-
-
-def test_compile_records_passes() -> None:
-    model = copy.deepcopy(tiny.llama())
-    backend = tiny.backend(model, compile=True)
-    assert continued(backend, turn(), max_tokens=40) == continued(tiny.backend(), turn(), max_tokens=40)
-    assert backend._model._forward._recorded is not None  # noqa: SLF001
 
 
 def test_a_model_that_cannot_be_recorded_says_so() -> None:
