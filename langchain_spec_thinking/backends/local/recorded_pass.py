@@ -132,10 +132,12 @@ class RecordedPasses:
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as e:  # noqa: BLE001 - a model's code may do what cannot be recorded
-            return f"its pass cannot be recorded ({type(e).__name__}: {str(e).strip().splitlines()[0][:200]})"
-        if None in scores:
+            reason = (str(e).strip().splitlines() or [""])[0][:200]
+            return f"its pass cannot be recorded ({type(e).__name__}: {reason})"
+        recorded = [row for row in scores if row is not None]
+        if len(recorded) < len(scores):
             return "it has hooks, which a recorded pass would not run"
-        if not same_scores(torch.cat(scores), expected, self._argument.model.dtype):  # type: ignore[arg-type]
+        if not same_scores(torch.cat(recorded), expected, self._argument.model.dtype):
             return "a recorded pass gives other logits"
         return None
 
