@@ -117,11 +117,18 @@ class BatchedForward:
             return None
         if not self._can_batch:
             return "only models whose turns can share a pass can be compiled"
-        recorded = RecordedPasses(self._argument, self._recordable_pass, recorder)
-        if problem := recorded.problem():
-            return problem
-        self._recorded = recorded
-        return None
+        with self._mutex:
+            if self._running:
+                return "turns of the model are running"
+            self._running = True
+        try:
+            recorded = RecordedPasses(self._argument, self._recordable_pass, recorder)
+            problem = recorded.problem()
+        finally:
+            with self._mutex:
+                self._wake_next()
+        self._recorded = None if problem else recorded
+        return problem
 
     def _batches_correctly(self) -> bool:
         """Return whether a shared pass over two short texts gives the same logits as separate passes.
