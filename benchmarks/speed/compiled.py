@@ -18,24 +18,36 @@ from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from langchain_spec_thinking.backends.local.recorded_pass import recorder_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    import torch
     from tqdm import tqdm  # type: ignore[import-untyped]
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from benchmarks.speed.pairs import Pair
+    from langchain_spec_thinking.backends.local.recorded_pass import Recorder
 
 _PROMPT = 40
 """Length of the prompt, in tokens. The ids are those of the first tokens of the vocabulary."""
 
 
-def compile_gain(pair: Pair, tokens: int, rounds: int, bar: tqdm[None]) -> Figure:
+def compile_gain(
+    pair: Pair,
+    tokens: int,
+    rounds: int,
+    bar: tqdm[None],
+    recorder: Callable[[torch.device], Recorder] = recorder_for,
+) -> Figure:
     """Time how long each model of a pair takes to write a text, alternately as usual and with recorded passes.
 
-    The time of the recordings counts. A sample is the geometric mean of the ratios of the two models.
+    The time in which CUDA graphs are recorded counts, and the time of `torch.compile` does not, because it is spent when
+    the model is loaded. A sample is the geometric mean of the ratios of the two models.
     """
     samples, models = [], {}
-    by_model = [_Timed(model, tokenizer, tokens) for model, tokenizer in zip(pair.models, pair.tokenizers, strict=True)]
+    by_model = [
+        _Timed(model, tokenizer, tokens, recorder(model.device))
+        for model, tokenizer in zip(pair.models, pair.tokenizers, strict=True)
+    ]
     for number in range(rounds):
         samples.append(prod(timed.round(number) for timed in by_model) ** 0.5)
         bar.update()
@@ -50,19 +62,22 @@ class _Timed:
         model: The model. Its hooks do not run meanwhile, because a recorded pass would not run them.
         tokenizer: Its tokenizer.
         tokens: How many tokens a text has.
+        recorder: Records the passes.
 
     Raises:
         RuntimeError: The model cannot be recorded.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int, recorder: Recorder
+    ) -> None:
         self._model, self._tokenizer, self._tokens = model, tokenizer, tokens
         self._argument = CacheArgument.of(model)
         self._times: dict[str, list[float]] = {"usual": [], "recorded": []}
         self._same = 0
         with _without_hooks(model):
             self._forwards = {name: BatchedForward(self._argument) for name in self._times}
-            if problem := self._forwards["recorded"].record_passes(recorder_for(model.device)):
+            if problem := self._forwards["recorded"].record_passes(recorder):
                 raise RuntimeError(problem)
             for forward in self._forwards.values():  # loads whatever is loaded at first use
                 self._write(forward, 3)

@@ -16,6 +16,7 @@ from benchmarks.speed.sampling import samples_cost
 from benchmarks.speed.timing import generate
 from langchain_spec_thinking.backends.local.drafts import DraftPace
 from tests.unit_tests.backends import tiny
+from tests.unit_tests.backends.test_recorded_pass import FixedMemory
 
 TOKENS = 20
 
@@ -87,5 +88,5 @@ def test_the_pace_of_drafts_says_at_which_ratio_of_speeds_they_pay() -> None:
 
 
 def test_recorded_passes_write_the_same_text_as_usual_ones(bar: tqdm[None]) -> None:
-    models = compile_gain(Pair.shaped(quick=True), TOKENS, 2, bar).details["models"]
+    models = compile_gain(Pair.shaped(quick=True), TOKENS, 2, bar, lambda _: FixedMemory()).details["models"]
     assert [models[name]["details"]["same_text"] for name in NAMES] == [1, 1]
