@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers.utils import logging
 
-from benchmarks.speed import batches, counts, decoding, drafts, lengths, overhead, sampling
+from benchmarks.speed import batches, compiled, counts, decoding, drafts, lengths, overhead, sampling
 from benchmarks.speed.drawing import draw
 from benchmarks.speed.pairs import Pair
 from benchmarks.speed.recording import Pass, replay
@@ -98,8 +98,11 @@ def jobs(*, quick: bool) -> list[Job]:
         )
         for pair in pairs
     ]
+    written, texts = (70, 1) if quick else (200, 2)
+    record, count = partial(_compiled, written, texts), 2.0 * written * texts
     return [
         *(Job(f"{name}, {pair}", pair, measure, passes) for name, pair, measure, passes in plan),
+        *(Job(f"decoding, {one}, compiled", one, record, (count, count)) for one in (LARGEST, POCKET)),
         *(Job(f"lengths to {n}", LARGEST, partial(_lengths, n), _mix(n, 2.3), once="lengths") for n in longest),
         Job("prefetching", LARGEST, partial(_prefetching, 1 if quick else 3, 120), _mix(120, 6)),
         Job("memory", LARGEST, partial(_memory, 24 if quick else 256), _mix(24 if quick else 256, 2)),
@@ -119,6 +122,10 @@ def _overhead(tokens: int, rounds: int, pair: Pair, bar: tqdm[None]) -> Mapping[
 
 def _decoding(tokens: int, rounds: int, pair: Pair, bar: tqdm[None]) -> Mapping[str, Figure]:
     return {"decode_vs_generate": decoding.decode_gain(pair, tokens, rounds, bar)}
+
+
+def _compiled(tokens: int, rounds: int, pair: Pair, bar: tqdm[None]) -> Mapping[str, Figure]:
+    return {"compile_speedup": compiled.compile_gain(pair, tokens, rounds, bar)}
 
 
 def _sampling(tokens: int, rounds: int, pair: Pair, bar: tqdm[None]) -> Mapping[str, Figure]:

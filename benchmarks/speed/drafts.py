@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm  # type: ignore[import-untyped]
 
+    from langchain_spec_thinking.backends.local.drafts import DraftPace
     from langchain_spec_thinking.turn_runs import AnyRun
 
 TARGET = ">= 1.5"
@@ -53,9 +54,10 @@ def takeover_speedup(pair: Pair, questions: int, tokens: int, bar: tqdm[None]) -
     """Time the target's tokens without drafts and with them, in turns of `tokens` tokens.
 
     In the details, `accepted_share` is the share of the target's tokens that come from drafts, and `same_text` the
-    share of the questions for which both turns have the same text.
+    share of the questions for which both turns have the same text. `paces` holds what each turn measured to decide
+    whether its drafts pay.
     """
-    ratios, shares, same = [], [], []
+    ratios, shares, same, paces = [], [], [], []
     for number, question in enumerate(problem.question for problem in pocket.problems()[:questions]):
         order: Sequence[Any] = ("off", "ahead") if number % 2 else ("ahead", "off")
         runs = {}
@@ -65,10 +67,38 @@ def takeover_speedup(pair: Pair, questions: int, tokens: int, bar: tqdm[None]) -
             bar.update()
         ratios.append(_seconds_per_token(runs["off"]) / _seconds_per_token(runs["ahead"]))
         shares.append(runs["ahead"].report.drafts.accepted_tokens / max(1, _target_tokens(runs["ahead"])))
+        target = pair.backends[1]
+        paces.append(_described(target._model.turn_cache(runs["ahead"].turn, target._template).draft_pace))  # noqa: SLF001
         same.append(runs["off"].turn.body() == runs["ahead"].turn.body())
     return Figure.of(
-        ratios, target=TARGET, pair=pair.name, accepted_share=median(shares), same_text=sum(same) / len(same)
+        ratios,
+        target=TARGET,
+        pair=pair.name,
+        accepted_share=median(shares),
+        same_text=sum(same) / len(same),
+        paces=paces,
     )
+
+
+def _described(pace: DraftPace) -> dict[str, float]:
+    """Return the terms of the formula in `DraftPace`: means of one draft, with times in tokens of the large model.
+
+    Drafts pay if the large model is more than `break_even` times slower per token than the small one. It is missing if
+    no small model is fast enough.
+    """
+    if not (pace.drafts and pace.drafted and pace.passes):
+        return {}
+    token = pace.pass_seconds / pace.passes
+    drafted, written, check = (n / pace.drafts for n in (pace.drafted, pace.written, pace.check_seconds / token))
+    return {
+        "drafts": pace.drafts,
+        "drafted": drafted,
+        "written": written,
+        "drafted_token": pace.draft_seconds / pace.drafted / token,
+        "check": check,
+        "speedup": pace.speedup,
+        **({"break_even": drafted / (written - check)} if written > check else {}),
+    }
 
 
 def _run(run: AnyRun) -> AnyRun:

@@ -54,8 +54,15 @@ class _Times:
 
         Times of naive hand-overs that were not measured are interpolated.
         """
-        ours = self.ours[: length // PERIOD]
-        return float(np.interp(range(len(ours)), list(self.naive), list(self.naive.values())).sum() / sum(ours))
+        return self._naive_seconds(length) / sum(self.ours[: length // PERIOD])
+
+    def bound(self, length: int) -> float:
+        """Return the speedup of the needed passes alone. No program that makes these passes can be faster."""
+        return self._naive_seconds(length) / sum(self.ideal[: length // PERIOD])
+
+    def _naive_seconds(self, length: int) -> float:
+        hand_overs = range(len(self.ours[: length // PERIOD]))
+        return float(np.interp(hand_overs, list(self.naive), list(self.naive.values())).sum())
 
 
 def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
@@ -139,7 +146,12 @@ def _naive(pair: Pair, text: str) -> float:
 
 
 def _speedup(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Figure:
-    by_length = {length: Figure.of([times.speedup(length) for times in rounds]) for length in lengths}
+    by_length = {
+        length: Figure.of(
+            [times.speedup(length) for times in rounds], bound=median(times.bound(length) for times in rounds)
+        )
+        for length in lengths
+    }
     at = by_length.get(AT, by_length[lengths[-1]])
     medians = [by_length[length].value for length in lengths]
     hand_overs = list(rounds[0].naive)
@@ -152,6 +164,7 @@ def _speedup(rounds: list[_Times], lengths: tuple[int, ...], pair: Pair) -> Figu
         target=">= 3 at 2k tokens, growing",
         details={
             "pair": pair.name,
+            "bound": at.details["bound"],
             "growing": medians == sorted(medians),
             "by_hand_over": [float(median(t.naive[n] / t.ours[n] for t in rounds)) for n in hand_overs],
             "by_length": {length: figure.as_dict() for length, figure in by_length.items()},

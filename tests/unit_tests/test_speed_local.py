@@ -6,13 +6,17 @@ import pytest
 import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from benchmarks.speed.compiled import compile_gain
 from benchmarks.speed.decoding import NAMES, decode_gain, weight_bytes
-from benchmarks.speed.lengths import QUESTION
+from benchmarks.speed.drafts import _described
+from benchmarks.speed.lengths import QUESTION, _Times
 from benchmarks.speed.pairs import PERIOD, Pair, _places
 from benchmarks.speed.recording import Recording
 from benchmarks.speed.sampling import samples_cost
 from benchmarks.speed.timing import generate
+from langchain_spec_thinking.backends.local.drafts import DraftPace
 from tests.unit_tests.backends import tiny
+from tests.unit_tests.backends.test_recorded_pass import FixedMemory
 
 TOKENS = 20
 
@@ -62,3 +66,27 @@ def test_a_pass_does_not_read_the_input_embeddings() -> None:
     model = tiny.llama(vocabulary=100)
     unread = 100 * model.config.hidden_size * 4
     assert weight_bytes(model) == sum(weight.nbytes for weight in model.parameters()) - unread
+
+
+def test_the_speedup_of_a_long_turn_has_a_bound() -> None:
+    times = _Times(ours=[2.0, 2.0, 9.0], ideal=[1.0, 1.0, 9.0], naive={0: 4.0, 2: 8.0})
+    assert times.speedup(2 * PERIOD) == (4 + 6) / (2 + 2)
+    assert times.bound(2 * PERIOD) == (4 + 6) / (1 + 1)
+
+
+def test_the_pace_of_drafts_says_at_which_ratio_of_speeds_they_pay() -> None:
+    pace = DraftPace(drafts=2, drafted=12, written=10, draft_seconds=6, check_seconds=4, passes=3, pass_seconds=3)
+    assert _described(pace) == {
+        "drafts": 2,
+        "drafted": 6,
+        "written": 5,
+        "drafted_token": 0.5,
+        "check": 2,
+        "speedup": 1.0,  # 5 tokens in 6 x 0.5 + 2 seconds, in place of 5 seconds
+        "break_even": 2,
+    }
+
+
+def test_recorded_passes_write_the_same_text_as_usual_ones(bar: tqdm[None]) -> None:
+    models = compile_gain(Pair.shaped(quick=True), TOKENS, 2, bar, lambda _: FixedMemory()).details["models"]
+    assert [models[name]["details"]["same_text"] for name in NAMES] == [1, 1]

@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -57,6 +58,11 @@ class HuggingFaceBackend(Backend):
             tokenizer and the chat template come from it too, unless `tokenizer` is given. Transformers unpacks the
             weights on most devices.
         quantization_config: Quantization of the weights, as for `from_pretrained`, for example a `BitsAndBytesConfig`.
+        compile: Whether to record the passes over one token and to replay them without the Python code of the model: as
+            a CUDA graph on an NVIDIA accelerator, with `torch.compile` elsewhere. The latter needs a C++ compiler and
+            takes about a minute at the start. The text does not change, except for rounding. If the model cannot be
+            recorded, `compile` has no effect, and every report says so. Do not change the model (adapters, device)
+            afterwards.
         price: The price of the model's tokens. By default they cost nothing.
 
     Raises:
@@ -81,6 +87,7 @@ class HuggingFaceBackend(Backend):
         trust_remote_code: bool = False,
         gguf_file: str | None = None,
         quantization_config: QuantizationConfigMixin | dict[str, Any] | None = None,
+        compile: bool = False,  # noqa: A002 - the word of torch and of transformers
         price: Price | None = FREE,
     ) -> None:
         require_price(price)
@@ -107,6 +114,7 @@ class HuggingFaceBackend(Backend):
             tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, gguf_file=gguf_file)
         elif isinstance(tokenizer, (str, os.PathLike)):
             tokenizer = load_tokenizer(os.fspath(tokenizer), trust_remote_code=trust_remote_code)
+        self._clock = time.perf_counter
         self._path = os.path.abspath(path) if os.path.isdir(path) else path  # noqa: PTH100, PTH112 - it may be a Hub id
         self.name = public_name(self._path)
         self.price = price
@@ -117,11 +125,15 @@ class HuggingFaceBackend(Backend):
         self.thinks = self._template.thinks
         if tokenizer.eos_token_id is not None:
             self._model.eos.add(tokenizer.eos_token_id)
+        not_compiled = self._model.compile() if compile else None
+        self._limitation = f"{self.name}: not compiled, because {not_compiled}" if not_compiled else None
 
     def continue_turn(self, turn: Turn, request: Request) -> Generator[Event, None, None]:
         """Write the turn token by token. Stopping between tokens costs nothing."""
         with self._errors(), self._model.writing_cache(turn, self._template) as cache:
             plan = self._template.plan(turn)
+            if self._limitation:
+                yield Limitation(self._limitation)
             if missing := missing_grammar(plan):
                 yield Limitation(f"{self.name}: {missing}")
             yield from self._continue(turn, request, cache, plan)
@@ -146,7 +158,7 @@ class HuggingFaceBackend(Backend):
         yield usage
         sampler = model.sampler(plan, request, self._template, cache.prompt)
         reader = CallReader(plan, answer_thoughts(turn, self._template.thoughts), self.name)
-        drafts = Drafts(request, cache)
+        drafts = Drafts(request, cache, self._clock)
         unseen = 0  # tokens without text, or that end inside a character
         top: tuple[float, ...] | None = None  # of the first unseen token
         written = 0

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from langchain_spec_thinking.backends.local.cache_argument import is_attention_only
 from langchain_spec_thinking.backends.local.cache_check import same_scores, two_texts
+from langchain_spec_thinking.backends.local.recorded_pass import FixedLayer, RecordedPasses
 from langchain_spec_thinking.backends.local.shared_prompts import SharedPrompts, is_read_by
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
+    from langchain_spec_thinking.backends.local.recorded_pass import Buffers, Recorder
 
 TURNS_MAX = 64
 """Largest number of turns in one pass."""
@@ -92,6 +95,7 @@ class BatchedForward:
         self._left: WeakKeyDictionary[TurnCache, float] = WeakKeyDictionary()  # when each turn got its logits
         self._ended = self._step_seconds = 0.0  # end of the last pass, and time of a pass over a few tokens
         self._prompts = SharedPrompts()  # used by the turn that runs the pass
+        self._recorded: RecordedPasses | None = None
         # Other models do not pass our arguments to their attention, or nest their text model inside a larger model.
         self._can_batch = (
             {"logits_to_keep", "position_ids"} <= argument.parameters
@@ -102,6 +106,29 @@ class BatchedForward:
         )
         with torch.inference_mode():
             self._can_batch = self._can_batch and self._batches_correctly()
+
+    def record_passes(self, recorder: Recorder) -> str | None:
+        """Record passes over one token from now on. Return why this is not possible, or None.
+
+        Args:
+            recorder: Records the passes.
+        """
+        if self._recorded:
+            return None
+        if not self._can_batch:
+            return "only models whose turns can share a pass can be compiled"
+        with self._mutex:
+            if self._running:
+                return "turns of the model are running"
+            self._running = True
+        try:
+            recorded = RecordedPasses(self._argument, self._recordable_pass, recorder)
+            problem = recorded.problem()
+        finally:
+            with self._mutex:
+                self._wake_next()
+        self._recorded = None if problem else recorded
+        return problem
 
     def _batches_correctly(self) -> bool:
         """Return whether a shared pass over two short texts gives the same logits as separate passes.
@@ -268,6 +295,10 @@ class BatchedForward:
         """Run the model once and return logits of shape (rows of all turns, vocabulary)."""
         if len(batch) == 1:
             pending, cache = batch[0], batch[0].cache
+            if self._recorded and len(pending.ids) == 1:
+                replayed = self._recorded.read(pending.ids[0], cache.cache, cache.cached)
+                if replayed is not None:
+                    return replayed
             scores, cache.cache = self._argument.read(pending.ids, cache.cache, cache.cached, pending.rows)
             return scores
         return self._shared_pass(
@@ -281,13 +312,26 @@ class BatchedForward:
         positions = [part.past + i for part in parts for i in range(len(part.ids))]
         ends = accumulate(len(part.ids) for part in parts)
         logit_places = [place for part, end in zip(parts, ends, strict=True) for place in range(end - part.rows, end)]
+        return self._attend_by_turns(
+            ids,
+            torch.tensor([positions], device=device),
+            torch.tensor(logit_places, device=device),
+            [_Rows.of(part, device) for part in parts],
+        )
+
+    def _recordable_pass(self, ids: torch.Tensor, position: torch.Tensor, buffers: Buffers) -> torch.Tensor:
+        """Run the model over one token of one turn, with operations that do not depend on the position."""
+        capacity = buffers[0][0].shape[-2]
+        mask = (torch.arange(capacity, device=ids.device) <= position)[None, None, None]
+        layers = [FixedLayer(keys, values, position) for keys, values in buffers]
+        return self._attend_by_turns(ids, position[None], 1, [_Rows(1, mask, layers)])
+
+    def _attend_by_turns(
+        self, ids: torch.Tensor, positions: torch.Tensor, kept: torch.Tensor | int, turns: list[_Rows]
+    ) -> torch.Tensor:
         with self._own_attention():
             output = self._model(
-                input_ids=ids,
-                position_ids=torch.tensor([positions], device=device),
-                use_cache=False,
-                logits_to_keep=torch.tensor(logit_places, device=device),
-                turns=[_Rows.of(part, device) for part in parts],
+                input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=kept, turns=turns
             )
         scores: torch.Tensor = output.logits[0]
         return scores
@@ -331,12 +375,12 @@ class _Rows:
     Attributes:
         tokens: Number of new tokens.
         mask: Attention mask of shape (1, 1, new tokens, all tokens). None for a single new token.
-        cache: Keys and values of the earlier tokens.
+        layers: Keys and values of the earlier tokens, layer by layer.
     """
 
     tokens: int
     mask: torch.Tensor | None
-    cache: Any
+    layers: Sequence[Any]
 
     @classmethod
     def of(cls, part: _Part, device: torch.device) -> _Rows:
@@ -345,7 +389,7 @@ class _Rows:
         mask = None
         if new > 1:
             mask = torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)[None, None]
-        return cls(new, mask, part.cache)
+        return cls(new, mask, part.cache.layers)
 
 
 def _attend(
@@ -360,11 +404,16 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Compute attention turn by turn. Each turn sees only its own past, so nothing is padded and nothing is copied."""
     sizes = [rows.tokens for rows in turns]
+    # In a pass for many turns of a small model, most of the time is spent in this loop.
+    direct = query.shape[1] == key.shape[1] and kwargs.get("position_bias") is None
     outputs = []
-    for rows, q, k, v in zip(turns, *(torch.split(x, sizes, 2) for x in (query, key, value)), strict=True):
-        keys, values = rows.cache.update(k, v, module.layer_idx)
-        output, _ = sdpa_attention_forward(module, q, keys, values, rows.mask, is_causal=False, **kwargs)
-        outputs.append(output)
+    for rows, q, k, v in zip(turns, query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True):
+        keys, values = rows.layers[module.layer_idx].update(k, v)  # type: ignore[index] # an int
+        if direct:
+            output = scaled_dot_product_attention(q, keys, values, rows.mask, scale=kwargs.get("scaling"))
+            outputs.append(output.transpose(1, 2))
+        else:
+            outputs.append(sdpa_attention_forward(module, q, keys, values, rows.mask, is_causal=False, **kwargs)[0])
     return torch.cat(outputs, 1), None
 
 

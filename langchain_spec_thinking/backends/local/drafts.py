@@ -9,14 +9,23 @@ so their author may have any vocabulary.
 The acceptance rule of speculative sampling (arXiv:2211.17192) keeps more tokens of a sampled draft. It needs the
 author's probabilities in the same vocabulary, and a draft that was not selected. For greedily decoded drafts, like the
 ones that are written ahead, both rules are the same.
+
+Drafts that are written ahead cost passes of their author. They pay if the tokens that the checking model writes with a
+draft would take longer without it:
+
+    kept + 1 > drafted x (seconds per drafted token / seconds per token) + (seconds per check / seconds per token)
+
+Each turn measures these numbers (`DraftPace`), and writes no further drafts if they do not pay.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from langchain_spec_thinking.backends.base import Drafter, Request
     from langchain_spec_thinking.backends.local.kv_cache import TurnCache
@@ -28,6 +37,49 @@ TOKENS_MAX = 12
 CONFIDENCE = 0.4
 """A drafter stops before a token with a lower probability than this, as in assisted decoding of transformers."""
 
+MEASURED_DRAFTS = 4
+"""Number of drafts after which a turn decides whether they pay."""
+MEASURED_PASSES = 3
+"""Number of passes without a draft that a turn measures for this decision."""
+
+
+@dataclass
+class DraftPace:
+    """How fast a turn is with drafts that are written ahead, and without them.
+
+    Passes that also read text of another author do not count.
+
+    Attributes:
+        drafts: Number of drafts.
+        drafted: Tokens that their author wrote for them.
+        written: Tokens that the checking model wrote with them: the kept ones, and one more for each draft.
+        draft_seconds: Time in which the drafts were written.
+        check_seconds: Time of the passes that checked them.
+        passes: Number of passes without a draft. Each of them wrote one token.
+        pass_seconds: Time of these passes.
+    """
+
+    drafts: int = 0
+    drafted: int = 0
+    written: int = 0
+    draft_seconds: float = 0.0
+    check_seconds: float = 0.0
+    passes: int = 0
+    pass_seconds: float = 0.0
+
+    @property
+    def wants_draft(self) -> bool:
+        """Whether the next token should begin with a draft: to measure its time, or because drafts pay."""
+        if self.drafts < MEASURED_DRAFTS:
+            return True
+        return self.passes >= MEASURED_PASSES and self.speedup >= 1
+
+    @property
+    def speedup(self) -> float:
+        """Seconds per token without drafts / with drafts. 1 if nothing is known."""
+        seconds = self.draft_seconds + self.check_seconds
+        return self.pass_seconds / self.passes * self.written / seconds if seconds and self.passes else 1.0
+
 
 class Drafts:
     """The drafts of one request.
@@ -35,6 +87,7 @@ class Drafts:
     Args:
         request: The request. It holds the draft that a takeover replaces, and the function that writes further drafts.
         cache: The turn's cache in the model that checks the drafts.
+        clock: Returns the time in seconds.
 
     Attributes:
         drafted: Number of tokens written by the drafter for this request.
@@ -42,8 +95,11 @@ class Drafts:
         written: Text that the model has written for this request.
     """
 
-    def __init__(self, request: Request, cache: TurnCache) -> None:
+    def __init__(self, request: Request, cache: TurnCache, clock: Callable[[], float] = time.perf_counter) -> None:
         self._replaced = request.draft
+        self._clock = clock
+        self._began: tuple[float, float] | None = None  # start of the draft and of its check, if they are measured
+        self._ahead = 0  # tokens written ahead for the next pass; 0: none were asked for
         self._drafter: Drafter | None = request.drafter
         self._cache = cache
         self._tokens = FIRST_TOKENS
@@ -59,13 +115,23 @@ class Drafts:
             room: Largest number of tokens to return.
         """
         text, self._replaced = self._replaced, ""
+        began, self._ahead = self._clock(), 0
+        measured = self._drafter is not None and not text and len(self._cache.missing()) == 1
         if not self._cache.can_check_drafts:
             text = ""
-        elif not text and self._drafter and room > 0 and not self._cache.inside_character:
-            text, tokens = self._drafter(self.written, min(room, self._tokens))
-            self.drafted += tokens
+        elif not text and room > 0 and not self._cache.inside_character:
+            text = self._write_ahead(min(room, self._tokens))
         self._checking = self._cache.ids_of(text)[:room] if text else []
+        self._began = (began, self._clock()) if measured else None
         return self._checking
+
+    def _write_ahead(self, tokens: int) -> str:
+        """Let the drafter write a draft, unless drafts do not pay in this turn."""
+        if not self._drafter or not self._cache.draft_pace.wants_draft:
+            return ""
+        text, self._ahead = self._drafter(self.written, tokens)
+        self.drafted += self._ahead
+        return text
 
     def record_result(self, tokens: Sequence[int]) -> bool:
         """Record the result of a check.
@@ -77,9 +143,23 @@ class Drafts:
             Whether there was a draft.
         """
         kept = sum(token == draft for token, draft in zip(tokens, self._checking, strict=False))
+        if self._began:
+            self._measure(len(tokens), *self._began)
         self.kept += kept
         if kept < len(self._checking):
             self._tokens = max(1, self._tokens - 1)
         elif kept:
             self._tokens = min(TOKENS_MAX, self._tokens + 2)
         return bool(self._checking)
+
+    def _measure(self, tokens: int, began: float, read: float) -> None:
+        pace, seconds = self._cache.draft_pace, self._clock() - read
+        if self._ahead:
+            pace.drafts += 1
+            pace.drafted += self._ahead
+            pace.written += tokens
+            pace.draft_seconds += read - began
+            pace.check_seconds += seconds
+        else:
+            pace.passes += 1
+            pace.pass_seconds += seconds

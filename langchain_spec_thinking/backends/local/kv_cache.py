@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_spec_thinking.backends.local.cache_argument import can_crop, is_attention_only
 from langchain_spec_thinking.backends.local.decoding import IncrementalDecoder
+from langchain_spec_thinking.backends.local.drafts import DraftPace
 
 if TYPE_CHECKING:
     import re
@@ -45,6 +46,7 @@ class TurnCache:
         cached: Number of tokens in the KV cache, including tokens that were dropped from the turn since.
         copied: Number of prompt tokens that were copied from another turn in place of being read.
         writing: Whether the model is continuing the turn at the moment.
+        draft_pace: How fast the turn is with drafts of another model, and without.
         prefetching: Future of the last prefetch of the turn, which may be done. None if there was none.
     """
 
@@ -71,6 +73,7 @@ class TurnCache:
         self.prompt = prompt
         self.ids = list(prompt)
         self.copied = 0
+        self.draft_pace = DraftPace()
         self.writing = False
         self.prefetching: Future[Usage] | None = None
         self.forget()

@@ -21,6 +21,7 @@ from langchain_spec_thinking.backends.local.cache_check import check_cache
 from langchain_spec_thinking.backends.local.grammar import Grammar, compile_grammar
 from langchain_spec_thinking.backends.local.kv_cache import TurnCache
 from langchain_spec_thinking.backends.local.prefix_cache_pool import PrefixCachePool
+from langchain_spec_thinking.backends.local.recorded_pass import recorder_for
 from langchain_spec_thinking.backends.prefetching import begin, prefetch_in_thread
 from langchain_spec_thinking.errors import BackendError
 
@@ -85,6 +86,10 @@ class LocalModel:
         """Return the instance for a model. There is one per model, so that two backends share the caches of a turn."""
         with _LOADING:
             return _LOADED.get(id(model)) or _LOADED.setdefault(id(model), cls(model))
+
+    def compile(self) -> str | None:
+        """Record the passes over one token from now on. Return why this is not possible, or None."""
+        return self._forward.record_passes(recorder_for(self._model.device))
 
     def turn_cache(self, turn: Turn, template: ChatTemplate) -> TurnCache:
         """Return the cache of a running turn.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +15,7 @@ from transformers import DynamicCache
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Piece, Request, Usage
-from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, Drafts
+from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, DraftPace, Drafts
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_batched_forward import passes
@@ -38,6 +40,13 @@ def sibling(model: PreTrainedModel) -> PreTrainedModel:
     return other
 
 
+def always_drafted(model: PreTrainedModel) -> HuggingFaceBackend:
+    """Return a target for which no time passes, so that drafts always pay."""
+    backend = tiny.backend(model)
+    backend._clock = lambda: 0.0  # noqa: SLF001 - users have no use for another clock
+    return backend
+
+
 def speculative(kind: str, target: PreTrainedModel) -> HuggingFaceBackend:
     if kind == "sibling":
         return tiny.backend(sibling(target))
@@ -53,7 +62,7 @@ def test_text_is_the_same_with_drafts_and_without(target: PreTrainedModel, kind:
     for policy in POLICIES:
         pair: dict[str, Any] = {
             "speculative": speculative(kind, target),
-            "target": tiny.backend(target),
+            "target": always_drafted(target),
             "policy": policy,
             "temperature": temperature,
             "seed": 3,
@@ -83,7 +92,7 @@ def test_drafts_save_passes_of_the_target(which: Any) -> None:
     twin = copy.deepcopy(model)
     pair = ChatSpeculativeThinking(
         speculative=tiny.backend(twin),
-        target=tiny.backend(model),
+        target=always_drafted(model),
         policy=EVERY_LINE,
         temperature=0,
         max_tokens=80,
@@ -206,3 +215,71 @@ def test_drafts_grow_if_kept_and_shrink_if_not(kept: Sequence[bool], lengths: li
         drafts.record_result([*checking, 0] if all_kept else [0])
     assert requested == lengths
     assert requested[0] == FIRST_TOKENS
+
+
+@dataclass
+class TimedPair:
+    """A pair of equal models whose passes take a given time on a fake clock.
+
+    Attributes:
+        small: Seconds of a pass of the small model.
+        large: Seconds of a pass of the large model.
+    """
+
+    small: float
+    large: float
+    time: float = 0.0
+
+    def turn(self, **settings: Any) -> dict[str, Any]:
+        """Write a turn, most of it by the large model. Return its report."""
+        models = [copy.deepcopy(tiny.llama(2)) for _ in range(2)]
+        small, large = (tiny.backend(model) for model in models)
+        large._clock = lambda: self.time  # noqa: SLF001 - users have no use for another clock
+        for model, seconds in zip(models, (self.small, self.large), strict=True):
+            model.register_forward_pre_hook(partial(self._pass, seconds))
+        pair = ChatSpeculativeThinking(
+            speculative=small, target=large, policy=EVERY_LINE, temperature=0, max_tokens=120, **settings
+        )
+        message = pair.invoke("the cat sat")
+        return {**message.response_metadata["speculative_thinking"], "text": message.text}
+
+    def _pass(self, seconds: float, *_: object) -> None:
+        self.time += seconds
+
+
+def test_drafts_end_in_a_turn_in_which_they_do_not_pay() -> None:
+    without = TimedPair(1, 1).turn(draft_verification="off")
+    slow_small, fast_small = (TimedPair(small, 1).turn(draft_verification="ahead") for small in (2, 0.1))
+    assert slow_small["text"] == fast_small["text"] == without["text"]
+    # The first drafts are written to measure their time. All their tokens are kept, because the models are equal.
+    assert 0 < slow_small["drafts"]["written_tokens"] <= 4 + 6 + 8 + 10
+    assert fast_small["drafts"]["written_tokens"] > 2 * slow_small["drafts"]["written_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("pace", "wants"),
+    [
+        (DraftPace(), True),
+        (DraftPace(drafts=3, drafted=12, written=3, draft_seconds=99), True),
+        (DraftPace(drafts=4, drafted=16, written=20, draft_seconds=4), False),
+        (
+            DraftPace(drafts=4, drafted=16, written=20, draft_seconds=4, check_seconds=5, passes=3, pass_seconds=1.5),
+            True,
+        ),
+        (
+            DraftPace(drafts=4, drafted=16, written=16, draft_seconds=4, check_seconds=5, passes=3, pass_seconds=1.5),
+            False,
+        ),
+        (DraftPace(drafts=4, drafted=16, written=20, passes=3), True),
+    ],
+    ids=[
+        "at the start",
+        "too few drafts",
+        "no pass without a draft yet",
+        "faster",
+        "slower",
+        "a clock that stands still",
+    ],
+)
+def test_a_turn_writes_drafts_that_pay(pace: DraftPace, wants: bool) -> None:
+    assert pace.wants_draft is wants
