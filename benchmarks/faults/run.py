@@ -35,7 +35,7 @@ from benchmarks.faults.scripted import ScriptedRun, all_cases
 from benchmarks.faults.server import MODEL, serving_pocket
 from benchmarks.faults.verdict import TurnResult, Verdict, compare
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend, pocket
-from langchain_spec_thinking.backends.local.backend import load_tokenizer
+from langchain_spec_thinking.backends.local.loading import load_tokenizer
 from langchain_spec_thinking.errors import BackendError
 
 if TYPE_CHECKING:

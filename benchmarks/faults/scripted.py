@@ -30,7 +30,7 @@ from benchmarks.faults.scripted_server import HungError, ScriptedServer
 from benchmarks.faults.server import MODEL
 from benchmarks.faults.verdict import TurnResult
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, OpenAIBackend
-from langchain_spec_thinking.backends.local.backend import load_tokenizer
+from langchain_spec_thinking.backends.local.loading import load_tokenizer
 from langchain_spec_thinking.errors import BackendError
 from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
 

@@ -15,8 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import langchain_spec_thinking.pocket
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend, RandomTrigger
-from langchain_spec_thinking.backends.local.backend import load_model, load_tokenizer
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument, cache_length
+from langchain_spec_thinking.backends.local.loading import load_model, load_tokenizer
 from langchain_spec_thinking.errors import ContinuationError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from benchmarks.speed.recording import counted, needed_passes, replay
 from benchmarks.speed.server_timings import LLAMA_FIELDS, LlamaClock, VllmClock
 from benchmarks.speed.timing import seconds
 from langchain_spec_thinking import HuggingFaceBackend, OpenAIBackend
-from langchain_spec_thinking.backends.local.backend import load_model, load_tokenizer
+from langchain_spec_thinking.backends.local.loading import load_model, load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -21,7 +21,7 @@ from benchmarks.pocket.problems import problems
 from benchmarks.pocket.recipes import RECIPES, Name, blank
 from benchmarks.pocket.traces import RECAP_FROM, trace
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, RandomTrigger, pocket
-from langchain_spec_thinking.backends.local.backend import load_tokenizer
+from langchain_spec_thinking.backends.local.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.utils import logging
 
 from langchain_spec_thinking import ChatSpeculativeThinking, pocket
-from langchain_spec_thinking.backends.local.backend import load_model
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument
+from langchain_spec_thinking.backends.local.loading import load_model
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.library_output import collect_output
 

@@ -534,7 +534,7 @@ def _template(
         return None
     if isinstance(tokenizer, (str, os.PathLike)):
         require_modules("The chat template of `tokenizer`", "huggingface", "transformers")
-        from langchain_spec_thinking.backends.local.backend import load_tokenizer  # noqa: PLC0415
+        from langchain_spec_thinking.backends.local.loading import load_tokenizer  # noqa: PLC0415
 
         tokenizer = load_tokenizer(os.fspath(tokenizer))
     return ChatTemplate(tokenizer, thinking=thinking)

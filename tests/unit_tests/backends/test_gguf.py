@@ -12,7 +12,7 @@ from transformers import BitsAndBytesConfig
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import End, Piece, Request
-from langchain_spec_thinking.backends.local.backend import _GGUF_SINCE, _not_loaded, _require_version
+from langchain_spec_thinking.backends.local.loading import _GGUF_SINCE, _not_loaded, _require_version
 from langchain_spec_thinking.backends.specs import backend_of
 from langchain_spec_thinking.errors import BackendError, ContinuationError
 from langchain_spec_thinking.turn import Message, Turn
