@@ -407,8 +407,9 @@ def _attend(
     # In a pass for many turns of a small model, most of the time is spent in this loop.
     direct = query.shape[1] == key.shape[1] and kwargs.get("position_bias") is None
     outputs = []
-    for rows, q, k, v in zip(turns, query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True):
-        keys, values = rows.layers[module.layer_idx].update(k, v)  # type: ignore[index] # an int
+    layer: Any = module.layer_idx  # torch types attributes of modules as tensors
+    for rows, q, k, v in zip(turns, *(torch.split(x, sizes, 2) for x in (query, key, value)), strict=True):
+        keys, values = rows.layers[layer].update(k, v)
         if direct:
             output = scaled_dot_product_attention(q, keys, values, rows.mask, scale=kwargs.get("scaling"))
             outputs.append(output.transpose(1, 2))

@@ -52,8 +52,7 @@ class GrowingLayer(DynamicLayer):
         keys, values = self.buffers
         keys.narrow(-2, used, new).copy_(key_states)
         values.narrow(-2, used, new).copy_(value_states)
-        self._show(total)
-        return self.keys, self.values
+        return self._show(total)
 
     def get_seq_length(self) -> int:
         """Return the number of tokens in the layer."""
@@ -73,9 +72,10 @@ class GrowingLayer(DynamicLayer):
         keys, values = self.buffers
         return keys.narrow(-2, 0, tokens), values.narrow(-2, 0, tokens)
 
-    def _show(self, tokens: int) -> None:
+    def _show(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         self.tokens = tokens
-        self.keys, self.values = self.beginning(tokens)
+        self.keys, self.values = shown = self.beginning(tokens)
+        return shown
 
 
 def _with_capacity(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:

@@ -178,7 +178,7 @@ class CudaGraphs:
         device = buffers[0][0].device
         ids, position = torch.tensor([[token]], device=device), torch.tensor([place], device=device)
         with torch.cuda.device(device):
-            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(stream):
                 run(ids, position, buffers)  # loads kernels, which is not possible while a graph is recorded

@@ -65,8 +65,11 @@ def test_text_is_the_same_with_recorded_passes(settings: dict[str, Any]) -> None
 @pytest.mark.parametrize("drafts", ["off", "ahead"])
 def test_hand_overs_and_rejected_drafts_change_no_text(drafts: Any) -> None:
     model = tiny.llama(1)
-    usual = {"speculative": tiny.backend(sibling(model)), "target": tiny.backend(model)}
-    recorded = {"speculative": recording(sibling(model), FixedMemory()), "target": recording(model, FixedMemory())}
+    usual: dict[str, Any] = {"speculative": tiny.backend(sibling(model)), "target": tiny.backend(model)}
+    recorded: dict[str, Any] = {
+        "speculative": recording(sibling(model), FixedMemory()),
+        "target": recording(model, FixedMemory()),
+    }
     for policy in POLICIES:
         settings: dict[str, Any] = {"policy": policy, "draft_verification": drafts, "temperature": 0, "max_tokens": 90}
         for prompt in PROMPTS[:2]:
