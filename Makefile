@@ -234,12 +234,12 @@ NOTEBOOKS ?=
 notebooks: .venv/.test .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)
 
-# Measure how fast a turn with takeovers is, compared with the possible speed, in under 15 minutes. Writes
-# build/bench.json and build/bench.png.
+# Measure how fast a turn with takeovers is, compared with the possible speed, in about 20 minutes. Writes build/bench.json
+# and build/bench.png. If the servers are there (`make servers`), it measures them too, in 10 minutes more.
 bench: .venv/.bench
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m benchmarks.speed.run
 
-# Run the same benchmark with few rounds, in two minutes. It shows that every part runs; its figures are not precise.
+# Run the same benchmark with few rounds, in four minutes. It shows that every part runs; its figures are not precise.
 # Writes build/bench-quick.json.
 bench-quick: .venv/.bench
 	$(BIN)/python -m benchmarks.speed.run --quick --out build/bench-quick.json
