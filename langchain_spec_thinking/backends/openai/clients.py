@@ -111,7 +111,9 @@ class Clients:
 
         Nothing happens before the first request, on the local network, and with a client of the user.
         """
-        client: Any = self.by_loop.get(_running_loop(), (None, None))[0] or self.__dict__.get("client")
+        loop = _running_loop()
+        found = self.by_loop.get(loop) if loop else None
+        client: Any = found[0] if found else self.__dict__.get("client")
         if spares := getattr(client, "spares", None):
             spares.open()
 
@@ -132,10 +134,12 @@ class Clients:
         while True:
             try:
                 request = _request(endpoint, body, timer)
-                return self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
+                stream: EventStream = self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
             except Exception as error:
                 if not network.found_dead_connection(error):
                     raise
+            else:
+                return stream
 
     async def aopen(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> AsyncEventStream:
         """Do the same as `open`, on an event loop."""

@@ -158,7 +158,7 @@ async def connected(server: Server, model: str, *, asynchronously: bool, url: st
     client: Any = await backend._clients.async_client() if asynchronously else backend.client  # noqa: SLF001
     network = client._client._transport._pool._network_backend  # noqa: SLF001
     assert isinstance(network, (TimedBackend, CancellableBackend))
-    network._inner = NetworkOnLoop(server) if asynchronously else BlockingNetwork(server)  # type: ignore[assignment]  # noqa: SLF001
+    network._inner = NetworkOnLoop(server) if asynchronously else BlockingNetwork(server)  # noqa: SLF001
     return backend
 
 
