@@ -179,10 +179,10 @@ class ChatSpeculativeThinking(CallbackAwareChatModel):
     """Which drafts of the small model a local large model checks in one forward pass. It keeps the tokens that it would
     have written itself. `"replaced"`: the drafts that takeovers replace. `"ahead"`: also drafts that a local small
     model writes ahead whenever the large model writes, in takeovers and in its answers; this pays if the models belong
-    to one family and differ much in size. A turn measures whether it pays, and writes no further drafts if it does not.
+    to one family and differ much in size. A turn measures whether these drafts pay, and writes no more if they do not.
     The report counts the tokens of these drafts in `drafts["written_tokens"]`, and not in `usage`. `"off"`: none. A
-    setting has no effect, and nothing is reported, if the large model is not local or cannot check drafts. `"ahead"` is
-    then `"replaced"` if the small model is not local, or if both models are the same object."""
+    setting has no effect, and nothing is reported, if the large model is not local or cannot check drafts. `"ahead"`
+    does the same as `"replaced"` if the small model is not local, or if both models are the same object."""
     prefetch: Literal["off", "auto", "on"] = "off"
     """Whether the large model reads (prefills) the text at each blank line while the small model writes the next
     sentence. A takeover then begins sooner. A local model reads in a thread. A server gets a request for one token at

@@ -40,8 +40,8 @@ def compile_gain(
 ) -> Figure:
     """Time how long each model of a pair takes to write a text, alternately as usual and with recorded passes.
 
-    The time in which CUDA graphs are recorded counts. The time of `torch.compile` does not, as it is spent when
-    the model is loaded. A sample is the geometric mean of the ratios of the two models.
+    The time in which CUDA graphs are recorded counts. The time of `torch.compile` does not, because it is spent
+    when the model is loaded. A sample is the geometric mean of the ratios of the two models.
     """
     samples, models = [], {}
     by_model = [

@@ -81,10 +81,10 @@ def takeover_speedup(pair: Pair, questions: int, tokens: int, bar: tqdm[None]) -
 
 
 def _described(pace: DraftPace) -> dict[str, float]:
-    """Return the terms of the formula in `DraftPace`: means of one draft, with times in tokens of the large model.
+    """Return the terms of the formula in `backends/local/drafts.py`: means of a draft, with times in target tokens.
 
-    Drafts pay if the large model is more than `break_even` times slower per token than the small one. It is missing if
-    no small model is fast enough.
+    Drafts pay if the large model is more than `break_even` times slower per token than the small one. This key is
+    missing if no small model is fast enough.
     """
     if not (pace.drafts and pace.drafted and pace.passes):
         return {}

@@ -1,4 +1,4 @@
-"""`gguf_vs_llama_cpp`: one GGUF file that writes in this process, and on llama.cpp's own server."""
+"""`gguf_vs_llama_cpp`: the same GGUF file in this process and on llama.cpp's own server."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def compared(folder: Path, dtype: str, tokens: int, rounds: int, advance: Callab
     """Let both programs write the same number of tokens, alternately, with the same number of threads.
 
     Only the decoding is timed, not the reading of the prompt. The value is the ratio of the fastest rounds, because
-    other programs on the machine only make a round slower.
+    other programs on the machine can only make a round slower.
     """
     threads = torch.get_num_threads()
     with (

@@ -39,7 +39,7 @@ def _pairs(*, quick: bool) -> Iterator[Paired]:
     with TemporaryDirectory() as logs, ExitStack() as servers:
         names = (SMOLLM, QWEN, *([QWEN_LARGE] if has_large else []))
         halves = {name: LlamaHalf(name, servers.enter_context(_server(name, Path(logs)))) for name in names}
-        local = LocalHalf(require(MODELS / f"{SMOLLM}-hf", "It is the folder of a model for transformers"))
+        local = LocalHalf(require(MODELS / f"{SMOLLM}-hf", "Expected the folder of a model for transformers"))
         yield Paired(f"{SMOLLM} in this process + {QWEN}", (local, halves[QWEN]))
         yield Paired(f"{SMOLLM} + {QWEN}", (halves[SMOLLM], halves[QWEN]))
         if has_large:
@@ -50,7 +50,7 @@ def _pairs(*, quick: bool) -> Iterator[Paired]:
 def _server(model: str, logs: Path) -> Iterator[str]:
     """Serve a GGUF file. Only one half of a pair works at a time, so each server gets all cores."""
     program = require(SERVER, "`make .venv-llama-server/.ready` builds it")
-    file = require(MODELS / model / "model.gguf", "It is the GGUF file of a model")
+    file = require(MODELS / model / "model.gguf", "Expected the GGUF file of a model")
     flags = ("-np", "1", "-c", "4096", "-t", str(os.cpu_count() or 1), "--no-webui")
     with serving((str(program), "-m", str(file), "--alias", model, *flags), {}, logs / f"{model}.log") as url:
         yield url

@@ -8,9 +8,9 @@ _KIB = 1024
 
 
 def peak_memory() -> int:
-    """Return the largest memory that this process has used, in bytes, or what it uses now if it is not known.
+    """Return the largest memory that this process has used, in bytes. If it is not known, return the current memory.
 
-    `resource.getrusage` would not do: it remembers the memory of the process that started this one.
+    `resource.getrusage` is not used, because it includes the memory of the process that started this one.
     """
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []

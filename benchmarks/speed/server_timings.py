@@ -119,7 +119,7 @@ class LlamaClock(httpx2.BaseTransport):
         """Return what the server did since the last `clear`. Turns may run at the same time if their questions differ.
 
         A token that was dropped counts as held by the server, although it is not part of the next prompt. So `needed`
-        can only be too small.
+        may be too small, but never too large.
         """
         replies = [reply for reply in self._replies if reply.timings]
         new = sum(reply.prompt for reply in _firsts(replies))
@@ -159,7 +159,7 @@ class _Noted(httpx2.SyncByteStream):
 
 
 def _conversation(body: dict[str, Any]) -> str:
-    """Return the first message of the user, or what an unfinished prompt begins with."""
+    """Return the first message of the user, or an empty text if there is none."""
     messages = body.get("messages", ())
     return next((str(message["content"]) for message in messages if message["role"] == "user"), "")
 

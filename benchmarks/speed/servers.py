@@ -45,7 +45,7 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True)
 class Paired:
-    """A pair on engines that people run.
+    """A pair of models on real servers.
 
     Attributes:
         name: Name in the figures.
@@ -79,7 +79,7 @@ class Paired:
 
 
 def read_texts(text: str, segments: Sequence[dict[str, Any]], author: str) -> list[str]:
-    """Return the texts that a model had to read: those of the other one before its own last one.
+    """Return the texts that a model had to read: those of the other model before its own last text.
 
     Args:
         text: The answer. The turn has no thought.

@@ -36,13 +36,13 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
         Skipped: vLLM or a model is missing, or the run is quick. Two servers take minutes to start.
     """
     if quick:
-        msg = "A quick run starts no vLLM. The integration tests measure a pair on the servers that they start anyway"
+        msg = "A quick run does not start vLLM. The integration tests measure a pair on servers that they start anyway"
         raise Skipped(msg)
     return measured("overhead_vs_ideal_vllm", _pairs(), bar, quick=quick)
 
 
 def _pairs() -> Iterator[Paired]:
-    """Yield both pairs. The larger model writes for both."""
+    """Yield both pairs. They have the same large model."""
     with TemporaryDirectory() as logs, ExitStack() as servers:
         halves = {name: VllmHalf(name, servers.enter_context(_server(name, Path(logs)))) for name in (SMOLLM, QWEN)}
         yield Paired(f"{SMOLLM} in this process + {QWEN}", (LocalHalf(MODELS / f"{SMOLLM}-hf"), halves[QWEN]))
@@ -52,7 +52,7 @@ def _pairs() -> Iterator[Paired]:
 @contextmanager
 def _server(model: str, logs: Path) -> Iterator[str]:
     program = require(PROGRAM, "`make .venv-vllm/.ready` installs it")
-    weights = require(MODELS / f"{model}-hf", "It is the folder of a model for transformers")
+    weights = require(MODELS / f"{model}-hf", "Expected the folder of a model for transformers")
     flags = ("--served-model-name", model, "--dtype", "float32", "--enforce-eager", "--max-model-len", "4096")
     with serving((str(program), "serve", str(weights), *flags), _ENVIRONMENT, logs / f"{model}.log") as url:
         yield url

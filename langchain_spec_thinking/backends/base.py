@@ -292,7 +292,7 @@ class Backend(ABC):
         return False
 
     def connect_ahead(self) -> None:  # noqa: B027 - most backends have no connection
-        """Prepare a connection, and return at once. This model may have to continue the turn soon."""
+        """Prepare a connection, because this model may have to continue the turn soon. Return at once."""
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text. Without a tokenizer this is an estimate: one token for four characters."""

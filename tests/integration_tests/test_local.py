@@ -78,7 +78,7 @@ def test_two_copies_of_a_model_write_the_same() -> None:
 
 
 def test_a_gguf_file_writes_the_same_as_its_unpacked_folder(small: HuggingFaceBackend) -> None:
-    """The file has no other files beside it: its tokenizer, its chat template and its end token are its own."""
+    """The folder has no other file, so the tokenizer, the chat template and the end token come from this one."""
     packed = HuggingFaceBackend(model_path(SMALL), gguf_file="model.gguf", dtype=DTYPE)
     assert packed._model.eos == small._model.eos  # noqa: SLF001 - no text of this length shows it
     assert packed.thinks == small.thinks

@@ -1,4 +1,4 @@
-"""What real servers report about their own work: the time of a turn is theirs, and hand-overs read no text twice."""
+"""What real servers report about their own work: they need most of a turn's time, and read no text twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TURNS = (
 prompt in this slot, llama.cpp does not keep the rest of it."""
 USAGE = ("completion_tokens", "discarded_tokens")
 DROPPED_MAX = 3
-"""A model's text may lose so many tokens at a hand-over, which the server then reads again in other words."""
+"""Largest mean number of tokens that a server may read twice for a request. A hand-over can drop a few tokens."""
 
 
 def half(server: Server) -> LlamaHalf | VllmHalf:
@@ -49,7 +49,7 @@ def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, 
 
 
 def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:
-    """There are twice as many turns as slots, so turns lose their slots to others, and get their texts back."""
+    """There are twice as many turns as slots, so turns lose their slots. Their texts are kept all the same."""
     small, large = (half(servers.get("llama-server", model)) for model in (SMALL, LARGE))
     pair = ChatSpeculativeThinking(
         speculative=small.backend,

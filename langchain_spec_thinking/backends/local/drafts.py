@@ -51,8 +51,8 @@ class DraftPace:
 
     Attributes:
         drafts: Number of drafts.
-        drafted: Tokens that their author wrote for them.
-        written: Tokens that the checking model wrote with them: the kept ones, and one more for each draft.
+        drafted: Number of tokens that the author of the drafts wrote.
+        written: Number of tokens that the checking model wrote with drafts: the kept ones, and one more per draft.
         draft_seconds: Time in which the drafts were written.
         check_seconds: Time of the passes that checked them.
         passes: Number of passes without a draft. Each of them wrote one token.
@@ -99,7 +99,7 @@ class Drafts:
         self._replaced = request.draft
         self._clock = clock
         self._began: tuple[float, float] | None = None  # start of the draft and of its check, if they are measured
-        self._ahead = 0  # tokens written ahead for the next pass; 0: none were asked for
+        self._ahead = 0  # tokens written ahead for the next pass; 0: no draft was asked for
         self._drafter: Drafter | None = request.drafter
         self._cache = cache
         self._tokens = FIRST_TOKENS

@@ -18,7 +18,7 @@ class GrowingLayer(DynamicLayer):
 
     The layer of transformers copies all keys and values for every new token, so n tokens cost about n squared copies.
     This layer allocates more memory than it needs, and doubles its capacity when it is full. `keys` and `values` are
-    views of the used part, so other code can use them as usual. To crop the layer is to take a shorter view.
+    views of the used part, so other code can use them as usual. Cropping the layer takes a shorter view.
 
     Attributes:
         tokens: Number of tokens in the layer.
@@ -79,9 +79,9 @@ class GrowingLayer(DynamicLayer):
 
 
 def _with_capacity(new: torch.Tensor, old: torch.Tensor | None = None) -> torch.Tensor:
-    """Return a tensor that begins with the old tokens and has room for the new ones, and for as many again at most.
+    """Return a tensor that begins with the old tokens and has room for the new ones. Its capacity is a power of two.
 
-    The rest is 0. Attention with a mask multiplies the hidden values by 0, and NaN times 0 would be NaN.
+    The rest of the tensor is 0. Attention with a mask multiplies the hidden values by 0, and NaN times 0 would be NaN.
     """
     used = 0 if old is None else old.shape[-2]
     capacity = 1 << (used + new.shape[-2] - 1).bit_length()

@@ -23,7 +23,7 @@ _INVALID = (OSError, ValueError, LookupError, struct.error)
 _GGUF_SINCE = "5.18"
 """The first version of transformers whose tokenizers know all control tokens of a GGUF file, and `<think>`."""
 _LOADING = threading.Lock()
-"""Lock for loading models. Two models at the same time can get random weights.
+"""Lock for loading models. Two models that are loaded at the same time can get random weights.
 
 Transformers changes global settings of torch while it loads a model."""
 
@@ -40,7 +40,7 @@ def load_model(
     """Load a model from the Hugging Face Hub or a folder.
 
     Downloads show the Hub's progress bars, unless the user has disabled them. Loading the weights shows no progress
-    bar, except for a GGUF file, whose weights may take minutes.
+    bar, except for a GGUF file, which may take minutes.
 
     Raises:
         BackendError: The path does not exist or is not a model, or a GGUF file lacks weights.
@@ -69,7 +69,7 @@ def load_model(
     if gguf_file is not None and (missing := sorted(info["missing_keys"])):
         msg = (
             f"{path}, {gguf_file}: the file lacks weights of the model ({len(missing)}), for example {missing[0]}. "
-            "They would be random. If the model is split into several files, merge them first "
+            "Transformers would give them random values. If the model is split into several files, merge them first "
             "(`llama-gguf-split --merge`)."
         )
         raise BackendError(msg)

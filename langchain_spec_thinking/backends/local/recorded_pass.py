@@ -1,13 +1,13 @@
 """Passes over one token that are recorded once and replayed without the Python code of the model (`compile=True`).
 
 Most passes of a turn read one token. Python starts hundreds of small computations in such a pass. On an accelerator,
-and with tiny models, this takes longer than the computations. A recorded pass starts them without the model's Python
-code: as a CUDA graph on an NVIDIA accelerator, and compiled by `torch.compile` on a processor.
+this often takes longer than the computations. A recorded pass starts them without the model's Python code: as a CUDA
+graph on an NVIDIA accelerator, and compiled by `torch.compile` on a processor, which also joins the computations.
 
 A recorded pass has fixed shapes. So it attends to the whole capacity of the layers (`GrowingLayer`), with a mask that
 hides the places after the token. All other passes (prompts, hand-overs, drafts, passes for several turns) run as usual,
 on the same layers. A CUDA graph belongs to the memory of its layers, so each turn records its own, and records it again
-when its layers grow. This takes as long as two or three passes.
+when its layers grow. A recording takes as long as two or three passes.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class RecordedPasses:
         self._argument = argument
         self._run = run
         self._recorder = recorder
-        # The last recording for each cache, with the layer memory that it belongs to. None if it does not fit into
-        # the memory of the accelerator.
+        # The last recording for each cache, with the layer memory that it belongs to. The recording is None if it does
+        # not fit into the memory of the accelerator.
         self._recordings: WeakKeyDictionary[Any, tuple[torch.Tensor, Replay | None]] = WeakKeyDictionary()
 
     def read(self, token: int, cache: Any, past: int) -> torch.Tensor | None:  # noqa: ANN401 - the type depends on the model
@@ -99,7 +99,7 @@ class RecordedPasses:
             return None
         memory = cache.layers[0].buffers[0] if past else None
         if memory is None or past >= memory.shape[-2]:
-            return None  # the pass as usual makes room
+            return None  # a usual pass makes room
         recorded_for, replay = self._recordings.get(cache, (None, None))
         if recorded_for is not memory:
             replay = self._record(token, cache, past)
@@ -143,7 +143,7 @@ class RecordedPasses:
 
 
 class CompiledPass:
-    """Compiles a pass with `torch.compile`, for a processor. The result serves all turns, whatever their capacity.
+    """Compiles a pass with `torch.compile`, for a processor. All turns use the same compiled pass.
 
     This needs a C++ compiler, and takes about a minute when the model is loaded. torch keeps the result on the disk.
 

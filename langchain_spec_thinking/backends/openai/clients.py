@@ -109,7 +109,7 @@ class Clients:
     def connect_ahead(self) -> None:
         """Begin to open a connection in the background, if the next request would have to wait for one.
 
-        Nothing happens before the first request, on the local network, and with a client of the user.
+        Nothing happens before the first request, on the local network, or with a client of the user.
         """
         loop = _running_loop()
         found = self.by_loop.get(loop) if loop else None

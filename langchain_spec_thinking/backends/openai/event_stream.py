@@ -1,7 +1,7 @@
 """The events of a stream, as decoded JSON.
 
-The SDK splits each part of a body into lines, and decodes each line alone. Here, a part that is one whole event is
-decoded at once. Most parts are. The SDK still translates the errors of the connection.
+The SDK splits each part of a body into lines, and decodes each line alone. Most parts are one whole event. Here, such a
+part is decoded at once. The SDK still translates the errors of the connection.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class EventDecoder(SSEDecoder):
     """Decodes the parts of a body, which may begin and end anywhere.
 
     Events without data are skipped. Gateways keep a stream alive with lines such as `retry: 3000` or `: ping`. The SDK
-    takes the blank line after them for an event, and fails because its empty data is no JSON.
+    reads the blank line after them as an event, and fails because the empty data of this event is not JSON.
 
     Args:
         response: The response that is read.
 
     Attributes:
-        done: Whether the event `[DONE]` was read. What follows it is not decoded.
+        done: Whether the event `[DONE]` was read. Later bytes are not decoded.
     """
 
     def __init__(self, response: httpx2.Response) -> None:
@@ -52,7 +52,7 @@ class EventDecoder(SSEDecoder):
 
     def iter_bytes(self, iterator: Iterator[bytes]) -> Iterator[Any]:
         """Yield the decoded events of a body up to `[DONE]`."""
-        self._body = iterator  # it would close the connection if it were collected before the rest is read
+        self._body = iterator  # kept: if it is deleted before the rest is read, the connection closes
         for part in iterator:
             yield from self.feed(part)
             if self.done:
@@ -70,7 +70,7 @@ class EventDecoder(SSEDecoder):
         """Yield the decoded events that end in a part of the body.
 
         Raises:
-            ValueError: An event is no JSON.
+            ValueError: An event is not JSON.
             openai.APIError: An event reports an error.
         """
         whole = self._between_events and part.startswith(b"data: {") and part.endswith(b"}\n\n")
@@ -87,12 +87,12 @@ class EventDecoder(SSEDecoder):
             yield self._chunk(event.data)
 
     def decode(self, line: str) -> ServerSentEvent | None:
-        """Read a line. Return an event if the line ends one that has data."""
+        """Read a line. Return an event if the line ends an event that has data."""
         event = super().decode(line)
         return event if event and event.data.strip() else None
 
     def _lines(self, part: bytes) -> Sequence[bytes]:
-        """Return the lines that end in a part. The rest of it is held."""
+        """Return the lines that end in a part. The rest of the part is held."""
         if not part:
             return ()
         if self._after_carriage_return and part.startswith(b"\n"):
@@ -144,7 +144,7 @@ class EventStream(openai.Stream[object]):
         timer = timer_of(self.response.request)
         if timer and isinstance(self.response.extensions.get("network_stream"), TimedStream):
             timer.reply_ended()
-            with suppress(Exception):  # the connection is closed then
+            with suppress(Exception):  # after an error, the connection is closed
                 for _ in self.response.stream:  # type: ignore[union-attr]
                     pass
 
@@ -171,4 +171,4 @@ class AsyncEventStream(openai.AsyncStream[object]):
         with suppress(Exception):
             async with asyncio.timeout(DRAIN_SECONDS):
                 async for _ in self.response.stream:  # type: ignore[union-attr]
-                    await asyncio.sleep(0)  # a body in memory never waits, and the limit would not hold
+                    await asyncio.sleep(0)  # so that the time limit also applies to a body in memory

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KEPT_SECONDS = 60.0
 """How long an idle connection is kept, in seconds. A small model may write that long between two takeovers.
 
-Servers close idle connections earlier, often after five seconds. The client looks before it uses a connection.
+Many servers close idle connections earlier, often after five seconds. The client checks a connection before it uses it.
 """
 _CLOSED = "the server closed an idle connection"
 _WRITE_BYTES = 16_384
@@ -59,14 +59,14 @@ class DeadConnectionError(httpcore2.ReadError):
 
 
 def found_dead_connection(error: BaseException | None) -> bool:
-    """Return whether a request failed because its connection had been idle. The same request can be sent at once."""
+    """Return whether a request failed because the server closed its idle connection. It can be sent again at once."""
     while error is not None and not isinstance(error, DeadConnectionError):
         error = error.__cause__
     return error is not None
 
 
 class _Use:
-    """Knows whether a connection was idle before its request, and nothing has come since then."""
+    """Records whether a connection was idle before its request, and has received nothing since then."""
 
     def __init__(self) -> None:
         self._idle = self._unanswered = self._first = False
@@ -83,7 +83,8 @@ class _Use:
     def is_readable(self, inner: httpcore2.NetworkStream | httpcore2.AsyncNetworkStream) -> object:
         """Return whether something can be read from an idle connection, which means that the server closed it.
 
-        Before the first request, it may also mean that the server sent keys for the next TLS connection.
+        Before the first request, the server may also have sent keys for the next TLS connection. So only the end of
+        the stream counts then.
         """
         number = getattr(inner.get_extra_info("socket"), "fileno", int)() if self._first else 0
         if number <= 0 or not hasattr(socket, "MSG_DONTWAIT"):

@@ -55,7 +55,7 @@ class PrivateClient(openai.OpenAI):
     and to the host that the environment names. A list in the query is a key that is repeated.
 
     Attributes:
-        spares: Opens connections ahead of the requests. None: nobody does.
+        spares: Opens connections ahead of the requests. None: no connection is opened ahead.
     """
 
     spares: SpareConnections | None = None

@@ -219,10 +219,10 @@ class ReplyStream:
             await self._stream.close()
 
     def _is_ending(self, error: type[BaseException] | None) -> bool:
-        """Return whether the server ends the stream by itself now, so that its connection can be used again.
+        """Return whether the server is about to end the stream, so that its connection can be used again.
 
         Args:
-            error: Why the stream is closed. A caller that has enough closes the generator.
+            error: Type of the error that closes the stream. `GeneratorExit`: the caller needs no more text.
         """
         left = error is None or issubclass(error, GeneratorExit)
         complete = self._reader.full or self._reader.finished

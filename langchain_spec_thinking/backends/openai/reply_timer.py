@@ -108,6 +108,6 @@ class TimeoutWithTimer(float):
 
 
 def timer_of(request: httpx2.Request) -> ReplyTimer | None:
-    """Return the timer of a request. None: it has none."""
+    """Return the timer of a request, or None if it has no timer."""
     timeout = request.extensions.get("timeout", {}).get("read")
     return timeout.timer if isinstance(timeout, TimeoutWithTimer) else None

@@ -1,9 +1,9 @@
 """Connections that are open before a request needs them.
 
-A stream that is given up takes its connection with it, and a server closes connections that nobody uses. A new one
-costs two or three round trips. So it is opened while another model writes.
+If a stream is closed before its end, its connection is closed too. Servers also close idle connections. A new
+connection costs two round trips with TLS 1.3, and three with TLS 1.2. So it is opened while another model writes.
 
-httpx2 and httpcore2 have no function for this. The places where they keep their connections are used.
+httpx2 and httpcore2 have no function for this. So this module uses their private attributes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.openai.reply_timer import ReplyTimer
 
 _STREAMS_PER_SPARE = 8
-"""Running streams for which one more idle connection is kept. Few of them are given up at the same moment."""
+"""Running streams for which one more idle connection is kept. Few streams are closed at the same moment."""
 _KEPT_SECONDS = 30.0
-"""How long a connection may wait for its first request, in seconds. Servers close such connections after about 60."""
+"""How long a connection may wait for its first request, in seconds. Many servers close it after about 60."""
 _CONNECT_SECONDS = 10.0
 """Longest time to open a connection ahead of its request, in seconds."""
 
 
 class _Pool:
-    """The connections of one client to its server, as far as the two classes below agree about them.
+    """The connections of one client to its server: what the two classes below have in common.
 
     Args:
-        client: The SDK's client. Its HTTP client is its own.
+        client: The SDK's client. Its HTTP client does not come from the user.
     """
 
     def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
@@ -52,7 +52,7 @@ class _Pool:
         """Return whether one more connection should be opened.
 
         Args:
-            opening: How many are being opened.
+            opening: Number of connections that are being opened.
         """
         if self._pool is None:
             return False
@@ -141,7 +141,7 @@ class AsyncSpareConnections(_Pool):
             await asyncio.wait([self._opening.pop(0)], timeout=max(timer.left(), 0.0))
 
     async def _open(self) -> None:
-        with suppress(Exception):  # as above
+        with suppress(Exception):  # as in `SpareConnections`
             if connection := self._new():
                 self._keep(connection, httpcore2.AsyncHTTP11Connection, await connection._connect(self._request))  # noqa: SLF001
 

@@ -317,7 +317,7 @@ class ChunkReader:
 
 
 def plain_text(delta: object) -> str | None:
-    """Return the text of a delta that has nothing else. None: it may have something else."""
+    """Return the text of a delta that has nothing else, or None if it may have something else."""
     if not isinstance(delta, dict):
         return None
     content = delta.get("content")
