@@ -86,9 +86,9 @@ def _described(pace: DraftPace) -> dict[str, float]:
     Drafts pay if the large model is more than `break_even` times slower per token than the small one. This key is
     missing if no small model is fast enough.
     """
-    if not (pace.drafts and pace.drafted and pace.passes):
+    if not (pace.drafts and pace.drafted and pace.pass_seconds):
         return {}
-    token = pace.pass_seconds / pace.passes
+    token = median(pace.pass_seconds)
     drafted, written, check = (n / pace.drafts for n in (pace.drafted, pace.written, pace.check_seconds / token))
     return {
         "drafts": pace.drafts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -75,7 +77,7 @@ def test_the_speedup_of_a_long_turn_has_a_bound() -> None:
 
 
 def test_the_pace_of_drafts_says_at_which_ratio_of_speeds_they_pay() -> None:
-    pace = DraftPace(drafts=2, drafted=12, written=10, draft_seconds=6, check_seconds=4, passes=3, pass_seconds=3)
+    pace = DraftPace(drafts=2, drafted=12, written=10, draft_seconds=6, check_seconds=4, pass_seconds=deque([1.0] * 3))
     assert _described(pace) == {
         "drafts": 2,
         "drafted": 6,

@@ -281,7 +281,7 @@ class BatchedForward:
         began = time.monotonic()
         scores = self._pass(batch)
         if scores.is_cuda:  # every turn needs its logits at once, so nothing is lost
-            torch.cuda.synchronize(scores.device)
+            torch.cuda.current_stream(scores.device).synchronize()  # no other stream: a pass may be recorded there
         with self._mutex:
             self._ended = time.monotonic()
             if sum(len(pending.ids) for pending in batch) <= TURNS_MAX:

@@ -21,7 +21,9 @@ Each turn measures these numbers (`DraftPace`), and writes no further drafts if 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,8 +57,7 @@ class DraftPace:
         written: Number of tokens that the checking model wrote with drafts: the kept ones, and one more per draft.
         draft_seconds: Time in which the drafts were written.
         check_seconds: Time of the passes that checked them.
-        passes: Number of passes without a draft. Each of them wrote one token.
-        pass_seconds: Time of these passes.
+        pass_seconds: Times of the last passes without a draft. Each of them wrote one token.
     """
 
     drafts: int = 0
@@ -64,21 +65,22 @@ class DraftPace:
     written: int = 0
     draft_seconds: float = 0.0
     check_seconds: float = 0.0
-    passes: int = 0
-    pass_seconds: float = 0.0
+    pass_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=MEASURED_PASSES))
 
     @property
     def wants_draft(self) -> bool:
         """Whether the next token should begin with a draft: to measure its time, or because drafts pay."""
         if self.drafts < MEASURED_DRAFTS:
             return True
-        return self.passes >= MEASURED_PASSES and self.speedup >= 1
+        return len(self.pass_seconds) == MEASURED_PASSES and self.speedup >= 1
 
     @property
     def speedup(self) -> float:
         """Seconds per token without drafts / with drafts. 1 if nothing is known."""
         seconds = self.draft_seconds + self.check_seconds
-        return self.pass_seconds / self.passes * self.written / seconds if seconds and self.passes else 1.0
+        if not seconds or not self.pass_seconds:
+            return 1.0
+        return median(self.pass_seconds) * self.written / seconds  # a single slow pass says little
 
 
 class Drafts:
@@ -99,7 +101,8 @@ class Drafts:
         self._replaced = request.draft
         self._clock = clock
         self._began: tuple[float, float] | None = None  # start of the draft and of its check, if they are measured
-        self._ahead = 0  # tokens written ahead for the next pass; 0: no draft was asked for
+        self._asked = False  # whether a draft was asked for; its author may have been too unsure to write one
+        self._ahead = 0  # tokens written ahead for the next pass
         self._drafter: Drafter | None = request.drafter
         self._cache = cache
         self._tokens = FIRST_TOKENS
@@ -115,7 +118,7 @@ class Drafts:
             room: Largest number of tokens to return.
         """
         text, self._replaced = self._replaced, ""
-        began, self._ahead = self._clock(), 0
+        began, self._asked, self._ahead = self._clock(), False, 0
         measured = self._drafter is not None and not text and len(self._cache.missing()) == 1
         if not self._cache.can_check_drafts:
             text = ""
@@ -129,6 +132,7 @@ class Drafts:
         """Let the drafter write a draft, unless drafts do not pay in this turn."""
         if not self._drafter or not self._cache.draft_pace.wants_draft:
             return ""
+        self._asked = True
         text, self._ahead = self._drafter(self.written, tokens)
         self.drafted += self._ahead
         return text
@@ -154,12 +158,11 @@ class Drafts:
 
     def _measure(self, tokens: int, began: float, read: float) -> None:
         pace, seconds = self._cache.draft_pace, self._clock() - read
-        if self._ahead:
+        if self._asked:
             pace.drafts += 1
             pace.drafted += self._ahead
             pace.written += tokens
             pace.draft_seconds += read - began
             pace.check_seconds += seconds
         else:
-            pace.passes += 1
-            pace.pass_seconds += seconds
+            pace.pass_seconds.append(seconds)

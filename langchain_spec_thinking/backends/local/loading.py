@@ -52,21 +52,18 @@ def load_model(
         _require_gguf(path, gguf_file)
     settings = {"gguf_file": gguf_file, "quantization_config": quantization_config}
     given = {name: value for name, value in settings.items() if value is not None}
+    if gguf_file is not None:
+        given["output_loading_info"] = True  # the code of a checkpoint may not know this argument
     try:
         with _LOADING, _no_weights_bar():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                dtype=dtype,
-                device_map=device,
-                trust_remote_code=trust_remote_code,
-                output_loading_info=True,
-                **given,
+                path, dtype=dtype, device_map=device, trust_remote_code=trust_remote_code, **given
             )
     except _INVALID as e:
         raise BackendError(_not_loaded("model", path, e, gguf_file)) from e
     model: PreTrainedModel
-    model, info = loaded
-    if gguf_file is not None and (missing := sorted(info["missing_keys"])):
+    model, info = loaded if gguf_file is not None else (loaded, {})
+    if missing := sorted(info.get("missing_keys", ())):
         msg = (
             f"{path}, {gguf_file}: the file lacks weights of the model ({len(missing)}), for example {missing[0]}. "
             "Transformers would give them random values. If the model is split into several files, merge them first "

@@ -12,6 +12,8 @@ when its layers grow. A recording takes as long as two or three passes.
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     Buffers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
     Pass = Callable[[torch.Tensor, torch.Tensor, Buffers], torch.Tensor]
     Replay = Callable[[int, int], torch.Tensor]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
@@ -84,6 +88,7 @@ class RecordedPasses:
         self._recorder = recorder
         # The last recording for each cache, with the layer memory that it belongs to. The recording is None if it does
         # not fit into the memory of the accelerator.
+        self._works = False  # whether a recorded pass gave the right logits
         self._recordings: WeakKeyDictionary[Any, tuple[torch.Tensor, Replay | None]] = WeakKeyDictionary()
 
     def read(self, token: int, cache: Any, past: int) -> torch.Tensor | None:  # noqa: ANN401 - the type depends on the model
@@ -117,7 +122,10 @@ class RecordedPasses:
         self._recordings.pop(cache, None)  # frees its memory
         try:
             return self._recorder(self._run, token, past, tuple(layer.buffers for layer in cache.layers))
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:  # mostly out of memory, or other work on the accelerator ended the recording
+            if not self._works and not isinstance(error, torch.OutOfMemoryError):
+                raise  # `problem` says why
+            _LOGGER.warning("A pass was not recorded, and runs as usual: %s", error)
             return None
 
     @torch.inference_mode()
@@ -139,6 +147,7 @@ class RecordedPasses:
             return "it has hooks, which a recorded pass would not run"
         if not same_scores(torch.cat(recorded), expected, self._argument.model.dtype):
             return "a recorded pass gives other logits"
+        self._works = True
         return None
 
 
@@ -167,6 +176,10 @@ class CompiledPass:
         return replay
 
 
+_RECORDING = threading.Lock()
+"""Only one pass can be recorded at a time in a process."""
+
+
 class CudaGraphs:
     """Records a pass as a CUDA graph. A recording belongs to the memory of its layers."""
 
@@ -177,7 +190,7 @@ class CudaGraphs:
         """Record a pass. See `Recorder`."""
         device = buffers[0][0].device
         ids, position = torch.tensor([[token]], device=device), torch.tensor([place], device=device)
-        with torch.cuda.device(device):
+        with _RECORDING, torch.cuda.device(device):
             graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(stream):

@@ -72,7 +72,9 @@ class Clients:
 
             obey_timers(client._client)  # noqa: SLF001 - the SDK's client has the right settings already
             client._client.event_hooks = {"response": [watch_response]}  # noqa: SLF001
-            client.spares = SpareConnections(client) if self._far else None
+            if self._far:
+                with suppress(Exception):  # another version of httpx2 may keep its connections elsewhere
+                    client.spares = SpareConnections(client)
         return client
 
     def lock(self) -> asyncio.Lock:
@@ -99,7 +101,9 @@ class Clients:
 
                 close_if_cancelled(client._client)  # noqa: SLF001
                 client._client.event_hooks = {"response": [awatch_response]}  # noqa: SLF001
-                client.spares = AsyncSpareConnections(client) if self._far else None
+                if self._far:
+                    with suppress(Exception):  # as above
+                        client.spares = AsyncSpareConnections(client)
             keeper = self._until_loop_ends(loop, client)
             await anext(keeper)
             self.by_loop[loop] = (client, keeper)
@@ -115,7 +119,8 @@ class Clients:
         found = self.by_loop.get(loop) if loop else None
         client: Any = found[0] if found else self.__dict__.get("client")
         if spares := getattr(client, "spares", None):
-            spares.open()
+            with suppress(Exception):  # a request works without it
+                spares.open()
 
     def open(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> EventStream:
         """Send a request that streams.
@@ -131,13 +136,15 @@ class Clients:
 
         if spares := getattr(self.client, "spares", None):
             spares.wait(timer)
+        sent_again = False
         while True:
             try:
                 request = _request(endpoint, body, timer)
                 stream: EventStream = self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
             except Exception as error:
-                if not network.found_dead_connection(error):
+                if sent_again or not network.found_dead_connection(error):
                     raise
+                sent_again = True
             else:
                 return stream
 
@@ -148,14 +155,16 @@ class Clients:
         client = await self.async_client()
         if spares := getattr(client, "spares", None):
             await spares.wait(timer)
+        sent_again = False
         while True:
             try:
                 request = _request(endpoint, body, timer)
                 async with in_time(timer):
                     return await client.post(**request, stream=True, stream_cls=event_stream.AsyncEventStream)
             except Exception as error:
-                if not network.found_dead_connection(error):
+                if sent_again or not network.found_dead_connection(error):
                     raise
+                sent_again = True
 
     async def _drop_clients_of_closed_loops(self) -> None:
         """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""

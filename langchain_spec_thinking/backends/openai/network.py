@@ -8,8 +8,9 @@ does not close a connection that is cancelled within the TLS handshake, so that 
 
 from __future__ import annotations
 
-import os
+import select
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
@@ -28,6 +29,8 @@ _KEPT_SECONDS = 60.0
 Many servers close idle connections earlier, often after five seconds. The client checks a connection before it uses it.
 """
 _CLOSED = "the server closed an idle connection"
+_FOUND_DEAD_SECONDS = 2.0
+"""A request that fails so soon on an idle connection found it dead, in seconds. This is more than a few round trips."""
 _WRITE_BYTES = 16_384
 """Most bytes to write before the timer is asked again."""
 
@@ -58,18 +61,19 @@ class DeadConnectionError(httpcore2.ReadError):
     """The server closed an idle connection at the moment when a request was sent on it."""
 
 
-def found_dead_connection(error: BaseException | None) -> bool:
+def found_dead_connection(error: BaseException) -> bool:
     """Return whether a request failed because the server closed its idle connection. It can be sent again at once."""
-    while error is not None and not isinstance(error, DeadConnectionError):
-        error = error.__cause__
-    return error is not None
+    cause = error.__cause__
+    found = isinstance(error, DeadConnectionError)
+    return found or (cause is not None and cause is not error and found_dead_connection(cause))
 
 
 class _Use:
     """Records whether a connection was idle before its request, and has received nothing since then."""
 
     def __init__(self) -> None:
-        self._idle = self._unanswered = self._first = False
+        self._idle = self._first = False
+        self._sent_at: float | None = None  # when the request was sent that has no answer yet
 
     def wait_for_first(self) -> None:
         """Note that the connection is open before its first request."""
@@ -78,7 +82,16 @@ class _Use:
     def sent(self) -> None:
         """Note that a part of a request is sent."""
         if self._idle:
-            self._idle, self._unanswered, self._first = False, True, False
+            self._idle = self._first = False
+            self._sent_at = time.monotonic()
+
+    @property
+    def found_dead(self) -> bool:
+        """Whether the server closed the idle connection, if the connection ends now.
+
+        A server that closes it later may have begun to work on the request, and may bill it.
+        """
+        return self._sent_at is not None and time.monotonic() < self._sent_at + _FOUND_DEAD_SECONDS
 
     def is_readable(self, inner: httpcore2.NetworkStream | httpcore2.AsyncNetworkStream) -> object:
         """Return whether something can be read from an idle connection, which means that the server closed it.
@@ -87,15 +100,11 @@ class _Use:
         the stream counts then.
         """
         number = getattr(inner.get_extra_info("socket"), "fileno", int)() if self._first else 0
-        if number <= 0 or not hasattr(socket, "MSG_DONTWAIT"):
+        if number <= 0 or not hasattr(select, "POLLRDHUP"):
             return inner.get_extra_info("is_readable")
-        try:
-            with socket.socket(fileno=os.dup(number)) as raw:
-                return not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        ends = select.poll()
+        ends.register(number, select.POLLRDHUP)
+        return bool(ends.poll(0))
 
     def received(self, part: bytes) -> bytes:
         """Note what has come, and return it.
@@ -103,14 +112,10 @@ class _Use:
         Raises:
             DeadConnectionError: The server closed the idle connection.
         """
-        if self._unanswered and not part:
+        if self.found_dead and not part:
             raise DeadConnectionError(_CLOSED)
-        self._idle, self._unanswered = True, False
+        self._idle, self._sent_at = True, None
         return part
-
-    def failed(self, error: httpcore2.ReadError) -> httpcore2.ReadError:
-        """Return the error to raise if nothing can be read any more."""
-        return DeadConnectionError(_CLOSED) if self._unanswered else error
 
 
 class TimedBackend(httpcore2.NetworkBackend):
@@ -176,7 +181,9 @@ class TimedStream(httpcore2.NetworkStream):
         try:
             return self.use.received(self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
         except httpcore2.ReadError as error:
-            raise self.use.failed(error) from error
+            if self.use.found_dead:
+                raise DeadConnectionError(_CLOSED) from error
+            raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write bytes, some at a time."""
@@ -240,7 +247,9 @@ class CancellableStream(httpcore2.AsyncNetworkStream):
         try:
             return self.use.received(await self._inner.read(max_bytes, _left(timeout, httpcore2.ReadTimeout)))
         except httpcore2.ReadError as error:
-            raise self.use.failed(error) from error
+            if self.use.found_dead:
+                raise DeadConnectionError(_CLOSED) from error
+            raise
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Write bytes."""

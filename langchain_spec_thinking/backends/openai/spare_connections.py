@@ -9,17 +9,19 @@ httpx2 and httpcore2 have no function for this. So this module uses their privat
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
 
 from langchain_spec_thinking.backends.openai.network import CancellableStream, TimedStream
-from langchain_spec_thinking.backends.threads import start_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx2
     import openai
 
@@ -31,6 +33,8 @@ _KEPT_SECONDS = 30.0
 """How long a connection may wait for its first request, in seconds. Many servers close it after about 60."""
 _CONNECT_SECONDS = 10.0
 """Longest time to open a connection ahead of its request, in seconds."""
+_WAIT_SECONDS = 2.0
+"""How long a request waits for a connection that is being opened, in seconds. Then it opens its own."""
 
 
 class _Pool:
@@ -64,11 +68,21 @@ class _Pool:
 
     def _has_idle(self) -> bool:
         """Return whether a request could be sent at once."""
-        return any(found.is_idle() and not found.has_expired() for found in self._pool.connections)
+        pool = self._pool
+        return pool is not None and any(found.is_idle() and not found.has_expired() for found in pool.connections)
 
-    def _new(self) -> Any:  # noqa: ANN401 - of httpcore2
-        connection = self._pool.create_connection(self._request.url.origin)
-        return connection if hasattr(connection, "_connect") else None  # a proxy connects in another way
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Open no further connections if this fails because httpcore2 is another version, or because of a proxy.
+
+        Every other failure is passed over: the next request opens its own connection, and reports why it cannot.
+        """
+        try:
+            yield
+        except (AttributeError, TypeError):
+            self._pool = None
+        except Exception:  # noqa: BLE001, S110 - a network may fail in any way
+            pass
 
     def _keep(self, connection: Any, http: type[Any], stream: object) -> None:  # noqa: ANN401
         """Put an open connection among the idle ones."""
@@ -80,6 +94,10 @@ class _Pool:
         connection._connection = inner  # noqa: SLF001
         with self._pool._optional_thread_lock:  # noqa: SLF001
             self._pool._connections.append(connection)  # noqa: SLF001
+
+
+def _wait_seconds(timer: ReplyTimer) -> float:
+    return min(max(timer.left(), 0.0), _WAIT_SECONDS)
 
 
 class SpareConnections(_Pool):
@@ -97,14 +115,19 @@ class SpareConnections(_Pool):
         self._opening.append(opened)
 
         def work() -> None:
-            with suppress(Exception):  # the next request opens its own connection, and reports why it cannot
-                if connection := self._new():
-                    self._keep(connection, httpcore2.HTTP11Connection, connection._connect(self._request))  # noqa: SLF001
+            with self._working():
+                connection = self._pool.create_connection(self._request.url.origin)
+                stream = connection._connect(self._request)  # noqa: SLF001
+                try:
+                    self._keep(connection, httpcore2.HTTP11Connection, stream)
+                except BaseException:
+                    stream.close()
+                    raise
             self._forget(opened)
             opened.set_result(None)
 
         try:
-            start_thread(work, lambda: None, "connection")
+            threading.Thread(target=work, name="connection", daemon=True).start()
         except RuntimeError:  # the process may have no more threads
             self._forget(opened)
 
@@ -112,7 +135,7 @@ class SpareConnections(_Pool):
         """Wait for a connection that is being opened and that no other request waits for."""
         if self._opening and not self._has_idle():
             with suppress(IndexError, TimeoutError):  # another thread may be faster
-                self._opening.pop(0).result(max(timer.left(), 0.0))
+                self._opening.pop(0).result(_wait_seconds(timer))
 
     def _forget(self, opened: Future[None]) -> None:
         with suppress(ValueError):  # a request waits for it
@@ -138,12 +161,17 @@ class AsyncSpareConnections(_Pool):
     async def wait(self, timer: ReplyTimer) -> None:
         """Wait for a connection that is being opened and that no other request waits for."""
         if self._opening and not self._has_idle():
-            await asyncio.wait([self._opening.pop(0)], timeout=max(timer.left(), 0.0))
+            await asyncio.wait([self._opening.pop(0)], timeout=_wait_seconds(timer))
 
     async def _open(self) -> None:
-        with suppress(Exception):  # as in `SpareConnections`
-            if connection := self._new():
-                self._keep(connection, httpcore2.AsyncHTTP11Connection, await connection._connect(self._request))  # noqa: SLF001
+        with self._working():
+            connection = self._pool.create_connection(self._request.url.origin)
+            stream = await connection._connect(self._request)  # noqa: SLF001
+            try:
+                self._keep(connection, httpcore2.AsyncHTTP11Connection, stream)
+            except BaseException:
+                await stream.aclose()
+                raise
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

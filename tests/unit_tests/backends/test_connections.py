@@ -46,12 +46,14 @@ class Server:
 
     Attributes:
         hangs_up: Whether it closes a connection after each answer.
+        breaks: Whether it answers with an error that breaks off.
         dies: What happens to the next requests on connections that were idle, or that are new.
         opened: For each connection whether a request waited for it.
         requests: The bodies of the requests.
     """
 
     hangs_up: bool = False
+    breaks: bool = False
     dies: dict[str, Any] = field(default_factory=dict)
     opened: list[bool] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -67,6 +69,10 @@ class Server:
             yield MODELS
             return
         self.requests.append(json.loads(body))
+        if self.breaks:
+            yield b"HTTP/1.1 500 Oops\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+            msg = "reset"
+            raise httpcore2.ReadError(msg)
         yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         for part in events(path, self.requests[-1]):
             yield b"%x\r\n%s\r\n" % (len(part), part)
@@ -249,15 +255,49 @@ async def test_a_new_connection_that_dies_is_an_error(asynchronously: bool) -> N
 
 
 @BOTH
-async def test_a_server_on_the_own_network_gets_no_spare_connection(asynchronously: bool) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://far.test"])
+async def test_only_a_server_outside_the_own_network_gets_spare_connections(url: str, asynchronously: bool) -> None:
+    backend = await connected(Server(), LARGE, asynchronously=asynchronously, url=STORY.url(url))
+    client: Any = await backend._clients.async_client() if asynchronously else backend.client  # noqa: SLF001
+    assert (client.spares is not None) is (url == "http://far.test")
+
+
+@BOTH
+async def test_an_answer_that_breaks_off_is_an_error(asynchronously: bool) -> None:
+    """The client reads an error's text to its end. Its connection has answered, so it was not dead."""
     server = Server()
-    url = STORY.url("http://127.0.0.1:9")
-    backend = await connected(server, LARGE, asynchronously=asynchronously, url=url)
-    server.hangs_up = True
+    backend = await connected(server, LARGE, asynchronously=asynchronously)
     await continued(backend, asynchronously=asynchronously)
-    before = len(server.opened)
+    server.breaks = True
+    with pytest.raises(BackendError):
+        await continued(backend, asynchronously=asynchronously)
+
+
+@BOTH
+async def test_a_connection_that_dies_late_is_an_error(asynchronously: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may have worked on the request, and may bill it."""
+    server = Server()
+    backend = await connected(server, LARGE, asynchronously=asynchronously)
+    await continued(backend, asynchronously=asynchronously)
+    monkeypatch.setattr("langchain_spec_thinking.backends.openai.network._FOUND_DEAD_SECONDS", 0.0)
+    server.dies = {"idle": b""}
+    with pytest.raises(BackendError):
+        await continued(backend, asynchronously=asynchronously)
+    assert len(server.opened) == 1
+
+
+class OtherPool:
+    """A pool of another version, which has neither connections nor a function that makes them."""
+
+
+@BOTH
+async def test_another_version_of_the_pool_costs_only_the_spare_connections(asynchronously: bool) -> None:
+    server = Server()
+    backend = await connected(server, LARGE, asynchronously=asynchronously)
+    client: Any = await backend._clients.async_client() if asynchronously else backend.client  # noqa: SLF001
+    client.spares._pool = OtherPool()  # noqa: SLF001
     backend.connect_ahead()
-    assert len(server.opened) == before
+    assert isinstance((await continued(backend, asynchronously=asynchronously))[-1], End)
 
 
 def test_nothing_is_opened_before_the_first_request_or_with_a_client_of_the_user() -> None:
@@ -266,7 +306,7 @@ def test_nothing_is_opened_before_the_first_request_or_with_a_client_of_the_user
     assert "client" not in vars(fresh._clients)  # noqa: SLF001
     own = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(500)))
     used = OpenAIBackend("m", base_url="http://far.test/v1", http_client=own)
-    assert used.client
+    assert getattr(used.client, "spares", None) is None
     used.connect_ahead()
 
 

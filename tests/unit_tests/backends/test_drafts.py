@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend
 from langchain_spec_thinking.backends.base import Piece, Request, Usage
-from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, DraftPace, Drafts
+from langchain_spec_thinking.backends.local.drafts import FIRST_TOKENS, MEASURED_DRAFTS, DraftPace, Drafts
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends import tiny
 from tests.unit_tests.backends.test_batched_forward import passes
@@ -256,6 +256,30 @@ def test_drafts_end_in_a_turn_in_which_they_do_not_pay() -> None:
     assert fast_small["drafts"]["written_tokens"] > 2 * slow_small["drafts"]["written_tokens"]
 
 
+def test_drafts_end_if_their_author_is_too_unsure_to_write_any() -> None:
+    asked, time = 0, 0.0
+
+    def write(_: str, __: int) -> tuple[str, int]:
+        nonlocal asked, time
+        asked, time = asked + 1, time + 5
+        return "", 0
+
+    backend = tiny.backend()
+    half = Turn((Message("user", "x"),))
+    cache = backend._model.turn_cache(half, backend._template)  # noqa: SLF001
+    list(backend.continue_turn(half, Request(1)))  # only the last token is missing in the cache
+    drafts = Drafts(Request(99, drafter=write), cache, lambda: time)
+    for _ in range(30):
+        drafts.next(50)
+        time += 1
+        drafts.record_result([0])
+    assert asked == MEASURED_DRAFTS
+
+
+HALF = deque([0.5, 0.5, 99.0])
+"""Times of passes, one of which took long because it was recorded."""
+
+
 @pytest.mark.parametrize(
     ("pace", "wants"),
     [
@@ -263,14 +287,14 @@ def test_drafts_end_in_a_turn_in_which_they_do_not_pay() -> None:
         (DraftPace(drafts=3, drafted=12, written=3, draft_seconds=99), True),
         (DraftPace(drafts=4, drafted=16, written=20, draft_seconds=4), False),
         (
-            DraftPace(drafts=4, drafted=16, written=20, draft_seconds=4, check_seconds=5, passes=3, pass_seconds=1.5),
+            DraftPace(drafts=4, drafted=16, written=20, draft_seconds=4, check_seconds=5, pass_seconds=HALF),
             True,
         ),
         (
-            DraftPace(drafts=4, drafted=16, written=16, draft_seconds=4, check_seconds=5, passes=3, pass_seconds=1.5),
+            DraftPace(drafts=4, drafted=16, written=16, draft_seconds=4, check_seconds=5, pass_seconds=HALF),
             False,
         ),
-        (DraftPace(drafts=4, drafted=16, written=20, passes=3), True),
+        (DraftPace(drafts=4, drafted=16, written=20, pass_seconds=deque([0.0] * 3)), True),
     ],
     ids=[
         "at the start",
