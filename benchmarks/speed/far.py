@@ -97,7 +97,15 @@ def _turn(port: int, one_way: float, small: str, invoke: Invoke, loop: asyncio.R
             "takeovers": report["takeovers"],
             "requests": usage["target"]["requests"] + (usage["speculative"]["requests"] if small == "remote" else 0),
             **{name: network.opened[name] - before[name] for name in before},
+            "waited_for_opening": sum(spares.waits for spares in _spares(backends, loop)),
         }
+
+
+def _spares(backends: list[OpenAIBackend], loop: asyncio.Runner) -> Iterator[Any]:
+    """Yield what opens connections ahead, of all clients."""
+    for backend in backends:
+        for client in (backend.client, loop.run(backend._clients.async_client())):  # noqa: SLF001 - as above
+            yield client.spares  # type: ignore[union-attr] # of our own clients
 
 
 def _ask_once(backend: OpenAIBackend, loop: asyncio.Runner) -> None:

@@ -43,9 +43,10 @@ def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, 
     for work in served:
         assert 0 < work.ideal_seconds <= work.seconds
         assert work.requests >= 1
-    spent = sum(work.seconds for work in timed.works)
-    assert 0.5 * timed.seconds < spent < 1.5 * timed.seconds  # a local model is timed again, maybe in a busier moment
-    assert sum(work.seconds for work in served) < timed.seconds
+    spent = sum(work.seconds for work in served)
+    assert spent < timed.seconds
+    if small != "local":
+        assert spent > 0.5 * timed.seconds
 
 
 def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:

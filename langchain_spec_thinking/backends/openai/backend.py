@@ -117,8 +117,8 @@ class OpenAIBackend(Backend):
             do not count as text. Reasoning and the parts of a tool call do. Raise it for a model that reasons without
             sending its reasoning. More than a day counts as a day. None means 120 seconds. Of an `httpx.Timeout`, the
             value `read` counts.
-        max_retries: How often to repeat a request that failed before its first token. A request is also sent again, once,
-            if the server closes its idle connection within two seconds.
+        max_retries: How often to repeat a request that failed before its first token. A request is also sent again,
+            once, if the server closes its idle connection within two seconds.
         default_headers: Further headers of every request, for example for a gateway.
         default_query: Further fields of the query of every request. They replace those in `base_url`.
         extra_body: Further fields for every request that generates text, for example OpenRouter's `provider`.

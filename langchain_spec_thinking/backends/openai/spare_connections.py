@@ -42,9 +42,13 @@ class _Pool:
 
     Args:
         client: The SDK's client. Its HTTP client does not come from the user.
+
+    Attributes:
+        waits: Number of requests that waited because their connection was still being opened.
     """
 
     def __init__(self, client: openai.OpenAI | openai.AsyncOpenAI) -> None:
+        self.waits = 0
         url: httpx2.URL = client.base_url
         target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/")
         limits = {"connect": _CONNECT_SECONDS, "write": _CONNECT_SECONDS, "read": _CONNECT_SECONDS}
@@ -134,6 +138,7 @@ class SpareConnections(_Pool):
     def wait(self, timer: ReplyTimer) -> None:
         """Wait for a connection that is being opened and that no other request waits for."""
         if self._opening and not self._has_idle():
+            self.waits += 1
             with suppress(IndexError, TimeoutError):  # another thread may be faster
                 self._opening.pop(0).result(_wait_seconds(timer))
 
@@ -161,6 +166,7 @@ class AsyncSpareConnections(_Pool):
     async def wait(self, timer: ReplyTimer) -> None:
         """Wait for a connection that is being opened and that no other request waits for."""
         if self._opening and not self._has_idle():
+            self.waits += 1
             await asyncio.wait([self._opening.pop(0)], timeout=_wait_seconds(timer))
 
     async def _open(self) -> None:

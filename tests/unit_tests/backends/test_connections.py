@@ -216,6 +216,9 @@ async def test_a_takeover_waits_for_one_round_trip_of_each_model(
     assert large_sent == report["takeovers"]
     assert small_sent == (0 if small_is == "local" else report["takeovers"] + 1)
     assert small_waited + large_waited == 0
+    if asynchronously:  # a thread that opens a connection may be slower than the other model, which takes no time
+        clients = [await backend._clients.async_client() for backend in (writer, target)]  # noqa: SLF001
+        assert [client.spares.waits for client in clients if client.spares] == [0, 0]  # type: ignore[attr-defined]
     assert small_opened <= small_sent
     assert large_opened <= large_sent
 
