@@ -41,7 +41,7 @@ def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, 
     timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
     served = timed.works if small != "local" else timed.works[1:]
     for work in served:
-        assert 0 < work.ideal_seconds <= work.seconds
+        assert 0 < work.ideal_seconds <= 1.02 * work.seconds
         assert work.requests >= 1
     spent = sum(work.seconds for work in served)
     assert spent < timed.seconds
