@@ -99,6 +99,7 @@ def backends(loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, other:
         HuggingFaceBackend("Qwen/Qwen3-1.7B", dtype="auto", device="auto", thinking=None, trust_remote_code=False),
         HuggingFaceBackend("Qwen/Qwen3-1.7B-GGUF", gguf_file="Qwen3-1.7B-Q8_0.gguf", dtype="bfloat16"),
         HuggingFaceBackend("Qwen/Qwen3-1.7B", quantization_config=BitsAndBytesConfig(load_in_8bit=True)),
+        HuggingFaceBackend("Qwen/Qwen3-1.7B", device="cuda", compile=True),
         HuggingFaceBackend(loaded, tokenizer),
         OpenAIBackend("name", base_url=URL, tokenizer="hub-id-or-folder"),
         OpenAIBackend("name", base_url=URL, timeout=120),
