@@ -208,7 +208,8 @@ def test_drafts_grow_if_kept_and_shrink_if_not(kept: Sequence[bool], lengths: li
         return "a b", tokens
 
     backend = tiny.backend()
-    cache = backend._model.turn_cache(Turn((Message("user", "x"),)), backend._template)  # noqa: SLF001
+    # No other test has read this prompt, so no pass is measured: it reads more than one token.
+    cache = backend._model.turn_cache(Turn((Message("user", "grow or shrink"),)), backend._template)  # noqa: SLF001
     drafts = Drafts(Request(99, drafter=write), cache)
     for all_kept in kept:
         checking = drafts.next(50)
@@ -265,7 +266,7 @@ def test_drafts_end_if_their_author_is_too_unsure_to_write_any() -> None:
         return "", 0
 
     backend = tiny.backend()
-    half = Turn((Message("user", "x"),))
+    half = Turn((Message("user", "unsure"),))
     cache = backend._model.turn_cache(half, backend._template)  # noqa: SLF001
     list(backend.continue_turn(half, Request(1)))  # only the last token is missing in the cache
     drafts = Drafts(Request(99, drafter=write), cache, lambda: time)
