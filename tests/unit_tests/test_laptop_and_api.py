@@ -60,8 +60,8 @@ class UnsureModel(Reciter):
         """Return the rest of a reply. After the thought of the large model, only the answer is left."""
         if REST in reply_so_far(shown):
             return SMALL_ANSWER
-        self.text = f"<think>\n{THOUGHT}\n</think>\n\n\\boxed{{{next(self._numbers)}}}"
-        return super().__call__(shown)
+        text = f"<think>\n{THOUGHT}\n</think>\n\n\\boxed{{{next(self._numbers)}}}"
+        return Reciter(text)(shown)  # samples are written at the same time, so nothing is kept here
 
 
 SURE = Reciter(f"<think>\nI add.\n</think>\n\n{SMALL_ANSWER}")
