@@ -51,7 +51,7 @@ def load_model(
     if gguf_file is not None:
         _require_gguf(path, gguf_file)
     settings = {"gguf_file": gguf_file, "quantization_config": quantization_config}
-    given = {name: value for name, value in settings.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     if gguf_file is not None:
         given["output_loading_info"] = True  # the code of a checkpoint may not know this argument
     try:
