@@ -67,7 +67,24 @@ def kept(usage: Usage) -> int:
     return usage["completion_tokens"] - usage["discarded_tokens"]
 
 
-class LlamaHalf:
+class _ServerHalf:
+    """A model on a server. Its work is what the server reports."""
+
+    _clock: LlamaClock | VllmClock
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note what the server reports in this context."""
+        self._clock.clear()
+        yield
+
+    def work(self, usage: Usage, others: Sequence[str]) -> Work:
+        """Return what the server did."""
+        work = self._clock.work(others)
+        return Work(work.seconds, work.ideal_seconds(kept(usage)), work.read_again, work.readings)
+
+
+class LlamaHalf(_ServerHalf):
     """A model on llama.cpp's own server.
 
     Args:
@@ -77,23 +94,12 @@ class LlamaHalf:
     """
 
     def __init__(self, model: str, url: str, key: str = "none") -> None:
-        self._clock = LlamaClock()
-        client = httpx2.Client(transport=self._clock)
+        self._clock = clock = LlamaClock()
+        client = httpx2.Client(transport=clock)
         self.backend = OpenAIBackend(model, base_url=url, api_key=key, http_client=client, extra_body=LLAMA_FIELDS)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note the timings of the replies in this context."""
-        self._clock.clear()
-        yield
 
-    def work(self, usage: Usage, others: Sequence[str]) -> Work:  # noqa: ARG002 - part of the interface
-        """Return what the server did."""
-        work = self._clock.work()
-        return Work(work.seconds, work.ideal_seconds(kept(usage)), work.read_again, work.readings)
-
-
-class VllmHalf:
+class VllmHalf(_ServerHalf):
     """A model on vLLM.
 
     Args:
@@ -104,20 +110,9 @@ class VllmHalf:
 
     def __init__(self, model: str, url: str, key: str = "none") -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._clock = VllmClock(httpx2.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=60))
-        client = httpx2.Client(event_hooks={"request": [self._clock.note]})
+        self._clock = clock = VllmClock(httpx2.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=60))
+        client = httpx2.Client(event_hooks={"request": [clock.note]})
         self.backend = OpenAIBackend(model, base_url=url, api_key=key, http_client=client)
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note how much the metrics grow in this context."""
-        self._clock.clear()
-        yield
-
-    def work(self, usage: Usage, others: Sequence[str]) -> Work:
-        """Return what the server did."""
-        work = self._clock.work(others)
-        return Work(work.seconds, work.ideal_seconds(kept(usage)), work.read_again, work.readings)
 
 
 class LocalHalf:

@@ -115,7 +115,7 @@ class LlamaClock(httpx2.BaseTransport):
         """Forget all replies."""
         self._replies.clear()
 
-    def work(self) -> ServerWork:
+    def work(self, others: Sequence[str] = ()) -> ServerWork:  # noqa: ARG002 - `VllmClock` needs the texts
         """Return what the server did since the last `clear`. Turns may run at the same time if their questions differ.
 
         A token that was dropped counts as held by the server, although it is not part of the next prompt. So `needed`

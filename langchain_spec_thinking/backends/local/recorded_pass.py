@@ -86,9 +86,9 @@ class RecordedPasses:
         self._argument = argument
         self._run = run
         self._recorder = recorder
+        self._works = False  # whether a recorded pass gave the right logits
         # The last recording for each cache, with the layer memory that it belongs to. The recording is None if it does
         # not fit into the memory of the accelerator.
-        self._works = False  # whether a recorded pass gave the right logits
         self._recordings: WeakKeyDictionary[Any, tuple[torch.Tensor, Replay | None]] = WeakKeyDictionary()
 
     def read(self, token: int, cache: Any, past: int) -> torch.Tensor | None:  # noqa: ANN401 - the type depends on the model

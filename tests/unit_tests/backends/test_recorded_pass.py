@@ -121,16 +121,17 @@ def test_a_model_with_hooks_runs_its_own_passes() -> None:
     assert (len(seen), recorder.replays) == (7, before)
 
 
-def test_without_memory_for_a_recording_passes_run_as_usual() -> None:
-    full = False
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("the recording was ended")])
+def test_if_a_recording_fails_later_passes_run_as_usual(error: Exception) -> None:
+    fails = False
 
     def record(run: Pass, token: int, place: int, buffers: Buffers) -> Replay:
-        if full:
-            raise torch.OutOfMemoryError
+        if fails:
+            raise error
         return FixedMemory()(run, token, place, buffers)
 
     backend = recording(tiny.llama(), record)
-    full = True
+    fails = True
     assert continued(backend, turn(), max_tokens=20) == continued(tiny.backend(), turn(), max_tokens=20)
 
 
@@ -150,3 +151,13 @@ def test_a_recording_with_other_logits_is_refused() -> None:
 
     backend = tiny.backend(copy.deepcopy(tiny.llama()))
     assert backend._model._forward.record_passes(record) == "a recorded pass gives other logits"  # noqa: SLF001
+
+
+def test_a_recording_that_fails_at_once_is_refused_with_its_reason() -> None:
+    def record(*_: object) -> Replay:
+        msg = "no graphs here"
+        raise RuntimeError(msg)
+
+    backend = tiny.backend(copy.deepcopy(tiny.llama()))
+    problem = backend._model._forward.record_passes(record)  # noqa: SLF001
+    assert problem == "its pass cannot be recorded (RuntimeError: no graphs here)"
