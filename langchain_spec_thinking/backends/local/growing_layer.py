@@ -18,7 +18,8 @@ class GrowingLayer(DynamicLayer):
 
     The layer of transformers copies all keys and values for every new token, so n tokens cost about n squared copies.
     This layer allocates more memory than it needs, and doubles its capacity when it is full. `keys` and `values` are
-    views of the used part, so other code can use them as usual. Cropping the layer takes a shorter view.
+    views of the used part, so other code can use them as usual. Cropping the layer takes a shorter view. A recorded
+    pass changes `tokens` and the memory only. The next usual pass makes the views again.
 
     Attributes:
         tokens: Number of tokens in the layer.

@@ -12,7 +12,7 @@ from langchain_spec_thinking.backends.openai.response_bytes import awatch_respon
 from langchain_spec_thinking.backends.prefetching import on_own_network
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     import httpx2
     import openai
@@ -132,39 +132,36 @@ class Clients:
             body: The arguments of the SDK's method for this endpoint.
             timer: How long the reply may take.
         """
+        import tenacity  # noqa: PLC0415 - not needed before the first request
+
         from langchain_spec_thinking.backends.openai import event_stream, network  # noqa: PLC0415 - imports openai
 
         if spares := getattr(self.client, "spares", None):
             spares.wait(timer)
-        sent_again = False
-        while True:
-            try:
-                request = _request(endpoint, body, timer)
-                stream: EventStream = self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
-            except Exception as error:
-                if sent_again or not network.found_dead_connection(error):
-                    raise
-                sent_again = True
-            else:
-                return stream
+
+        def send() -> EventStream:
+            request = _request(endpoint, body, timer)
+            stream: EventStream = self.client.post(**request, stream=True, stream_cls=event_stream.EventStream)
+            return stream
+
+        return tenacity.Retrying(**_once_more(network.found_dead_connection))(send)
 
     async def aopen(self, endpoint: Endpoint, body: dict[str, Any], timer: ReplyTimer) -> AsyncEventStream:
         """Do the same as `open`, on an event loop."""
+        import tenacity  # noqa: PLC0415 - not needed before the first request
+
         from langchain_spec_thinking.backends.openai import event_stream, network  # noqa: PLC0415 - imports openai
 
         client = await self.async_client()
         if spares := getattr(client, "spares", None):
             await spares.wait(timer)
-        sent_again = False
-        while True:
-            try:
-                request = _request(endpoint, body, timer)
-                async with in_time(timer):
-                    return await client.post(**request, stream=True, stream_cls=event_stream.AsyncEventStream)
-            except Exception as error:
-                if sent_again or not network.found_dead_connection(error):
-                    raise
-                sent_again = True
+
+        async def send() -> AsyncEventStream:
+            request = _request(endpoint, body, timer)
+            async with in_time(timer):
+                return await client.post(**request, stream=True, stream_cls=event_stream.AsyncEventStream)
+
+        return await tenacity.AsyncRetrying(**_once_more(network.found_dead_connection))(send)
 
     async def _drop_clients_of_closed_loops(self) -> None:
         """Drop clients that their event loop did not close. The garbage collector then closes their sockets."""
@@ -184,6 +181,13 @@ class Clients:
             self.by_loop.pop(loop, None)
             if self._http_async_client is None:  # the user closes their own client
                 await client.close()
+
+
+def _once_more(after: Callable[[BaseException], bool]) -> dict[str, Any]:
+    """Return settings of tenacity: a second attempt at once, after some errors."""
+    import tenacity  # noqa: PLC0415 - as above
+
+    return {"retry": tenacity.retry_if_exception(after), "stop": tenacity.stop_after_attempt(2), "reraise": True}
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

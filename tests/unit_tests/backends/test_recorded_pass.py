@@ -154,7 +154,7 @@ def test_a_recording_with_other_logits_is_refused() -> None:
 
 
 def test_a_recording_that_fails_at_once_is_refused_with_its_reason() -> None:
-    def record(*_: object) -> Replay:
+    def record(run: Pass, token: int, place: int, buffers: Buffers) -> Replay:  # noqa: ARG001 - as `Recorder`
         msg = "no graphs here"
         raise RuntimeError(msg)
 
