@@ -38,7 +38,8 @@ def _pairs(*, quick: bool) -> Iterator[Paired]:
     has_large = not quick and (MODELS / QWEN_LARGE / "model.gguf").exists()
     with TemporaryDirectory() as logs, ExitStack() as servers:
         names = (SMOLLM, QWEN, *([QWEN_LARGE] if has_large else []))
-        halves = {name: LlamaHalf(name, servers.enter_context(_server(name, Path(logs)))) for name in names}
+        urls = {name: servers.enter_context(_server(name, Path(logs))) for name in names}
+        halves = {name: servers.enter_context(LlamaHalf(name, url)) for name, url in urls.items()}
         local = LocalHalf(require(MODELS / f"{SMOLLM}-hf", "Expected the folder of a model for transformers"))
         yield Paired(f"{SMOLLM} in this process + {QWEN}", (local, halves[QWEN]))
         yield Paired(f"{SMOLLM} + {QWEN}", (halves[SMOLLM], halves[QWEN]))

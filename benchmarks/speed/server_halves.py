@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Self
 
     from benchmarks.speed.recording import Pass
     from langchain_spec_thinking import Backend
@@ -44,7 +45,7 @@ class Work:
 
 
 class Half(Protocol):
-    """One model of a pair."""
+    """One model of a pair. It is used in a `with` statement, and closes its connections at the end."""
 
     @property
     def backend(self) -> Backend:
@@ -61,6 +62,12 @@ class Half(Protocol):
             others: The texts of the other model that this model had to read.
         """
 
+    def __enter__(self) -> Self:
+        """Return this half."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+
 
 def kept(usage: Usage) -> int:
     """Return the number of tokens of a model that a turn has kept."""
@@ -68,9 +75,25 @@ def kept(usage: Usage) -> int:
 
 
 class _ServerHalf:
-    """A model on a server. Its work is what the server reports."""
+    """A model on a server. Its work is what the server reports.
 
-    _clock: LlamaClock | VllmClock
+    Args:
+        clock: Notes what the server reports.
+        clients: The clients that this half closes. A backend leaves a client of the user open.
+    """
+
+    def __init__(self, clock: LlamaClock | VllmClock, *clients: httpx2.Client) -> None:
+        self._clock = clock
+        self._clients = clients
+
+    def __enter__(self) -> Self:
+        """Return this half."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        for client in self._clients:
+            client.close()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -94,8 +117,9 @@ class LlamaHalf(_ServerHalf):
     """
 
     def __init__(self, model: str, url: str, key: str = "none") -> None:
-        self._clock = clock = LlamaClock()
+        clock = LlamaClock()
         client = httpx2.Client(transport=clock)
+        super().__init__(clock, client)
         self.backend = OpenAIBackend(model, base_url=url, api_key=key, http_client=client, extra_body=LLAMA_FIELDS)
 
 
@@ -110,8 +134,10 @@ class VllmHalf(_ServerHalf):
 
     def __init__(self, model: str, url: str, key: str = "none") -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._clock = clock = VllmClock(httpx2.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=60))
+        metrics = httpx2.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=60)
+        clock = VllmClock(metrics)
         client = httpx2.Client(event_hooks={"request": [clock.note]})
+        super().__init__(clock, client, metrics)
         self.backend = OpenAIBackend(model, base_url=url, api_key=key, http_client=client)
 
 
@@ -126,6 +152,13 @@ class LocalHalf:
         self._model = load_model(str(folder), dtype="float32", device="cpu", trust_remote_code=False)
         self._passes: list[Pass] = []
         self.backend = HuggingFaceBackend(self._model, load_tokenizer(str(folder)))
+
+    def __enter__(self) -> Self:
+        """Return this half."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there are no connections."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:

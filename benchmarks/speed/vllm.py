@@ -44,7 +44,8 @@ def measure(bar: tqdm[None], *, quick: bool) -> dict[str, Figure]:
 def _pairs() -> Iterator[Paired]:
     """Yield both pairs. They have the same large model."""
     with TemporaryDirectory() as logs, ExitStack() as servers:
-        halves = {name: VllmHalf(name, servers.enter_context(_server(name, Path(logs)))) for name in (SMOLLM, QWEN)}
+        urls = {name: servers.enter_context(_server(name, Path(logs))) for name in (SMOLLM, QWEN)}
+        halves = {name: servers.enter_context(VllmHalf(name, url)) for name, url in urls.items()}
         yield Paired(f"{SMOLLM} in this process + {QWEN}", (LocalHalf(MODELS / f"{SMOLLM}-hf"), halves[QWEN]))
         yield Paired(f"{SMOLLM} + {QWEN}", (halves[SMOLLM], halves[QWEN]))
 

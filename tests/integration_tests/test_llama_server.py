@@ -78,10 +78,29 @@ def test_the_server_parses_calls(chat: OpenAIBackend) -> None:
     assert message.invalid_tool_calls == []
 
 
-@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_the_grammar_gives_a_form(chat: OpenAIBackend, method: Any) -> None:
-    model = answering(chat).with_structured_output(City, method=method)
-    assert model.invoke("Which continent is the city of Paris on?") == City(name="Paris", continent="Europe")
+def city(backend: OpenAIBackend, method: Any, question: str) -> object:
+    """Return the parsed city. If there is none, say what the model wrote."""
+    model = answering(backend).with_structured_output(City, method=method, include_raw=True)
+    answer = model.invoke(question)
+    assert isinstance(answer, dict)
+    return answer["parsed"] or answer["raw"]
+
+
+def test_the_grammar_gives_a_form(chat: OpenAIBackend) -> None:
+    paris = City(name="Paris", continent="Europe")
+    assert city(chat, "json_schema", "Which continent is the city of Paris on?") == paris
+
+
+def test_a_required_call_is_read_from_the_text(chat: OpenAIBackend) -> None:
+    """The server does not enforce the call of a certain tool, so the question asks for the call.
+
+    Without these words, two names of a tool are almost equally likely. Then the rounding decides, which depends on how
+    much of the prompt is in the server's cache.
+    """
+    question = (
+        'Use the tool City: the name is Paris, the continent is Europe. Write only the call. Begin with {"name": "City"'
+    )
+    assert city(chat, "function_calling", question) == City(name="Paris", continent="Europe")
 
 
 @pytest.mark.parametrize("closing", ["", "\n</think>\n\n"], ids=["open", "closed"])

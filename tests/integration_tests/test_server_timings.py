@@ -37,8 +37,9 @@ def half(server: Server) -> LlamaHalf | VllmHalf:
 @pytest.mark.parametrize(("small", "large"), [("local", "llama-server"), ("llama-server", "vllm")])
 def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, small: str, large: str) -> None:
     first: Half = LocalHalf(model_path(f"{SMALL}-hf")) if small == "local" else half(servers.get(small, SMALL))
-    pair = Paired("pair", (first, half(servers.get(large, LARGE))))
-    timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
+    with first, half(servers.get(large, LARGE)) as second:
+        pair = Paired("pair", (first, second))
+        timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
     served = timed.works if small != "local" else timed.works[1:]
     for work in served:
         assert 0 < work.ideal_seconds <= 1.02 * work.seconds
@@ -55,8 +56,12 @@ def test_turns_at_the_same_time_read_no_text_twice(servers: Servers) -> None:
     The servers are new, because the texts of other tests would be in the slots.
     """
     engine = ENGINES["llama-server"]
-    with servers.serving(engine, SMALL) as one, servers.serving(engine, LARGE) as other:
-        small, large = half(one), half(other)
+    with (
+        servers.serving(engine, SMALL) as one,
+        servers.serving(engine, LARGE) as other,
+        half(one) as small,
+        half(other) as large,
+    ):
         pair = ChatSpeculativeThinking(
             speculative=small.backend,
             target=large.backend,
