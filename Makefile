@@ -234,7 +234,7 @@ NOTEBOOKS ?=
 notebooks: .venv/.test .venv/.docs
 	OMP_NUM_THREADS=1 $(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)
 
-# Measure how fast a turn with takeovers is, compared with the possible speed, in about 20 minutes. Writes build/bench.json
+# Measure how fast a turn with takeovers is, compared with the possible speed, in about 40 minutes. Writes build/bench.json
 # and build/bench.png. If the servers are there (`make servers`), it measures them too, in 10 minutes more.
 bench: .venv/.bench
 	SPEC_THINKING_MODELS=$(MODELS) $(BIN)/python -m benchmarks.speed.run

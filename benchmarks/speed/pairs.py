@@ -33,6 +33,9 @@ TAKEOVER = 20
 """Length of each takeover, in tokens."""
 ALWAYS = DelegationPolicy(trigger=RandomTrigger(1.0), takeover_tokens=TAKEOVER)
 """A policy under which the target takes over at every boundary, whatever the draft contains."""
+_FAST_BFLOAT16 = torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability() == "AVX512"
+_DTYPE = "auto" if _FAST_BFLOAT16 else "float32"
+"""Data type of the real models. A processor without AVX-512 computes slowly with bfloat16."""
 _AGREEMENT = 5
 """In scripted text, the large model would write four of five tokens of the small model itself."""
 
@@ -96,7 +99,7 @@ class Pair:
     def real(cls, name: str, small: str, large: str) -> Pair | None:
         """Return a pair of real models. None if they are not in the folder `MODELS`."""
         folders = [MODELS / f"{model}-hf" for model in (small, large)]
-        return cls.loaded(name, *folders, dtype="auto") if all(folder.is_dir() for folder in folders) else None
+        return cls.loaded(name, *folders, dtype=_DTYPE) if all(folder.is_dir() for folder in folders) else None
 
     @classmethod
     def paced(cls, name: str, small: str, large: str) -> Pair | None:
