@@ -45,7 +45,7 @@ class Work:
 
 
 class Half(Protocol):
-    """One model of a pair. It is used in a `with` statement, and closes its connections at the end."""
+    """One model of a pair. A half with connections is used in a `with` statement, which closes them."""
 
     @property
     def backend(self) -> Backend:
