@@ -14,6 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import langchain_spec_thinking.pocket
+from benchmarks.processor import FAST_BFLOAT16
 from langchain_spec_thinking import ChatSpeculativeThinking, DelegationPolicy, HuggingFaceBackend, RandomTrigger
 from langchain_spec_thinking.backends.local.cache_argument import CacheArgument, cache_length
 from langchain_spec_thinking.backends.local.loading import load_model, load_tokenizer
@@ -33,9 +34,8 @@ TAKEOVER = 20
 """Length of each takeover, in tokens."""
 ALWAYS = DelegationPolicy(trigger=RandomTrigger(1.0), takeover_tokens=TAKEOVER)
 """A policy under which the target takes over at every boundary, whatever the draft contains."""
-_FAST_BFLOAT16 = torch.cuda.is_available() or torch.backends.cpu.get_cpu_capability() == "AVX512"
-_DTYPE = "auto" if _FAST_BFLOAT16 else "float32"
-"""Data type of the real models. A processor without AVX-512 computes slowly with bfloat16."""
+_DTYPE = "auto" if torch.cuda.is_available() or FAST_BFLOAT16 else "float32"
+"""Data type of the real models."""
 _AGREEMENT = 5
 """In scripted text, the large model would write four of five tokens of the small model itself."""
 

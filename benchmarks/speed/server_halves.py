@@ -45,7 +45,7 @@ class Work:
 
 
 class Half(Protocol):
-    """One model of a pair. A half with connections is used in a `with` statement, which closes them."""
+    """One model of a pair."""
 
     @property
     def backend(self) -> Backend:
@@ -62,12 +62,6 @@ class Half(Protocol):
             others: The texts of the other model that this model had to read.
         """
 
-    def __enter__(self) -> Self:
-        """Return this half."""
-
-    def __exit__(self, *_: object) -> None:
-        """Close the connections."""
-
 
 def kept(usage: Usage) -> int:
     """Return the number of tokens of a model that a turn has kept."""
@@ -75,12 +69,14 @@ def kept(usage: Usage) -> int:
 
 
 class _ServerHalf:
-    """A model on a server. Its work is what the server reports.
+    """A model on a server. Its work is what the server reports. It is used in a `with` statement.
 
     Args:
         clock: Notes what the server reports.
         clients: The clients that this half closes. A backend leaves a client of the user open.
     """
+
+    backend: OpenAIBackend
 
     def __init__(self, clock: LlamaClock | VllmClock, *clients: httpx2.Client) -> None:
         self._clock = clock
@@ -152,13 +148,6 @@ class LocalHalf:
         self._model = load_model(str(folder), dtype="float32", device="cpu", trust_remote_code=False)
         self._passes: list[Pass] = []
         self.backend = HuggingFaceBackend(self._model, load_tokenizer(str(folder)))
-
-    def __enter__(self) -> Self:
-        """Return this half."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Do nothing: there are no connections."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:

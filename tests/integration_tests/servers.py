@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import pytest
-import torch
 from langchain_core.exceptions import ModelInvalidRequestError, ModelNotFoundError
 
+from benchmarks.processor import FAST_BFLOAT16
 from benchmarks.serving import serving
 from langchain_spec_thinking import OpenAIBackend
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from langchain_spec_thinking.backends.replies.continuation import StrategyName
 
 KEY = "sk-very-secret"
-DTYPE = "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"
-"""Data type of the weights. Processors without AVX-512 take several times as long with bfloat16."""
+DTYPE = "bfloat16" if FAST_BFLOAT16 else "float32"
+"""Data type of the weights."""
 _REPOSITORY = Path(__file__).parents[2]
 
 

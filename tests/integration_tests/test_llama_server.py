@@ -94,7 +94,7 @@ def test_the_grammar_gives_a_form(chat: OpenAIBackend) -> None:
 def test_a_required_call_is_read_from_the_text(chat: OpenAIBackend) -> None:
     """The server does not enforce the call of a certain tool, so the question asks for the call.
 
-    Without these words, two names of a tool are almost equally likely. Then the rounding decides, which depends on how
+    Without these words, two names of a tool are almost equally likely. Then rounding may decide, which depends on how
     much of the prompt is in the server's cache.
     """
     question = (

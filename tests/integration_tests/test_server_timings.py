@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,9 +37,13 @@ def half(server: Server) -> LlamaHalf | VllmHalf:
 
 @pytest.mark.parametrize(("small", "large"), [("local", "llama-server"), ("llama-server", "vllm")])
 def test_the_work_of_both_engines_explains_the_time_of_a_turn(servers: Servers, small: str, large: str) -> None:
-    first: Half = LocalHalf(model_path(f"{SMALL}-hf")) if small == "local" else half(servers.get(small, SMALL))
-    with first, half(servers.get(large, LARGE)) as second:
-        pair = Paired("pair", (first, second))
+    with ExitStack() as halves:
+        first: Half = (
+            LocalHalf(model_path(f"{SMALL}-hf"))
+            if small == "local"
+            else halves.enter_context(half(servers.get(small, SMALL)))
+        )
+        pair = Paired("pair", (first, halves.enter_context(half(servers.get(large, LARGE)))))
         timed = pair.timed("Explain in three short paragraphs how a bicycle stays upright.", 120)
     served = timed.works if small != "local" else timed.works[1:]
     for work in served:
