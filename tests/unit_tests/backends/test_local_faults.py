@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -78,21 +79,26 @@ def test_a_drafter_whose_logits_are_not_numbers_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "reason"),
+    ("schema", "wrong"),
     [
-        ({"type": "x"}, 'Unsupported type "x"'),
-        ({"enum": []}, "enum array must not be empty"),
-        ({"$ref": "#/nowhere"}, "Cannot find field nowhere"),
-        ({"type": "string", "pattern": "("}, "parenthesis is not closed"),
-        ({"type": "integer", "minimum": 5, "maximum": 1}, "minimum greater than maximum"),
+        ({"type": "x"}, '"x"'),
+        ({"enum": []}, "enum"),
+        ({"$ref": "#/nowhere"}, "nowhere"),
+        ({"type": "string", "pattern": "("}, "parenthesis"),
+        ({"type": "integer", "minimum": 5, "maximum": 1}, "minimum"),
     ],
 )
-def test_a_schema_that_cannot_be_enforced_is_an_invalid_request(schema: dict[str, Any], reason: str) -> None:
+def test_a_schema_that_cannot_be_enforced_is_an_invalid_request(schema: dict[str, Any], wrong: str) -> None:
+    """The error repeats what xgrammar says. A new version of xgrammar may say it in other words."""
     pytest.importorskip("xgrammar")
     running = turn(schema={"name": "x", "schema": schema})
-    with pytest.raises(InvalidRequestError, match=rf"cannot be enforced \(.*{reason}") as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         continued(tiny.backend(), running)
-    assert ".cc:" not in str(caught.value)
+    message = re.fullmatch(r"the JSON schema cannot be enforced \((.+)\)\. Correct the schema\.", str(caught.value))
+    assert message, caught.value
+    assert wrong in message[1]
+    assert str(caught.value.__cause__).strip().rstrip(".").endswith(f" {message[1]}")
+    assert ".cc:" not in message[1]
 
 
 def test_a_reply_says_that_nothing_enforces_its_schema(monkeypatch: pytest.MonkeyPatch) -> None:
