@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 _COLOURS = {True: "tab:green", False: "tab:red", None: "tab:gray"}
 
@@ -38,6 +37,8 @@ def draw(results: Mapping[str, Any], file: Path) -> None:
 
 
 def _ratios(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415 - only the command plots
+
     for row, figure in enumerate(ratios.values()):
         value, low, high = (figure[key] for key in ("value", "low", "high"))
         colour = _COLOURS[met(value, figure["target"])]
@@ -47,9 +48,12 @@ def _ratios(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
         targets = [float(number) for number in re.findall(r"[\d.]+", figure["target"] or "")]
         limits = targets if " to " in (figure["target"] or "") else targets[:1]
         axes.scatter(limits, [row] * len(limits), marker="|", s=300, color="black", zorder=3)
-        axes.annotate(f"{value:.3g}", (high, row), (6, -3), textcoords="offset points", fontsize=9)
-    axes.set_xscale("log")
-    _plain(axes.xaxis)
+        end = max([high, *limits])  # the number stands to the right of the bar and of the mark, so it covers neither
+        axes.annotate(f"{value:.3g}", (end, row), (6, -3), textcoords="offset points", fontsize=9, color=colour)
+    axes.set_xscale("log", subs=range(2, 10))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # a label at each of 1 to 9 would cover its neighbours
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(ratios)), ratios)
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.1)
@@ -67,7 +71,8 @@ def _lengths(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
     axes.plot(flat["tokens"], flat["ms_per_token"], ".-", color="tab:blue", label="this package")
     axes.plot(flat["tokens"], flat["ideal_ms_per_token"], "-", color="black", linewidth=1, label="lower bound")
     axes.set_yscale("log")
-    _plain(axes.yaxis)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(which="both", alpha=0.3)
     speedup = axes.twinx()
     by_length = ratios["speedup_vs_naive"]["details"]["by_length"]
@@ -77,9 +82,3 @@ def _lengths(axes: Axes, ratios: Mapping[str, Mapping[str, Any]]) -> None:
     speedup.set_ylim(bottom=0)
     lines = [*axes.get_legend_handles_labels()[0], *speedup.get_legend_handles_labels()[0]]
     axes.legend(handles=lines, loc="upper left", frameon=False)
-
-
-def _plain(axis: Axis) -> None:
-    """Format numbers without powers of ten."""
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("{x:g}")
