@@ -29,8 +29,8 @@ from langchain_spec_thinking.backends.base import (
 from langchain_spec_thinking.backends.capabilities import Capabilities
 from langchain_spec_thinking.backends.chat_request import ChatRequestForm, request_tokens_max, takes_limit
 from langchain_spec_thinking.backends.clean_errors import remove_secrets
-from langchain_spec_thinking.backends.context_overflow import is_too_long
 from langchain_spec_thinking.backends.listed_prices import price_of_chat_model
+from langchain_spec_thinking.backends.openai.refusals import is_too_long, server_message
 from langchain_spec_thinking.backends.openai.refused_fields import RefusedFields
 from langchain_spec_thinking.backends.redaction import (
     Redactor,
@@ -329,7 +329,7 @@ class ChatModelBackend(Backend):
             raise
         except Exception as error:
             remove_secrets(error, self._redactor, except_for=callers)
-            failed = _kind(error)(f"{self.name}: {str(error) or type(error).__name__}")
+            failed = _kind(error)(f"{self.name}: {server_message(error)}")
             failed.is_retryable = _is_retryable(error)
             raise failed from error
 
@@ -579,7 +579,7 @@ def _public(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(error: Exception) -> type[BackendError]:
-    overflows = isinstance(error, ContextOverflowError) or is_too_long(str(error), getattr(error, "status_code", None))
+    overflows = isinstance(error, ContextOverflowError) or is_too_long(error)
     return PromptTooLongError if overflows else BackendError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends import context_overflow
@@ -40,24 +41,42 @@ _TOGETHER = {"logprobs", "top_logprobs"}
 """Fields that a chat request has both or neither of."""
 _UNPROCESSABLE = 422
 _MESSAGE_MAX = 300
-"""Longest part of an error that is shown, in characters."""
+"""Longest message of an error that is shown, in characters. As much is shown of the other fields of its body."""
 
 
 def server_message(error: BaseException) -> str:
-    """Return what the server said about an error.
-
-    The SDK's message contains the server's words only if the error has OpenAI's form. Otherwise they are added here.
+    """Return what the server said about an error, shortened, for example `Error code: 400 - no (param: seed)`.
 
     Args:
-        error: What the SDK raised.
+        error: What an SDK or another chat model raised.
     """
-    return _all_words(error)[:_MESSAGE_MAX]
+    message = _message(error)
+    body = _body_not_in(message, error)
+    if isinstance(body, Mapping):
+        fields = (f"{name}: {value}" for name, value in body.items() if value is not None and str(value) not in message)
+        body = ", ".join(fields)
+    return message[:_MESSAGE_MAX] + (f" ({str(body)[:_MESSAGE_MAX]})" if body else "")
+
+
+def _message(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _body_not_in(message: str, error: BaseException) -> object:
+    """Return the body of the server's response if the text of an error does not contain it.
+
+    The text of an error of openai 3.25 contains the whole body. In openai 3.57, it contains only the field `message`.
+    """
+    body = getattr(error, "body", None)
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        body = body["error"]
+    return None if str(body) in message else body
 
 
 def _all_words(error: BaseException) -> str:
-    said = str(error) or type(error).__name__
-    body = getattr(error, "body", None)
-    return said if body is None or str(body) in said else f"{said} {body}"
+    message = _message(error)
+    body = _body_not_in(message, error)
+    return f"{message} {body}" if body else message
 
 
 def _status(error: BaseException) -> int | None:
@@ -112,7 +131,7 @@ def blamed_fields(error: BaseException, sent: AbstractSet[str]) -> frozenset[str
         sent: Names of fields of the request.
     """
     said = _without_addresses(server_message(error))
-    words = set(re.split(r"\W", said))
+    words = set(re.split(r"\W", f"{said} {getattr(error, 'param', None)}"))  # the message may be long and name no field
     if NEW_LIMIT_FIELD in words and LIMIT_FIELD in sent:
         return frozenset({LIMIT_FIELD})
     unsupported = any(word in said.lower() for word in _UNSUPPORTED_FIELD_WORDS)

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import ContextOverflowError
 
-from langchain_spec_thinking import ChatModelBackend, ChatSpeculativeThinking
+from langchain_spec_thinking import ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.backends.context_overflow import is_too_long, room_in
 from langchain_spec_thinking.cli.diagnosis import examine
 from langchain_spec_thinking.room import tokens_that_fit
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
-from tests.unit_tests.backends.test_chat_model import Plain
+from tests.unit_tests.backends.test_call_arguments import chat_openai
+from tests.unit_tests.backends.test_refused_fields import Strict
 from tests.unit_tests.wire import Server, delta, event, sse, text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def asked(words: str = "hi") -> Turn:
 
 
 N_CTX = {"type": "exceed_context_size_error", "n_prompt_tokens": 5000, "n_ctx": 4096}
-OVERFLOWS: dict[str, tuple[int, Any]] = {
+OVERFLOWS: dict[str, tuple[int, Any]] = {  # the status, and a message, an error with a message, or a whole body
     "llama.cpp": (400, {"message": "request (5000 tokens) exceeds the available context size (4096 tokens)", **N_CTX}),
     "llama.cpp, an older build": (500, {"message": "the request exceeds the available context size", **N_CTX}),
     "vLLM": (400, "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens."),
@@ -69,7 +70,17 @@ OVERFLOWS: dict[str, tuple[int, Any]] = {
     "LM Studio": (400, "tokens to keep from the initial prompt is greater than the context length"),
     "Ollama": (400, "prompt too long; exceeded max context length by 904 tokens"),
     "a gateway without words": (413, ""),
+    "only a code": (400, {"message": "Your input is too big for us", "code": "context_length_exceeded"}),
+    "FastAPI": (422, {"detail": "prompt is too long: 9 tokens"}),
+    "an error that is a text": (400, {"error": "The prompt is too long"}),
 }
+
+
+def body_of(error: Any) -> Any:
+    """Return the body of a response with an error."""
+    if isinstance(error, str):
+        return {"error": {"message": error}}
+    return {"error": error} if "message" in error else error
 
 
 @BOTH
@@ -78,8 +89,7 @@ OVERFLOWS: dict[str, tuple[int, Any]] = {
 async def test_a_conversation_that_is_too_long_is_one_error_after_one_request(
     status: int, error: Any, max_tokens: int, asynchronously: bool
 ) -> None:
-    body = error if isinstance(error, dict) else {"message": error}
-    server = Server(lambda: httpx2.Response(status, json={"error": body}))
+    server = Server(lambda: httpx2.Response(status, json=body_of(error)))
     with pytest.raises(ContextOverflowError):
         await send(server.backend(**CHAT), max_tokens, asked(), asynchronously=asynchronously)
     assert len(server.requests) == 1
@@ -97,13 +107,10 @@ async def test_an_error_in_the_stream_may_say_it_too(asynchronously: bool) -> No
 @BOTH
 @pytest.mark.parametrize(("status", "error"), OVERFLOWS.values(), ids=OVERFLOWS)
 async def test_a_chat_model_says_it_with_the_same_error(status: int, error: Any, asynchronously: bool) -> None:
-    class RefusedError(Exception):
-        status_code = status
-
-    model = Plain(says=RefusedError(f"Error code: {status} - {error}"))
+    server = Strict(lambda _: body_of(error), status)
     with pytest.raises(ContextOverflowError):
-        await send(ChatModelBackend(model), 20, asked(), asynchronously=asynchronously)
-    assert len(model.asked) == 1
+        await send(chat_openai(server), 20, asked(), asynchronously=asynchronously)
+    assert len(server.requests) == 1
 
 
 OTHERS = {

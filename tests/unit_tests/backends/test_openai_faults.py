@@ -27,11 +27,36 @@ from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamOrderError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
+from tests.unit_tests.backends.test_call_arguments import REMOTE
+from tests.unit_tests.backends.test_refused_fields import Strict
 from tests.unit_tests.fake_time import FakeTime
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn, usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"error": {"message": "no such thing", "type": "bad", "param": None}}, ["no such thing", "bad"]),
+        ({"error": {"message": "no such thing", "param": "x" * 999}}, ["no such thing", "x" * 200]),
+        ({"error": "no such thing"}, ["no such thing"]),
+        ({"detail": [{"loc": ["body", "top_k"], "msg": "no such thing"}]}, ["top_k", "no such thing"]),
+        ([], []),
+        ({}, []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["OpenAIBackend", "ChatOpenAI"])
+def test_an_error_says_once_what_the_server_says(kind: str, body: Any, shown: list[str]) -> None:
+    """Each version of the SDK shows another part of the body in the text of its error."""
+    with pytest.raises(BackendError) as caught:
+        list(REMOTE[kind](Strict(lambda _: body)).continue_turn(turn(), Request(5)))
+    said = str(caught.value)
+    assert len(said) < 1000
+    assert said.count("400") == 1
+    assert [said.count(words) for words in shown] == [1] * len(shown)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +68,7 @@ if TYPE_CHECKING:
         (refused(400, "bad top_k"), ModelInvalidRequestError, "bad top_k"),
         (lambda: httpx2.Response(422, json={"detail": "top_k?"}), ModelInvalidRequestError, "top_k"),
         (refused(400, "This model's maximum context length is 5"), ContextOverflowError, "Shorten the messages"),
-        (httpx2.ReadTimeout(""), ModelTimeoutError, r"Request timed out\. Raise `timeout`"),
+        (httpx2.ReadTimeout(""), ModelTimeoutError, "Raise `timeout`"),
         (
             httpx2.ConnectError("Connection refused"),
             ModelConnectionError,

@@ -32,7 +32,8 @@ class Strict(Server):
     """Refuses some requests.
 
     Args:
-        says: Returns why the server refuses a body. None: it accepts the body.
+        says: Returns why the server refuses a body, as a message or as the whole body of the response. None: it
+            accepts the body.
         status: The status of a refusal.
         owner: The owner of its models.
 
@@ -40,7 +41,7 @@ class Strict(Server):
         accepted: The bodies that the server accepted.
     """
 
-    def __init__(self, says: Callable[[dict[str, Any]], str | None], status: int = 400, owner: str = "me") -> None:
+    def __init__(self, says: Callable[[dict[str, Any]], Any], status: int = 400, owner: str = "me") -> None:
         super().__init__(lambda: sse(delta("stop", content="A")), owner=owner)
         self.says = says
         self.status = status
@@ -52,7 +53,8 @@ class Strict(Server):
             return response
         body = self.requests[-1][1]
         if (reason := self.says(body)) is not None:
-            return httpx2.Response(self.status, json={"error": {"message": reason}})
+            refused = {"error": {"message": reason}} if isinstance(reason, str) else reason
+            return httpx2.Response(self.status, json=refused)
         self.accepted.append(body)
         return response
 
@@ -114,6 +116,19 @@ def test_a_refusal_that_is_an_exception_is_not_learned(name: str) -> None:
     odd.clear()
     continued(backend, asked("Hi.", "add"), **FIELDS)
     assert names_of(server.accepted[-1]) == ALL
+
+
+@pytest.mark.parametrize("name", ["seed", "top_p"])
+def test_a_field_may_be_named_beside_a_long_message(name: str) -> None:
+    """The message is longer than what is shown of it, and does not name the field."""
+    message = "This deployment does not support a field of the request. " * 10
+
+    def says(body: dict[str, Any]) -> Any:
+        return {"error": {"message": message, "code": None, "param": name}} if name in body else None
+
+    server = Strict(says)
+    assert list(server.backend(**CHAT).continue_turn(turn(), Request(20, **FIELDS)))
+    assert [names_of(body) for body in server.accepted] == [ALL - {name, "tools"}]
 
 
 def test_tools_that_a_server_refuses_do_not_take_other_tools_away() -> None:
