@@ -11,14 +11,13 @@ from pydantic import ValidationError
 
 from langchain_spec_thinking.cli.console import console, printable
 from langchain_spec_thinking.errors import BackendError
+from langchain_spec_thinking.invalid_fields import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _PACKAGE = "langchain_spec_thinking"
-_PREFIX = "Value error, "
-"""What pydantic puts before the message of a ValueError."""
 
 
 @contextmanager
@@ -55,7 +54,7 @@ def message_of(error: BaseException) -> str:
         return printable(str(error))
     lines = []
     for one in error.errors(include_url=False, include_input=False):
-        setting, said = ".".join(map(str, one["loc"])), one["msg"].removeprefix(_PREFIX)
+        setting, said = ".".join(map(str, one["loc"])), reason_of(one)
         lines.append(f"{setting}: {said}" if setting else said)
     return printable("\n".join(lines))
 

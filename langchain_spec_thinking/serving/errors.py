@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi.responses import Response
 from langchain_core.exceptions import (
@@ -15,6 +15,8 @@ from langchain_core.exceptions import (
 )
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+
+from langchain_spec_thinking.invalid_fields import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -145,9 +147,9 @@ def _unknown_endpoint(error: HTTPException) -> RefusedError:
 
 def _invalid_field(error: ValidationError) -> RefusedError:
     """Return the error for the first field that is not valid. Pydantic's names for the types of items are left out."""
-    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     param = ".".join(str(step) for step in first["loc"] if not str(step).startswith(ITEM_TAG)) or None
-    return RefusedError(400, f"{param or 'body'}: {first['msg'].removeprefix('Value error, ')}", param=param)
+    return RefusedError(400, f"{param or 'body'}: {reason_of(first)}", param=param)
 
 
 def _invalid_setting(message: str, field_of: Callable[[str], str | None]) -> RefusedError | None:

@@ -16,6 +16,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
@@ -77,7 +78,7 @@ def test_the_profile_decides_how_structured_output_is_requested() -> None:
     schemas: list[Any] = []
     model = pair(speculative=ScriptedBackend(lambda turn: schemas.append(turn.schema) or "{}", name="small"))  # type: ignore[func-returns-value]
     agent = create_agent(model, tools=[], response_format=ToolStrategy(Receipt))
-    with pytest.raises(Exception, match="GRAPH_RECURSION_LIMIT"):  # because the model never calls the tool
+    with pytest.raises(GraphRecursionError):  # because the model never calls the tool
         agent.invoke(QUESTION, {"recursion_limit": 3})
     assert schemas.pop() is None
     with pytest.raises(Exception, match="Receipt"):
@@ -116,12 +117,11 @@ def test_a_deep_agent_plans_and_keeps_files() -> None:
 
     agent = create_deep_agent(model=pair(speculative=ScriptedBackend(small, name="small", thinks=True)), tools=TOOLS)
     state = agent.invoke(QUESTION)
-    assert steps(state["messages"])[3:] == [
-        "Updated file /plan.md",
-        "Tea costs 3.5.",
-        "@@ lines 1-1 of 1 @@\nAsk for the price.",
-        ANSWER,
-    ]
+    written, said, read, answer = steps(state["messages"])[3:]
+    assert "/plan.md" in written
+    assert said == "Tea costs 3.5."
+    assert "Ask for the price." in read
+    assert answer == ANSWER
     assert list(state["files"]) == ["/plan.md"]
 
 

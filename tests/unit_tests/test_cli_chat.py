@@ -159,7 +159,9 @@ def test_an_evaluation_reports_an_error_of_several_models_once(tmp_path: Path) -
 def test_a_wrong_setting_gives_one_line() -> None:
     result = run("chat", "--speculative", SERVER, "--target", SERVER, "--policy", "pair", "--answer-by", "me")
     assert result.exit_code == 1
-    assert result.output.splitlines() == ["answer_by: Input should be 'speculative' or 'target'"]
+    (line,) = result.output.splitlines()
+    assert line.startswith("answer_by: ")
+    assert line.endswith("'speculative' or 'target'")
 
 
 def test_a_held_warning_is_printed_unless_its_text_was(capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,11 +143,16 @@ def run_pytest(folder: Path, tests: Iterable[str], *options: str) -> subprocess.
     )
 
 
+def outcomes(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Return how many tests of a run have which outcome, as pytest itself reads its last line."""
+    return pytest.RunResult.parse_summary_nouns(result.stdout.splitlines())
+
+
 def test_coroutines_are_cancelled_and_the_run_goes_on(tmp_path: Path) -> None:
     options = ("--tb=line", "-p", "_hypothesis_pytestplugin")
     result = run_pytest(tmp_path, CANCELLED.values(), "--timeout=80", "-o", "timeout_grace=79.8", *options)
     assert result.stdout.count(": Failed: The test did not finish within 0.2 seconds") == len(CANCELLED)
-    assert f"{len(CANCELLED)} failed in" in result.stdout
+    assert outcomes(result) == {"failed": len(CANCELLED)}
     assert result.returncode == pytest.ExitCode.TESTS_FAILED
 
 
@@ -162,8 +167,8 @@ def test_a_test_that_cannot_be_cancelled_ends_the_process_and_shows_its_stacks(t
 def test_a_test_fails_if_its_worker_ends(tmp_path: Path) -> None:
     hangs, passes = ENDED["a loop is busy"], "def test_next(): pass"
     result = run_pytest(tmp_path, [hangs, passes], "--timeout=1", "-p", "xdist", "--numprocesses=1")
-    assert "crashed while running 'test_0.py::test_it'" in result.stdout
-    assert "1 failed, 1 passed" in result.stdout
+    assert "test_0.py::test_it" in result.stdout
+    assert outcomes(result) == {"failed": 1, "passed": 1}
 
 
 def test_an_idle_worker_waits_for_the_others(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_an_idle_worker_waits_for_the_others(tmp_path: Path) -> None:
     """
     options = ("--timeout=80", "-o", "timeout_grace=8", "-p", "xdist", "--numprocesses=2")
     result = run_pytest(tmp_path, [slow, "def test_next(): pass"], *options)
-    assert "2 passed" in result.stdout
+    assert outcomes(result) == {"passed": 2}
     assert "Timeout" not in result.stderr
     assert result.returncode == 0
 
@@ -185,6 +190,6 @@ def test_a_leftover_thread_does_not_block_the_end(tmp_path: Path) -> None:
             threading.Thread(target=threading.Event().wait).start()
     """
     result = run_pytest(tmp_path, [thread], "--timeout=80", "-o", "timeout_grace=0.5")
-    assert "1 passed" in result.stdout
+    assert outcomes(result) == {"passed": 1}
     assert result.returncode == 1
     assert "most recent call first" in result.stderr

@@ -122,5 +122,7 @@ def test_a_backend_without_a_name_is_refused(field: str, name: Any) -> None:
     if name is not None:
         backend.name = name
     pair: dict[str, Any] = {"speculative": SILENT, "target": SILENT, field: backend}
-    with pytest.raises(ValueError, match=rf"{field}\n.*`name` is the name of its model, got Nameless with {name!r}"):
+    with pytest.raises(
+        ValueError, match=rf"(?s)\b{field}\b.*`name` is the name of its model, got Nameless with {name!r}"
+    ):
         ChatSpeculativeThinking(**pair)

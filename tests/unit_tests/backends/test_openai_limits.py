@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.exceptions import ModelTimeoutError
 
 from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Call, End, Piece, Request
@@ -174,7 +175,7 @@ def test_a_header_that_never_ends_is_not_awaited_for_ever() -> None:
     async def main() -> None:
         small = Never().backend(**{**CHAT, "max_retries": 1})
         pair = time.of(ChatSpeculativeThinking(speculative=small, target=ScriptedBackend()))
-        with pytest.raises(BackendError, match="timed out"):
+        with pytest.raises(ModelTimeoutError, match="Raise `timeout`"):
             await pair.ainvoke("x")
 
     with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(time)) as runner:
@@ -287,7 +288,7 @@ def test_a_header_in_single_bytes_is_not_text() -> None:
     """Without a deadline of the turn, the timeout of the backend holds."""
     time = FakeTime()
     backend = slow_backend(time, itertools.cycle(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000), 1.0)
-    with pytest.raises(BackendError, match="timed out"):
+    with pytest.raises(ModelTimeoutError, match="Raise `timeout`"):
         list(backend.continue_turn(turn(), Request(5, deadline=Deadline.after(None, time.clock))))
     assert time.seconds == 120.0
 
