@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def reason_of(details: ErrorDetails) -> str:
-    """Return why a field is invalid. For an error that our own code raised, these are exactly its words.
+    """Return why a field is invalid. For an error that a validator raised, these are exactly its words.
 
     Args:
         details: One of the errors that pydantic lists, with its context.

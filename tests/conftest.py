@@ -1,5 +1,7 @@
 """Hooks of pytest that unit tests and integration tests share."""
 
+import os
+
 from tests.deadlines import (
     pytest_addoption,
     pytest_configure,
@@ -10,11 +12,25 @@ from tests.deadlines import (
     pytest_unconfigure,
 )
 
+_TERMINAL_VARIABLES = (
+    *("COLORTERM", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
+    *("COLUMNS", "LINES", "TERMINAL_WIDTH", "TYPER_USE_RICH", "_TYPER_FORCE_DISABLE_TERMINAL"),
+)
+"""Variables that change the colours and the width of what a command prints. typer reads some when it is imported."""
+
+
+def pytest_sessionstart() -> None:
+    """Forget the terminal of the developer, or of a service that runs the tests. pytest has read its colours before."""
+    for name in _TERMINAL_VARIABLES:
+        os.environ.pop(name, None)
+
+
 __all__ = [
     "pytest_addoption",
     "pytest_configure",
     "pytest_runtest_call",
     "pytest_runtest_teardown",
+    "pytest_sessionstart",
     "pytest_timeout_cancel_timer",
     "pytest_timeout_set_timer",
     "pytest_unconfigure",

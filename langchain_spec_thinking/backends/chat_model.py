@@ -108,6 +108,8 @@ _UNREPORTED = (
     "the chat model did not report how many tokens it used, so its tokens and its cost are estimates, which lack "
     "hidden reasoning. If it is a ChatOpenAI with an address of your own, pass stream_usage=True to it."
 )
+_ERROR_MAX = 2_000
+"""Longest text of a chat model's error that is shown, in characters. Some packages put headers before the reason."""
 _RATE_LIMITER_SECONDS = 0.1
 """How often to ask a rate limiter again, in seconds."""
 
@@ -329,7 +331,7 @@ class ChatModelBackend(Backend):
             raise
         except Exception as error:
             remove_secrets(error, self._redactor, except_for=callers)
-            failed = _kind(error)(f"{self.name}: {server_message(error)}")
+            failed = _kind(error)(f"{self.name}: {server_message(error, _ERROR_MAX)}")
             failed.is_retryable = _is_retryable(error)
             raise failed from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,18 +24,6 @@ settings.load_profile("any machine")
 
 # Tiny models have too little work for several threads, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(1)
-
-_TERMINAL_VARIABLES = (
-    *("COLORTERM", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),
-    *("COLUMNS", "LINES", "TERMINAL_WIDTH"),
-)
-"""Variables that change the colours and the width of what a command prints. typer reads some when it is imported."""
-
-
-def pytest_sessionstart() -> None:
-    """Forget the terminal of the developer or of a service that runs the tests. pytest itself has read it before."""
-    for name in _TERMINAL_VARIABLES:
-        os.environ.pop(name, None)
 
 
 def pytest_collection_finish() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from langchain_spec_thinking.backends import context_overflow
@@ -42,41 +44,69 @@ _TOGETHER = {"logprobs", "top_logprobs"}
 _UNPROCESSABLE = 422
 _MESSAGE_MAX = 300
 """Longest message of an error that is shown, in characters. As much is shown of the other fields of its body."""
+_COMPARED_MAX = 100
+"""How much of a text is searched for in a message, in characters. Either may have been shortened at its end."""
 
 
-def server_message(error: BaseException) -> str:
+def server_message(error: BaseException, longest: int = _MESSAGE_MAX) -> str:
     """Return what the server said about an error, shortened, for example `Error code: 400 - no (param: seed)`.
+
+    The text of an error of openai 3.25 contains the whole body of the response. In openai 3.57, it contains only the
+    field `message`. What is missing in the text is added in parentheses.
 
     Args:
         error: What an SDK or another chat model raised.
+        longest: Longest text of the error that is shown, in characters. As much is shown of the body.
     """
-    message = _message(error)
-    body = _body_not_in(message, error)
+    message = _shortened(_message(error), longest)
+    body = _body(error)
     if isinstance(body, Mapping):
-        fields = (f"{name}: {value}" for name, value in body.items() if value is not None and str(value) not in message)
-        body = ", ".join(fields)
-    return message[:_MESSAGE_MAX] + (f" ({str(body)[:_MESSAGE_MAX]})" if body else "")
+        fields = body.items()
+        body = ", ".join(
+            f"{name}: {value}" for name, value in fields if value is not None and not _is_in(message, value)
+        )
+    elif _is_in(message, body):
+        return message
+    return f"{message} ({_shortened(str(body), longest)})" if body else message
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _is_in(message: str, value: object) -> bool:
+    """Return whether a message contains a value, as a text or in the notation of Python, but not inside of a word."""
+    for text in (str(value), repr(value).strip("'\"")):
+        end = r"(?!\w)" if len(text) <= _COMPARED_MAX else ""
+        if re.search(rf"(?<!\w){re.escape(text[:_COMPARED_MAX])}{end}", message):
+            return True
+    return False
 
 
 def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _body_not_in(message: str, error: BaseException) -> object:
-    """Return the body of the server's response if the text of an error does not contain it.
+def _body(error: BaseException) -> object:
+    """Return the error in the body of a server's response, or the whole body if it has another form.
 
-    The text of an error of openai 3.25 contains the whole body. In openai 3.57, it contains only the field `message`.
+    Secrets are removed only from what is in the `__dict__` of an error, so nothing else is read.
     """
-    body = getattr(error, "body", None)
+    attributes = getattr(error, "__dict__", {})
+    body = attributes.get("body")
+    if not isinstance(body, Mapping):  # openai keeps only the field `error`, even if it is a text or null
+        with suppress(Exception):  # there may be no response, it may be unread, and it may not be JSON
+            whole = json.loads(attributes["response"].text)
+            body = whole if isinstance(whole, Mapping) else body
     if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        body = body["error"]
-    return None if str(body) in message else body
+        return body["error"]
+    return body
 
 
 def _all_words(error: BaseException) -> str:
     message = _message(error)
-    body = _body_not_in(message, error)
-    return f"{message} {body}" if body else message
+    body = _body(error)
+    return message if not body or str(body) in message else f"{message} {body}"
 
 
 def _status(error: BaseException) -> int | None:
@@ -131,7 +161,7 @@ def blamed_fields(error: BaseException, sent: AbstractSet[str]) -> frozenset[str
         sent: Names of fields of the request.
     """
     said = _without_addresses(server_message(error))
-    words = set(re.split(r"\W", f"{said} {getattr(error, 'param', None)}"))  # the message may be long and name no field
+    words = set(re.split(r"\W", said))
     if NEW_LIMIT_FIELD in words and LIMIT_FIELD in sent:
         return frozenset({LIMIT_FIELD})
     unsupported = any(word in said.lower() for word in _UNSUPPORTED_FIELD_WORDS)

@@ -102,7 +102,7 @@ def _error(reported: Any, response: httpx2.Response) -> openai.APIError:  # noqa
     named = {name: field(reported, name) for name in (*_MESSAGE_FIELDS, "code", "type", "status", "status_code")}
     body = reported if isinstance(reported, (dict, str, list)) else {k: v for k, v in named.items() if v is not None}
     words = next((text for name in _MESSAGE_FIELDS if isinstance(text := named[name], str) and text), None)
-    return openai.APIError(words or "the server answered with an error:", response.request, body=body)
+    return openai.APIError(words or "the server answered with an error", response.request, body=body)
 
 
 def _status(reported: object) -> int | None:

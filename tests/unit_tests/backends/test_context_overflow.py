@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import ContextOverflowError
 
-from langchain_spec_thinking import ChatSpeculativeThinking
+from langchain_spec_thinking import ChatModelBackend, ChatSpeculativeThinking
 from langchain_spec_thinking.backends.base import Request
 from langchain_spec_thinking.backends.context_overflow import is_too_long, room_in
 from langchain_spec_thinking.cli.diagnosis import examine
@@ -18,6 +18,7 @@ from langchain_spec_thinking.room import tokens_that_fit
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.turn import Message, Turn
 from tests.unit_tests.backends.test_call_arguments import chat_openai
+from tests.unit_tests.backends.test_chat_model import Plain
 from tests.unit_tests.backends.test_refused_fields import Strict
 from tests.unit_tests.wire import Server, delta, event, sse, text
 
@@ -73,6 +74,7 @@ OVERFLOWS: dict[str, tuple[int, Any]] = {  # the status, and a message, an error
     "only a code": (400, {"message": "Your input is too big for us", "code": "context_length_exceeded"}),
     "FastAPI": (422, {"detail": "prompt is too long: 9 tokens"}),
     "an error that is a text": (400, {"error": "The prompt is too long"}),
+    "a gateway": (400, {"statusCode": 400, "error": "Bad Request", "message": "prompt is too long: 9 tokens"}),
 }
 
 
@@ -80,7 +82,7 @@ def body_of(error: Any) -> Any:
     """Return the body of a response with an error."""
     if isinstance(error, str):
         return {"error": {"message": error}}
-    return {"error": error} if "message" in error else error
+    return error if {"error", "detail"} & {*error} else {"error": error}
 
 
 @BOTH
@@ -111,6 +113,15 @@ async def test_a_chat_model_says_it_with_the_same_error(status: int, error: Any,
     with pytest.raises(ContextOverflowError):
         await send(chat_openai(server), 20, asked(), asynchronously=asynchronously)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "said"), [(None, "prompt is too long: 9 tokens"), (413, "no")])
+def test_a_chat_model_without_a_response_says_it_too(status: int | None, said: str) -> None:
+    class RefusedError(Exception):
+        status_code = status
+
+    with pytest.raises(ContextOverflowError):
+        list(ChatModelBackend(Plain(says=RefusedError(said))).continue_turn(asked(), Request(20)))
 
 
 OTHERS = {

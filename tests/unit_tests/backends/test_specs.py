@@ -98,7 +98,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "missing", "message"),
     [
-        ("groq:llama", "langchain_groq", "langchain.groq"),
+        ("groq:llama", "langchain_groq", "install.*langchain.groq"),
         ("groq:llama", "langchain.chat_models", "pip install langchain`"),
     ],
 )
