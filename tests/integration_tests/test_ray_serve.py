@@ -28,6 +28,9 @@ REQUEST: Any = {"model": NAME, "messages": [{"role": "user", "content": PROBLEM.
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     command = [sys.executable, "-m", "integrations.ray_serve.recipe", "--replicas", "2"]
     settings = {"SPEC_THINKING_API_KEY": KEY, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    # Ray checks three times, for this many seconds, whether its proxy is ready. Then it kills the proxy, and the server
+    # ends. With its own 5 seconds, this happened on a busy machine.
+    settings["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"
     with (
         serving(command, settings, tmp_path_factory.mktemp("ray") / "log", key=KEY) as url,
         openai.OpenAI(api_key=KEY, base_url=url, max_retries=0) as openai_client,
