@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest.importorskip("ray", reason="`make ray` installs it and runs this")
-pytestmark = pytest.mark.timeout(600)  # Ray starts slowly
+pytestmark = pytest.mark.timeout(800)  # Ray starts slowly
 
 KEY = "sk-ray"
 NAME = "speculative-thinking"
