@@ -344,6 +344,7 @@ COMPOSED = {
     "boundary.py": "between two line breaks, the white space contains no line break",
     "chat_templates.py": "control tokens are literal",
     "context_overflow.py": "only the beginning of an error is read, so the text is short",
+    "refusals.py": "a literal text of at most 100 characters is searched for",
     "lone_closing_tag.py": "the marks are literal",
     "message_text.py": "a tag begins or ends each repetition, up to the first closing tag or the end of the text",
     "thought_formats.py": "the marks of harmony are literal",
