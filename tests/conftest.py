@@ -17,11 +17,13 @@ _TERMINAL_VARIABLES = (
     *("COLUMNS", "LINES", "TERMINAL_WIDTH", "TYPER_USE_RICH", "_TYPER_FORCE_DISABLE_TERMINAL"),
 )
 """Variables that change the colours and the width of what a command prints. typer reads some when it is imported."""
+_PROXY_VARIABLES = [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "all_proxy"}]
+"""Variables that name a proxy. A proxy knows no server of a test."""
 
 
 def pytest_sessionstart() -> None:
-    """Forget the terminal of the developer, or of a service that runs the tests. pytest has read its colours before."""
-    for name in _TERMINAL_VARIABLES:
+    """Forget the terminal and the proxy of the machine that runs the tests. pytest has read its colours before."""
+    for name in (*_TERMINAL_VARIABLES, *_PROXY_VARIABLES):
         os.environ.pop(name, None)
 
 
