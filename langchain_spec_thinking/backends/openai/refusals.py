@@ -61,10 +61,8 @@ def server_message(error: BaseException, longest: int = _MESSAGE_MAX) -> str:
     message = _shortened(_message(error), longest)
     body = _body(error)
     if isinstance(body, Mapping):
-        fields = body.items()
-        body = ", ".join(
-            f"{name}: {value}" for name, value in fields if value is not None and not _is_in(message, value)
-        )
+        new = {name: value for name, value in body.items() if value is not None and not _is_in(message, value)}
+        body = ", ".join(f"{name}: {value}" for name, value in new.items())
     elif _is_in(message, body):
         return message
     return f"{message} ({_shortened(str(body), longest)})" if body else message

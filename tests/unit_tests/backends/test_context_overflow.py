@@ -120,8 +120,10 @@ def test_a_chat_model_without_a_response_says_it_too(status: int | None, said: s
     class RefusedError(Exception):
         status_code = status
 
+    model = Plain(says=RefusedError(said))
     with pytest.raises(ContextOverflowError):
-        list(ChatModelBackend(Plain(says=RefusedError(said))).continue_turn(asked(), Request(20)))
+        list(ChatModelBackend(model).continue_turn(asked(), Request(20)))
+    assert len(model.asked) == 1
 
 
 OTHERS = {

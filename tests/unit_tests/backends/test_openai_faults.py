@@ -21,13 +21,14 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 
-from langchain_spec_thinking import ChatSpeculativeThinking, OpenAIBackend
+from langchain_spec_thinking import ChatModelBackend, ChatSpeculativeThinking, OpenAIBackend
 from langchain_spec_thinking.backends.base import Piece, Request
 from langchain_spec_thinking.backends.openai.breaker import CircuitBreaker
 from langchain_spec_thinking.deadline import Deadline
 from langchain_spec_thinking.errors import BackendError, CircuitOpenError, StreamOrderError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from tests.unit_tests.backends.test_call_arguments import REMOTE
+from tests.unit_tests.backends.test_chat_model import Plain
 from tests.unit_tests.backends.test_refused_fields import Strict
 from tests.unit_tests.fake_time import FakeTime
 from tests.unit_tests.wire import KEY, Body, Server, continued, delta, probe, refused, sse, text, turn, usage
@@ -61,6 +62,26 @@ def test_an_error_says_once_what_the_server_says(kind: str, body: Any, shown: li
     assert len(said) < 5000
     assert said.count("400") == 1
     assert [said.count(words) for words in shown] == [1] * len(shown)
+
+
+def test_a_long_error_of_a_chat_model_keeps_its_end() -> None:
+    with pytest.raises(BackendError, match="Set `top_k` to 3"):
+        list(
+            ChatModelBackend(Plain(says=ValueError("a" * 1000 + " Set `top_k` to 3."))).continue_turn(
+                turn(), Request(5)
+            )
+        )
+
+
+def test_only_attributes_that_are_cleaned_of_secrets_are_shown() -> None:
+    class QuotingError(Exception):
+        @property
+        def body(self) -> dict[str, str]:
+            return {"headers": f"Bearer {KEY}"}
+
+    with pytest.raises(BackendError) as caught:
+        list(ChatModelBackend(Plain(says=QuotingError("no"))).continue_turn(turn(), Request(5)))
+    assert str(caught.value).endswith(": no")
 
 
 @pytest.mark.parametrize(
