@@ -7,9 +7,11 @@ import json
 import os
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,16 +23,28 @@ from benchmarks.soak.turns import Ending, Kind
 from langchain_spec_thinking.backends.local.prefix_cache_pool import CACHES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Alone = Callable[..., Any]
+    """Calls a function with arguments in a process of its own, and returns what it returns."""
 
 FLAT = Sample(turns=0, seconds=0.0, memory=500.0, allocated=200.0, blocks=2_000_000, descriptors=20, threads=9, tasks=1)
 
 
-@pytest.mark.enable_socket  # of this machine only
-def test_a_short_soak_is_flat(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Alone]:
+    """Call functions that measure the process in new processes.
+
+    Other tests leave free memory in their process. A leak takes this memory first, and the process does not grow.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
+
+
+def test_a_short_soak_is_flat(tmp_path: Path, alone: Alone) -> None:
     out = tmp_path / "soak.json"
-    assert main(["--turns", "60", "--remote-only", "--out", str(out)]) == 0
+    assert alone(main, ["--turns", "60", "--remote-only", "--out", str(out)]) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["unraisable"] == 0
     assert found["turns"] == sum(sum(endings.values()) for endings in found["endings"].values()) == 60
@@ -81,15 +95,20 @@ def leaking(what: str) -> Iterator[Kind]:
             os.close(file)
 
 
+def results_of_a_leak(what: str) -> dict[str, Any]:
+    """Return the results of a soak whose turns leak one thing."""
+    with pytest.MonkeyPatch.context() as patch, leaking(what) as kind:
+        patch.setattr("benchmarks.soak.samples._QUIET_SECONDS", 0.0)
+        found = Soak([kind], 32)
+        asyncio.run(found.run())
+    return found.results()
+
+
 @pytest.mark.parametrize("what", QUANTITIES)
-async def test_a_leak_fails_the_soak(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leak_fails_the_soak(what: str, alone: Alone) -> None:
     if what == "allocated" and not allocated_bytes():
         pytest.skip("this C library does not tell what it has handed out")
-    monkeypatch.setattr("benchmarks.soak.samples._QUIET_SECONDS", 0.0)
-    with leaking(what) as kind:
-        found = Soak([kind], 32)
-        await found.run()
-    results = found.results()
+    results = alone(results_of_a_leak, what)
     assert results["growth"][what]["grew"]
     assert not passed(results)
 
@@ -146,15 +165,22 @@ async def test_an_error_that_python_prints_fails_the_soak(capfd: pytest.CaptureF
     assert capfd.readouterr().err.count("KeyError: 'broken'") == 8 + WARM_UP_AT_ONCE
 
 
-@pytest.mark.parametrize("size", [1000, 2**22], ids=["of the heap", "of a mapping of its own"])
-def test_memory_that_malloc_has_handed_out_is_counted(size: int) -> None:
+def allocated_with_and_without(size: int) -> tuple[int, int]:
+    """Return by how many bytes the count grows with 16 MiB of blocks of this size, and then without these blocks."""
     before = allocated_bytes()
-    if not before:
-        pytest.skip("this C library does not tell what it has handed out")
     kept = [bytearray(size) for _ in range(2**24 // size)]
-    assert allocated_bytes() - before == pytest.approx(2**24, rel=0.1)
+    grown = allocated_bytes() - before
     kept.clear()
-    assert allocated_bytes() - before == pytest.approx(0, abs=2**20)
+    return grown, allocated_bytes() - before
+
+
+@pytest.mark.parametrize("size", [1000, 2**22], ids=["of the heap", "of a mapping of its own"])
+def test_memory_that_malloc_has_handed_out_is_counted(size: int, alone: Alone) -> None:
+    if not allocated_bytes():
+        pytest.skip("this C library does not tell what it has handed out")
+    grown, left = alone(allocated_with_and_without, size)
+    assert grown == pytest.approx(2**24, rel=0.1)
+    assert left == pytest.approx(0, abs=2**20)
 
 
 @pytest.mark.enable_socket  # of this machine only
