@@ -9,8 +9,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from langchain_spec_thinking.backends.local.model import _LOADED
 from langchain_spec_thinking.backends.openai.address import ADDRESS_VARIABLES
 from langchain_spec_thinking.backends.openai.capabilities import capabilities, thought_delivery
+from langchain_spec_thinking.escalation_advice import _LOGGED
 from langchain_spec_thinking.hidden_reasoning import _FOUND
 from langchain_spec_thinking.writers import _LOGGED_TARGETS
 
@@ -42,7 +44,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True)
 def _clear_process_state() -> Iterator[None]:
-    """Clear the state of the process: what is known about servers and models, and the failures that were logged."""
+    """Clear the state of the process: what is known about servers and models, their caches, and what was logged."""
     _clear()
     yield
     _clear()
@@ -58,5 +60,7 @@ def _no_address_in_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _clear() -> None:
     capabilities.cache_clear()
     thought_delivery.cache_clear()
+    _LOADED.clear()  # the next backend of a model does not get what an earlier one has cached
     _FOUND.clear()
+    _LOGGED.clear()
     _LOGGED_TARGETS.clear()
