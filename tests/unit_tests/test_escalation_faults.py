@@ -28,6 +28,7 @@ from langchain_spec_thinking.errors import BackendError, TurnTimeoutError
 from langchain_spec_thinking.testing import ScriptedBackend
 from langchain_spec_thinking.tools import ToolCall
 from tests.unit_tests import tool_task
+from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
 from tests.unit_tests.gated_pairs import (
     DIFFER,
     LARGE,
@@ -212,7 +213,15 @@ async def test_a_record_repeats_the_fault(name: str) -> None:
 # -- deadlines and cancelling
 
 
-class Blocking(Answers):
+class Direct(Answers):
+    """A small model that needs no thread, so that its time does not depend on the machine."""
+
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        for event in self.continue_turn(turn, request):
+            yield event
+
+
+class Blocking(Direct):
     """A small model whose samples wait until they are released."""
 
     released: threading.Event
@@ -222,28 +231,47 @@ class Blocking(Answers):
             self.released.wait()
         yield from super().continue_turn(turn, request)
 
-
-async def test_the_deadline_holds_while_a_sample_is_late() -> None:
-    for way in ("invoke", "ainvoke"):
-        small = Blocking(["4", "5"])
-        small.released = threading.Event()
-        try:
-            with pytest.raises(TurnTimeoutError) as caught:
-                await message_of(pair(speculative=small, timeout=0.3), way)
-            assert caught.value.thinking == THOUGHT
-            assert caught.value.answer == ""
-        finally:
-            small.released.set()
+    async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
+        if request.seed:
+            await asyncio.Event().wait()
+        async for event in super().acontinue_turn(turn, request):
+            yield event
 
 
-async def test_the_deadline_holds_in_the_answer_of_the_large_model() -> None:
+def ask_in_fake_time(model: ChatSpeculativeThinking) -> None:
+    """Run a turn. Time passes only if the turn waits for it."""
+    time = FakeTime()
+    with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(time)) as runner:
+        runner.run(time.of(model).ainvoke(QUESTION))
+
+
+@pytest.mark.parametrize(
+    ("ask", "seconds"),
+    [(lambda model: model.invoke(QUESTION), 2.0), (ask_in_fake_time, 30.0)],  # two seconds are enough for the attempt
+    ids=["invoke", "ainvoke"],
+)
+def test_the_deadline_holds_while_a_sample_is_late(
+    ask: Callable[[ChatSpeculativeThinking], object], seconds: float
+) -> None:
+    small = Blocking(["4", "5"])
+    small.released = threading.Event()
+    try:
+        with pytest.raises(TurnTimeoutError) as caught:
+            ask(pair(speculative=small, timeout=seconds))
+        assert caught.value.thinking == THOUGHT
+        assert caught.value.answer == ""
+    finally:
+        small.released.set()
+
+
+def test_the_deadline_holds_in_the_answer_of_the_large_model() -> None:
     class Late(Failing):
         async def acontinue_turn(self, turn: Turn, request: Request) -> AsyncGenerator[Event, None]:
             yield Piece("So.</think>\n\nIt is", 3)
             await asyncio.Event().wait()
 
     with pytest.raises(TurnTimeoutError) as caught:
-        await pair("4", "5", large=Late(), timeout=0.3).ainvoke(QUESTION)
+        ask_in_fake_time(pair(speculative=Direct(["4", "5"]), large=Late(), timeout=30.0))
     assert (caught.value.thinking, caught.value.answer) == (f"{THOUGHT}\n\nSo.", "It is")
 
 

@@ -12,6 +12,7 @@ import pytest
 from langchain_spec_thinking.backends.base import Backend, Event, Piece, Request
 from langchain_spec_thinking.serving.app import create_app
 from langchain_spec_thinking.serving.limits import Limits
+from tests.unit_tests.fake_time import FakeTime, FakeTimeLoop
 from tests.unit_tests.openai_server import ASKED, KEY, Endless, client, plain
 
 if TYPE_CHECKING:
@@ -130,13 +131,19 @@ async def test_the_time_limit_is_passed_to_the_chat_model() -> None:
     assert caught.value.code == "timeout"
 
 
-async def test_a_client_that_receives_nothing_does_not_hold_its_place() -> None:
-    small = Endless()
-    exchange = Exchange(app(plain(small), wait_seconds=0.01, reply_seconds=0.01), asked(stream=True), receives=False)
-    await exchange.task
-    assert small.open == 0
-    assert exchange.status == 200
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+def test_a_client_that_receives_nothing_does_not_hold_its_place() -> None:
+    small, time = Endless(), FakeTime()
+
+    async def main() -> None:
+        exchange = Exchange(app(time.of(plain(small))), asked(stream=True), receives=False)
+        await exchange.task
+        assert small.open == 0
+        assert exchange.status == 200
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=lambda: FakeTimeLoop(time)) as runner:
+        runner.run(main())
+    assert 600 <= time.seconds < 700  # limits of a reply and of the wait before it
 
 
 @pytest.mark.parametrize("stream", [False, True])
